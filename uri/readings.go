@@ -1,0 +1,141 @@
+package uri
+
+// Readings are the ways to understand one canonical path that backends differ
+// in. A rule that denies looks at every one, so that no spelling slips past it;
+// a rule that grants by path wants all of them to match (D22).
+//
+// Backends strip ";params" from each segment, before or after decoding or not
+// at all; take %2F for a slash or not; take '\' and %5C for a slash or not;
+// merge repeated slashes or not; and they resolve dot segments again
+// afterwards, on the whole path or on what is left without its first segment.
+// Only the combinations that can make a difference are built.
+//
+// The zero Readings is ready to use and may be used again for other paths; its
+// buffer is kept. The strings live until the next call.
+type Readings struct {
+	buf []byte
+}
+
+// mode is one way to read a path: a set of the habits below.
+type mode uint8
+
+const (
+	stripRaw     mode = 1 << iota // ";params" go before escapes are decoded (Tomcat)
+	stripDecoded                  // ";params" go after escapes are decoded; takes %3B for ';' too
+	escSlash                      // %2F separates segments
+	backslash                     // '\' and %5C separate segments
+	merge                         // "//" is "/"
+	rest                          // the first segment was cut off before: nothing climbs above it
+	modes
+)
+
+// servlet is the reading that D22 describes.
+const servlet = stripRaw | escSlash | backslash | merge
+
+// Odd reports whether some backend could read the path otherwise than in its
+// canonical form. All the rest of this file is for odd paths only.
+func (p *Path) Odd() bool { return p.odd != 0 }
+
+// Any reports whether match is true of some reading of p other than the
+// canonical one. arg is handed to match, so that match need not be a closure.
+func Any[T any](r *Readings, p *Path, arg T, match func(arg T, path string) bool) bool {
+	if p.odd == 0 {
+		return false
+	}
+	habits := p.habits()
+	for m := mode(0); m < modes; m++ {
+		if m&^habits != 0 || m&stripRaw != 0 && m&stripDecoded != 0 {
+			continue
+		}
+		var s string
+		if s, r.buf = p.read(m, r.buf); match(arg, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// Servlet returns the reading most servlet containers make: ";params" stripped,
+// backslashes and %2F and %5C taken as slashes, repeated slashes merged, dot
+// segments resolved again. It is the very string Canonical if it does not
+// differ; else it lives in scratch.
+func (p *Path) Servlet(scratch []byte) (string, []byte) {
+	if p.odd == 0 {
+		return p.Canonical, scratch
+	}
+	s, scratch := p.read(servlet, scratch)
+	if s == p.Canonical {
+		s = p.Canonical
+	}
+	return s, scratch
+}
+
+// Decoded returns a path as a person would write it: escapes of printable ASCII
+// decoded, every kind of slash as one slash, ";params" kept. A deny rule whose
+// own path is odd is filed under this form too.
+func (p *Path) Decoded() string {
+	s, _ := p.read(escSlash|backslash|merge, nil)
+	return s
+}
+
+// habits are the modes that can make a difference to p.
+func (p *Path) habits() mode {
+	m := mode(0)
+	if p.odd&oddSemicolon != 0 {
+		m |= stripRaw
+	}
+	if p.odd&oddEscSemi != 0 || p.odd&oddSemicolon != 0 && p.odd&(oddEscSlash|oddBackslash) != 0 {
+		m |= stripDecoded // else it is the same as stripRaw
+	}
+	if p.odd&oddEscSlash != 0 {
+		m |= escSlash
+	}
+	if p.odd&oddBackslash != 0 {
+		m |= backslash
+	}
+	if p.odd&(oddDouble|oddEscSlash|oddBackslash|oddSemicolon|oddEscSemi) != 0 {
+		m |= merge | rest
+	}
+	return m
+}
+
+// read builds the reading of the canonical path that mode m describes.
+func (p *Path) read(m mode, buf []byte) (string, []byte) {
+	buf = buf[:0]
+	in := p.Canonical
+	keep := 0 // what is never climbed above
+	if m&rest != 0 {
+		name, tail, _ := p.Segment()
+		buf = append(append(buf, '/'), name...)
+		keep, in = len(buf), tail
+	}
+	params := false
+	for i := 0; i < len(in); i++ {
+		c, escaped := in[i], false
+		if c == '%' {
+			c, _ = unescape(in, i)
+			escaped = true
+			i += 2
+		}
+		separator := c == '/' && !escaped
+		if !(params && m&stripRaw != 0) { // there, only a raw slash ends the params
+			separator = separator || c == '/' && m&escSlash != 0 || c == '\\' && m&backslash != 0
+		}
+		switch {
+		case separator:
+			params = false
+			if m&merge == 0 || len(buf) == keep || buf[len(buf)-1] != '/' {
+				buf = append(buf, '/')
+			}
+		case params:
+		case c == ';' && (m&stripDecoded != 0 || m&stripRaw != 0 && !escaped):
+			params = true
+		case escaped && (c == '/' || c == '\\' || c == '%' || c >= 0x80):
+			buf = appendEscape(buf, c) // stays escaped, or it would look like what it is not
+		default:
+			buf = append(buf, c)
+		}
+	}
+	n := keep + removeDots(buf[keep:])
+	return view(buf[:n]), buf
+}
