@@ -1,0 +1,373 @@
+package http1
+
+import (
+	"bytes"
+	"encoding/binary"
+	"unsafe"
+)
+
+// FieldID identifies the field names that lictor acts on; its zero value is any other.
+type FieldID uint8
+
+// The field names that are known.
+const (
+	Other FieldID = iota
+
+	FieldContentLength
+	FieldTransferEncoding
+	FieldConnection
+	FieldUpgrade
+	FieldHost
+	FieldExpect
+	FieldTE
+
+	// The rest of those that are about one connection or protect something.
+	FieldKeepAlive
+	FieldProxyConnection
+	FieldTrailer
+	FieldProxy
+	FieldProxyAuthenticate
+	FieldProxyAuthorization
+	FieldForwarded
+	FieldVia
+	FieldXForwarded // any X-Forwarded-* but the next ones
+	FieldXForwardedFor
+	FieldXForwardedProto
+	FieldXForwardedHost
+	FieldXForwardedPort
+	FieldXForwardedPrefix
+	FieldXRealIP
+	FieldXRequestID
+	FieldTraceparent
+	FieldTracestate
+	FieldXConsumer // any X-Consumer-*
+	FieldXWASP     // any X-WASP-*
+
+	// FieldAlias is a name that a CGI-style backend would take for one of those
+	// above, because it has another character, such as '_', in place of a '-'.
+	FieldAlias
+
+	FieldDate
+	FieldServer
+	FieldContentType
+	FieldContentEncoding
+	FieldAuthorization
+	FieldCookie
+	FieldSetCookie
+	FieldUserAgent
+	FieldReferer
+	FieldAccept
+)
+
+// lastActed is the last of those that the parser itself acts on.
+const lastActed = FieldTE
+
+// Field is one header or trailer field. Its zero value is no field.
+type Field struct {
+	Name  string  // in the sender's case
+	Value string  // without the blanks around it
+	ID    FieldID // of Name
+}
+
+// parseField reads the field line at the start of b, which must hold its end,
+// and returns it and its length.
+func parseField(b []byte) (f Field, n int, err error) {
+	var seen uint8
+	i := 0
+	for ; i < len(b); i++ {
+		c := classes[b[i]]
+		if c&isToken == 0 {
+			break
+		}
+		seen |= c
+	}
+	if i == 0 || i >= len(b) || b[i] != ':' {
+		if i == 0 && len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+			return f, 0, errFold
+		}
+		return f, 0, errFieldName
+	}
+	f.Name = view(b[:i])
+	b = b[i+1:]
+	j := bytes.IndexByte(b, '\n')
+	if j < 1 || b[j-1] != '\r' {
+		return f, 0, errBareLF
+	}
+	f.Value = trim(view(b[:j-1]))
+	if !ValidFieldValue(f.Value) {
+		return f, 0, errFieldValue
+	}
+	f.ID = fieldID(f.Name)
+	if f.ID == Other && seen&isOddMark != 0 {
+		f.ID = aliasID(f.Name)
+	}
+	return f, i + 1 + j + 1, nil
+}
+
+// view returns b as a string without a copy; it is valid as long as b is not written to.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// IDOf returns the id of a field name, FieldAlias included.
+func IDOf(name string) FieldID {
+	if id := fieldID(name); id != Other {
+		return id
+	}
+	return aliasID(name)
+}
+
+// aliasID returns FieldAlias if name is known once every mark in it is read as
+// '-', else Other.
+func aliasID(name string) FieldID {
+	var buf [32]byte // longer than any known name; for the families the beginning is enough
+	n := copy(buf[:], name)
+	for i, c := range buf[:n] {
+		if classes[c]&isOddMark != 0 {
+			buf[i] = '-'
+		}
+	}
+	if id := fieldID(string(buf[:n])); id != Other && id < FieldAlias {
+		return FieldAlias
+	}
+	return Other
+}
+
+// fieldID returns the id of a name.
+func fieldID(name string) FieldID {
+	var want string
+	var id FieldID
+	switch len(name) {
+	case 2:
+		want, id = "te", FieldTE
+	case 3:
+		want, id = "via", FieldVia
+	case 4:
+		if name[0]|0x20 == 'h' {
+			want, id = "host", FieldHost
+		} else {
+			want, id = "date", FieldDate
+		}
+	case 5:
+		want, id = "proxy", FieldProxy
+	case 6:
+		switch name[0] | 0x20 {
+		case 'a':
+			want, id = "accept", FieldAccept
+		case 'c':
+			want, id = "cookie", FieldCookie
+		case 'e':
+			want, id = "expect", FieldExpect
+		default:
+			want, id = "server", FieldServer
+		}
+	case 7:
+		switch name[0] | 0x20 {
+		case 'u':
+			want, id = "upgrade", FieldUpgrade
+		case 't':
+			want, id = "trailer", FieldTrailer
+		default:
+			want, id = "referer", FieldReferer
+		}
+	case 9:
+		want, id = "forwarded", FieldForwarded
+		if name[0]|0x20 == 'x' {
+			want, id = "x-real-ip", FieldXRealIP
+		}
+	default:
+		return longFieldID(name)
+	}
+	if EqualFold(name, want) {
+		return id
+	}
+	return familyID(name)
+}
+
+// longFieldID is the part of fieldID for names of ten bytes and more.
+func longFieldID(name string) FieldID {
+	var want string
+	var id FieldID
+	switch len(name) {
+	case 10:
+		switch name[0] | 0x20 {
+		case 'c':
+			want, id = "connection", FieldConnection
+		case 'k':
+			want, id = "keep-alive", FieldKeepAlive
+		case 's':
+			want, id = "set-cookie", FieldSetCookie
+		case 't':
+			want, id = "tracestate", FieldTracestate
+		default:
+			want, id = "user-agent", FieldUserAgent
+		}
+	case 11:
+		want, id = "traceparent", FieldTraceparent
+	case 12:
+		want, id = "content-type", FieldContentType
+		if name[0]|0x20 == 'x' {
+			want, id = "x-request-id", FieldXRequestID
+		}
+	case 13:
+		want, id = "authorization", FieldAuthorization
+	case 14:
+		want, id = "content-length", FieldContentLength
+	case 15:
+		want, id = "x-forwarded-for", FieldXForwardedFor
+	case 16:
+		switch name[0] | 0x20 {
+		case 'c':
+			want, id = "content-encoding", FieldContentEncoding
+		case 'p':
+			want, id = "proxy-connection", FieldProxyConnection
+		default:
+			want, id = "x-forwarded-host", FieldXForwardedHost
+			if name[12]|0x20 == 'p' {
+				want, id = "x-forwarded-port", FieldXForwardedPort
+			}
+		}
+	case 17:
+		want, id = "transfer-encoding", FieldTransferEncoding
+		if name[0]|0x20 == 'x' {
+			want, id = "x-forwarded-proto", FieldXForwardedProto
+		}
+	case 18:
+		want, id = "proxy-authenticate", FieldProxyAuthenticate
+		if name[0]|0x20 == 'x' {
+			want, id = "x-forwarded-prefix", FieldXForwardedPrefix
+		}
+	case 19:
+		want, id = "proxy-authorization", FieldProxyAuthorization
+	}
+	if EqualFold(name, want) {
+		return id
+	}
+	return familyID(name)
+}
+
+// familyID returns the id of a name that is known by its beginning.
+func familyID(name string) FieldID {
+	switch {
+	case len(name) < 7 || name[0]|0x20 != 'x':
+		return Other
+	case EqualFold(name[:7], "x-wasp-"):
+		return FieldXWASP
+	case len(name) >= 11 && EqualFold(name[:11], "x-consumer-"):
+		return FieldXConsumer
+	case len(name) >= 12 && EqualFold(name[:12], "x-forwarded-"):
+		return FieldXForwarded
+	}
+	return Other
+}
+
+// ValidFieldName reports whether name is a token.
+func ValidFieldName(name string) bool {
+	for i := range len(name) {
+		if classes[name[i]]&isToken == 0 {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// ValidFieldValue reports whether value holds no control character but HTAB.
+func ValidFieldValue(value string) bool {
+	const ones = 0x0101010101010101
+	b := unsafe.Slice(unsafe.StringData(value), len(value))
+	for ; len(b) >= 8; b = b[8:] {
+		w := binary.LittleEndian.Uint64(b)
+		d := w ^ 0x7f*ones // zero where DEL is
+		// The high bit of some byte is set if one is below 0x20 or DEL.
+		if ((w-0x20*ones)&^w|(d-ones)&^d)&(0x80*ones) != 0 && !validBytes(b[:8]) {
+			return false
+		}
+	}
+	return validBytes(b)
+}
+
+func validBytes(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// EqualFold reports whether a and b are equal but for the case of ASCII letters.
+func EqualFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// HasToken reports whether the comma-separated list value has the member token, in whatever case.
+func HasToken(value, token string) bool {
+	for value != "" {
+		var member string
+		if member, value = nextMember(value); EqualFold(member, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// nextMember cuts the first member off a comma-separated list.
+func nextMember(list string) (member, rest string) {
+	for i := range len(list) {
+		if list[i] == ',' {
+			return trim(list[:i]), list[i+1:]
+		}
+	}
+	return trim(list), ""
+}
+
+// trim removes blanks around s.
+func trim(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}
+
+// What a byte may be part of.
+const (
+	isToken   = 1 << iota // tchar of RFC 9110 5.6.2
+	isHost                // registered name: letters, digits, -._~
+	isOddMark             // tchar that is neither letter nor digit nor '-'
+	isHex
+)
+
+var classes = func() (t [256]uint8) {
+	for c := range 256 {
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'f', 'A' <= c && c <= 'F':
+			t[c] = isToken | isHost | isHex
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+			t[c] = isToken | isHost
+		}
+	}
+	for _, c := range "!#$%&'*+.^_`|~" {
+		t[c] = isToken | isOddMark
+	}
+	t['-'] = isToken | isHost
+	for _, c := range "._~" {
+		t[c] |= isHost
+	}
+	return t
+}()

@@ -1,0 +1,351 @@
+package http1
+
+import "bytes"
+
+// MaxFields is the largest number of fields in a head; a message with more is refused with 431.
+const MaxFields = 128
+
+// maxConnectionNames bounds the names one message may list in Connection.
+const maxConnectionNames = 32
+
+// maxMethod is the length of the longest method that is understood.
+const maxMethod = 32
+
+// ParseError is a message that is refused. All values are shared and never change,
+// so that a flood of bad messages allocates nothing.
+type ParseError struct {
+	Status int    // what a server answers: 400, 414, 431, 501 or 505; bad answers of an upstream are 502 whatever it says
+	Reason string // why, for the log
+}
+
+// Error returns the reason.
+func (e *ParseError) Error() string { return e.Reason }
+
+// The errors of a head that callers may want to tell apart.
+var (
+	ErrTLS          = &ParseError{400, "a TLS handshake on a plaintext port"}
+	ErrHTTP2Preface = &ParseError{505, "an HTTP/2 preface"}
+	ErrVersion      = &ParseError{505, "the HTTP version is not supported"}
+	ErrTooManyField = &ParseError{431, "too many header fields"}
+	ErrHeadTooLarge = &ParseError{431, "the head is too large"}
+	ErrLineTooLong  = &ParseError{414, "the request line is too long"}
+)
+
+var (
+	errEmpty          = &ParseError{400, "an empty line instead of a first line"}
+	errIncomplete     = &ParseError{400, "the head is incomplete"}
+	errBareLF         = &ParseError{400, "a line ends without CR"}
+	errBareCR         = &ParseError{400, "CR without LF"}
+	errNUL            = &ParseError{400, "NUL in the head"}
+	errMethod         = &ParseError{400, "bad method"}
+	errRequestLine    = &ParseError{400, "bad request line"}
+	errTarget         = &ParseError{400, "bad request target"}
+	errStatusLine     = &ParseError{400, "bad status line"}
+	errFieldName      = &ParseError{400, "bad field name"}
+	errFieldValue     = &ParseError{400, "control character in a field value"}
+	errFold           = &ParseError{400, "a folded header line"}
+	errContentLength  = &ParseError{400, "bad Content-Length"}
+	errManyLengths    = &ParseError{400, "more than one Content-Length"}
+	errManyCodings    = &ParseError{400, "more than one Transfer-Encoding"}
+	errBothFramings   = &ParseError{400, "both Content-Length and Transfer-Encoding"}
+	errCoding         = &ParseError{400, "bad Transfer-Encoding"}
+	errUnknownCoding  = &ParseError{501, "unknown transfer coding"}
+	errCodingInHTTP10 = &ParseError{400, "Transfer-Encoding in HTTP/1.0"}
+	errConnection     = &ParseError{400, "too many names in Connection"}
+	errHost           = &ParseError{400, "bad Host"}
+	errManyHosts      = &ParseError{400, "more than one Host"}
+	errNoHost         = &ParseError{400, "no Host"}
+	errConnectBody    = &ParseError{400, "CONNECT with a body"}
+)
+
+// Framing says where the body of a message ends.
+type Framing uint8
+
+// The zero Framing is a message without a body.
+const (
+	NoBody     Framing = iota
+	Length             // after ContentLength bytes, at least one
+	Chunked            // at the end of the chunked coding
+	UntilClose         // where the connection ends; responses only
+)
+
+// Head is what request and response heads share. It is meant for reuse: Parse
+// starts afresh and keeps the capacity, so that in the steady state nothing is
+// allocated. All strings point into the parsed buffer and live as long as that.
+type Head struct {
+	Fields          []Field  // in order, with the sender's case
+	Len             int      // bytes of the head, the empty line included
+	Minor           uint8    // HTTP/1.x: 0 or 1
+	ContentLength   int64    // -1: none
+	Chunked         bool     // Transfer-Encoding: chunked
+	Close           bool     // the connection ends after this message, by what it says or by its version
+	KeepAlive       bool     // Connection: keep-alive was said
+	Upgrade         string   // the one Upgrade field, where Connection lists upgrade and the version is 1.1; else ""
+	ConnectionNames []string // what else Connection lists: hop-by-hop by the sender's word, which may be a lie
+
+	upgrades      int    // number of Upgrade fields
+	upgrade       string // value of the first
+	listsUpgrade  bool   // Connection: upgrade
+	saysClose     bool   // Connection: close
+	lenientLength bool   // equal Content-Length fields count as one (responses)
+}
+
+// Get returns the value of the first field with that name, in whatever case,
+// and how many there are.
+func (h *Head) Get(name string) (value string, n int) {
+	for i := range h.Fields {
+		if EqualFold(h.Fields[i].Name, name) {
+			if n == 0 {
+				value = h.Fields[i].Value
+			}
+			n++
+		}
+	}
+	return value, n
+}
+
+// HeadEnd looks for the end of the head at the start of b, of which the first
+// from bytes were scanned before (0 at first). It returns the length of the
+// head, or n == 0 without an error while the end is not there: then next is the
+// from of the next call. What can no longer become a head of HTTP/1 is refused
+// at once and not at the end of the peer's patience: garbage in place of a
+// method, a first line without a version, a bare CR or LF, NUL.
+func HeadEnd(b []byte, from int) (n, next int, err error) {
+	for i := from; ; {
+		j := bytes.IndexByte(b[i:], '\n')
+		if j < 0 {
+			break
+		}
+		i += j + 1
+		if i < 2 || b[i-2] != '\r' {
+			return 0, 0, errBareLF
+		}
+		if i == 2 {
+			return 0, 0, errEmpty
+		}
+		if b[i-3] == '\n' {
+			return i, i, nil // Parse checks all the rest
+		}
+	}
+	if err := checkPartial(b, from); err != nil {
+		return 0, 0, err
+	}
+	next = len(b)
+	if next > 0 && b[next-1] == '\r' {
+		next-- // its LF may come
+	}
+	return 0, next, nil
+}
+
+// SkipEmptyLines returns how many bytes of empty lines, at most two, stand at
+// the start of b: RFC 9112 2.2 lets a server ignore them before a request.
+func SkipEmptyLines(b []byte) int {
+	n := 0
+	for n < 4 && len(b) >= n+2 && b[n] == '\r' && b[n+1] == '\n' {
+		n += 2
+	}
+	return n
+}
+
+// TooLarge returns the refusal of a head that does not end in the b that was
+// read of it: 414 if not even its first line does, else 431.
+func TooLarge(b []byte) *ParseError {
+	if bytes.IndexByte(b, '\n') < 0 {
+		return ErrLineTooLong
+	}
+	return ErrHeadTooLarge
+}
+
+// checkPartial refuses the beginning of a head that cannot become one.
+func checkPartial(b []byte, from int) error {
+	if from <= maxMethod {
+		if err := checkStart(b); err != nil {
+			return err
+		}
+	}
+	if bytes.IndexByte(b[:from], '\n') < 0 {
+		if i := bytes.IndexByte(b, '\n'); i > 0 && !looksLikeFirstLine(b[:i-1]) {
+			return errRequestLine
+		}
+	}
+	rest := b[from:]
+	if bytes.IndexByte(rest, 0) >= 0 {
+		return errNUL
+	}
+	for {
+		i := bytes.IndexByte(rest, '\r')
+		if i < 0 || i == len(rest)-1 {
+			return nil
+		}
+		if rest[i+1] != '\n' {
+			return errBareCR
+		}
+		rest = rest[i+2:]
+	}
+}
+
+// checkStart refuses what begins with neither a method nor an HTTP version.
+func checkStart(b []byte) error {
+	const version = "HTTP/"
+	if n := min(len(b), len(version)); n == 0 || string(b[:n]) == version[:n] {
+		return nil
+	}
+	if b[0] == 0x16 {
+		return ErrTLS
+	}
+	if bytes.HasPrefix(b, []byte("PRI * HTTP/2")) {
+		return ErrHTTP2Preface
+	}
+	for i, c := range b {
+		switch {
+		case i > 0 && c == ' ':
+			return nil
+		case c == '\r' && i == 0 && len(b) == 1:
+			return nil // may be an empty line that is to be skipped
+		case classes[c]&isToken == 0, i == maxMethod:
+			return errMethod
+		}
+	}
+	return nil
+}
+
+// looksLikeFirstLine reports whether line has an HTTP version where a request
+// line or a status line has it.
+func looksLikeFirstLine(line []byte) bool {
+	if bytes.HasPrefix(line, []byte("HTTP/")) {
+		return true
+	}
+	return len(line) >= 9 && string(line[len(line)-9:len(line)-3]) == " HTTP/"
+}
+
+// reset makes h ready for a message.
+func (h *Head) reset() {
+	*h = Head{Fields: h.Fields[:0], ConnectionNames: h.ConnectionNames[:0], ContentLength: -1}
+}
+
+// wholeHead reports whether b ends like a head.
+func wholeHead(b []byte) bool {
+	return len(b) >= 4 && string(b[len(b)-4:]) == "\r\n\r\n"
+}
+
+// parseFields reads the field lines of b, a whole head, from p on, and settles
+// what they say about framing and connection.
+func (h *Head) parseFields(b []byte, p int) error {
+	h.Len = len(b)
+	for p < len(b)-2 {
+		f, n, err := parseField(b[p:])
+		if err != nil {
+			return err
+		}
+		if len(h.Fields) == MaxFields {
+			return ErrTooManyField
+		}
+		p += n
+		if f.ID != Other && f.ID <= lastActed {
+			keep, err := h.act(&f)
+			if err != nil {
+				return err
+			}
+			if !keep {
+				continue
+			}
+		}
+		h.Fields = append(h.Fields, f)
+	}
+	if p != len(b)-2 {
+		return errIncomplete // b holds an empty line before its end
+	}
+	return h.settle()
+}
+
+// act notes what f says about framing and connection and reports whether f is
+// to be kept.
+func (h *Head) act(f *Field) (keep bool, err error) {
+	switch f.ID {
+	case FieldContentLength:
+		n := parseLength(f.Value)
+		switch {
+		case n < 0:
+			return false, errContentLength
+		case h.ContentLength < 0:
+			h.ContentLength = n
+		case h.lenientLength && n == h.ContentLength:
+			return false, nil
+		default:
+			return false, errManyLengths
+		}
+	case FieldTransferEncoding:
+		switch {
+		case h.Chunked:
+			return false, errManyCodings
+		case EqualFold(f.Value, "chunked"):
+			h.Chunked = true
+		case ValidFieldName(f.Value): // a token
+			return false, errUnknownCoding
+		default:
+			return false, errCoding
+		}
+	case FieldConnection:
+		return true, h.connection(f.Value)
+	case FieldUpgrade:
+		if h.upgrades++; h.upgrades == 1 {
+			h.upgrade = f.Value
+		}
+	}
+	return true, nil
+}
+
+// connection notes the members of one Connection field.
+func (h *Head) connection(list string) error {
+	for list != "" {
+		var name string
+		name, list = nextMember(list)
+		switch {
+		case name == "":
+		case EqualFold(name, "close"):
+			h.saysClose = true
+		case EqualFold(name, "keep-alive"):
+			h.KeepAlive = true
+		case EqualFold(name, "upgrade"):
+			h.listsUpgrade = true
+		case len(h.ConnectionNames) == maxConnectionNames:
+			return errConnection
+		default:
+			h.ConnectionNames = append(h.ConnectionNames, name)
+		}
+	}
+	return nil
+}
+
+// settle draws the conclusions that need all fields. Of several Upgrade fields
+// none counts: one of them might be the one that must not be passed on.
+func (h *Head) settle() error {
+	if h.Chunked && h.ContentLength >= 0 {
+		return errBothFramings
+	}
+	if h.Chunked && h.Minor == 0 {
+		return errCodingInHTTP10
+	}
+	h.Close = h.saysClose || h.Minor == 0 && !h.KeepAlive
+	if h.listsUpgrade && h.upgrades == 1 && h.Minor == 1 {
+		h.Upgrade = h.upgrade
+	}
+	return nil
+}
+
+// parseLength reads a Content-Length, -1 if it is not a plain number of at
+// most 18 digits. A leading zero is refused as well: some read it as octal.
+func parseLength(s string) int64 {
+	if s == "" || len(s) > 18 || s[0] == '0' && len(s) > 1 {
+		return -1
+	}
+	var n int64
+	for i := range len(s) {
+		d := s[i] - '0'
+		if d > 9 {
+			return -1
+		}
+		n = n*10 + int64(d)
+	}
+	return n
+}
