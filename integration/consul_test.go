@@ -1,0 +1,381 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// consulAgent is a real Consul agent that lives until its test ends. Its ports
+// stay the same over Stop and Start, so that a client's address stays right.
+type consulAgent struct {
+	Addr   string      // host:port of its HTTP API
+	Client *api.Client // its own, with the agent's token if it has ACLs
+	Serf   string      // host:port that another agent joins
+	Token  string      // the management token of an agent with ACLs, else ""
+
+	bin    string
+	args   []string
+	cmd    *exec.Cmd
+	exited chan struct{}
+	output lockedBuffer
+}
+
+type consulOptions struct {
+	dataDir string
+	token   string
+	join    string
+	config  string
+}
+
+type consulOption func(*consulOptions)
+
+// persistent makes a server that keeps its data over a restart. Without it the
+// agent runs with -dev and forgets everything.
+func persistent(t *testing.T) consulOption {
+	dir := t.TempDir()
+	return func(o *consulOptions) { o.dataDir = dir }
+}
+
+// withACL makes an agent that denies by default and has token as its
+// management token (a UUID); Client uses it.
+func withACL(token string) consulOption {
+	return func(o *consulOptions) { o.token = token }
+}
+
+// joining makes a client agent behind the given server, with data of its own.
+func joining(t *testing.T, server *consulAgent) consulOption {
+	dir := t.TempDir()
+	return func(o *consulOptions) { o.dataDir, o.join = dir, server.Serf }
+}
+
+// agentConfig adds a line of HCL to the agent's configuration.
+func agentConfig(hcl string) consulOption {
+	return func(o *consulOptions) { o.config += hcl + "\n" }
+}
+
+// startConsul runs an agent until the test ends and waits until it has a
+// leader. Without a binary the test fails, it does not skip.
+func startConsul(t *testing.T, opts ...consulOption) *consulAgent {
+	t.Helper()
+	var o consulOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	httpPort, serfPort := freePort(t), freePort(t)
+	c := &consulAgent{
+		Addr:  fmt.Sprintf("127.0.0.1:%d", httpPort),
+		Serf:  fmt.Sprintf("127.0.0.1:%d", serfPort),
+		Token: o.token,
+		bin:   consulBinary(t),
+	}
+	c.args = []string{
+		"agent", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn",
+		fmt.Sprintf("-node=node-%d", httpPort), fmt.Sprintf("-http-port=%d", httpPort),
+		fmt.Sprintf("-server-port=%d", freePort(t)), fmt.Sprintf("-serf-lan-port=%d", serfPort),
+		"-serf-wan-port=-1", "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1",
+		"-config-file=" + writeAgentConfig(t, &o),
+	}
+	switch {
+	case o.join != "":
+		c.args = append(c.args, "-data-dir="+o.dataDir, "-retry-join="+o.join, "-retry-interval=1s")
+	case o.dataDir != "":
+		c.args = append(c.args, "-data-dir="+o.dataDir, "-server", "-bootstrap-expect=1")
+	default:
+		c.args = append(c.args, "-dev")
+	}
+	client, err := api.NewClient(&api.Config{Address: c.Addr, Token: o.token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Client = client
+	t.Cleanup(func() {
+		c.Kill(t)
+		if t.Failed() {
+			t.Logf("consul %s said:\n%s", c.Addr, c.output.String())
+		}
+	})
+	c.Start(t)
+	return c
+}
+
+// writeAgentConfig returns a file with what has no flag: no update check, a
+// fast election, and ACLs.
+func writeAgentConfig(t *testing.T, o *consulOptions) string {
+	t.Helper()
+	text := "disable_update_check = true\nperformance { raft_multiplier = 1 }\n" + o.config
+	if o.token != "" {
+		text += fmt.Sprintf("acl { enabled = true default_policy = \"deny\" tokens { initial_management = %q agent = %q } }\n",
+			o.token, o.token)
+	}
+	file := filepath.Join(t.TempDir(), "agent.hcl")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Start runs the agent, on the same ports as before, and waits for a leader.
+func (c *consulAgent) Start(t *testing.T) {
+	t.Helper()
+	c.cmd = exec.Command(c.bin, c.args...)
+	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited, cmd := make(chan struct{}), c.cmd
+	c.exited = exited
+	go func() {
+		_ = cmd.Wait() // a killed agent exits with an error, as asked
+		close(exited)
+	}()
+	eventually(t, 30*time.Second, "consul has a leader and its own node", func() error {
+		select {
+		case <-exited:
+			t.Fatalf("consul exited:\n%s", c.output.String())
+		default:
+		}
+		if c.Token == "" {
+			nodes, _, err := c.Client.Catalog().Nodes(nil)
+			if err == nil && len(nodes) == 0 {
+				err = errors.New("no node in the catalog")
+			}
+			return err
+		}
+		_, err := c.Client.KV().Put(&api.KVPair{Key: "started"}, nil) // ACLs work once there is a leader
+		return err
+	})
+}
+
+// Stop ends the agent in good order: a server keeps its place, a client leaves
+// the cluster and takes its services along.
+func (c *consulAgent) Stop(t *testing.T) { c.end(t, syscall.SIGTERM) }
+
+// Kill ends the agent at once, as a crash does.
+func (c *consulAgent) Kill(t *testing.T) { c.end(t, syscall.SIGKILL) }
+
+func (c *consulAgent) end(t *testing.T, signal syscall.Signal) {
+	t.Helper()
+	if c.cmd == nil {
+		return
+	}
+	_ = c.cmd.Process.Signal(signal) // it may be gone already
+	select {
+	case <-c.exited:
+	case <-time.After(20 * time.Second):
+		_ = c.cmd.Process.Kill()
+		<-c.exited
+		t.Errorf("consul %s did not end by itself", c.Addr)
+	}
+	c.cmd = nil
+}
+
+// HTTPConns is the number of connections that the agent's HTTP port has open,
+// by its own word.
+func (c *consulAgent) HTTPConns(t *testing.T) int {
+	t.Helper()
+	tcp, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp", c.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(c.Addr)
+	n, local := 0, fmt.Sprintf(":%04X", atoi(t, port))
+	for line := range bytes.Lines(tcp) {
+		fields := bytes.Fields(line)
+		if len(fields) > 3 && bytes.HasSuffix(fields[1], []byte(local)) && string(fields[3]) == "01" {
+			n++
+		}
+	}
+	return n
+}
+
+// registerOption changes a registration before it is sent.
+type registerOption func(*api.AgentServiceRegistration)
+
+// httpCheck makes Consul ask url; the instance passes while it answers 2xx.
+func httpCheck(url, interval string) registerOption {
+	return func(r *api.AgentServiceRegistration) {
+		r.Checks = append(r.Checks, &api.AgentServiceCheck{HTTP: url, Interval: interval, Timeout: "1s"})
+	}
+}
+
+// ttlCheck makes a check that the test itself sets with setCheck; it begins as status.
+func ttlCheck(status string) registerOption {
+	return func(r *api.AgentServiceRegistration) {
+		r.Checks = append(r.Checks, &api.AgentServiceCheck{CheckID: "ttl:" + r.ID, TTL: "1h", Status: status})
+	}
+}
+
+func withMeta(meta map[string]string) registerOption {
+	return func(r *api.AgentServiceRegistration) { r.Meta = meta }
+}
+
+func withTags(tags ...string) registerOption {
+	return func(r *api.AgentServiceRegistration) { r.Tags = tags }
+}
+
+func withWeights(passing, warning int) registerOption {
+	return func(r *api.AgentServiceRegistration) {
+		r.Weights = &api.AgentWeights{Passing: passing, Warning: warning}
+	}
+}
+
+// register registers an instance at the agent, or changes it; addr is host:port.
+func register(t *testing.T, c *consulAgent, name, id, addr string, opts ...registerOption) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &api.AgentServiceRegistration{Name: name, ID: id, Address: host, Port: atoi(t, port)}
+	for _, opt := range opts {
+		opt(r)
+	}
+	if err := c.Client.Agent().ServiceRegister(r); err != nil {
+		t.Fatalf("register %s: %v", id, err)
+	}
+}
+
+// deregister removes an instance from the agent.
+func deregister(t *testing.T, c *consulAgent, id string) {
+	t.Helper()
+	if err := c.Client.Agent().ServiceDeregister(id); err != nil {
+		t.Fatalf("deregister %s: %v", id, err)
+	}
+}
+
+// setCheck gives the ttlCheck of an instance a new status.
+func setCheck(t *testing.T, c *consulAgent, id, status string) {
+	t.Helper()
+	if err := c.Client.Agent().UpdateTTL("ttl:"+id, "set by the test", status); err != nil {
+		t.Fatalf("check of %s: %v", id, err)
+	}
+}
+
+// consulBinary finds the agent's program: $CONSUL_BIN, else PATH, else what
+// integration/tools built.
+func consulBinary(t *testing.T) string {
+	t.Helper()
+	if bin := os.Getenv("CONSUL_BIN"); bin != "" {
+		return bin
+	}
+	if bin, err := exec.LookPath("consul"); err == nil {
+		return bin
+	}
+	bin, err := filepath.Abs("tools/bin/consul")
+	if err == nil {
+		_, err = os.Stat(bin)
+	}
+	if err != nil {
+		t.Fatalf("no consul: set CONSUL_BIN, put it on PATH or build it with make: %v", err)
+	}
+	return bin
+}
+
+// freePort returns a port that was free a moment ago.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// eventually waits until ok returns nil, and fails the test if it does not in time.
+func eventually(t *testing.T, limit time.Duration, what string, ok func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s: %v", limit, what, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	var n int
+	if _, err := fmt.Sscanf(s, "%d", &n); err != nil {
+		t.Fatalf("%q is no number: %v", s, err)
+	}
+	return n
+}
+
+// backend is an instance that answers every request with its name, and its
+// check with a status that the test may set.
+type backend struct {
+	Addr string // host:port
+	URL  string
+
+	mu     sync.Mutex // guards status
+	status int
+}
+
+// startBackend serves until the test ends.
+func startBackend(t *testing.T, name string) *backend {
+	t.Helper()
+	b := &backend{status: http.StatusOK}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		w.WriteHeader(b.status)
+		fmt.Fprintln(w, name)
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: mux}
+	go srv.Serve(l) //nolint:errcheck // always ErrServerClosed
+	t.Cleanup(func() { srv.Close() })
+	b.Addr = l.Addr().String()
+	b.URL = "http://" + b.Addr
+	return b
+}
+
+// SetHealth sets the status that the check sees from now on.
+func (b *backend) SetHealth(status int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status = status
+}
+
+// lockedBuffer collects an agent's output while it runs.
+type lockedBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
