@@ -1,0 +1,52 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Admin is the block admin: the listener for operators.
+type Admin struct {
+	Address string // host:port
+	Token   string // "" = none is asked for; only on a loopback address (X8)
+	Header  string // that carries the token
+}
+
+func defaultAdmin() Admin {
+	return Admin{Address: "127.0.0.1:8001", Header: "X-Admin-Token"}
+}
+
+func (d *decoder) admin(b *hcl.Block) {
+	a := &d.cfg.Admin
+	where := d.body(b, options{
+		"address": parsed(&a.Address, address),
+		"token":   secret(&a.Token, visible),
+		"header":  parsed(&a.Header, headerName),
+	}, nil)
+	if a.Token == "" && !IsLoopback(a.Address) {
+		d.wrong(where.of("address", b), "admin: a token is needed unless the address is a loopback address, got %q", a.Address)
+	}
+}
+
+// IsLoopback reports whether only this machine can reach the address host:port.
+func IsLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// visible refuses what a client could not send as a token in a header.
+func visible(s string) error {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f {
+			return errors.New("want visible ASCII characters and no space")
+		}
+	}
+	return nil
+}

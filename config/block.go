@@ -1,0 +1,134 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// blocks are the blocks that a file may hold, each at most once. A kind with
+// labels has one entry for each label.
+var blocks = []struct {
+	kind, label string
+	decode      func(*decoder, *hcl.Block)
+}{
+	{"gateway", "", (*decoder).gateway},
+	{"admin", "", (*decoder).admin},
+	{"consul", "", (*decoder).consul},
+	{"resolver", "consul", (*decoder).resolverConsul},
+	{"resolver", "static", (*decoder).resolverStatic},
+	{"dispatch", "http", (*decoder).dispatchHTTP},
+	{"access_log", "", (*decoder).accessLog},
+}
+
+// options are the arguments that a body may hold, by name.
+type options map[string]setter
+
+// nested are the blocks that a block may hold, without label and each at most once.
+type nested map[string]func(*hcl.Block)
+
+// places says where the options stand that a body does hold.
+type places map[string]hcl.Range
+
+// of returns the place of the option called name, or of the whole block if it was left out.
+func (p places) of(name string, b *hcl.Block) hcl.Range {
+	if at, ok := p[name]; ok {
+		return at
+	}
+	return b.DefRange
+}
+
+// file decodes all files, merged into one body.
+func (d *decoder) file(body hcl.Body) {
+	schema := &hcl.BodySchema{}
+	for _, known := range blocks {
+		header := hcl.BlockHeaderSchema{Type: known.kind}
+		if known.label != "" {
+			header.LabelNames = []string{"kind"}
+		}
+		schema.Blocks = append(schema.Blocks, header)
+	}
+	content := d.content(body, schema, d.global(), "")
+	seen := make(map[string]hcl.Range)
+	for _, b := range content.Blocks {
+		name := title(b)
+		if first, dup := seen[name]; dup {
+			d.wrong(b.DefRange, "%s: already written at %s", name, first)
+			continue
+		}
+		seen[name] = b.DefRange
+		d.block(b)
+	}
+}
+
+// block decodes b by its entry in blocks.
+func (d *decoder) block(b *hcl.Block) {
+	var labels []string
+	for _, known := range blocks {
+		if known.kind != b.Type {
+			continue
+		}
+		if known.label == "" || known.label == b.Labels[0] {
+			known.decode(d, b)
+			return
+		}
+		labels = append(labels, strconv.Quote(known.label))
+	}
+	d.wrong(b.LabelRanges[0], "%s: unknown kind, want %s", title(b), strings.Join(labels, " or "))
+}
+
+// body decodes what stands between the braces of b, and returns where.
+func (d *decoder) body(b *hcl.Block, opts options, inner nested) places {
+	schema := &hcl.BodySchema{}
+	for _, kind := range slices.Sorted(maps.Keys(inner)) {
+		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: kind})
+	}
+	content := d.content(b.Body, schema, opts, title(b)+": ")
+	seen := make(map[string]hcl.Range)
+	for _, in := range content.Blocks {
+		if first, dup := seen[in.Type]; dup {
+			d.wrong(in.DefRange, "%s: %s: already written at %s", title(b), in.Type, first)
+			continue
+		}
+		seen[in.Type] = in.DefRange
+		inner[in.Type](in)
+	}
+	where := make(places)
+	for name, attr := range content.Attributes {
+		where[name] = attr.Expr.Range()
+	}
+	return where
+}
+
+// content reads body and sets its options; prefix says in problems where they stand.
+func (d *decoder) content(body hcl.Body, schema *hcl.BodySchema, opts options, prefix string) *hcl.BodyContent {
+	for _, name := range slices.Sorted(maps.Keys(opts)) {
+		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: name})
+	}
+	content, diags := body.Content(schema)
+	d.diagnose(diags)
+	for name, attr := range content.Attributes {
+		v, diags := attr.Expr.Value(d.ctx)
+		d.diagnose(diags)
+		// A null is an option left out; an unknown value was diagnosed already.
+		if diags.HasErrors() || v.IsNull() || !v.IsWhollyKnown() {
+			continue
+		}
+		opts[name](value{v: v, expr: attr.Expr, wrong: func(at hcl.Range, format string, args ...any) {
+			d.wrong(at, "%s%s: "+format, append([]any{prefix, name}, args...)...)
+		}})
+	}
+	return content
+}
+
+// title is how problems call a block: gateway, resolver "static".
+func title(b *hcl.Block) string {
+	name := b.Type
+	for _, label := range b.Labels {
+		name += " " + strconv.Quote(label)
+	}
+	return name
+}

@@ -1,0 +1,77 @@
+// Package config turns configuration files in HCL into checked values.
+//
+// [Load] reads files and directories, [Parse] works on bytes. Both return either
+// a complete [Config], every default filled in, or every mistake at once: a
+// *multierror.Error of [Problem]s, each with its place. An unknown name is a
+// mistake (X15). Nothing is done with the values: main wires them.
+//
+// A block lives in one short file. To add one: write a struct for its values,
+// give it a field in [Config] (and its defaults in [Default]), write a function
+// that decodes it with decoder.body and the parsers of value.go, and name that
+// function in the table blocks of block.go. Describe every option in
+// config.hcl.example; a test compares its names and defaults with the code.
+package config
+
+import (
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Config is a checked configuration. Every value is usable as it is.
+type Config struct {
+	LogLevel  hclog.Level
+	LogJSON   bool   // log_format = "json"
+	DataDir   string // last-good snapshots; "" = none are kept
+	Gateway   Gateway
+	Admin     Admin
+	Consul    Consul
+	Resolvers []Resolver // in the order of the files (D10)
+	HTTP      HTTP       // dispatch "http"
+	AccessLog AccessLog
+}
+
+// Default returns the configuration of an empty file.
+func Default() *Config {
+	return &Config{
+		LogLevel:  hclog.Info,
+		DataDir:   "/var/lib/lictor",
+		Gateway:   defaultGateway(),
+		Admin:     defaultAdmin(),
+		Consul:    defaultConsul(),
+		HTTP:      defaultHTTP(),
+		AccessLog: AccessLog{Format: "json"},
+	}
+}
+
+// global returns what may stand outside any block.
+func (d *decoder) global() options {
+	return options{
+		"log_level":  parsed(&d.cfg.LogLevel, logLevel),
+		"log_format": parsed(&d.cfg.LogJSON, logFormat),
+		"data_dir":   text(&d.cfg.DataDir),
+	}
+}
+
+func logLevel(s string) (hclog.Level, error) {
+	word, err := oneOf("trace", "debug", "info", "warn", "error")(s)
+	return hclog.LevelFromString(word), err
+}
+
+func logFormat(s string) (json bool, err error) {
+	word, err := oneOf("text", "json")(s)
+	return word == "json", err
+}
+
+// Problem is one mistake in a configuration.
+type Problem struct {
+	At   hcl.Range // zero if the mistake has no place, as with a missing file
+	Text string
+}
+
+// Error returns the text after its place, as file:line,column-column.
+func (p *Problem) Error() string {
+	if p.At == (hcl.Range{}) {
+		return p.Text
+	}
+	return p.At.String() + ": " + p.Text
+}

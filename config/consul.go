@@ -1,0 +1,92 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Consul is the block consul. What the file leaves out comes from the
+// environment variables of consul/api, as CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN.
+type Consul struct {
+	Configured bool   // there is a block
+	Address    string // host:port, or with http://, https:// or unix:// before it
+	Token      string // "" = none, or that of CONSUL_HTTP_TOKEN_FILE
+	Scheme     string // http or https
+	Datacenter string // "" = the agent's own
+	TLS        ConsulTLS
+}
+
+// ConsulTLS names PEM files; "" = none.
+type ConsulTLS struct {
+	CAFile   string
+	CertFile string
+	KeyFile  string
+}
+
+func defaultConsul() Consul {
+	env := api.DefaultConfig()
+	return Consul{
+		// consul/api says localhost, which may resolve to ::1 as well, where no agent listens.
+		Address:    cmp.Or(os.Getenv(api.HTTPAddrEnvName), "127.0.0.1:8500"),
+		Token:      env.Token,
+		Scheme:     env.Scheme,
+		Datacenter: env.Datacenter,
+		TLS:        ConsulTLS{CAFile: env.TLSConfig.CAFile, CertFile: env.TLSConfig.CertFile, KeyFile: env.TLSConfig.KeyFile},
+	}
+}
+
+func (d *decoder) consul(b *hcl.Block) {
+	c := &d.cfg.Consul
+	c.Configured = true
+	d.body(b, options{
+		"address":    parsed(&c.Address, consulAddress),
+		"token":      orDefault(secret(&c.Token, visible), &c.Token),
+		"scheme":     parsed(&c.Scheme, oneOf("http", "https")),
+		"datacenter": orDefault(text(&c.Datacenter), &c.Datacenter),
+	}, nested{
+		"tls": func(in *hcl.Block) {
+			where := d.body(in, options{
+				"ca_file":   orDefault(text(&c.TLS.CAFile), &c.TLS.CAFile),
+				"cert_file": orDefault(text(&c.TLS.CertFile), &c.TLS.CertFile),
+				"key_file":  orDefault(text(&c.TLS.KeyFile), &c.TLS.KeyFile),
+			}, nil)
+			if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+				d.wrong(where.of("cert_file", in), "consul: tls: cert_file and key_file are needed together")
+			}
+		},
+	})
+}
+
+// orDefault keeps the default in dst where the file says "".
+func orDefault(set setter, dst *string) setter {
+	return func(v value) {
+		before := *dst
+		if set(v); *dst == "" {
+			*dst = before
+		}
+	}
+}
+
+// consulAddress parses where an agent is, in the forms that consul/api takes.
+func consulAddress(s string) (string, error) {
+	rest := s
+	if scheme, after, ok := strings.Cut(s, "://"); ok {
+		if scheme == "unix" && after != "" {
+			return s, nil
+		}
+		if scheme != "http" && scheme != "https" {
+			return "", errors.New(`want host:port, or it after "http://", "https://" or "unix://"`)
+		}
+		rest = after
+	}
+	if host, port, err := net.SplitHostPort(rest); err != nil || host == "" || port == "" {
+		return "", errors.New(`want an address such as "127.0.0.1:8500"`)
+	}
+	return s, nil
+}

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"errors"
+	"math"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Gateway is the block gateway: the reverse proxy.
+type Gateway struct {
+	Address          string         // host:port; an empty host is every address
+	Timeout          time.Duration  // to the response head
+	IdleTimeout      time.Duration  // of a kept-alive client connection
+	HeaderTimeout    time.Duration  // to read a request head
+	StreamIdle       time.Duration  // without a byte either way on a body or tunnel
+	MaxHeaderBytes   int64          // of a request head
+	MaxBody          int64          // of a request body; 0 = no limit
+	Drain            time.Duration  // how long requests may go on after SIGTERM
+	TrustedProxies   []netip.Prefix // whose X-Forwarded-* are believed
+	TrustedNetworks  []netip.Prefix // that are inside: protected headers pass
+	ProtectedHeaders []string       // names, maybe with * at the end
+}
+
+func defaultGateway() Gateway {
+	return Gateway{
+		Address:        ":8000",
+		Timeout:        15 * time.Second,
+		IdleTimeout:    60 * time.Second,
+		HeaderTimeout:  10 * time.Second,
+		StreamIdle:     5 * time.Minute,
+		MaxHeaderBytes: 32 << 10,
+		Drain:          30 * time.Second,
+	}
+}
+
+func (d *decoder) gateway(b *hcl.Block) {
+	g := &d.cfg.Gateway
+	d.body(b, options{
+		"address":           parsed(&g.Address, address),
+		"timeout":           parsed(&g.Timeout, duration(moment)),
+		"idle_timeout":      parsed(&g.IdleTimeout, duration(moment)),
+		"header_timeout":    parsed(&g.HeaderTimeout, duration(moment)),
+		"stream_idle":       parsed(&g.StreamIdle, duration(moment)),
+		"max_header_bytes":  parsed(&g.MaxHeaderBytes, size(1<<10, 1<<20)),
+		"max_body":          parsed(&g.MaxBody, orNone(size(1, math.MaxInt64))),
+		"drain":             parsed(&g.Drain, duration(0)),
+		"trusted_proxies":   list(&g.TrustedProxies, cidr),
+		"trusted_networks":  list(&g.TrustedNetworks, cidr),
+		"protected_headers": list(&g.ProtectedHeaders, headerPattern),
+	}, nil)
+}
+
+// address parses where to listen.
+func address(s string) (string, error) {
+	_, port, err := net.SplitHostPort(s)
+	if _, numErr := strconv.ParseUint(port, 10, 16); err != nil || numErr != nil {
+		return "", errors.New(`want an address such as ":8000" or "127.0.0.1:8000"`)
+	}
+	return s, nil
+}
+
+// headerName parses the name of a header field.
+func headerName(s string) (string, error) {
+	if !isToken(s) {
+		return "", errors.New(`want the name of a header such as "X-Internal"`)
+	}
+	return s, nil
+}
+
+// headerPattern parses a name that may end in *. The * alone would take every
+// header away and is refused.
+func headerPattern(s string) (string, error) {
+	if !isToken(strings.TrimSuffix(s, "*")) || strings.Contains(strings.TrimSuffix(s, "*"), "*") {
+		return "", errors.New(`want the name of a header, or its beginning and *, such as "X-Internal-*"`)
+	}
+	return s, nil
+}
+
+// isToken reports whether s is a token of RFC 9110, 5.6.2.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,91 @@
+package config
+
+import (
+	"errors"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Resolver is one resolver block. Exactly one field is set.
+type Resolver struct {
+	Consul *ConsulResolver
+	Static *StaticResolver
+}
+
+// ConsulResolver is the block resolver "consul".
+type ConsulResolver struct {
+	Tag         string        // only instances that carry it; "" = all
+	PassingOnly bool          // false: instances in warning too
+	Expose      []string      // globs of service names that a path may reach
+	Hide        []string      // globs of names that it may not; wins over Expose
+	MaxStale    time.Duration // how long to serve without contact; 0 = for ever
+	EmptyHold   time.Duration // how long a loss that looks wrong is disbelieved (D8)
+}
+
+// StaticResolver is the block resolver "static".
+type StaticResolver struct {
+	Services map[string][]string // base URLs of the instances, by service (D7)
+}
+
+func (d *decoder) resolverConsul(b *hcl.Block) {
+	r := &ConsulResolver{
+		PassingOnly: true,
+		Expose:      []string{"*"},
+		Hide:        []string{"consul"},
+		EmptyHold:   30 * time.Second,
+	}
+	d.cfg.Resolvers = append(d.cfg.Resolvers, Resolver{Consul: r})
+	d.body(b, options{
+		"tag":          text(&r.Tag),
+		"passing_only": boolean(&r.PassingOnly),
+		"expose":       list(&r.Expose, glob),
+		"hide":         list(&r.Hide, glob),
+		"max_stale":    parsed(&r.MaxStale, duration(0)),
+		"empty_hold":   parsed(&r.EmptyHold, duration(0)),
+	}, nil)
+}
+
+func (d *decoder) resolverStatic(b *hcl.Block) {
+	r := &StaticResolver{Services: make(map[string][]string)}
+	d.cfg.Resolvers = append(d.cfg.Resolvers, Resolver{Static: r})
+	d.body(b, options{"services": services(r.Services)}, nil)
+}
+
+// segment is what the first segment of a path may be (D22): another name could never be asked for.
+var segment = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+// services stores lists of base URLs by the name of their service.
+func services(dst map[string][]string) setter {
+	return func(v value) {
+		named, ok := entries(v)
+		if !ok {
+			return
+		}
+		for _, s := range named {
+			if !segment.MatchString(s.key) || s.key == "." || s.key == ".." {
+				v.wrong(s.at, "%q: want a name of at most 128 letters, digits, dots, underscores and hyphens", s.key)
+			}
+			parts, _ := elements(v, s)
+			urls := make([]string, 0, len(parts))
+			for _, p := range parts {
+				if u, ok := parseString(v, p, baseURL); ok {
+					urls = append(urls, u)
+				}
+			}
+			dst[s.key] = urls
+		}
+	}
+}
+
+// baseURL parses the URL of an instance, maybe with a path.
+func baseURL(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
+		u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return "", errors.New(`want a URL such as "http://127.0.0.1:9001/base"`)
+	}
+	return s, nil
+}

@@ -1,0 +1,7 @@
+gateway {
+  address = ":8000" timeout = "15s"
+}
+admin {
+  header = "X Y"
+}
+consul {

@@ -1,0 +1,3 @@
+log_level = "warn"
+gateway {
+}

@@ -1,0 +1,4 @@
+log_level = "info"
+gateway {
+  timeout = "x"
+}

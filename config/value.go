@@ -1,0 +1,278 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// value is what an option was given. It is known and not null as a whole, but
+// parts of it may be null.
+type value struct {
+	v     cty.Value
+	expr  hcl.Expression
+	wrong func(at hcl.Range, format string, args ...any)
+}
+
+// setter checks a value and stores it, or reports what is wrong with it.
+type setter func(value)
+
+// part is a value or an element of one, with the closest place that is known.
+type part struct {
+	key  string // in a map
+	v    cty.Value
+	expr hcl.Expression // nil where only the whole was written out
+	at   hcl.Range
+}
+
+func (v value) whole() part {
+	return part{v: v.v, expr: v.expr, at: v.expr.Range()}
+}
+
+// text stores a string as it is.
+func text(dst *string) setter {
+	return parsed(dst, func(s string) (string, error) { return s, nil })
+}
+
+// parsed stores what parse makes of a string.
+func parsed[T any](dst *T, parse func(string) (T, error)) setter {
+	return func(v value) {
+		if got, ok := parseString(v, v.whole(), parse); ok {
+			*dst = got
+		}
+	}
+}
+
+// secret stores a string that passes check. No problem repeats it.
+func secret(dst *string, check func(string) error) setter {
+	return func(v value) {
+		if v.v.Type() != cty.String {
+			v.wrong(v.expr.Range(), "want a string, got %s", show(v.v))
+			return
+		}
+		if err := check(v.v.AsString()); err != nil {
+			v.wrong(v.expr.Range(), "%s", err)
+			return
+		}
+		*dst = v.v.AsString()
+	}
+}
+
+// list stores what parse makes of each string in a list.
+func list[T any](dst *[]T, parse func(string) (T, error)) setter {
+	return func(v value) {
+		parts, ok := elements(v, v.whole())
+		if !ok {
+			return
+		}
+		all := make([]T, 0, len(parts))
+		for _, p := range parts {
+			if got, ok := parseString(v, p, parse); ok {
+				all = append(all, got)
+			}
+		}
+		*dst = all
+	}
+}
+
+// number stores a whole number between low and high.
+func number(dst *int, low, high int) setter {
+	return func(v value) {
+		n := math.NaN()
+		if v.v.Type() == cty.Number {
+			n, _ = v.v.AsBigFloat().Float64()
+		}
+		if whole := n == math.Trunc(n); !whole || n < float64(low) || n > float64(high) {
+			v.wrong(v.expr.Range(), "want a whole number from %d to %d, got %s", low, high, show(v.v))
+			return
+		}
+		*dst = int(n)
+	}
+}
+
+// boolean stores true or false.
+func boolean(dst *bool) setter {
+	return func(v value) {
+		if v.v.Type() != cty.Bool {
+			v.wrong(v.expr.Range(), "want true or false, got %s", show(v.v))
+			return
+		}
+		*dst = v.v.True()
+	}
+}
+
+func parseString[T any](v value, p part, parse func(string) (T, error)) (T, bool) {
+	var zero T
+	if p.v.IsNull() || p.v.Type() != cty.String {
+		v.wrong(p.at, "want a string, got %s", show(p.v))
+		return zero, false
+	}
+	got, err := parse(p.v.AsString())
+	if err != nil {
+		v.wrong(p.at, "%s, got %q", err, p.v.AsString())
+		return zero, false
+	}
+	return got, true
+}
+
+// elements returns the elements of a list.
+func elements(v value, p part) ([]part, bool) {
+	t := p.v.Type()
+	if p.v.IsNull() || !t.IsTupleType() && !t.IsListType() && !t.IsSetType() {
+		v.wrong(p.at, "want a list, got %s", show(p.v))
+		return nil, false
+	}
+	var written []hcl.Expression
+	if p.expr != nil {
+		written, _ = hcl.ExprList(p.expr)
+	}
+	var parts []part
+	for i, el := range p.v.AsValueSlice() {
+		element := part{v: el, at: p.at}
+		if len(written) == p.v.LengthInt() {
+			element.expr, element.at = written[i], written[i].Range()
+		}
+		parts = append(parts, element)
+	}
+	return parts, true
+}
+
+// entries returns the entries of a map, in the order of their keys.
+func entries(v value) ([]part, bool) {
+	whole := v.whole()
+	if !v.v.Type().IsObjectType() && !v.v.Type().IsMapType() {
+		v.wrong(whole.at, "want a map, got %s", show(v.v))
+		return nil, false
+	}
+	written := make(map[string]hcl.Expression)
+	pairs, _ := hcl.ExprMap(v.expr)
+	for _, pair := range pairs {
+		if key, diags := pair.Key.Value(nil); !diags.HasErrors() && key.Type() == cty.String && key.IsKnown() && !key.IsNull() {
+			written[key.AsString()] = pair.Value
+		}
+	}
+	all := v.v.AsValueMap()
+	var parts []part
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		entry := part{key: key, v: all[key], at: whole.at}
+		if expr := written[key]; expr != nil {
+			entry.expr, entry.at = expr, expr.Range()
+		}
+		parts = append(parts, entry)
+	}
+	return parts, true
+}
+
+// show describes a value of the wrong type. Strings are not shown: one may be a secret.
+func show(v cty.Value) string {
+	switch {
+	case v.IsNull():
+		return "null"
+	case v.Type() == cty.Number:
+		return "the number " + v.AsBigFloat().Text('g', 10)
+	case v.Type() == cty.Bool:
+		return strconv.FormatBool(v.True())
+	case v.Type().IsObjectType() || v.Type().IsMapType():
+		return "a map"
+	case v.Type() == cty.String:
+		return "a string"
+	}
+	return "a list"
+}
+
+// duration parses a time of at least low; with low 0 it may be none.
+func duration(low time.Duration) func(string) (time.Duration, error) {
+	return func(s string) (time.Duration, error) {
+		t, err := time.ParseDuration(s)
+		switch {
+		case err != nil:
+			return 0, errors.New(`want a duration such as "1.5s"`)
+		case t < low:
+			return 0, fmt.Errorf("want a duration of at least %s", low)
+		}
+		return t, nil
+	}
+}
+
+// moment is the least time that a limit may be: a limit of nothing would refuse everything.
+const moment = time.Millisecond
+
+var units = map[string]int64{
+	"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
+}
+
+// size parses a number of bytes from low to high.
+func size(low, high int64) func(string) (int64, error) {
+	return func(s string) (int64, error) {
+		digits := strings.TrimRight(s, "BKMGi")
+		unit, ok := units[s[len(digits):]]
+		n, err := strconv.ParseUint(digits, 10, 63)
+		if !ok || err != nil {
+			return 0, errors.New(`want a size such as "512", "32KiB" or "8MiB"`)
+		}
+		if int64(n) > math.MaxInt64/unit || int64(n)*unit < low || int64(n)*unit > high {
+			return 0, fmt.Errorf("want a size from %d to %d bytes", low, high)
+		}
+		return int64(n) * unit, nil
+	}
+}
+
+// orNone lets "" stand for the zero value of what parse returns.
+func orNone[T any](parse func(string) (T, error)) func(string) (T, error) {
+	return func(s string) (T, error) {
+		if s == "" {
+			var none T
+			return none, nil
+		}
+		return parse(s)
+	}
+}
+
+// oneOf parses one of a few words.
+func oneOf[T ~string](words ...T) func(string) (T, error) {
+	return func(s string) (T, error) {
+		quoted := make([]string, len(words))
+		for i, w := range words {
+			if string(w) == s {
+				return w, nil
+			}
+			quoted[i] = strconv.Quote(string(w))
+		}
+		return "", fmt.Errorf("want one of %s", strings.Join(quoted, ", "))
+	}
+}
+
+// cidr parses a range of addresses, or one address. Bits past the mask are
+// cleared, and a range of IPv4 written in IPv6 becomes one of IPv4.
+func cidr(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return netip.Prefix{}, errors.New(`want a range of addresses such as "10.0.0.0/8"`)
+		}
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
+}
+
+// glob parses a pattern of service names.
+func glob(s string) (string, error) {
+	if _, err := path.Match(s, ""); err != nil || s == "" {
+		return "", errors.New(`want a pattern such as "shop-*"`)
+	}
+	return s, nil
+}
