@@ -24,16 +24,24 @@ var (
 type chunkState uint8
 
 const (
-	chunkSize   chunkState = iota // first digit of a size
-	chunkDigits                   // more digits
-	chunkBlank                    // blanks between size and extension
-	chunkExt                      // up to CR
-	chunkSizeLF
-	chunkData
-	chunkDataCR
-	chunkDataLF
-	chunkTrailer
-	chunkDone
+	chunkSize    chunkState = iota // first digit of a size
+	chunkDigits                    // more digits
+	extBefore                      // blanks, then ';'
+	extStart                       // blanks, then a name
+	extName                        // rest of the name
+	extAfterName                   // blanks, then '=' or ';'
+	extEqual                       // blanks, then a value
+	extValue                       // rest of a token
+	extQuoted                      // rest of a quoted string
+	extEscape                      // what follows a backslash in one
+	extQuoteEnd                    // what follows a quoted string
+	chunkSizeLF                    // after the CR of a size line
+	chunkData                      // data
+	chunkDataCR                    // CR after the data
+	chunkDataLF                    // its LF
+	chunkTrailer                   // the trailer section
+	chunkDone                      // nothing
+	chunkBad                       // never reached: no state follows
 )
 
 // ChunkDecoder decodes the chunked transfer coding as its bytes come. The zero
@@ -110,27 +118,25 @@ func (d *ChunkDecoder) step(c byte) error {
 		}
 		d.digits, d.left, d.ext, d.state = 0, 0, 0, chunkDigits
 		return d.digit(c)
-	case chunkDigits:
-		switch {
-		case classes[c]&isHex != 0:
-			return d.digit(c)
-		case c == '\r':
-			d.state = chunkSizeLF
-		case c == ';':
-			return d.extension(c)
-		case c == ' ', c == '\t':
-			d.state = chunkBlank
-			return d.extension(c)
-		default:
-			return errChunkSize
-		}
-	case chunkBlank, chunkExt:
-		return d.extension(c)
 	case chunkSizeLF:
 		if c != '\n' {
 			return errChunkSize
 		}
 		return d.begin()
+	case chunkDigits:
+		if classes[c]&isHex != 0 {
+			return d.digit(c)
+		}
+		if c == '\r' {
+			d.state = chunkSizeLF
+			return nil
+		}
+		if c != ';' && !isBlank(c) {
+			return errChunkSize
+		}
+		return d.extension(c)
+	default:
+		return d.extension(c)
 	}
 	return nil
 }
@@ -148,26 +154,79 @@ func (d *ChunkDecoder) digit(c byte) error {
 	return nil
 }
 
-// extension takes one byte after the size: blanks, then ';' and anything but
-// control characters. Extensions mean nothing to us and are not passed on.
+// extension takes one byte between the size and the end of its line. Extensions
+// mean nothing to us and are not passed on, but those that another might read
+// differently are refused.
 func (d *ChunkDecoder) extension(c byte) error {
-	if c == '\r' && d.state == chunkExt {
-		d.state = chunkSizeLF
-		return nil
-	}
-	if c < ' ' && c != '\t' || c == 0x7f {
-		return errExtension
-	}
 	if d.ext++; d.ext > maxChunkExtension {
 		return errExtensions
 	}
-	switch {
-	case c == ';':
-		d.state = chunkExt
-	case d.state == chunkBlank && c != ' ' && c != '\t':
+	next := extensionNext(d.state, c)
+	if next == chunkBad {
 		return errExtension
 	}
+	d.state = next
 	return nil
+}
+
+// extensionNext returns what follows c in RFC 9112 7.1.1:
+//
+//	*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )
+func extensionNext(s chunkState, c byte) chunkState {
+	token, blank := classes[c]&isToken != 0, isBlank(c)
+	switch s {
+	case extQuoted, extEscape:
+		return quotedNext(s, c)
+	case extStart:
+		switch {
+		case token:
+			return extName
+		case blank:
+			return extStart
+		}
+		return chunkBad
+	case extEqual:
+		switch {
+		case token:
+			return extValue
+		case blank:
+			return extEqual
+		case c == '"':
+			return extQuoted
+		}
+		return chunkBad
+	case extName, extValue:
+		if token {
+			return s
+		}
+	}
+	named := s == extName || s == extAfterName
+	switch {
+	case c == ';':
+		return extStart
+	case c == '=' && named:
+		return extEqual
+	case blank && named:
+		return extAfterName
+	case blank:
+		return extBefore
+	case c == '\r' && s != extBefore && s != extAfterName:
+		return chunkSizeLF
+	}
+	return chunkBad
+}
+
+// quotedNext is extensionNext within a quoted string.
+func quotedNext(s chunkState, c byte) chunkState {
+	switch {
+	case c < ' ' && c != '\t', c == 0x7f:
+		return chunkBad
+	case s == extQuoted && c == '"':
+		return extQuoteEnd
+	case s == extQuoted && c == '\\':
+		return extEscape
+	}
+	return extQuoted
 }
 
 // begin starts the data of a chunk, or the trailers after the last one.
@@ -213,8 +272,11 @@ func (d *ChunkDecoder) trailer(src []byte) (n int, err error) {
 	case len(line) > 2:
 		return n, nil
 	}
+	if err := d.parseTrailers(); err != nil {
+		return n, err
+	}
 	d.state = chunkDone
-	return n, d.parseTrailers()
+	return n, nil
 }
 
 // parseTrailers reads the complete trailer section.

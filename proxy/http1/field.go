@@ -82,7 +82,7 @@ func parseField(b []byte) (f Field, n int, err error) {
 		seen |= c
 	}
 	if i == 0 || i >= len(b) || b[i] != ':' {
-		if i == 0 && len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		if i == 0 && len(b) > 0 && isBlank(b[0]) {
 			return f, 0, errFold
 		}
 		return f, 0, errFieldName
@@ -133,113 +133,13 @@ func aliasID(name string) FieldID {
 
 // fieldID returns the id of a name.
 func fieldID(name string) FieldID {
-	var want string
-	var id FieldID
-	switch len(name) {
-	case 2:
-		want, id = "te", FieldTE
-	case 3:
-		want, id = "via", FieldVia
-	case 4:
-		if name[0]|0x20 == 'h' {
-			want, id = "host", FieldHost
-		} else {
-			want, id = "date", FieldDate
-		}
-	case 5:
-		want, id = "proxy", FieldProxy
-	case 6:
-		switch name[0] | 0x20 {
-		case 'a':
-			want, id = "accept", FieldAccept
-		case 'c':
-			want, id = "cookie", FieldCookie
-		case 'e':
-			want, id = "expect", FieldExpect
-		default:
-			want, id = "server", FieldServer
-		}
-	case 7:
-		switch name[0] | 0x20 {
-		case 'u':
-			want, id = "upgrade", FieldUpgrade
-		case 't':
-			want, id = "trailer", FieldTrailer
-		default:
-			want, id = "referer", FieldReferer
-		}
-	case 9:
-		want, id = "forwarded", FieldForwarded
-		if name[0]|0x20 == 'x' {
-			want, id = "x-real-ip", FieldXRealIP
-		}
-	default:
-		return longFieldID(name)
-	}
-	if EqualFold(name, want) {
-		return id
-	}
-	return familyID(name)
-}
-
-// longFieldID is the part of fieldID for names of ten bytes and more.
-func longFieldID(name string) FieldID {
-	var want string
-	var id FieldID
-	switch len(name) {
-	case 10:
-		switch name[0] | 0x20 {
-		case 'c':
-			want, id = "connection", FieldConnection
-		case 'k':
-			want, id = "keep-alive", FieldKeepAlive
-		case 's':
-			want, id = "set-cookie", FieldSetCookie
-		case 't':
-			want, id = "tracestate", FieldTracestate
-		default:
-			want, id = "user-agent", FieldUserAgent
-		}
-	case 11:
-		want, id = "traceparent", FieldTraceparent
-	case 12:
-		want, id = "content-type", FieldContentType
-		if name[0]|0x20 == 'x' {
-			want, id = "x-request-id", FieldXRequestID
-		}
-	case 13:
-		want, id = "authorization", FieldAuthorization
-	case 14:
-		want, id = "content-length", FieldContentLength
-	case 15:
-		want, id = "x-forwarded-for", FieldXForwardedFor
-	case 16:
-		switch name[0] | 0x20 {
-		case 'c':
-			want, id = "content-encoding", FieldContentEncoding
-		case 'p':
-			want, id = "proxy-connection", FieldProxyConnection
-		default:
-			want, id = "x-forwarded-host", FieldXForwardedHost
-			if name[12]|0x20 == 'p' {
-				want, id = "x-forwarded-port", FieldXForwardedPort
+	if len(name) < len(knownNames) {
+		for i := range knownNames[len(name)] {
+			k := &knownNames[len(name)][i]
+			if k.name[0] == name[0]|0x20 && EqualFold(k.name, name) {
+				return k.id
 			}
 		}
-	case 17:
-		want, id = "transfer-encoding", FieldTransferEncoding
-		if name[0]|0x20 == 'x' {
-			want, id = "x-forwarded-proto", FieldXForwardedProto
-		}
-	case 18:
-		want, id = "proxy-authenticate", FieldProxyAuthenticate
-		if name[0]|0x20 == 'x' {
-			want, id = "x-forwarded-prefix", FieldXForwardedPrefix
-		}
-	case 19:
-		want, id = "proxy-authorization", FieldProxyAuthorization
-	}
-	if EqualFold(name, want) {
-		return id
 	}
 	return familyID(name)
 }
@@ -258,6 +158,54 @@ func familyID(name string) FieldID {
 	}
 	return Other
 }
+
+type knownName struct {
+	name string
+	id   FieldID
+}
+
+// knownNames are the names that are known as a whole, by their length.
+var knownNames = func() (byLength [20][]knownName) {
+	for _, k := range []knownName{
+		{"accept", FieldAccept},
+		{"authorization", FieldAuthorization},
+		{"connection", FieldConnection},
+		{"content-encoding", FieldContentEncoding},
+		{"content-length", FieldContentLength},
+		{"content-type", FieldContentType},
+		{"cookie", FieldCookie},
+		{"date", FieldDate},
+		{"expect", FieldExpect},
+		{"forwarded", FieldForwarded},
+		{"host", FieldHost},
+		{"keep-alive", FieldKeepAlive},
+		{"proxy", FieldProxy},
+		{"proxy-authenticate", FieldProxyAuthenticate},
+		{"proxy-authorization", FieldProxyAuthorization},
+		{"proxy-connection", FieldProxyConnection},
+		{"referer", FieldReferer},
+		{"server", FieldServer},
+		{"set-cookie", FieldSetCookie},
+		{"te", FieldTE},
+		{"traceparent", FieldTraceparent},
+		{"tracestate", FieldTracestate},
+		{"trailer", FieldTrailer},
+		{"transfer-encoding", FieldTransferEncoding},
+		{"upgrade", FieldUpgrade},
+		{"user-agent", FieldUserAgent},
+		{"via", FieldVia},
+		{"x-forwarded-for", FieldXForwardedFor},
+		{"x-forwarded-host", FieldXForwardedHost},
+		{"x-forwarded-port", FieldXForwardedPort},
+		{"x-forwarded-prefix", FieldXForwardedPrefix},
+		{"x-forwarded-proto", FieldXForwardedProto},
+		{"x-real-ip", FieldXRealIP},
+		{"x-request-id", FieldXRequestID},
+	} {
+		byLength[len(k.name)] = append(byLength[len(k.name)], k)
+	}
+	return byLength
+}()
 
 // ValidFieldName reports whether name is a token.
 func ValidFieldName(name string) bool {
@@ -329,14 +277,16 @@ func nextMember(list string) (member, rest string) {
 
 // trim removes blanks around s.
 func trim(s string) string {
-	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+	for s != "" && isBlank(s[0]) {
 		s = s[1:]
 	}
-	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+	for s != "" && isBlank(s[len(s)-1]) {
 		s = s[:len(s)-1]
 	}
 	return s
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 func lower(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
