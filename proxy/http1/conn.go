@@ -1,0 +1,297 @@
+package http1
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Conn is a client's HTTP/1.x connection and the request on it that is being
+// served. One goroutine owns it for its whole life; only [Conn.Cut] may be
+// called by others. Between requests it holds no buffer.
+type Conn struct {
+	srv    *Server
+	s      sock
+	remote netip.AddrPort
+	local  netip.AddrPort
+
+	ws      *workspace // nil while idle
+	r, w    int        // bytes read and not yet used: ws.in[r:w]
+	body    body
+	trip    trip
+	closing bool // no further request on this connection
+	reset   bool // end it by RST, so that a cut answer cannot look complete
+
+	state atomic.Uint32 // idle, active, stopped: see Server.Shutdown
+}
+
+// workspace is the memory of an active request.
+type workspace struct {
+	in    []byte // the request head and what came with it; strings of Req point into it
+	req   RequestHead
+	resp  ResponseHead
+	dec   ChunkDecoder // of the request body
+	updec ChunkDecoder // of the response body
+	first []byte       // body bytes that came with the head, as they go upstream
+	out   []byte       // what is written next
+	up    []byte       // the answer's head and first body bytes
+}
+
+const (
+	inSize = 8 << 10
+	upSize = 16 << 10
+	// keepCap is the most that a buffer may have grown to and still be kept.
+	keepCap = 32 << 10
+)
+
+var workspaces = sync.Pool{New: func() any {
+	return &workspace{
+		in: make([]byte, inSize), first: make([]byte, 0, inSize),
+		out: make([]byte, 0, inSize+upSize), up: make([]byte, upSize),
+	}
+}}
+
+// bulk buffers carry bodies that do not come with their head.
+const bulkSize = 64 << 10
+
+var bulks = sync.Pool{New: func() any { return new([bulkSize]byte) }}
+
+// Errors of reading a request head besides ParseError.
+var (
+	errIdle  = errors.New("http1: connection idle")
+	errDrain = errors.New("http1: server stops")
+)
+
+// errHeadTimeout is a head that began and did not end in time.
+var errHeadTimeout = &ParseError{Status: 408, Reason: "the head took too long"}
+
+// Request is the head of the request being served. It and all its strings are
+// valid until the handler returns.
+func (c *Conn) Request() *RequestHead { return &c.ws.req }
+
+// Response is the head of the upstream's answer, after RoundTrip.
+func (c *Conn) Response() *ResponseHead { return &c.ws.resp }
+
+// Scratch is an empty buffer for building heads; give the grown one back by
+// passing it to RoundTrip, Relay or Answer.
+func (c *Conn) Scratch() []byte { return c.ws.out[:0] }
+
+// RemoteAddr is the address of the socket's peer.
+func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote }
+
+// LocalAddr is the address the client connected to.
+func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
+
+// Close makes this request the last one of the connection.
+func (c *Conn) Close() { c.closing = true }
+
+// Closing reports whether the connection ends after this answer, which must
+// then say so.
+func (c *Conn) Closing() bool { return c.closing || c.srv.draining.Load() }
+
+// lend gives the connection its memory when the first bytes of a request are there.
+func (c *Conn) lend() []byte {
+	if c.ws == nil {
+		c.ws = workspaces.Get().(*workspace)
+		c.r, c.w = 0, 0
+	}
+	return c.ws.in
+}
+
+// giveBack returns the memory; nothing of it may be in use.
+func (c *Conn) giveBack() {
+	ws := c.ws
+	if ws == nil {
+		return
+	}
+	c.ws = nil
+	if len(ws.in) > keepCap {
+		ws.in = make([]byte, inSize)
+	}
+	if cap(ws.out) > 2*keepCap {
+		ws.out = make([]byte, 0, inSize+upSize)
+	}
+	if cap(ws.first) > keepCap {
+		ws.first = make([]byte, 0, inSize)
+	}
+	workspaces.Put(ws)
+}
+
+// readHead waits for the next request and parses its head.
+func (c *Conn) readHead() error {
+	lim := c.srv.limits.Load()
+	if c.ws != nil && c.r == c.w {
+		c.giveBack()
+	}
+	if c.ws == nil {
+		if err := c.awaitFirst(lim); err != nil {
+			return err
+		}
+	} else { // pipelined: bytes of the next request came with the last one
+		c.w = copy(c.ws.in, c.ws.in[c.r:c.w])
+		c.r = 0
+	}
+	scanned, began := 0, int64(0)
+	for {
+		if skip := SkipEmptyLines(c.ws.in[c.r:c.w]); skip > 0 {
+			c.r += skip
+			scanned = 0
+		}
+		n, next, err := HeadEnd(c.ws.in[c.r:c.w], scanned)
+		if err != nil {
+			return err
+		}
+		if n > lim.MaxHeader || n == 0 && c.w-c.r >= lim.MaxHeader {
+			return TooLarge(c.ws.in[c.r:c.w])
+		}
+		if n > 0 {
+			return c.parseHead(n)
+		}
+		scanned = next
+		if began == 0 {
+			began = monotonic()
+		}
+		if err := c.readMore(began, lim); err != nil {
+			return err
+		}
+	}
+}
+
+// awaitFirst waits, holding nothing, until bytes of a request are there.
+func (c *Conn) awaitFirst(lim *Limits) error {
+	c.s.readBy(lim.Idle)
+	if !c.state.CompareAndSwap(stateActive, stateIdle) && c.state.Load() == stateStopped {
+		return errDrain
+	}
+	n, err := c.s.readLent(c)
+	if !c.state.CompareAndSwap(stateIdle, stateActive) {
+		c.s.woken()
+		if n == 0 {
+			return errDrain
+		}
+	}
+	if err != nil {
+		c.giveBack()
+		return errIdle // closed, timed out: nobody waits for an answer
+	}
+	c.w = n
+	return nil
+}
+
+// readMore reads more of a head that has begun.
+func (c *Conn) readMore(began int64, lim *Limits) error {
+	if c.w == len(c.ws.in) {
+		c.makeRoom(lim.MaxHeader)
+	}
+	rest := lim.Header - time.Duration(monotonic()-began)
+	if rest <= 0 {
+		return errHeadTimeout
+	}
+	c.s.readBy(rest)
+	n, err := c.s.read(c.ws.in[c.w:])
+	if isTimeout(err) {
+		return errHeadTimeout
+	}
+	if err != nil {
+		return errIdle
+	}
+	c.w += n
+	return nil
+}
+
+// makeRoom moves the unread bytes to the front of a buffer with room behind
+// them. Strings into the old one stay valid: it is copied, not reused, where
+// it is too small.
+func (c *Conn) makeRoom(limit int) {
+	in := c.ws.in
+	if c.w-c.r >= len(in)/2 {
+		in = make([]byte, min(2*len(in), max(limit+1, 2*(c.w-c.r))))
+	}
+	c.w = copy(in, c.ws.in[c.r:c.w])
+	c.r = 0
+	c.ws.in = in
+}
+
+func (c *Conn) parseHead(n int) error {
+	req := &c.ws.req
+	if err := req.Parse(c.ws.in[c.r : c.r+n]); err != nil {
+		return err
+	}
+	c.r += n
+	c.closing = req.Close
+	c.trip.failure.Store(nil)
+	c.ws.dec.Reset()
+	c.body.begin(req)
+	return nil
+}
+
+// Answer writes a whole answer that was not received from an upstream, head
+// and body, built in the scratch buffer.
+func (c *Conn) Answer(p []byte) error {
+	c.ws.out = p
+	return c.write(p)
+}
+
+func (c *Conn) write(p []byte) error {
+	_, err := c.s.write(p, c.srv.limits.Load().Stream)
+	if err != nil {
+		c.closing = true
+		return &writeError{err}
+	}
+	return nil
+}
+
+// writeError is a failure of writing to the client, or of a copy's receiving side.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return e.err.Error() }
+func (e *writeError) Unwrap() error { return e.err }
+
+// finish ends the connection. Unread bytes of a request would make the kernel
+// answer with RST, which may destroy the answer before the client read it: so
+// the end is announced first, and what still comes is read for a moment.
+func (c *Conn) finish(linger bool) {
+	if c.reset && c.s.tcp != nil {
+		c.s.tcp.SetLinger(0)
+	} else if linger {
+		c.linger()
+	}
+	c.s.nc.Close()
+	if c.ws != nil {
+		c.giveBack()
+	}
+}
+
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 1 << 20
+)
+
+func (c *Conn) linger() {
+	cw, ok := c.s.nc.(interface{ CloseWrite() error })
+	if !ok || cw.CloseWrite() != nil {
+		return
+	}
+	c.s.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	c.s.woken()
+	buf := bulks.Get().(*[bulkSize]byte)
+	defer bulks.Put(buf)
+	for left := lingerBytes; left > 0; {
+		n, err := c.s.read(buf[:])
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}

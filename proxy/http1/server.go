@@ -1,0 +1,160 @@
+package http1
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Handler serves requests. Both methods are called in the connection's own
+// goroutine and must have answered when they return.
+type Handler interface {
+	// Serve serves one request.
+	Serve(c *Conn)
+	// Refuse answers a request whose head could not be read; the connection ends after it.
+	Refuse(c *Conn, err *ParseError)
+	// KeepTrailer reports whether a trailer may pass, to the upstream or to
+	// the client. It may be called from another goroutine while Serve runs.
+	KeepTrailer(c *Conn, f *Field, upstream bool) bool
+}
+
+// Limits bound a connection. All are required.
+type Limits struct {
+	Idle      time.Duration // between requests
+	Header    time.Duration // from the first byte of a head to its last
+	Stream    time.Duration // without a byte either way on a body or tunnel
+	MaxHeader int           // bytes of a request head
+}
+
+// Server accepts HTTP/1.x connections, each served by one goroutine.
+type Server struct {
+	handler  Handler
+	limits   atomic.Pointer[Limits]
+	draining atomic.Bool
+
+	wg    sync.WaitGroup
+	mu    sync.Mutex // guards conns
+	conns map[*Conn]struct{}
+
+	open atomic.Int64
+}
+
+// NewServer returns a server that hands requests to h.
+func NewServer(h Handler, l Limits) *Server {
+	s := &Server{handler: h, conns: make(map[*Conn]struct{})}
+	s.limits.Store(&l)
+	return s
+}
+
+// SetLimits replaces the limits, for connections that are open as well.
+func (s *Server) SetLimits(l Limits) { s.limits.Store(&l) }
+
+// Open is the number of open connections.
+func (s *Server) Open() int64 { return s.open.Load() }
+
+// Serve accepts connections until the listener is closed. Errors of accept
+// that pass (too many open files) are waited out.
+func (s *Server) Serve(l net.Listener) error {
+	var delay time.Duration
+	for {
+		nc, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			time.Sleep(delay)
+			continue
+		}
+		delay = 0
+		s.wg.Go(func() { s.serveConn(nc) })
+	}
+}
+
+// States of a connection, for Shutdown.
+const (
+	stateActive  = iota // a request is being read or served
+	stateIdle           // waiting for one
+	stateStopped        // told to end while idle
+)
+
+func (s *Server) serveConn(nc net.Conn) {
+	c := &Conn{srv: s, remote: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
+	c.s.init(nc)
+	s.track(c, true)
+	defer s.track(c, false)
+	linger := false
+	defer func() { c.finish(linger) }()
+	for {
+		if err := c.readHead(); err != nil {
+			if bad, ok := errors.AsType[*ParseError](err); ok {
+				c.refuse(bad)
+				linger = true
+			}
+			return
+		}
+		s.handler.Serve(c)
+		if c.reset {
+			return
+		}
+		if c.Closing() || c.body.err != nil {
+			linger = !c.body.done || c.r < c.w
+			return
+		}
+		if err := c.discard(); err != nil {
+			return
+		}
+	}
+}
+
+func (c *Conn) refuse(err *ParseError) {
+	c.closing = true
+	c.lend()
+	c.srv.handler.Refuse(c, err)
+}
+
+func (s *Server) track(c *Conn, add bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if add {
+		s.conns[c] = struct{}{}
+		s.open.Add(1)
+		return
+	}
+	delete(s.conns, c)
+	s.open.Add(-1)
+}
+
+// Shutdown ends idle connections at once and the others after the request
+// they serve. When ctx ends first, what is left is cut. The listener must be
+// closed before. It returns when all connections are gone.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	s.each(func(c *Conn) {
+		if c.state.CompareAndSwap(stateIdle, stateStopped) {
+			c.s.wake()
+		}
+	})
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { s.wg.Wait(); close(done) })
+	defer wg.Wait()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.each((*Conn).abort)
+		return ctx.Err()
+	}
+}
+
+func (s *Server) each(f func(*Conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		f(c)
+	}
+}

@@ -1,0 +1,344 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// sock is a stream socket as the data plane uses it. One goroutine may read
+// while another writes.
+//
+// On a plain TCP connection reads and writes are raw system calls inside the
+// callbacks of [syscall.RawConn]: a call on a non-blocking descriptor is over
+// in about a microsecond, so the scheduler need not be told of it, and a
+// buffer is asked for only once bytes are there (an idle connection holds
+// none). Any other connection (TLS) goes through its own Read and Write.
+type sock struct {
+	nc  net.Conn
+	tcp *net.TCPConn // nil unless plain TCP
+	rc  syscall.RawConn
+
+	// Arguments and results of the callbacks, which are made once so that a
+	// call allocates no closure. r* belong to the reader, w* to the writer.
+	rbuf   []byte
+	rn     int
+	rerr   error
+	lender lender // gives rbuf when bytes are there
+	out    []byte // what exchange writes first
+	onRead func(uintptr) bool
+	onPeek func(uintptr) bool
+	onExch func(uintptr) bool
+
+	wbuf    []byte
+	wn      int
+	werr    error
+	wwait   bool // the callback may wait: a deadline is set
+	wfull   bool // the socket took no more
+	onWrite func(uintptr) bool
+
+	deadline int64 // of reads, as set on nc: nanoseconds since start; 0 none
+}
+
+// errStale is a kept-alive upstream connection that turned out closed, or had
+// bytes nobody asked for, before the request was written.
+var errStale = errors.New("http1: connection closed while idle")
+
+func (s *sock) init(nc net.Conn) {
+	s.nc = nc
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	rc, err := tcp.SyscallConn()
+	if err != nil {
+		return
+	}
+	s.tcp, s.rc = tcp, rc
+	s.onRead, s.onWrite = s.tryRead, s.tryWrite
+}
+
+// read reads what is there, at least one byte, waiting for it.
+func (s *sock) read(p []byte) (int, error) {
+	if s.rc == nil {
+		return s.nc.Read(p)
+	}
+	s.rbuf = p
+	return s.readRaw()
+}
+
+// lender owns a buffer that a read holds only while bytes are there.
+type lender interface {
+	lend() []byte // the room for a read; called again after giveBack
+	giveBack()    // nothing was read: the buffer is not needed for now
+}
+
+// readLent is read into the buffer of l, which is held while bytes are there
+// and not while waiting for them. If err is not nil the buffer was given back,
+// if it was ever lent.
+func (s *sock) readLent(l lender) (int, error) {
+	if s.rc == nil {
+		n, err := s.nc.Read(l.lend())
+		if err != nil {
+			l.giveBack()
+		}
+		return n, err
+	}
+	s.rbuf, s.lender = nil, l
+	n, err := s.readRaw()
+	s.lender = nil
+	return n, err
+}
+
+func (s *sock) readRaw() (int, error) {
+	s.rn, s.rerr = 0, nil
+	err := s.rc.Read(s.onRead)
+	s.rbuf = nil
+	if err != nil {
+		return 0, err
+	}
+	return s.rn, s.rerr
+}
+
+func (s *sock) tryRead(fd uintptr) bool {
+	if s.lender != nil {
+		s.rbuf = s.lender.lend()
+	}
+	n, errno := rawRead(fd, s.rbuf)
+	if n == 0 && s.lender != nil {
+		s.lender.giveBack()
+		s.rbuf = nil
+	}
+	switch {
+	case errno == syscall.EAGAIN:
+		return false
+	case errno != 0:
+		s.rerr = errno
+	case n == 0:
+		s.rerr = io.EOF
+	}
+	s.rn = n
+	return true
+}
+
+// exchange writes out and reads the first bytes of the answer into in. It
+// returns errStale, with nothing written, when the peer closed or spoke before
+// it was asked: what it said cannot be the answer.
+//
+// One callback does both: the poller's read state is reset before the request
+// leaves, so no wake-up can be lost, and the read that would only say EAGAIN
+// is the very check for staleness.
+func (s *sock) exchange(out, in []byte, stall time.Duration) (n int, err error) {
+	if s.rc == nil {
+		if _, err := s.write(out, stall); err != nil {
+			return 0, err
+		}
+		return s.nc.Read(in)
+	}
+	if s.onExch == nil {
+		s.onExch = s.tryExchange
+	}
+	s.out, s.rbuf, s.rn, s.rerr = out, in, 0, nil
+	err = s.rc.Read(s.onExch)
+	rest := s.out
+	s.out, s.rbuf = nil, nil
+	if err != nil {
+		return 0, err
+	}
+	if s.rerr == nil && len(rest) > 0 { // it did not fit into the socket's buffer
+		if _, err := s.write(rest, stall); err != nil {
+			return 0, err
+		}
+		return s.read(in)
+	}
+	return s.rn, s.rerr
+}
+
+func (s *sock) tryExchange(fd uintptr) bool {
+	if len(s.out) == 0 {
+		return s.tryRead(fd)
+	}
+	if _, errno := rawRead(fd, s.rbuf[:1]); errno != syscall.EAGAIN {
+		s.rerr = errStale
+		return true
+	}
+	n, errno := rawWrite(fd, s.out)
+	if errno != 0 && errno != syscall.EAGAIN {
+		s.rerr = errno
+		return true
+	}
+	s.out = s.out[n:]
+	return len(s.out) > 0 // all gone: wait for the answer
+}
+
+// write writes all of p. It fails if the peer takes no byte for the time stall.
+func (s *sock) write(p []byte, stall time.Duration) (int, error) {
+	if s.rc == nil {
+		if err := s.nc.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+			return 0, err
+		}
+		return s.nc.Write(p)
+	}
+	s.wbuf, s.wn, s.werr, s.wwait = p, 0, nil, false
+	for {
+		s.wfull = false
+		if err := s.rc.Write(s.onWrite); err != nil {
+			s.wbuf = nil
+			return s.wn, err
+		}
+		if !s.wfull {
+			break
+		}
+		// Only a write that would block costs a deadline, renewed with each progress.
+		s.wwait = true
+		if err := s.nc.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+			s.werr = err
+			break
+		}
+	}
+	if s.wwait {
+		s.nc.SetWriteDeadline(time.Time{})
+	}
+	s.wbuf = nil
+	return s.wn, s.werr
+}
+
+func (s *sock) tryWrite(fd uintptr) bool {
+	progress := false
+	for len(s.wbuf) > 0 {
+		n, errno := rawWrite(fd, s.wbuf)
+		if errno == syscall.EAGAIN {
+			if s.wwait && !progress {
+				return false
+			}
+			s.wfull = true
+			return true
+		}
+		if errno != 0 {
+			s.werr = errno
+			return true
+		}
+		progress = true
+		s.wn += n
+		s.wbuf = s.wbuf[n:]
+	}
+	return true
+}
+
+// waitGone waits until the peer closed its side or the read deadline passes.
+// Bytes that come meanwhile stay unread. It reports whether the peer is gone.
+func (s *sock) waitGone() bool {
+	if s.rc == nil {
+		return false
+	}
+	if s.onPeek == nil {
+		s.onPeek = hungUp
+	}
+	err := s.rc.Read(s.onPeek)
+	return err == nil || !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// stale reports whether the peer of an idle connection closed it or sent
+// something. It does not wait.
+func (s *sock) stale() bool {
+	if s.rc == nil {
+		return false // TLS: the retry of safe requests must do
+	}
+	is := true
+	s.rc.Control(func(fd uintptr) { is = readable(fd) })
+	return is
+}
+
+// coarse is how much a deadline that is only extended may lag, so that a busy
+// connection does not move a timer with every request.
+const coarse = time.Second
+
+// readBy sets the time by which the next bytes must have come, d from now;
+// 0 means no limit. Limits of many seconds may come up to a second early.
+func (s *sock) readBy(d time.Duration) {
+	if d <= 0 {
+		if s.deadline != 0 {
+			s.deadline = 0
+			s.nc.SetReadDeadline(time.Time{})
+		}
+		return
+	}
+	now := monotonic()
+	at := now + int64(d)
+	if d > 5*coarse && s.deadline <= at && at-s.deadline < int64(coarse) {
+		return
+	}
+	s.deadline = at
+	s.nc.SetReadDeadline(time.Now().Add(d))
+}
+
+// wake makes a reader that waits return at once with a deadline error, also
+// one that comes later, until readBy is called. Any goroutine may call it.
+func (s *sock) wake() { s.nc.SetReadDeadline(past) }
+
+// woken is to be called by the reader after wake, so that readBy sets anew.
+func (s *sock) woken() { s.deadline = -1 }
+
+var (
+	past  = time.Unix(1, 0)
+	start = time.Now()
+)
+
+// monotonic is the time since the process started, in nanoseconds.
+func monotonic() int64 { return int64(time.Since(start)) }
+
+// isTimeout reports whether err is a passed deadline.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+func rawRead(fd uintptr, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), 0
+	}
+}
+
+func rawWrite(fd uintptr, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), 0
+	}
+}
+
+// readable reports whether a read would not block: bytes, an end or an error.
+func readable(fd uintptr) bool {
+	return poll(fd, unix.POLLIN|unix.POLLRDHUP)
+}
+
+// hungUp reports whether the peer closed its side or the connection broke.
+func hungUp(fd uintptr) bool {
+	return poll(fd, unix.POLLRDHUP)
+}
+
+func poll(fd uintptr, events int16) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
+	for {
+		n, err := unix.Poll(fds[:], 0)
+		if err == unix.EINTR {
+			continue
+		}
+		return n > 0 || err != nil
+	}
+}

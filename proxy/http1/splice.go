@@ -1,0 +1,203 @@
+package http1
+
+import (
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// spliceMin is the size from which a body of known length goes from socket to
+// socket inside the kernel. Below it the two extra calls per piece cost more
+// than the copies they save.
+const spliceMin = 64 << 10
+
+// pipe is the kernel buffer between two sockets. It is empty between uses.
+type pipe struct {
+	r, w int
+	size int
+}
+
+// pipeSize is what is asked of the kernel for a pipe; it may give less.
+const pipeSize = 256 << 10
+
+// pipes keeps a few pipes, for making one costs five system calls. A pipe
+// that held bytes at an error is closed instead.
+type pipes struct {
+	mu   sync.Mutex
+	free []*pipe
+}
+
+const maxFreePipes = 64
+
+func (p *pipes) get() (*pipe, error) {
+	p.mu.Lock()
+	if n := len(p.free); n > 0 {
+		pp := p.free[n-1]
+		p.free = p.free[:n-1]
+		p.mu.Unlock()
+		return pp, nil
+	}
+	p.mu.Unlock()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, os.NewSyscallError("pipe2", err)
+	}
+	size, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize)
+	if err != nil {
+		size = 64 << 10
+	}
+	return &pipe{r: fds[0], w: fds[1], size: size}, nil
+}
+
+func (p *pipes) put(pp *pipe, empty bool) {
+	if empty {
+		p.mu.Lock()
+		if len(p.free) < maxFreePipes {
+			p.free = append(p.free, pp)
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+	}
+	unix.Close(pp.r)
+	unix.Close(pp.w)
+}
+
+var pipePool pipes
+
+// mover moves a body from one plain TCP socket to another by splice(2).
+type mover struct {
+	pipe   *pipe
+	want   int // bytes to take in the next step
+	moved  int // bytes the last step moved
+	err    error
+	fill   func(uintptr) bool
+	drain  func(uintptr) bool
+	inPipe int
+	armed  bool
+	full   bool
+}
+
+var moverPool = sync.Pool{New: func() any {
+	m := new(mover)
+	m.fill, m.drain = m.tryFill, m.tryDrain
+	return m
+}}
+
+const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
+
+func splice(from, to, n int) (int, syscall.Errno) {
+	for {
+		k, _, errno := syscall.RawSyscall6(syscall.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), spliceFlags)
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(k), 0
+	}
+}
+
+func (m *mover) tryFill(fd uintptr) bool {
+	n, errno := splice(int(fd), m.pipe.w, min(m.want, m.pipe.size))
+	switch {
+	case errno == syscall.EAGAIN:
+		return false
+	case errno != 0:
+		m.err = errno
+	case n == 0:
+		m.err = errCut
+	}
+	m.moved = n
+	return true
+}
+
+func (m *mover) tryDrain(fd uintptr) bool {
+	progress := false
+	for m.inPipe > 0 {
+		n, errno := splice(m.pipe.r, int(fd), m.inPipe)
+		if errno == syscall.EAGAIN {
+			if m.armed && !progress {
+				return false
+			}
+			m.full = true
+			return true
+		}
+		if errno != 0 {
+			m.err = errno
+			return true
+		}
+		progress = true
+		m.inPipe -= n
+	}
+	return true
+}
+
+// flow is what the mover's user does between its steps.
+type flow struct {
+	arm    func() error // before each wait for the source: set its deadline
+	lapsed func() error // the deadline passed; nil: go on
+	moved  func(n int)  // n bytes went all the way
+}
+
+// spliceBody moves n bytes from src to dst. A failed write is told as *writeError.
+func spliceBody(dst, src *sock, n int64, stall time.Duration, f flow) error {
+	m := moverPool.Get().(*mover)
+	defer moverPool.Put(m)
+	var err error
+	if m.pipe, err = pipePool.get(); err != nil {
+		return err
+	}
+	m.inPipe, m.err = 0, nil
+	defer func() { pipePool.put(m.pipe, m.inPipe == 0) }()
+	for n > 0 {
+		if err := f.arm(); err != nil {
+			return err
+		}
+		m.want, m.moved = int(min(n, 1<<30)), 0
+		if err := src.rc.Read(m.fill); isTimeout(err) {
+			if err := f.lapsed(); err != nil {
+				return err
+			}
+			continue
+		} else if err != nil {
+			return err
+		}
+		if m.err != nil {
+			return m.err
+		}
+		m.inPipe = m.moved
+		if err := m.flush(dst, stall); err != nil {
+			return &writeError{err}
+		}
+		n -= int64(m.moved)
+		f.moved(m.moved)
+	}
+	return nil
+}
+
+// flush empties the pipe into dst; a peer that takes nothing for stall is given up.
+func (m *mover) flush(dst *sock, stall time.Duration) error {
+	m.armed = false
+	for {
+		m.full = false
+		if err := dst.rc.Write(m.drain); err != nil {
+			return err
+		}
+		if !m.full {
+			break
+		}
+		m.armed = true
+		if err := dst.nc.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+			return err
+		}
+	}
+	if m.armed {
+		dst.nc.SetWriteDeadline(time.Time{})
+	}
+	return m.err
+}
