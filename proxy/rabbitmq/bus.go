@@ -1,0 +1,213 @@
+// Package rabbitmq carries requests to workers behind a RabbitMQ broker and
+// their answers back (D11-D17).
+//
+// [Bus.Call] publishes one request and waits for its answer. It never waits
+// longer than the request's time limit, whatever the broker, the network or
+// the client library does: no goroutine of a request ever calls into the
+// library, and every library call that could block for ever is watched by a
+// timer that closes the TCP connection under it.
+//
+// Three rules keep requests apart:
+//
+//   - Answers come in on a channel of their own, on which nothing is published.
+//   - Every exchange has a publish channel of its own (a lane), so that what the
+//     broker thinks of one exchange never costs a request of another its answer.
+//   - Answers, returned messages and failures find their request by correlation
+//     id or by its place in the lane, never by the order of arrival.
+//
+// The package knows nothing of HTTP's wire: it takes and gives fields and bytes.
+package rabbitmq
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Config is what a [Bus] needs. URL and Log are required.
+type Config struct {
+	URL          string        // amqp:// or amqps://, with user, password and virtual host
+	Timeout      time.Duration // of a request without a deadline of its own; 0 = 15 s
+	MaxBody      int           // bytes of a request body; 0 = 8 MiB
+	MaxInFlight  int           // requests that may wait for answers at once; 0 = 10,000
+	MaxExchanges int           // exchanges that are remembered, the absent ones too; 0 = 1,024
+	Log          hclog.Logger
+}
+
+// Request is one request for the bus. Call copies its strings; Body must not
+// be changed after Call was called, not even when it has returned.
+type Request struct {
+	Exchange string    // first path segment
+	Method   string    // HTTP method
+	Path     string    // the path behind the first segment, undecoded: "/bar/baz"
+	Query    string    // without "?"
+	Fields   []Field   // in order, hop-by-hop ones already meaningless here and dropped
+	Body     []byte    // the whole body
+	Deadline time.Time // zero = now + Config.Timeout
+}
+
+// Field is one header field.
+type Field struct{ Name, Value string }
+
+// Reply is a worker's answer.
+type Reply struct {
+	Status int     // 200..599
+	Fields []Field // sorted by name; Content-Type among them, Content-Length never
+	Body   []byte
+}
+
+// Error is a request that got no answer, in the terms of X4 and X5.
+type Error struct {
+	Status     int
+	Reason     string
+	RetryAfter bool  // no worker can have seen the request, so it may be repeated
+	Err        error // for the log
+}
+
+// Error returns the reason and its cause.
+func (e *Error) Error() string { return e.Reason + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func unreachable(err error) *Error { return &Error{503, "unreachable", true, err} }
+func timedOut(err error) *Error    { return &Error{504, "timeout", false, err} }
+func replyLost(err error) *Error   { return &Error{502, "reply_lost", false, err} }
+
+// patience is how long the broker may take for one step of the protocol
+// before the connection is given up.
+const patience = 5 * time.Second
+
+var (
+	errNotConnected = errors.New("not connected to the broker")
+	errBlocked      = errors.New("the broker accepts no messages (connection.blocked)")
+	errNoAnswer     = errors.New("no answer in time")
+)
+
+// Bus is the connection to one broker. Run keeps it up; Call may be used from
+// any number of goroutines, at any time.
+type Bus struct {
+	cfg     Config
+	address string // host:port, for the log
+	log     hclog.Logger
+	link    atomic.Pointer[link] // nil while there is no connection
+	stats   counters
+}
+
+// New checks cfg and returns a Bus that is not connected yet.
+func New(cfg Config) (*Bus, error) {
+	if cfg.Log == nil {
+		return nil, errors.New("rabbitmq: Log is required")
+	}
+	uri, err := amqp.ParseURI(cfg.URL)
+	if err != nil {
+		// The text of the cause may contain the URL, and that the password.
+		return nil, errors.New("rabbitmq: URL is not a valid amqp:// or amqps:// URL")
+	}
+	if cfg.Timeout < 0 || cfg.MaxBody < 0 || cfg.MaxInFlight < 0 || cfg.MaxExchanges < 0 {
+		return nil, errors.New("rabbitmq: Timeout, MaxBody, MaxInFlight and MaxExchanges must not be negative")
+	}
+	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, 8<<20)
+	cfg.MaxInFlight = cmp.Or(cfg.MaxInFlight, 10_000)
+	cfg.MaxExchanges = cmp.Or(cfg.MaxExchanges, 1024)
+	return &Bus{cfg: cfg, address: net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)), log: cfg.Log}, nil
+}
+
+// Address returns the broker's host:port.
+func (b *Bus) Address() string { return b.address }
+
+// Run keeps a connection to the broker until ctx ends, and returns ctx's error
+// when everything it started is over.
+func (b *Bus) Run(ctx context.Context) error {
+	const first, last = 250 * time.Millisecond, 5 * time.Second
+	delay := first
+	told := "" // the last failure that was logged, so that an outage is one line
+	for {
+		began := time.Now()
+		served, err := b.serve(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(began) > 2*last {
+			delay = first
+		}
+		wait := delay/2 + rand.N(delay/2)
+		b.stats.failed(err)
+		if text := err.Error(); served || text != told {
+			told = text
+			b.log.Warn("no connection to the bus", "address", b.address, "retry_in_ms", wait.Milliseconds(), "error", err)
+		} else {
+			b.log.Debug("still no connection to the bus", "address", b.address, "retry_in_ms", wait.Milliseconds())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		delay = min(2*delay, last)
+	}
+}
+
+// serve connects once and returns when that connection is over; served says
+// whether it was ever ready for calls.
+func (b *Bus) serve(ctx context.Context) (served bool, err error) {
+	l := newLink(b)
+	// Until stop has returned, calls may find the link; it refuses them.
+	defer func() {
+		l.stop()
+		served = b.link.Swap(nil) != nil
+	}()
+	if err := l.open(ctx); err != nil {
+		return false, err
+	}
+	return false, l.follow(ctx)
+}
+
+// adopt makes l the link that calls use.
+func (b *Bus) adopt(l *link) {
+	b.stats.connected()
+	b.log.Info("connected to the bus", "address", b.address)
+	b.link.Store(l)
+}
+
+// Call sends r to its exchange and returns the answer. Its error is an
+// [*Error], or ctx's own if the caller went away.
+func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
+	if r.Exchange == "" || strings.HasPrefix(r.Exchange, "amq.") {
+		return nil, &Error{404, "no_service", false, fmt.Errorf("the exchange %q is the broker's own", r.Exchange)}
+	}
+	if len(r.Body) > b.cfg.MaxBody {
+		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the body has %d bytes, at most %d are carried", len(r.Body), b.cfg.MaxBody)}
+	}
+	c, failure := newCall(r)
+	if failure != nil {
+		return nil, failure
+	}
+	c.deadline = r.Deadline
+	if c.deadline.IsZero() {
+		c.deadline = time.Now().Add(b.cfg.Timeout)
+	}
+	l := b.link.Load()
+	if l == nil {
+		return nil, unreachable(errNotConnected)
+	}
+	limit := time.NewTimer(time.Until(c.deadline))
+	defer limit.Stop()
+	d, err := l.call(ctx, c, limit.C)
+	b.stats.count(err)
+	if err != nil {
+		return nil, err
+	}
+	return decodeReply(d)
+}

@@ -1,0 +1,259 @@
+package rabbitmq
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Limits of AMQP 0-9-1. A name or value past them would make the library end
+// the connection, so nothing that comes from a client may get there unchecked.
+const (
+	maxShortString = 255
+	maxHeaderTable = 64 << 10 // half of RabbitMQ's frame, in which all of it must fit
+)
+
+const prefixWASP = "X-Wasp-" // as textproto spells it
+
+// newCall translates r for the bus (D12, D13). It copies every string of r.
+func newCall(r *Request) (*call, *Error) {
+	key := routingKey(r.Path)
+	if len(key) > maxShortString {
+		return nil, &Error{414, "routing_key_too_long", false, fmt.Errorf("the routing key has %d bytes, AMQP allows %d", len(key), maxShortString)}
+	}
+	if len(r.Exchange) > maxShortString {
+		return nil, &Error{503, "unknown_service", true, fmt.Errorf("an exchange name of %d bytes cannot exist", len(r.Exchange))}
+	}
+	headers, size := headerTable(r.Fields)
+	headers["X-WASP-METHOD"] = strings.Clone(r.Method)
+	headers["X-WASP-PATH"] = strings.Clone(r.Path)
+	headers["X-WASP-QS"] = strings.Clone(r.Query)
+	if size += len(r.Method) + len(r.Path) + len(r.Query); size > maxHeaderTable {
+		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the header has %d bytes, at most %d are carried", size, maxHeaderTable)}
+	}
+	c := &call{id: newID(), exchange: strings.Clone(r.Exchange), key: key, done: make(chan outcome, 1)}
+	c.msg = amqp.Publishing{
+		Headers:         headers,
+		ContentType:     property(headers, "Content-Type"),
+		ContentEncoding: property(headers, "Content-Encoding"),
+		DeliveryMode:    amqp.Transient,
+		CorrelationId:   c.id,
+		Timestamp:       time.Now(),
+		AppId:           "lictor",
+		Body:            r.Body,
+	}
+	return c, nil
+}
+
+// routingKey makes the routing key of a remote path: one leading and one
+// trailing slash dropped, dots for the others, every segment decoded once.
+func routingKey(path string) string {
+	path = strings.TrimPrefix(path, "/")
+	path = strings.TrimSuffix(path, "/")
+	key := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		switch c := path[i]; {
+		case c == '/':
+			key = append(key, '.')
+		case c == '%' && i+2 < len(path) && isHex(path[i+1]) && isHex(path[i+2]):
+			v, _ := strconv.ParseUint(path[i+1:i+3], 16, 8) // two hexadecimal digits
+			key = append(key, byte(v))
+			i += 2
+		default:
+			key = append(key, c)
+		}
+	}
+	return string(key)
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// headerTable makes the AMQP headers of HTTP fields, and says how many bytes
+// they take. The canonical spelling of the names is also what keeps a client
+// away from the headers RabbitMQ acts on: CC, BCC and all in lower case.
+func headerTable(fields []Field) (amqp.Table, int) {
+	named := connectionNames(fields)
+	headers := make(amqp.Table, len(fields)+3)
+	size := 0
+	for _, f := range fields {
+		name := textproto.CanonicalMIMEHeaderKey(f.Name)
+		if len(name) > maxShortString || !isToken(name) || strings.HasPrefix(name, prefixWASP) || isHopByHop(name, named) {
+			continue
+		}
+		size += len(name) + len(f.Value) + 6
+		if first, ok := headers[name].(string); ok {
+			separator := ", "
+			if name == "Cookie" {
+				separator = "; "
+			}
+			headers[name] = first + separator + f.Value
+			continue
+		}
+		headers[strings.Clone(name)] = strings.Clone(f.Value)
+	}
+	return headers, size
+}
+
+// property returns the header as a message property, "" if it does not fit.
+func property(headers amqp.Table, name string) string {
+	if v, _ := headers[name].(string); len(v) <= maxShortString {
+		return v
+	}
+	return ""
+}
+
+// decodeReply makes the answer of a message (D14).
+func decodeReply(d *amqp.Delivery) (*Reply, error) {
+	status, ok := replyStatus(d.Headers)
+	if !ok {
+		return nil, &Error{502, "bad_gateway", false, fmt.Errorf("the worker's X-WASP-STATUS is %v, want 200..599", d.Headers["X-WASP-STATUS"])}
+	}
+	all := make([]Field, 0, len(d.Headers)+2)
+	for name, value := range d.Headers {
+		all = appendFields(all, name, value)
+	}
+	named := connectionNames(all)
+	fields := all[:0]
+	for _, f := range all {
+		name := textproto.CanonicalMIMEHeaderKey(f.Name)
+		switch {
+		case isHopByHop(name, named), strings.HasPrefix(name, prefixWASP), name == "Content-Length",
+			name == "Content-Type" && d.ContentType != "", name == "Content-Encoding" && d.ContentEncoding != "":
+		default:
+			fields = append(fields, f)
+		}
+	}
+	if d.ContentType != "" {
+		fields = appendFields(fields, "Content-Type", d.ContentType)
+	}
+	if d.ContentEncoding != "" {
+		fields = appendFields(fields, "Content-Encoding", d.ContentEncoding)
+	}
+	slices.SortStableFunc(fields, func(a, b Field) int { return cmp.Compare(a.Name, b.Name) })
+	return &Reply{Status: status, Fields: fields, Body: d.Body}, nil
+}
+
+// replyStatus reads X-WASP-STATUS, whose name may be spelt in any case.
+func replyStatus(headers amqp.Table) (int, bool) {
+	value, ok := headers["X-WASP-STATUS"]
+	if !ok {
+		for name, v := range headers {
+			if strings.EqualFold(name, "X-WASP-STATUS") {
+				value, ok = v, true
+			}
+		}
+	}
+	if !ok {
+		return 200, true
+	}
+	text, _ := fieldText(value)
+	if len(text) != 3 || text[0] < '2' || text[0] > '5' {
+		return 0, false
+	}
+	status, err := strconv.ParseUint(text, 10, 16)
+	return int(status), err == nil
+}
+
+// appendFields adds the field called name, one for each element if value is an
+// array. What cannot be an HTTP field is left out: a worker must not be able
+// to break the answer's framing.
+func appendFields(fields []Field, name string, value any) []Field {
+	if list, ok := value.([]any); ok {
+		for _, v := range list {
+			if text, ok := fieldText(v); ok && isToken(name) && isFieldValue(text) {
+				fields = append(fields, Field{name, text})
+			}
+		}
+		return fields
+	}
+	if text, ok := fieldText(value); ok && isToken(name) && isFieldValue(text) {
+		fields = append(fields, Field{name, text})
+	}
+	return fields
+}
+
+// fieldText spells one AMQP value; tables and the like have no spelling.
+func fieldText(value any) (string, bool) {
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case []byte:
+		return string(v), true
+	case bool, byte, int8, int16, uint16, int32, uint32, int, int64, float32, float64:
+		return fmt.Sprint(v), true
+	case time.Time:
+		return v.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), true
+	}
+	return "", false
+}
+
+var hopByHop = map[string]bool{
+	"Connection": true, "Proxy-Connection": true, "Keep-Alive": true, "Te": true, "Trailer": true,
+	"Transfer-Encoding": true, "Upgrade": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
+}
+
+// isHopByHop reports whether the field called name ends here; named are the
+// names that the message's Connection fields list.
+func isHopByHop(name string, named []string) bool {
+	return hopByHop[name] || slices.Contains(named, name)
+}
+
+func connectionNames(fields []Field) []string {
+	var names []string
+	for _, f := range fields {
+		if strings.EqualFold(f.Name, "Connection") {
+			for name := range strings.SplitSeq(f.Value, ",") {
+				names = append(names, textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)))
+			}
+		}
+	}
+	return names
+}
+
+// isToken reports whether name can be a field name (RFC 9110 5.6.2).
+func isToken(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// isFieldValue reports whether value can be a field value: no control bytes.
+func isFieldValue(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// newID returns a random UUID (version 4): who can publish to the reply queue
+// must not be able to guess the id of somebody else's request.
+func newID() string {
+	var u [16]byte
+	_, _ = rand.Read(u[:]) // never fails, see its documentation
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	var s [36]byte
+	hex.Encode(s[0:8], u[0:4])
+	hex.Encode(s[9:13], u[4:6])
+	hex.Encode(s[14:18], u[6:8])
+	hex.Encode(s[19:23], u[8:10])
+	hex.Encode(s[24:], u[10:])
+	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
+	return string(s[:])
+}

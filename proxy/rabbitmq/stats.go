@@ -1,0 +1,84 @@
+package rabbitmq
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Stats are the bus's numbers for metrics and status. The counters only grow.
+type Stats struct {
+	Connected bool
+	Blocked   bool // the broker accepts no messages now
+	InFlight  int  // requests that wait for an answer
+	Exchanges int  // that are known, the absent ones too
+
+	Replies  uint64 // requests that were answered
+	Refused  uint64 // requests that found no exchange, queue or broker (503)
+	Timeouts uint64 // requests without an answer in time
+	Lost     uint64 // requests whose answer was lost with a channel or the connection
+	Late     uint64 // answers dropped because nobody waited for them any more
+	Connects uint64
+
+	Error     string // the last failure of the connection, "" while it is up
+	ErrorTime time.Time
+}
+
+type counters struct {
+	replies, refused, timeouts, lost, late, connects atomic.Uint64
+
+	mu        sync.Mutex
+	err       string
+	errorTime time.Time
+}
+
+// count counts one call by its outcome.
+func (s *counters) count(err error) {
+	if err == nil {
+		s.replies.Add(1)
+		return
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		switch e.Status {
+		case 503:
+			s.refused.Add(1)
+		case 504:
+			s.timeouts.Add(1)
+		case 502:
+			s.lost.Add(1)
+		}
+	}
+}
+
+func (s *counters) connected() {
+	s.connects.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = ""
+}
+
+func (s *counters) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err, s.errorTime = err.Error(), time.Now()
+}
+
+// Stats returns the numbers as they are now.
+func (b *Bus) Stats() Stats {
+	s := &b.stats
+	stats := Stats{
+		Replies: s.replies.Load(), Refused: s.refused.Load(), Timeouts: s.timeouts.Load(),
+		Lost: s.lost.Load(), Late: s.late.Load(), Connects: s.connects.Load(),
+	}
+	s.mu.Lock()
+	stats.Error, stats.ErrorTime = s.err, s.errorTime
+	s.mu.Unlock()
+	if l := b.link.Load(); l != nil {
+		stats.Connected, stats.Blocked, stats.InFlight = true, l.blocked.Load(), l.table.len()
+		l.mu.Lock()
+		stats.Exchanges = len(l.lanes)
+		l.mu.Unlock()
+	}
+	return stats
+}
