@@ -179,7 +179,8 @@ func show(v cty.Value) string {
 	case v.IsNull():
 		return "null"
 	case v.Type() == cty.Number:
-		return "the number " + v.AsBigFloat().Text('g', 10)
+		f, _ := v.AsBigFloat().Float64() // its own text of 1e99999999 takes minutes
+		return fmt.Sprintf("the number %.10g", f)
 	case v.Type() == cty.Bool:
 		return strconv.FormatBool(v.True())
 	case v.Type().IsObjectType() || v.Type().IsMapType():
