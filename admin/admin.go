@@ -1,0 +1,150 @@
+// Package admin serves the listener for operators: health, status, metrics,
+// and whatever [Route]s it is given.
+//
+// Every request needs the token, except to routes that say otherwise (X8).
+// Every error is JSON (X5). It is not the data plane: it stands on net/http,
+// with tight limits.
+package admin
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"lictor/resolver"
+)
+
+// maxBody bounds the body of a request.
+const maxBody = 8 << 20
+
+// Config is what [New] needs.
+type Config struct {
+	Log      hclog.Logger         // required
+	Registry *prometheus.Registry // required; what /metrics shows
+	Token    string               // "" = none is asked for
+	Header   string               // that carries the token; "" = X-Admin-Token
+	Sources  []resolver.Source    // in the order they are asked in
+	Checks   []Check              // of /readyz, besides that of the sources
+	Describe []func(*Status)      // fill their part of /status
+	Routes   []Route              // besides those of this package
+}
+
+// Server answers on the admin listener. [New] makes one.
+type Server struct {
+	cfg    Config
+	guard  guard
+	router router
+	began  time.Time
+}
+
+// New returns a server, with its metrics registered.
+func New(cfg Config) (*Server, error) {
+	if cfg.Log == nil || cfg.Registry == nil {
+		return nil, errors.New("admin: Log and Registry are required")
+	}
+	s := &Server{cfg: cfg, guard: newGuard(cfg.Token, cfg.Header), began: time.Now()}
+	s.cfg.Checks = append([]Check{{Name: "resolver", Ready: s.resolverReady}}, cfg.Checks...)
+	s.router = newRouter(append([]Route{
+		{Method: "GET", Path: "/healthz", Open: true, Handler: s.healthz},
+		{Method: "GET", Path: "/readyz", Open: true, Handler: s.readyz},
+		{Method: "GET", Path: "/status", Handler: s.status},
+		{Method: "GET", Path: "/metrics", Handler: metricsHandler(cfg.Registry)},
+	}, cfg.Routes...))
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&sourceCollector{sources: cfg.Sources, began: s.began},
+	} {
+		if err := cfg.Registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Run serves ln until ctx ends, then finishes the requests it has.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          s.cfg.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	drained := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		limit, done := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer done()
+		if server.Shutdown(limit) != nil {
+			server.Close()
+		}
+	})
+	err := server.Serve(ln)
+	if cancel() { // it did not end because of ctx
+		return err
+	}
+	<-drained
+	return nil
+}
+
+// ServeHTTP checks the token, finds the route and logs the outcome.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	out := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	id := newRequestID()
+	out.Header().Set(requestIDHeader, id)
+	out.Header().Set("X-Content-Type-Options", "nosniff")
+	out.Header().Set("Cache-Control", "no-store")
+	r.Body = http.MaxBytesReader(out, r.Body, maxBody)
+	s.serve(out, r)
+
+	level := hclog.Debug
+	if out.status >= 400 || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		level = hclog.Info
+	}
+	s.cfg.Log.Log(level, "admin request", "method", r.Method, "path", r.URL.Path, "status", out.status,
+		"client", r.RemoteAddr, "took_us", time.Since(began).Microseconds(), "request_id", id)
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	found := s.router.find(r)
+	// The token comes first: without it nobody learns which paths exist.
+	if (found.route == nil || !found.route.Open) && !s.guard.pass(w, r) {
+		return
+	}
+	switch {
+	case found.route != nil:
+		for name, value := range found.values {
+			r.SetPathValue(name, value)
+		}
+		found.route.Handler(w, r)
+	case found.allow != "":
+		w.Header().Set("Allow", found.allow)
+		WriteError(w, http.StatusMethodNotAllowed, "method_not_allowed", "This path does not take the method "+r.Method+".")
+	default:
+		WriteError(w, http.StatusNotFound, "not_found", "There is nothing at this path.")
+	}
+}
+
+// statusWriter remembers the status for the log.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

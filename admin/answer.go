@@ -1,0 +1,40 @@
+package admin
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+)
+
+const requestIDHeader = "X-Request-Id"
+
+func newRequestID() string {
+	var id [16]byte
+	rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// Error is the body of an answer that says no (X5).
+type Error struct {
+	Message   string            `json:"message"`
+	Reason    string            `json:"reason"`
+	RequestID string            `json:"request_id"`
+	Fields    map[string]string `json:"fields,omitempty"` // what is wrong, by field
+}
+
+// WriteError answers with an error. The reason is one of the closed set of X5.
+func WriteError(w http.ResponseWriter, status int, reason, message string) {
+	WriteJSON(w, status, Error{Message: message, Reason: reason, RequestID: w.Header().Get(requestIDHeader)})
+}
+
+// WriteJSON answers with body as JSON.
+func WriteJSON(w http.ResponseWriter, status int, body any) {
+	text, err := json.MarshalIndent(body, "", "  ")
+	if err != nil {
+		panic(err) // a value that cannot be JSON is a mistake of the program
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(append(text, '\n')) // the client may have gone: nobody to tell
+}

@@ -1,0 +1,57 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Check is one thing that must be so before requests should be sent here.
+type Check struct {
+	Name  string
+	Ready func() error // nil = ready, else why not
+}
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	WriteJSON(w, http.StatusOK, map[string]string{"status": "alive"})
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if why := s.notReady(); why != nil {
+		WriteError(w, http.StatusServiceUnavailable, "policy_unavailable", "Not ready: "+strings.Join(why, "; ")+".")
+		return
+	}
+	WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+// notReady returns why the checks fail, each after the name of its check.
+func (s *Server) notReady() []string {
+	var why []string
+	for _, c := range s.cfg.Checks {
+		if err := c.Ready(); err != nil {
+			why = append(why, fmt.Sprintf("%s: %s", c.Name, err))
+		}
+	}
+	return why
+}
+
+// resolverReady wants one source that answered or has a snapshot (contract 5).
+func (s *Server) resolverReady() error {
+	if len(s.cfg.Sources) == 0 {
+		return errors.New("none is configured")
+	}
+	var why []string
+	for _, source := range s.cfg.Sources {
+		status := source.Status()
+		if status.Ready {
+			return nil
+		}
+		text := source.Kind() + " has not answered yet"
+		if status.Error != "" {
+			text += " (" + status.Error + ")"
+		}
+		why = append(why, text)
+	}
+	return errors.New(strings.Join(why, ", "))
+}

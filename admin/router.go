@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Route is one method at one path.
+type Route struct {
+	Method  string
+	Path    string // "/consumers/{consumer}/key-auth": the handler reads r.PathValue("consumer")
+	Open    bool   // needs no token
+	Handler http.HandlerFunc
+}
+
+// router finds the route of a request. A slash at the end of a path makes no
+// difference, a literal segment wins over a {name}, and HEAD goes where GET does.
+//
+// net/http's ServeMux is not used: it answers in plain text and redirects.
+type router struct {
+	routes []parsedRoute
+}
+
+type parsedRoute struct {
+	Route
+	segments []string
+}
+
+// match is what router.find found: a route, or the methods that the path
+// takes, or neither.
+type match struct {
+	route  *Route
+	values map[string]string // of the {name}s
+	allow  string
+}
+
+func newRouter(routes []Route) router {
+	var rt router
+	for _, r := range routes {
+		rt.routes = append(rt.routes, parsedRoute{Route: r, segments: segments(r.Path)})
+	}
+	// The more specific pattern comes first, so that the first match is the best.
+	slices.SortStableFunc(rt.routes, func(a, b parsedRoute) int {
+		return slices.CompareFunc(a.segments, b.segments, func(x, y string) int {
+			return rank(x) - rank(y)
+		})
+	})
+	return rt
+}
+
+func segments(path string) []string {
+	return strings.Split(strings.Trim(path, "/"), "/")
+}
+
+func isName(segment string) bool { return strings.HasPrefix(segment, "{") }
+
+func rank(segment string) int {
+	if isName(segment) {
+		return 1
+	}
+	return 0
+}
+
+func (rt *router) find(r *http.Request) match {
+	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		plain, err := url.PathUnescape(part)
+		if err != nil {
+			return match{}
+		}
+		parts[i] = plain
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	var allow []string
+	for i := range rt.routes {
+		route := &rt.routes[i]
+		values, ok := route.match(parts)
+		if !ok {
+			continue
+		}
+		if route.Method == method {
+			return match{route: &route.Route, values: values}
+		}
+		allow = append(allow, route.Method)
+		if route.Method == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	slices.Sort(allow)
+	return match{allow: strings.Join(slices.Compact(allow), ", ")}
+}
+
+func (r *parsedRoute) match(parts []string) (map[string]string, bool) {
+	if len(parts) != len(r.segments) {
+		return nil, false
+	}
+	var values map[string]string
+	for i, segment := range r.segments {
+		switch {
+		case isName(segment) && parts[i] != "":
+			if values == nil {
+				values = make(map[string]string)
+			}
+			values[strings.Trim(segment, "{}")] = parts[i]
+		case segment != parts[i]:
+			return nil, false
+		}
+	}
+	return values, true
+}
