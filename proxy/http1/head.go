@@ -11,10 +11,10 @@ const maxConnectionNames = 32
 // maxMethod is the length of the longest method that is understood.
 const maxMethod = 32
 
-// ParseError is a message that is refused. All values are shared and never change,
+// ParseError says why a message is refused. All values are shared and never change,
 // so that a flood of bad messages allocates nothing.
 type ParseError struct {
-	Status int    // what a server answers: 400, 414, 431, 501 or 505; bad answers of an upstream are 502 whatever it says
+	Status int    // what a server answers: 400, 414, 431, 501 or 505; a bad answer of an upstream is a 502 whatever stands here
 	Reason string // why, for the log
 }
 

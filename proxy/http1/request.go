@@ -172,13 +172,12 @@ func ValidHost(s string) bool {
 	}
 	i := 0
 	if s[0] == '[' {
-		for i < len(s) && s[i] != ']' {
-			i++
+		for i++; i < len(s) && (classes[s[i]]&isHex != 0 || s[i] == ':' || s[i] == '.'); i++ { // no zone
 		}
-		if i == len(s) {
+		if i == len(s) || s[i] != ']' {
 			return false
 		}
-		if a, err := netip.ParseAddr(s[1:i]); err != nil || !a.Is6() || a.Zone() != "" {
+		if a, err := netip.ParseAddr(s[1:i]); err != nil || !a.Is6() {
 			return false
 		}
 		i++
