@@ -25,6 +25,9 @@ type Conn struct {
 	closing bool // no further request on this connection
 	reset   bool // end it by RST, so that a cut answer cannot look complete
 
+	// User is the handler's, for the request being served.
+	User any
+
 	state atomic.Uint32 // idle, active, stopped: see Server.Shutdown
 }
 
@@ -234,6 +237,12 @@ func (c *Conn) Answer(p []byte) error {
 	c.ws.out = p
 	return c.write(p)
 }
+
+// WriteInterim writes a 1xx answer.
+func (c *Conn) WriteInterim(p []byte) error { return c.write(p) }
+
+// Abandon closes the upstream of a RoundTrip whose answer is not relayed.
+func (c *Conn) Abandon() { c.trip.leave(false) }
 
 func (c *Conn) write(p []byte) error {
 	_, err := c.s.write(p, c.srv.limits.Load().Stream)

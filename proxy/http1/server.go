@@ -113,6 +113,8 @@ func (s *Server) serveConn(nc net.Conn) {
 func (c *Conn) refuse(err *ParseError) {
 	c.closing = true
 	c.lend()
+	c.ws.req = RequestHead{Head: Head{Fields: c.ws.req.Fields[:0], Minor: 1, ContentLength: -1}} // not another request's
+	c.body = body{done: true}
 	c.srv.handler.Refuse(c, err)
 }
 

@@ -1,0 +1,167 @@
+package proxy
+
+import (
+	"math"
+	"math/rand/v2"
+
+	"lictor/resolver"
+)
+
+// pick chooses a member that was not tried yet, nil if there is none. An
+// ejected one is chosen only if nothing else is left: better a trial than a
+// refusal without one.
+func (x *exchange) pick(g *group, r *roster) *member {
+	balance := r.service.Options.Balance
+	if balance == "" {
+		balance = x.set.Balance
+	}
+	var m *member
+	switch balance {
+	case resolver.LeastRequests:
+		m = x.pickLeast(g, r)
+	case resolver.RandomTwo:
+		m = x.pickTwo(r)
+	case resolver.Hash:
+		m = x.pickHash(r)
+	default:
+		m = x.pickTurn(g, r)
+	}
+	if m != nil {
+		return m
+	}
+	return x.pickAny(r)
+}
+
+func (x *exchange) tried(m *member) bool {
+	for _, t := range x.tries {
+		if t == m {
+			return true
+		}
+	}
+	return false
+}
+
+// open reports whether m may be chosen now.
+func (x *exchange) open(m *member) bool { return !x.tried(m) && m.ready() }
+
+// pickTurn is round robin, by weight.
+func (x *exchange) pickTurn(g *group, r *roster) *member {
+	n := uint64(len(r.members))
+	if r.order != nil {
+		n = uint64(len(r.order))
+	}
+	if n == 0 {
+		return nil
+	}
+	at := g.turn.Add(1)
+	for i := range n {
+		k := (at + i) % n
+		if r.order != nil {
+			k = uint64(r.order[k])
+		}
+		if m := r.members[k]; x.open(m) {
+			return m
+		}
+	}
+	return nil
+}
+
+// pickLeast takes the member with the fewest requests under way for its
+// weight; of equal ones, the next in turn.
+func (x *exchange) pickLeast(g *group, r *roster) *member {
+	n := uint64(len(r.members))
+	if n == 0 {
+		return nil
+	}
+	var best *member
+	least := math.Inf(1)
+	at := g.turn.Add(1)
+	for i := range n {
+		m := r.members[(at+i)%n]
+		load := float64(m.inflight.Load()) / float64(m.inst.Weight)
+		if load < least && !x.tried(m) && m.until.Load() == 0 {
+			best, least = m, load
+		}
+	}
+	if best == nil {
+		return x.pickTurn(g, r) // those on trial
+	}
+	return best
+}
+
+// pickTwo takes the better of two drawn by chance.
+func (x *exchange) pickTwo(r *roster) *member {
+	a, b := x.draw(r), x.draw(r)
+	if a == nil || b == nil {
+		return nil
+	}
+	if float64(b.inflight.Load())/float64(b.inst.Weight) < float64(a.inflight.Load())/float64(a.inst.Weight) {
+		return b
+	}
+	return a
+}
+
+// draw takes a member by chance that is not ejected, looking on from there.
+func (x *exchange) draw(r *roster) *member {
+	n := len(r.members)
+	if n == 0 {
+		return nil
+	}
+	at := rand.IntN(n)
+	for i := range n {
+		if m := r.members[(at+i)%n]; !x.tried(m) && m.until.Load() == 0 {
+			return m
+		}
+	}
+	return nil
+}
+
+// pickHash is rendezvous hashing: the same key meets the same member for as
+// long as that one is there, and a member that goes moves only its own keys.
+func (x *exchange) pickHash(r *roster) *member {
+	key := x.hashKey()
+	var best *member
+	top := math.Inf(-1)
+	for _, m := range r.members {
+		if x.tried(m) || m.until.Load() != 0 {
+			continue
+		}
+		// Weighted rendezvous: -w / ln(h), h uniform in (0, 1).
+		h := (float64(mix(key^stringHash(m.inst.ID))>>11) + 0.5) / (1 << 53)
+		if score := -float64(m.inst.Weight) / math.Log(h); score > top {
+			best, top = m, score
+		}
+	}
+	return best
+}
+
+// pickAny takes any member that was not tried, ejected or not.
+func (x *exchange) pickAny(r *roster) *member {
+	if len(r.members) == 0 {
+		return nil
+	}
+	at := rand.IntN(len(r.members))
+	for i := range r.members {
+		if m := r.members[(at+i)%len(r.members)]; !x.tried(m) {
+			return m
+		}
+	}
+	return nil
+}
+
+// stringHash is FNV-1a: stable over processes, unlike package maphash.
+func stringHash(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
+}
+
+func mix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}

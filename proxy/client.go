@@ -1,0 +1,60 @@
+package proxy
+
+import (
+	"net/netip"
+	"strings"
+
+	"lictor/proxy/http1"
+)
+
+// identify finds the client's address (C17): the socket's peer, or, if that is
+// a trusted proxy, the right-most address in X-Forwarded-For that is not one.
+func (x *exchange) identify() {
+	peer := x.c.RemoteAddr().Addr()
+	x.client = peer
+	if len(x.set.TrustedProxies) > 0 && contains(x.set.TrustedProxies, peer) {
+		x.trusted = true
+		x.client = x.forwardedClient(peer)
+	}
+	x.inside = len(x.set.TrustedNetworks) > 0 && contains(x.set.TrustedNetworks, x.client)
+}
+
+// forwardedClient walks X-Forwarded-For from right to left past trusted
+// proxies. What is no address ends the walk: nothing left of it can be believed.
+func (x *exchange) forwardedClient(peer netip.Addr) netip.Addr {
+	last := peer
+	for i := len(x.req.Fields) - 1; i >= 0; i-- {
+		f := &x.req.Fields[i]
+		if f.ID != http1.FieldXForwardedFor {
+			continue
+		}
+		rest := f.Value
+		for {
+			comma := strings.LastIndexByte(rest, ',')
+			a, ok := hopAddr(strings.Trim(rest[comma+1:], " \t"))
+			if !ok {
+				return last
+			}
+			if !contains(x.set.TrustedProxies, a) {
+				return a
+			}
+			last = a
+			if comma < 0 {
+				break
+			}
+			rest = rest[:comma]
+		}
+	}
+	return last
+}
+
+// hopAddr reads an element of X-Forwarded-For: an address, maybe with a port.
+func hopAddr(s string) (netip.Addr, bool) {
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return a.Unmap().WithZone(""), true
+	}
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap().WithZone(""), true
+	}
+	return netip.Addr{}, false
+}

@@ -1,0 +1,307 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"lictor/proxy/http1"
+	"lictor/uri"
+)
+
+// exchange is one request on its way through the gateway: what was received,
+// decided, tried and answered.
+type exchange struct {
+	gw  *Gateway
+	set *Settings
+	c   *http1.Conn
+	req *http1.RequestHead
+
+	began   time.Time
+	id      string // request id
+	idBytes [32]byte
+	client  netip.Addr
+	trusted bool // the peer is a trusted proxy
+	inside  bool // the client is in a trusted network
+
+	path    uri.Path
+	scratch []byte // of path
+	service string
+	prefix  string // the segment that was stripped, with its slash; "" if none
+	target  string // the path that goes to the backend
+	group   *group
+	upgrade string // the protocol to upgrade to, "" if none
+
+	tries    []*member
+	triesArr [4]*member
+	member   *member // that answered
+
+	status   int
+	reason   Reason
+	err      error         // for the log; never for the client
+	upstream time.Duration // from the first attempt to the answer's head
+	bytesOut int64
+
+	onInterim func(*http1.ResponseHead)
+}
+
+var exchanges = sync.Pool{New: func() any {
+	x := new(exchange)
+	x.onInterim = x.interim
+	return x
+}}
+
+// Serve is the life of a request (contract 4).
+func (g *Gateway) Serve(c *http1.Conn) {
+	x := g.open(c)
+	defer x.finish()
+	if !x.read() {
+		return
+	}
+	x.identify()
+	x.nameRequest()
+	if r := x.route(); r != nil {
+		x.forward(r)
+	}
+}
+
+// Refuse answers a request whose head could not be read.
+func (g *Gateway) Refuse(c *http1.Conn, err *http1.ParseError) {
+	x := g.open(c)
+	defer x.finish()
+	x.client = c.RemoteAddr().Addr()
+	x.nameRequest()
+	x.err = err
+	x.refuse(refusal{err.Status, BadRequest, err.Reason})
+}
+
+func (g *Gateway) open(c *http1.Conn) *exchange {
+	x := exchanges.Get().(*exchange)
+	*x = exchange{
+		gw: g, set: g.settings.Load(), c: c, req: c.Request(), began: time.Now(),
+		scratch: x.scratch, onInterim: x.onInterim,
+	}
+	x.tries = x.triesArr[:0]
+	c.User = x
+	return x
+}
+
+// read makes the one reading of the path that everything goes by (D22), and
+// checks what can be known from the head alone. It answers if it is false.
+func (x *exchange) read() bool {
+	target := pathOf(x.req)
+	var err error
+	x.path, x.scratch, err = uri.ParsePath(target, x.scratch)
+	if err != nil {
+		x.err = err
+		if target == "*" {
+			return x.refuse(refuseNoService)
+		}
+		return x.refuse(refuseBadPath)
+	}
+	if x.set.MaxBody > 0 {
+		if x.req.ContentLength > x.set.MaxBody {
+			return x.refuse(refuseTooLarge)
+		}
+		x.c.LimitBody(x.set.MaxBody)
+	}
+	x.upgrade = upgradeOf(x.req)
+	return true
+}
+
+// route finds the service (D1) and its members. It answers if it returns nil.
+func (x *exchange) route() *roster {
+	name, rest, ok := x.path.Segment()
+	if !ok {
+		x.refuse(refuseNoService)
+		return nil
+	}
+	svc, known := x.gw.resolve(name)
+	switch {
+	case !known:
+		x.refuse(refuseUnknown)
+		return nil
+	case svc == nil:
+		x.refuse(refuseNoHealthy)
+		return nil
+	}
+	x.service = svc.Name
+	x.group = x.gw.group(svc)
+	r := x.group.take(svc, x.set)
+	if len(r.members) == 0 {
+		x.refuse(refuseNoHealthy)
+		return nil
+	}
+	if svc.Options.KeepSegment {
+		x.target = x.path.Canonical
+	} else {
+		x.target, x.prefix = rest, name
+	}
+	return r
+}
+
+// finish counts and logs, for every request, and frees what it held.
+func (x *exchange) finish() {
+	took := time.Since(x.began)
+	x.gw.metrics.count(x, took)
+	if x.gw.access != nil {
+		x.gw.access.write(x, took)
+	}
+	if x.err != nil && x.gw.log.IsDebug() {
+		x.gw.log.Debug("request failed", "request_id", x.id, "service", x.service, "status", x.status,
+			"reason", string(x.reason), "tries", len(x.tries), "took_us", took.Microseconds(), "error", x.err)
+	}
+	x.c.User = nil
+	clear(x.triesArr[:])
+	x.c, x.req = nil, nil
+	exchanges.Put(x)
+}
+
+// forward sends the request to one member after the other until one answers.
+// Another one is tried only where nothing can have been acted on.
+func (x *exchange) forward(r *roster) {
+	if err := x.c.PrepareBody(); err != nil {
+		x.refuseBody(err)
+		return
+	}
+	began := time.Now()
+	for {
+		m := x.pick(x.group, r)
+		if m == nil {
+			x.refuse(refuseUnreachable)
+			return
+		}
+		x.tries = append(x.tries, m)
+		again := x.attempt(m, r, began)
+		if !again {
+			return
+		}
+		if len(x.tries) > x.set.Retries {
+			x.refuse(refuseUnreachable)
+			return
+		}
+		x.group.metrics.retries.Inc()
+	}
+}
+
+// attempt sends the request to m. It reports whether another member should be
+// tried; else the request was answered.
+func (x *exchange) attempt(m *member, r *roster, began time.Time) (again bool) {
+	m.inflight.Add(1)
+	defer m.inflight.Add(-1)
+	timeout := r.service.Options.Timeout
+	if timeout == 0 {
+		timeout = x.set.Timeout
+	}
+	for fresh := false; ; fresh = true {
+		rest := timeout - time.Since(began)
+		u, err := x.connect(m, fresh, min(rest, x.set.ConnectTimeout))
+		if err != nil {
+			m.refused()
+			x.err = err
+			return true
+		}
+		reused := u.Reused()
+		f := x.c.RoundTrip(u, x.appendRequest(x.c.Scratch(), m, r), rest, x.onInterim)
+		if f == nil {
+			m.worked()
+			x.upstream = time.Since(began)
+			x.relay(m)
+			return false
+		}
+		// A kept-alive connection that turns out dead says nothing about the
+		// instance. Nothing was sent, or nothing that acts: once more, on a
+		// new connection.
+		if f.Kind == http1.Stale || f.Kind == http1.Broken && f.Clean && reused && safe(x.req.Method) {
+			continue
+		}
+		x.fail(m, f)
+		return false
+	}
+}
+
+func (x *exchange) connect(m *member, fresh bool, timeout time.Duration) (*http1.Upstream, error) {
+	if fresh {
+		return m.pool.Fresh(timeout)
+	}
+	return m.pool.Get(timeout)
+}
+
+// safe reports whether a method only reads (RFC 9110 9.2.1).
+func safe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE":
+		return true
+	}
+	return false
+}
+
+// fail answers a request that reached m and brought no answer.
+func (x *exchange) fail(m *member, f *http1.Failure) {
+	x.err = f.Err
+	switch f.Kind {
+	case http1.TimedOut:
+		m.undecided()
+		x.refuse(refuseTimeout)
+	case http1.ClientLeft, http1.WasCut:
+		m.undecided()
+		x.c.Close()
+		x.status, x.reason = 499, clientLeft
+	case http1.BadBody:
+		m.undecided()
+		x.refuseBody(f.Err)
+	default:
+		m.broke()
+		x.refuse(refuseBadGateway)
+	}
+}
+
+// refuseBody answers a request whose body cannot be read.
+func (x *exchange) refuseBody(err error) {
+	x.err = err
+	x.c.Close()
+	bad, ok := errors.AsType[*http1.ParseError](err)
+	switch {
+	case ok:
+		x.refuse(refusal{bad.Status, BadRequest, bad.Reason})
+	case errors.Is(err, http1.ErrBodyTooLarge):
+		x.refuse(refuseTooLarge)
+	case errors.Is(err, http1.ErrClientGone):
+		x.status, x.reason = 499, clientLeft
+	default:
+		x.refuse(refusal{408, BadRequest, "The request body took too long"})
+	}
+}
+
+// relay hands the answer of m on to the client.
+func (x *exchange) relay(m *member) {
+	x.member = m
+	resp := x.c.Response()
+	x.status = resp.Status
+	if resp.Status == 101 {
+		x.relayUpgrade()
+		return
+	}
+	x.err = x.c.Relay(x.appendResponse(x.c.Scratch()))
+	x.bytesOut = x.c.AnswerBytes()
+}
+
+// relayUpgrade turns both connections into a tunnel (D20).
+func (x *exchange) relayUpgrade() {
+	if x.upgrade == "" {
+		x.err = errors.New("proxy: 101 without an Upgrade request")
+		x.c.Abandon()
+		x.refuse(refuseBadGateway)
+		return
+	}
+	_, x.bytesOut, x.err = x.c.Tunnel(x.appendResponse(x.c.Scratch()))
+}
+
+// interim relays a 1xx answer at once. HTTP/1.0 knows none.
+func (x *exchange) interim(resp *http1.ResponseHead) {
+	if x.req.Minor == 0 {
+		return
+	}
+	x.c.WriteInterim(x.appendInterim(nil, resp))
+}

@@ -1,0 +1,211 @@
+// Package proxy carries requests from clients to instances: the life of a
+// request on the gateway (contract 4).
+//
+// [Gateway.Serve] is that life, step by step: read the path and the client's
+// address, route, forward, relay, finish. It runs in the goroutine of the
+// client's connection and allocates nothing on the common path. What a request
+// meets (settings, catalog) it loads once.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lictor/proxy/http1"
+	"lictor/resolver"
+)
+
+// Config is what a Gateway is made of. Sources and Log are required.
+type Config struct {
+	Settings  Settings
+	Sources   []resolver.Source // asked in order; the first with a usable instance wins (D10)
+	Log       hclog.Logger
+	Metrics   prometheus.Registerer // nil: none are kept
+	AccessLog *AccessLog            // nil: none is written
+}
+
+// Gateway is the reverse proxy.
+type Gateway struct {
+	sources  []resolver.Source
+	log      hclog.Logger
+	access   *AccessLog
+	metrics  *metrics
+	settings atomic.Pointer[Settings]
+	server   *http1.Server
+
+	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
+	mu     sync.Mutex                        // serialises changes of groups
+}
+
+// New returns a gateway that Run lets serve.
+func New(cfg Config) (*Gateway, error) {
+	if len(cfg.Sources) == 0 || cfg.Log == nil {
+		return nil, errors.New("proxy: Sources and Log are required")
+	}
+	g := &Gateway{sources: cfg.Sources, log: cfg.Log, access: cfg.AccessLog}
+	g.settings.Store(&cfg.Settings)
+	g.groups.Store(&map[string]*group{})
+	g.server = http1.NewServer(g, cfg.Settings.limits())
+	g.metrics = newMetrics(g, cfg.Metrics)
+	return g, nil
+}
+
+// Update replaces the settings; requests under way keep theirs.
+func (g *Gateway) Update(s Settings) {
+	g.settings.Store(&s)
+	g.server.SetLimits(s.limits())
+}
+
+// Run serves l until ctx ends, then closes l, lets the requests under way end
+// within the drain time, and returns.
+func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { g.tend(ctx) })
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	err := g.server.Serve(l)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.settings.Load().Drain)
+	defer cancel()
+	if left := g.server.Shutdown(drain); left != nil {
+		g.log.Warn("drain time is over, requests were cut", "drain_ms", g.settings.Load().Drain.Milliseconds())
+	}
+	for _, grp := range *g.groups.Load() {
+		grp.close()
+	}
+	return err
+}
+
+// tendEvery is how often what nobody asks for is looked after.
+const tendEvery = time.Second
+
+// tend drops what is gone: groups of vanished services, connections to
+// vanished instances, connections that were idle for too long.
+func (g *Gateway) tend(ctx context.Context) {
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			g.sweep()
+		}
+	}
+}
+
+func (g *Gateway) sweep() {
+	set := g.settings.Load()
+	var gone []string
+	for name, grp := range *g.groups.Load() {
+		svc, known := g.find(name)
+		if !known {
+			gone = append(gone, name)
+			continue
+		}
+		if svc == nil {
+			continue
+		}
+		for _, m := range grp.take(svc, set).members {
+			m.pool.Expire()
+		}
+	}
+	for _, name := range gone {
+		g.drop(name)
+	}
+}
+
+// find returns the service that requests for name go to: of the first source
+// with a usable instance, or else of the first that knows it. known tells an
+// unknown name from one whose instances are not loaded.
+func (g *Gateway) find(name string) (svc *resolver.Service, known bool) {
+	for _, src := range g.sources {
+		s := src.Catalog().Lookup(name)
+		if s == nil {
+			continue
+		}
+		known = true
+		if s.Loaded && s.Usable() {
+			return s, true
+		}
+		if svc == nil && s.Loaded {
+			svc = s
+		}
+	}
+	return svc, known
+}
+
+// loadPatience is how long a request waits for the first answer about a
+// service that is known by name only.
+const loadPatience = 5 * time.Second
+
+// resolve is find that waits for services to be loaded.
+func (g *Gateway) resolve(name string) (*resolver.Service, bool) {
+	svc, known := g.find(name)
+	if !known || svc != nil && svc.Usable() {
+		return svc, known
+	}
+	for _, src := range g.sources {
+		s := src.Catalog().Lookup(name)
+		if s == nil || s.Loaded {
+			continue
+		}
+		timer := time.NewTimer(loadPatience)
+		select {
+		case <-src.Want(name):
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	return g.find(name)
+}
+
+// group returns the group of a service, making it at the first request.
+func (g *Gateway) group(svc *resolver.Service) *group {
+	if grp := (*g.groups.Load())[svc.Name]; grp != nil {
+		return grp
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := *g.groups.Load()
+	if grp := old[svc.Name]; grp != nil {
+		return grp
+	}
+	grp := &group{name: svc.Name, metrics: g.metrics.service(svc.Name)}
+	next := maps.Clone(old)
+	next[svc.Name] = grp
+	g.groups.Store(&next)
+	return grp
+}
+
+func (g *Gateway) drop(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next := maps.Clone(*g.groups.Load())
+	if grp := next[name]; grp != nil {
+		grp.close()
+		delete(next, name)
+		g.groups.Store(&next)
+		g.metrics.forget(name)
+	}
+}
+
+// KeepTrailer drops trailers that would not pass as header fields (D18).
+func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, upstream bool) bool {
+	set := g.settings.Load()
+	x, _ := c.User.(*exchange)
+	inside := x != nil && x.inside
+	switch f.ID {
+	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
+		return inside && !upstream
+	}
+	return inside || !set.protected(f.Name)
+}

@@ -1,0 +1,170 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lictor/proxy/http1"
+	"lictor/resolver"
+)
+
+// group is a service at run time. Its members follow the catalog: whoever sees
+// first that the catalog has another version of the service takes it over.
+type group struct {
+	name    string
+	current atomic.Pointer[roster]
+	turn    atomic.Uint64 // round robin
+	metrics *serviceMetrics
+
+	mu sync.Mutex // serialises take
+}
+
+// roster is the members of one version of a service. Immutable.
+type roster struct {
+	service *resolver.Service
+	members []*member // those that may get requests
+	order   []uint16  // indexes into members for weighted round robin; nil if all weigh the same
+}
+
+// maxOrder bounds the length of the weighted order; larger weights are scaled.
+const maxOrder = 1024
+
+// take returns the roster for svc, making it if the group has another one. A
+// member whose address stays is kept with its connections; one that goes is
+// closed, which lets its requests end.
+func (g *group) take(svc *resolver.Service, cfg *Settings) *roster {
+	if r := g.current.Load(); r != nil && r.service == svc {
+		return r
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := g.current.Load()
+	if old != nil && old.service == svc {
+		return old
+	}
+	r := &roster{service: svc}
+	kept := make(map[memberKey]*member)
+	if old != nil {
+		for _, m := range old.members {
+			kept[keyOf(m.inst)] = m
+		}
+	}
+	for _, inst := range candidates(svc) {
+		r.members = append(r.members, adopt(kept, inst, cfg))
+	}
+	for _, m := range kept {
+		m.pool.Close()
+	}
+	r.order = weightedOrder(r.members)
+	g.current.Store(r)
+	return r
+}
+
+// memberKey is what must stay the same for connections to be kept.
+type memberKey struct {
+	id, address string
+	tls         bool
+	protocol    resolver.Protocol
+}
+
+func keyOf(i *resolver.Instance) memberKey {
+	return memberKey{i.ID, i.Address, i.TLS, i.Protocol}
+}
+
+// adopt returns the member for inst, out of kept if it was there.
+func adopt(kept map[memberKey]*member, inst *resolver.Instance, cfg *Settings) *member {
+	old, ok := kept[keyOf(inst)]
+	if !ok {
+		return &member{inst: inst, pool: newPool(inst, cfg)}
+	}
+	delete(kept, keyOf(inst))
+	if old.inst == inst || *old.inst == *inst {
+		return old
+	}
+	m := &member{inst: inst, pool: old.pool}
+	m.fails.Store(old.fails.Load())
+	m.until.Store(old.until.Load())
+	return m
+}
+
+func newPool(inst *resolver.Instance, cfg *Settings) *http1.Pool {
+	pc := http1.PoolConfig{Address: inst.Address, MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle}
+	if inst.TLS {
+		host, _, _ := net.SplitHostPort(inst.Address)
+		pc.TLS = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	}
+	return http1.NewPool(pc)
+}
+
+// upstreamIdle is how long an idle upstream connection is kept: below the
+// usual keep-alive limits of servers, so that we close first.
+const upstreamIdle = 50 * time.Second
+
+// candidates are the instances that may get requests: the usable ones, and
+// those of last resort only if there is nothing else (D8).
+func candidates(svc *resolver.Service) []*resolver.Instance {
+	var sure, last []*resolver.Instance
+	for _, i := range svc.Instances {
+		switch {
+		case !i.Usable():
+		case i.State == resolver.LastResort:
+			last = append(last, i)
+		default:
+			sure = append(sure, i)
+		}
+	}
+	if len(sure) > 0 {
+		return sure
+	}
+	return last
+}
+
+// weightedOrder spreads the members by weight, as evenly as it can (smooth
+// weighted round robin); nil if they weigh the same.
+func weightedOrder(members []*member) []uint16 {
+	sum, same := 0, true
+	for _, m := range members {
+		sum += m.inst.Weight
+		same = same && m.inst.Weight == members[0].inst.Weight
+	}
+	if same || len(members) > maxOrder {
+		return nil
+	}
+	weights := make([]int, len(members))
+	total := 0
+	for i, m := range members {
+		weights[i] = m.inst.Weight
+		if sum > maxOrder {
+			weights[i] = max(1, m.inst.Weight*maxOrder/sum)
+		}
+		total += weights[i]
+	}
+	credit := make([]int, len(members))
+	order := make([]uint16, 0, total)
+	for range total {
+		best := 0
+		for i, w := range weights {
+			credit[i] += w
+			if credit[i] > credit[best] {
+				best = i
+			}
+		}
+		credit[best] -= total
+		order = append(order, uint16(best))
+	}
+	return order
+}
+
+// close ends the group's idle connections.
+func (g *group) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := g.current.Swap(nil); r != nil {
+		for _, m := range r.members {
+			m.pool.Close()
+		}
+	}
+}

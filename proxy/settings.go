@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"lictor/proxy/http1"
+	"lictor/resolver"
+)
+
+// Settings are what a SIGHUP may change (contract 2: gateway and dispatch
+// "http"). They are immutable once given to the gateway; every duration and
+// size is required unless it says otherwise.
+type Settings struct {
+	Timeout          time.Duration  // to the response head
+	Idle             time.Duration  // of a kept-alive client connection
+	Header           time.Duration  // to read a request head
+	Stream           time.Duration  // without a byte either way on a body or tunnel
+	MaxHeader        int            // bytes of a request head
+	MaxBody          int64          // bytes of a request body; 0 = no limit
+	Drain            time.Duration  // for requests in flight at the end
+	TrustedProxies   []netip.Prefix // whose X-Forwarded-* are believed
+	TrustedNetworks  []netip.Prefix // that are "inside" (D18)
+	ProtectedHeaders []string       // names, with an optional * at the end
+
+	Balance        resolver.Balance
+	HashOn         string        // "client_ip", "header:NAME", "cookie:NAME"
+	Retries        int           // on other instances
+	ConnectTimeout time.Duration // per attempt
+	MaxIdle        int           // connections kept per instance
+}
+
+func (s *Settings) limits() http1.Limits {
+	return http1.Limits{Idle: s.Idle, Header: s.Header, Stream: s.Stream, MaxHeader: s.MaxHeader}
+}
+
+// protected reports whether a header name is one of ProtectedHeaders. An
+// underscore counts as a dash: a CGI-style backend would not tell them apart.
+func (s *Settings) protected(name string) bool {
+	for _, p := range s.ProtectedHeaders {
+		if matchName(p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchName(pattern, name string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return len(name) >= len(prefix) && sameName(prefix, name[:len(prefix)])
+	}
+	return sameName(pattern, name)
+}
+
+func sameName(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if foldName(a[i]) != foldName(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func foldName(c byte) byte {
+	switch {
+	case c == '_':
+		return '-'
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+func contains(prefixes []netip.Prefix, a netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
