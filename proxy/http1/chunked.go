@@ -24,24 +24,24 @@ var (
 type chunkState uint8
 
 const (
-	chunkSize    chunkState = iota // first digit of a size
-	chunkDigits                    // more digits
-	extBefore                      // blanks, then ';'
-	extStart                       // blanks, then a name
-	extName                        // rest of the name
-	extAfterName                   // blanks, then '=' or ';'
-	extEqual                       // blanks, then a value
-	extValue                       // rest of a token
-	extQuoted                      // rest of a quoted string
-	extEscape                      // what follows a backslash in one
-	extQuoteEnd                    // what follows a quoted string
-	chunkSizeLF                    // after the CR of a size line
-	chunkData                      // data
-	chunkDataCR                    // CR after the data
-	chunkDataLF                    // its LF
-	chunkTrailer                   // the trailer section
-	chunkDone                      // nothing
-	chunkBad                       // never reached: no state follows
+	chunkSize     chunkState = iota // first digit of a size
+	chunkDigits                     // more digits
+	extStart                        // blanks, then a name
+	extName                         // rest of the name
+	extAfterName                    // blanks, then '=' or ';'
+	extEqual                        // blanks, then a value
+	extValue                        // rest of a token
+	extAfterValue                   // blanks, then ';'
+	extQuoted                       // rest of a quoted string
+	extEscape                       // what follows a backslash in one
+	extQuoteEnd                     // what follows a quoted string
+	chunkSizeLF                     // after the CR of a size line
+	chunkData                       // data
+	chunkDataCR                     // CR after the data
+	chunkDataLF                     // its LF
+	chunkTrailer                    // the trailer section
+	chunkDone                       // nothing
+	chunkBad                        // never reached: no state follows
 )
 
 // ChunkDecoder decodes the chunked transfer coding as its bytes come. The zero
@@ -127,14 +127,14 @@ func (d *ChunkDecoder) step(c byte) error {
 		if classes[c]&isHex != 0 {
 			return d.digit(c)
 		}
-		if c == '\r' {
+		switch c {
+		case '\r':
 			d.state = chunkSizeLF
-			return nil
-		}
-		if c != ';' && !isBlank(c) {
+		case ';':
+			d.ext, d.state = 1, extStart
+		default:
 			return errChunkSize
 		}
-		return d.extension(c)
 	default:
 		return d.extension(c)
 	}
@@ -169,7 +169,8 @@ func (d *ChunkDecoder) extension(c byte) error {
 	return nil
 }
 
-// extensionNext returns what follows c in RFC 9112 7.1.1:
+// extensionNext returns what follows c in RFC 9112 7.1.1, but for blanks before
+// the first semicolon, which net/http and llhttp take for a mistake as well:
 //
 //	*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )
 func extensionNext(s chunkState, c byte) chunkState {
@@ -209,8 +210,8 @@ func extensionNext(s chunkState, c byte) chunkState {
 	case blank && named:
 		return extAfterName
 	case blank:
-		return extBefore
-	case c == '\r' && s != extBefore && s != extAfterName:
+		return extAfterValue
+	case c == '\r' && s != extAfterName && s != extAfterValue:
 		return chunkSizeLF
 	}
 	return chunkBad
