@@ -286,7 +286,7 @@ func consulBinary(t *testing.T) string {
 }
 
 // freePort returns a port that was free a moment ago.
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -297,7 +297,7 @@ func freePort(t *testing.T) int {
 }
 
 // eventually waits until ok returns nil, and fails the test if it does not in time.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() error) {
+func eventually(t testing.TB, limit time.Duration, what string, ok func() error) {
 	t.Helper()
 	deadline := time.Now().Add(limit)
 	for {

@@ -35,7 +35,7 @@ type rabbitNode struct {
 // startRabbitMQ runs a node of its own, with its own name, ports, cookie and
 // data. RabbitMQ comes from the distribution's package rabbitmq-server; without
 // it the test fails, it does not skip.
-func startRabbitMQ(t *testing.T) *rabbitNode {
+func startRabbitMQ(t testing.TB) *rabbitNode {
 	t.Helper()
 	dir := t.TempDir()
 	port, dist, epmd := freePort(t), freePort(t), freePort(t)
@@ -73,7 +73,7 @@ func startRabbitMQ(t *testing.T) *rabbitNode {
 }
 
 // start runs the node and waits until it takes connections.
-func (n *rabbitNode) start(t *testing.T) {
+func (n *rabbitNode) start(t testing.TB) {
 	t.Helper()
 	cmd, exited := exec.Command(rabbitTool(t, "rabbitmq-server")), make(chan struct{})
 	cmd.Env, cmd.Stdout, cmd.Stderr = n.env, &n.output, &n.output
@@ -99,12 +99,12 @@ func (n *rabbitNode) start(t *testing.T) {
 }
 
 // stop ends the node as an operator would; one that does not obey is killed.
-func (n *rabbitNode) stop(t *testing.T) { n.end(t, syscall.SIGTERM) }
+func (n *rabbitNode) stop(t testing.TB) { n.end(t, syscall.SIGTERM) }
 
 // kill ends the node as a power failure would.
-func (n *rabbitNode) kill(t *testing.T) { n.end(t, syscall.SIGKILL) }
+func (n *rabbitNode) kill(t testing.TB) { n.end(t, syscall.SIGKILL) }
 
-func (n *rabbitNode) end(t *testing.T, signal syscall.Signal) {
+func (n *rabbitNode) end(t testing.TB, signal syscall.Signal) {
 	t.Helper()
 	if n.cmd == nil {
 		return
@@ -120,7 +120,7 @@ func (n *rabbitNode) end(t *testing.T, signal syscall.Signal) {
 }
 
 // ctl runs rabbitmqctl on the node and returns what it printed.
-func (n *rabbitNode) ctl(t *testing.T, args ...string) string {
+func (n *rabbitNode) ctl(t testing.TB, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -140,7 +140,7 @@ func lines(out string) int {
 
 // rabbitTool finds a program. The scripts on PATH of Debian's package change to
 // the user rabbitmq and its directories, so the ones behind them are preferred.
-func rabbitTool(t *testing.T, name string) string {
+func rabbitTool(t testing.TB, name string) string {
 	t.Helper()
 	own := filepath.Join("/usr/lib/rabbitmq/bin", name)
 	if _, err := os.Stat(own); err == nil {
@@ -153,7 +153,7 @@ func rabbitTool(t *testing.T, name string) string {
 	return bin
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ type busWorker struct {
 
 // startWorker runs a worker and waits until its queue is bound. The queue goes
 // with the worker.
-func startWorker(t *testing.T, w busWorker) {
+func startWorker(t testing.TB, w busWorker) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan struct{})
@@ -242,7 +242,7 @@ type freezer struct {
 	ice  chan struct{} // closed = thawed
 }
 
-func startFreezer(t *testing.T, target string) *freezer {
+func startFreezer(t testing.TB, target string) *freezer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

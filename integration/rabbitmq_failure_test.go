@@ -1,0 +1,246 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"lictor/proxy/rabbitmq"
+)
+
+func busCallerLeaves(t *testing.T, node *rabbitNode) {
+	startWorker(t, busWorker{node.URL, "mute", "mute.worker", "#", func(amqp.Delivery) *amqp.Publishing { return nil }})
+	b := startBus(t, rabbitmq.Config{URL: node.URL})
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	began := time.Now()
+	if _, err := b.Call(ctx, post("mute", "/x", "")); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the context's error", err)
+	}
+	wantAtOnce(t, began)
+}
+
+func busExampleWorker(t *testing.T, node *rabbitNode) {
+	bin := filepath.Join(t.TempDir(), "worker")
+	if out, err := exec.Command("go", "build", "-o", bin, "./worker").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	worker := exec.Command(bin, "-url", node.URL, "-exchange", "copied")
+	must(t, worker.Start())
+	defer func() {
+		_ = worker.Process.Signal(syscall.SIGTERM)
+		_ = worker.Wait()
+	}()
+	b := startBus(t, rabbitmq.Config{URL: node.URL})
+	eventually(t, 10*time.Second, "the worker answers", func() error {
+		reply, err := b.Call(t.Context(), post("copied", "/new", "tea"))
+		if err != nil {
+			return err
+		}
+		const want = `{"body":"tea","exchange":"copied","key":"new","method":"POST","path":"/new","query":""}` + "\n"
+		if reply.Status != 201 || string(reply.Body) != want {
+			t.Errorf("got %d %q", reply.Status, reply.Body)
+		}
+		return nil
+	})
+	// Its queue and exchange are durable and would be in the way of the counts below.
+	node.ctl(t, "delete_queue", "copied.worker")
+}
+
+func busRestrictedUser(t *testing.T, node *rabbitNode) {
+	node.ctl(t, "add_user", "narrow", "secret")
+	node.ctl(t, "set_permissions", "narrow", "^amq.gen", "^(amq.gen.*|narrow)$", ".*")
+	startWorker(t, busWorker{node.URL, "narrow", "narrow.worker", "#", echo})
+	startWorker(t, busWorker{node.URL, "closed", "closed.worker", "#", echo})
+	b := startBus(t, rabbitmq.Config{URL: strings.Replace(node.URL, "guest:guest", "narrow:secret", 1)})
+	_, err := b.Call(t.Context(), post("narrow", "/x", ""))
+	must(t, err)
+	_, err = b.Call(t.Context(), post("closed", "/x", ""))
+	wantFailure(t, err, 503, "unreachable", true)
+	_, err = b.Call(t.Context(), post("narrow", "/x", ""))
+	must(t, err)
+}
+
+func busReplyQueueDeleted(t *testing.T, node *rabbitNode) {
+	got := make(chan amqp.Delivery, 1)
+	startWorker(t, busWorker{node.URL, "once", "once.worker", "#", func(d amqp.Delivery) *amqp.Publishing {
+		got <- d
+		return nil
+	}})
+	b := startBus(t, rabbitmq.Config{URL: node.URL})
+	answer := make(chan error, 1)
+	go func() {
+		_, err := b.Call(t.Context(), post("once", "/x", ""))
+		answer <- err
+	}()
+	d := <-got
+	began := time.Now()
+	node.ctl(t, "eval", fmt.Sprintf(`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)), rabbit_amqqueue:delete(Q, false, false, <<"test">>).`, d.ReplyTo))
+	wantFailure(t, <-answer, 502, "reply_lost", false)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	connected(t, b)
+}
+
+func busPassword(t *testing.T, node *rabbitNode) {
+	var output lockedBuffer
+	b, err := rabbitmq.New(rabbitmq.Config{
+		URL: strings.Replace(node.URL, "guest:guest", "guest:geheim", 1),
+		Log: hclog.New(&hclog.LoggerOptions{Output: &output, Level: hclog.Trace}),
+	})
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // the broker takes 3 s to say no
+	defer cancel()
+	_ = b.Run(ctx)
+	_, err = b.Call(t.Context(), post("x", "/x", ""))
+	wantFailure(t, err, 503, "unreachable", true)
+	if text := output.String() + err.Error() + b.Stats().Error; strings.Contains(text, "geheim") || !strings.Contains(text, node.Addr) {
+		t.Errorf("got %q", text)
+	}
+}
+
+func busHalfDead(t *testing.T, node *rabbitNode) {
+	startWorker(t, busWorker{node.URL, "far", "far.worker", "#", echo})
+	f := startFreezer(t, node.Addr)
+	b := startBus(t, rabbitmq.Config{URL: "amqp://guest:guest@" + f.Addr + "/", Timeout: time.Second})
+	_, err := b.Call(t.Context(), post("far", "/x", ""))
+	must(t, err)
+	f.freeze()
+	big := strings.Repeat("x", 4<<20) // more than the sockets hold, so that a write blocks
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			began := time.Now()
+			_, err := b.Call(t.Context(), post("far", "/x", big))
+			if e, ok := errors.AsType[*rabbitmq.Error](err); !ok || e.Status < 502 {
+				t.Errorf("got %v, want 502, 503 or 504", err)
+			}
+			wantAtOnce(t, began)
+		})
+	}
+	wg.Wait()
+	eventually(t, 15*time.Second, "the link is given up", func() error {
+		if b.Stats().Connected {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	began := time.Now()
+	_, err = b.Call(t.Context(), post("far", "/x", ""))
+	wantFailure(t, err, 503, "unreachable", true)
+	wantAtOnce(t, began)
+	f.thaw()
+	connected(t, b)
+	_, err = b.Call(t.Context(), post("far", "/x", ""))
+	must(t, err)
+}
+
+func busMemoryAlarm(t *testing.T, node *rabbitNode) {
+	startWorker(t, busWorker{node.URL, "alarm", "alarm.worker", "#", echo})
+	b := startBus(t, rabbitmq.Config{URL: node.URL})
+	_, err := b.Call(t.Context(), post("alarm", "/x", ""))
+	must(t, err)
+	node.ctl(t, "set_vm_memory_high_watermark", "0.0000001")
+	for range 5 {
+		began := time.Now()
+		_, err = b.Call(t.Context(), post("alarm", "/x", ""))
+		if e, ok := errors.AsType[*rabbitmq.Error](err); !ok || e.Status != 503 || e.Reason != "unreachable" {
+			t.Errorf("got %v, want 503 unreachable", err)
+		}
+		wantAtOnce(t, began)
+	}
+	_, err = b.Call(t.Context(), post("alarm", "/x", ""))
+	wantFailure(t, err, 503, "unreachable", true)
+	node.ctl(t, "set_vm_memory_high_watermark", "0.9")
+	eventually(t, 10*time.Second, "it heals", func() error {
+		_, err := b.Call(t.Context(), post("alarm", "/x", ""))
+		return err
+	})
+	if s := b.Stats(); s.Connects != 1 {
+		t.Errorf("got stats %+v, want the same connection as before", s)
+	}
+}
+
+func busRestart(t *testing.T, node *rabbitNode) {
+	startWorker(t, busWorker{node.URL, "load", "load.worker", "#", echo})
+	b := startBus(t, rabbitmq.Config{URL: node.URL, Timeout: 2 * time.Second})
+	_, err := b.Call(t.Context(), post("load", "/x", ""))
+	must(t, err)
+	goroutines := runtime.NumGoroutine()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var good, bad atomic.Int64
+	for i := range 32 {
+		wg.Go(func() {
+			for k := 0; ctx.Err() == nil; k++ {
+				began, want := time.Now(), fmt.Sprint(i, " ", k)
+				reply, err := b.Call(t.Context(), post("load", "/x", want))
+				if took := time.Since(began); took > 4*time.Second {
+					t.Errorf("an answer took %v, the limit is 2 s", took)
+				}
+				switch e, _ := errors.AsType[*rabbitmq.Error](err); {
+				case err == nil && string(reply.Body) == want:
+					good.Add(1)
+				case e != nil && e.Status >= 502 && e.Status <= 504:
+					bad.Add(1)
+					time.Sleep(20 * time.Millisecond) // a client that honours Retry-After, in small
+				default:
+					t.Errorf("got %+v, %v, want %q or 502..504", reply, err, want)
+				}
+			}
+		})
+	}
+	again := func(what string) {
+		t.Helper()
+		before := good.Load()
+		eventually(t, 30*time.Second, what, func() error {
+			if good.Load() < before+100 {
+				return fmt.Errorf("%d good, %d bad", good.Load(), bad.Load())
+			}
+			return nil
+		})
+	}
+	again("it serves")
+	node.stop(t)
+	time.Sleep(300 * time.Millisecond) // some requests without a broker
+	node.start(t)
+	again("it serves after a stop and a start")
+	node.kill(t)
+	node.start(t)
+	again("it serves after a crash")
+	cancel()
+	wg.Wait()
+	if bad.Load() == 0 || b.Stats().Connects < 3 {
+		t.Errorf("%d bad answers, %+v: the test did not test", bad.Load(), b.Stats())
+	}
+	eventually(t, 10*time.Second, "goroutines are gone", func() error {
+		if n := runtime.NumGoroutine(); n > goroutines+5 {
+			return fmt.Errorf("%d goroutines, %d before", n, goroutines)
+		}
+		return nil
+	})
+	// What the bus has at the broker: its reply queue, and channels to listen,
+	// to probe and to publish to "load". The worker has a queue and a channel.
+	if out := node.ctl(t, "list_queues", "--no-table-headers", "name"); lines(out) != 2 {
+		t.Errorf("queues are left behind:\n%s", out)
+	}
+	if out := node.ctl(t, "list_channels", "--no-table-headers", "pid"); lines(out) > 4 {
+		t.Errorf("channels are left behind:\n%s", out)
+	}
+}
