@@ -244,3 +244,70 @@ func busRestart(t *testing.T, node *rabbitNode) {
 		t.Errorf("channels are left behind:\n%s", out)
 	}
 }
+
+func busExchangeDeleted(t *testing.T, node *rabbitNode) {
+	release := make(chan struct{})
+	slow := func(d amqp.Delivery) *amqp.Publishing { <-release; return echo(d) }
+	startWorker(t, busWorker{node.URL, "stays", "stays.worker", "#", slow})
+	startWorker(t, busWorker{node.URL, "goes", "goes.worker", "#", echo})
+	b := startBus(t, rabbitmq.Config{URL: node.URL})
+	_, err := b.Call(t.Context(), post("goes", "/x", ""))
+	must(t, err)
+	answer := make(chan error, 1)
+	go func() {
+		_, err := b.Call(t.Context(), post("stays", "/x", ""))
+		answer <- err
+	}()
+	conn, err := amqp.Dial(node.URL)
+	must(t, err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	must(t, err)
+	must(t, ch.ExchangeDelete("goes", false, false))
+	for range 3 { // believed to be there, then known to be gone
+		began := time.Now()
+		_, err = b.Call(t.Context(), post("goes", "/x", ""))
+		wantFailure(t, err, 503, "unknown_service", true)
+		wantAtOnce(t, began)
+	}
+	close(release)
+	if err := <-answer; err != nil {
+		t.Errorf("another exchange's request lost its answer: %v", err)
+	}
+}
+
+func busFlood(t *testing.T, node *rabbitNode) {
+	startWorker(t, busWorker{node.URL, "busy", "busy.worker", "#", echo})
+	b := startBus(t, rabbitmq.Config{URL: node.URL, MaxExchanges: 50})
+	before := runtime.NumGoroutine()
+	var wg sync.WaitGroup
+	var served atomic.Int64
+	for i := range 20 {
+		wg.Go(func() {
+			for k := range 50 {
+				_, err := b.Call(t.Context(), post(fmt.Sprintf("absent-%d-%d", i, k), "/x", ""))
+				if e, ok := errors.AsType[*rabbitmq.Error](err); !ok || e.Status != 503 {
+					t.Errorf("got %v, want 503", err)
+				}
+				if i == 0 {
+					if _, err := b.Call(t.Context(), post("busy", "/x", "")); err == nil {
+						served.Add(1)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if served.Load() != 50 {
+		t.Errorf("of 50 requests for what exists, %d were served", served.Load())
+	}
+	if s := b.Stats(); s.Exchanges > 50 || s.InFlight > 1 {
+		t.Errorf("got stats %+v", s)
+	}
+	eventually(t, 10*time.Second, "goroutines and channels are gone", func() error {
+		if n := runtime.NumGoroutine(); n > before+10 {
+			return fmt.Errorf("%d goroutines, %d before", n, before)
+		}
+		return nil
+	})
+}
