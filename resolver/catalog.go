@@ -8,6 +8,7 @@ import (
 // Catalog is the immutable set of services of one source. A nil Catalog is empty.
 type Catalog struct {
 	services map[string]*Service
+	folded   bool // the keys are in lower case
 }
 
 // NewCatalog returns a catalog of the given services; a later one of the same
@@ -20,12 +21,36 @@ func NewCatalog(services ...*Service) *Catalog {
 	return c
 }
 
-// Lookup returns the service called name, nil if there is none.
+// NewFoldedCatalog is NewCatalog for a registry that compares names without
+// case (E7). The services' names must be in lower case (ASCII); Lookup takes any.
+// A caller that decides by name must go by the found service's.
+func NewFoldedCatalog(services ...*Service) *Catalog {
+	c := NewCatalog(services...)
+	c.folded = true
+	return c
+}
+
+// Lookup returns the service called name, nil if there is none. It does not
+// allocate.
 func (c *Catalog) Lookup(name string) *Service {
 	if c == nil {
 		return nil
 	}
-	return c.services[name]
+	if !c.folded {
+		return c.services[name]
+	}
+	var lower [128]byte // the longest name that a path can have (D22)
+	if len(name) > len(lower) {
+		return nil
+	}
+	for i := range len(name) {
+		b := name[i]
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		lower[i] = b
+	}
+	return c.services[string(lower[:len(name)])]
 }
 
 // Len is the number of services.
@@ -55,6 +80,7 @@ func (c *Catalog) All() iter.Seq[*Service] {
 func (c *Catalog) With(put []*Service, drop []string) *Catalog {
 	next := &Catalog{services: make(map[string]*Service, c.Len()+len(put))}
 	if c != nil {
+		next.folded = c.folded
 		maps.Copy(next.services, c.services)
 	}
 	for _, name := range drop {
