@@ -76,10 +76,12 @@ func (x *exchange) appendRequest(dst []byte, m *member, r *roster) []byte {
 // is. What lictor sets itself, and what speaks of this connection only, does not.
 func (x *exchange) passesUp(f *http1.Field) bool {
 	switch f.ID {
-	case http1.Other, http1.FieldUserAgent, http1.FieldCookie, http1.FieldAuthorization, http1.FieldContentType,
-		http1.FieldReferer, http1.FieldDate, http1.FieldServer:
-	case http1.FieldTraceparent, http1.FieldTracestate, http1.FieldTrailer:
-	default:
+	case http1.FieldHost, http1.FieldContentLength, http1.FieldTransferEncoding, http1.FieldConnection, http1.FieldUpgrade,
+		http1.FieldTE, http1.FieldExpect, http1.FieldKeepAlive, http1.FieldProxyConnection,
+		http1.FieldProxy, http1.FieldProxyAuthenticate, http1.FieldProxyAuthorization,
+		http1.FieldXForwarded, http1.FieldXForwardedFor, http1.FieldXForwardedProto, http1.FieldXForwardedHost,
+		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded,
+		http1.FieldVia, http1.FieldXRequestID, http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return false
 	}
 	if len(x.req.ConnectionNames) > 0 && listed(x.req.ConnectionNames, f.Name) {

@@ -1,3 +1,11 @@
+// Package http1 is HTTP/1.x on the wire: a strict parser and writer of message
+// heads and chunked bodies (RFC 9112), the server side of client connections,
+// the upstream side with its pool of kept-alive connections, and the relay
+// between the two.
+//
+// Messages are parsed in place: every string of a head points into the buffer
+// it was read into and is valid until the handler returns. A connection holds
+// buffers only while a request is active on it.
 package http1
 
 import (
