@@ -1,0 +1,82 @@
+# Everything needs only Go, git, make and apt: what is missing is built by Go
+# or installed by apt (integration/need).
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+TOOLS    := $(CURDIR)/integration/tools/bin
+LINT     := $(CURDIR)/integration/lint/bin
+FUZZTIME ?= 30s
+BENCH    ?= .
+
+# What tests run: Debian keeps servers in sbin, which is not on everyone's PATH.
+export PATH := $(PATH):$(TOOLS):/usr/sbin:/sbin
+# A vcs stamp would need a git that trusts the directory; the version is in LDFLAGS.
+BUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo build test unit integration bench fuzz lint fmt consul compiler rabbitmq peers
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Build and serve an echo service, without any configuration
+	bin/lictor run -dev
+
+demo: build consul ## Serve in front of a real Consul, with curl lines to try
+	go run -buildvcs=false ./integration/demo -lictor bin/lictor
+
+build: ## Build bin/lictor
+	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/lictor .
+
+test: compiler consul rabbitmq ## Vet, unit tests and integration tests, all with -race
+	go vet ./...
+	go vet -tags integration ./integration/...
+	$(MAKE) --no-print-directory unit integration
+
+unit: compiler ## Only the unit tests
+	go test -race -shuffle=on ./...
+
+integration: compiler consul rabbitmq ## Only the integration tests
+	go test -race -tags integration -timeout 20m ./integration/...
+
+bench: build consul peers ## Compare with nginx and HAProxy, and measure the parts
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	go test -tags integration -run '^$$' -bench '$(BENCH)' -benchtime 3s -timeout 30m ./integration/...
+
+fuzz: ## Fuzz every target for FUZZTIME (30s)
+	@set -e; for pkg in $$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+lint: $(LINT)/staticcheck ## Check the format, vet, staticcheck; changes nothing
+	@diff=$$(gofmt -d $$(git ls-files '*.go')); if [ -n "$$diff" ]; then echo "$$diff"; exit 1; fi
+	go vet ./...
+	go vet -tags integration ./integration/...
+	$(LINT)/staticcheck -tags integration ./...
+
+fmt: ## Format the code
+	gofmt -w $$(git ls-files '*.go')
+
+# Consul is built from source where PATH has none.
+consul:
+	@command -v consul >/dev/null || { echo "building Consul, which takes some minutes the first time"; \
+		cd integration/tools && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o bin/consul github.com/hashicorp/consul; }
+
+$(LINT)/staticcheck: integration/lint/go.mod
+	cd integration/lint && go build -buildvcs=false -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+# The race detector needs a C compiler.
+compiler:
+	@integration/need gcc gcc libc6-dev
+
+rabbitmq:
+	@integration/need rabbitmq-server rabbitmq-server
+
+peers:
+	@integration/need nginx nginx-light
+	@integration/need haproxy haproxy
