@@ -1,0 +1,278 @@
+// Package consul follows the services of a Consul datacenter.
+//
+// A [Resolver] watches the names of all services with one blocking query, and
+// the health of each service that was ever asked for with one more, up to
+// Config.Watches; services beyond that are read again when something moved
+// (see sweep.go), for an agent accepts 200 connections from one address. A name
+// that does not exist, or that Expose and Hide keep back, never reaches Consul.
+//
+// Three promises hold:
+//
+//   - What is published is never empty because Consul is away, refuses, filters
+//     by its ACLs, or has lost its memory (D8, X6): see belief.go and names.go.
+//   - Instances and services that did not change keep their pointers.
+//   - Lookups take no lock; Want never blocks.
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/resolver"
+)
+
+const (
+	// maxWait bounds blindness: a Consul that lost its history lets a query with
+	// an old index wait out its whole time, without an error.
+	maxWait = 60 * time.Second
+
+	// defaultWatches leaves room below the 200 connections of one client that an
+	// agent accepts (http_max_conns_per_client), for the policy and for writes.
+	defaultWatches = 128
+
+	// rereadEvery is how often a watch asks without an index, whatever it believes.
+	rereadEvery = 5 * time.Minute
+)
+
+// Config is what a Resolver needs.
+type Config struct {
+	Client *api.Client  // required; NewClient makes one that suits many long queries
+	Log    hclog.Logger // required
+
+	Tag           string // only instances that carry it; "" = all
+	TaggedAddress string // dial this tagged address (wan, lan_ipv4 ...) of instances that have it; "" = the plain one
+	PassingOnly   bool   // false: instances in warning too, by their warning weight
+
+	Expose     []string // globs of names that may be looked up; nil = all
+	Hide       []string // globs of names that may not; wins over Expose; nil = consul
+	OwnService string   // lictor's own name in Consul, which is never reachable; "" = not registered
+
+	MaxStale     time.Duration // without contact for longer, nothing is usable; 0 = serve on
+	EmptyHold    time.Duration // how long a loss that looks wrong is disbelieved; 0 = not at all
+	SnapshotFile string        // where the last good catalog is kept; "" = nowhere
+	Watches      int           // services with a blocking query of their own; 0 = 128
+}
+
+// Resolver is a [resolver.Source] fed by Consul.
+type Resolver struct {
+	cfg  Config
+	log  hclog.Logger
+	seed maphash.Seed
+
+	// cur is what lookups see: truth, or its blank form past MaxStale.
+	cur  atomic.Pointer[resolver.Catalog]
+	wake chan struct{} // tells Run that pending has something
+	save chan struct{} // tells the snapshot writer that truth changed
+
+	mu        sync.Mutex // guards what follows; lookups do not take it
+	truth     *resolver.Catalog
+	stale     bool // MaxStale is past
+	followers map[string]*follower
+	pending   []*follower   // to be started by Run
+	watched   int           // followers with a watch of their own
+	doubt     window        // Consul is believed to have lost something
+	down      chan struct{} // closed when Consul answers again; nil while it does
+	status    resolver.Status
+	sweeper   sweeper
+	talk      bucket // paces what is logged about single services
+
+	namesIndex uint64 // of the last list of names
+}
+
+// window is a time during which losses are disbelieved.
+type window struct {
+	until time.Time
+	why   string
+}
+
+func (w window) open(now time.Time) bool { return now.Before(w.until) }
+
+// New checks cfg. Nothing is read or asked before Run.
+func New(cfg Config) (*Resolver, error) {
+	if cfg.Client == nil || cfg.Log == nil {
+		return nil, errors.New("consul resolver: Client and Log are required")
+	}
+	if cfg.MaxStale < 0 || cfg.EmptyHold < 0 || cfg.Watches < 0 {
+		return nil, errors.New("consul resolver: MaxStale, EmptyHold and Watches must not be negative")
+	}
+	if cfg.Expose == nil {
+		cfg.Expose = []string{"*"}
+	}
+	if cfg.Hide == nil {
+		cfg.Hide = []string{"consul"}
+	}
+	for _, glob := range append(cfg.Expose[:len(cfg.Expose):len(cfg.Expose)], cfg.Hide...) {
+		if _, err := path.Match(glob, ""); err != nil {
+			return nil, fmt.Errorf("consul resolver: %q is no glob: %w", glob, err)
+		}
+	}
+	if cfg.Watches == 0 {
+		cfg.Watches = defaultWatches
+	}
+	r := &Resolver{
+		cfg:       cfg,
+		log:       cfg.Log,
+		seed:      maphash.MakeSeed(),
+		wake:      make(chan struct{}, 1),
+		save:      make(chan struct{}, 1),
+		sweeper:   newSweeper(),
+		talk:      bucket{burst: 20, every: time.Second},
+		truth:     resolver.NewCatalog(),
+		followers: make(map[string]*follower),
+	}
+	r.cur.Store(r.truth)
+	return r, nil
+}
+
+// NewClient returns a client for cfg whose transport suits many long-lived
+// queries: connections are kept, and answers of a near agent are not compressed.
+func NewClient(cfg *api.Config) (*api.Client, error) {
+	if cfg.Transport == nil {
+		cfg.Transport = api.DefaultConfig().Transport
+	}
+	cfg.Transport.DisableCompression = true
+	cfg.Transport.MaxIdleConnsPerHost = 2 * defaultWatches
+	cfg.Transport.MaxIdleConns = 2 * defaultWatches
+	return api.NewClient(cfg)
+}
+
+// Kind implements [resolver.Source].
+func (r *Resolver) Kind() string { return "consul" }
+
+// Catalog implements [resolver.Source]. Past MaxStale without contact the
+// services are there without their instances.
+func (r *Resolver) Catalog() *resolver.Catalog { return r.cur.Load() }
+
+// Status implements [resolver.Source].
+func (r *Resolver) Status() resolver.Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.status
+	s.Watches = r.watched + 1
+	if r.doubt.open(time.Now()) {
+		s.Held = r.doubt.why
+	}
+	for _, f := range r.followers {
+		if s.Error == "" && f.err != "" {
+			s.Error = f.name + ": " + f.err
+		}
+	}
+	return s
+}
+
+// closed is returned by Want where there is nothing to wait for.
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Want implements [resolver.Source]. For a service that is loaded already
+// there is nothing to wait for either.
+func (r *Resolver) Want(name string) <-chan struct{} {
+	s := r.Catalog().Lookup(name)
+	if s == nil || s.Loaded {
+		return closed
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s = r.truth.Lookup(name)
+	if s == nil || s.Loaded {
+		return closed // it went, or came in, between the two looks
+	}
+	f := r.followers[s.Name]
+	if f == nil {
+		f = r.follow(s)
+	}
+	return f.answered
+}
+
+// Run follows Consul until ctx ends, and returns when everything that it
+// started has ended. Consul being away is no reason to return.
+func (r *Resolver) Run(ctx context.Context) error {
+	restored := r.load()
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	parts.Go(func() { r.watchNames(ctx, restored) })
+	parts.Go(func() { r.keepSnapshot(ctx) })
+	if r.cfg.MaxStale > 0 {
+		parts.Go(func() { r.watchAge(ctx) })
+	}
+	sweeping := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.wake:
+		}
+		started, overflow := r.takePending(ctx)
+		for _, start := range started {
+			parts.Go(start)
+		}
+		if overflow && !sweeping {
+			sweeping = true
+			parts.Go(func() { r.sweep(ctx) })
+			parts.Go(func() { r.watchChecks(ctx, "critical") })
+			parts.Go(func() { r.watchChecks(ctx, "warning") })
+		}
+	}
+}
+
+// takePending returns what is to be started: a watch for each follower that
+// waits for one, as far as Watches allows. The others are left to the sweep.
+func (r *Resolver) takePending(ctx context.Context) (started []func(), overflow bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.pending {
+		if r.followers[f.name] != f {
+			continue // it went before it was started
+		}
+		if r.watched == r.cfg.Watches {
+			overflow = true
+			r.sweeper.add(f)
+			continue
+		}
+		r.watched++
+		ctx, cancel := context.WithCancel(ctx)
+		f.stop = cancel
+		started = append(started, func() {
+			defer cancel()
+			f.watch(ctx)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.watched--
+		})
+	}
+	r.pending = nil
+	return started, overflow
+}
+
+// publish puts services into the catalog and drops others. r.mu is held.
+func (r *Resolver) publish(put []*resolver.Service, drop []string) {
+	if len(put)+len(drop) == 0 {
+		return
+	}
+	r.truth = r.truth.With(put, drop)
+	r.show()
+	poke(r.save)
+}
+
+// poke wakes the reader of a channel that has room for one.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

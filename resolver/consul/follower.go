@@ -1,0 +1,245 @@
+package consul
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/resolver"
+)
+
+// confirmAfter is how long an emptied service waits for the names, which tell
+// whether it went alone or with most others, before it is believed to be empty.
+const confirmAfter = time.Second
+
+// follower keeps the instances of one service up to date. It lives from the
+// first time that somebody wants the service until its name vanishes.
+type follower struct {
+	r    *Resolver
+	name string
+
+	// Guarded by r.mu.
+	stop     func()        // ends its watch; nil while it has none
+	answered chan struct{} // closed at the next answer, good or bad
+	err      string        // of the last query
+
+	// Only used by whoever asks: its watch, or the sweep.
+	belief   belief
+	index    uint64    // of the last answer
+	doubtful bool      // contact was lost, or what is known is a snapshot's
+	failures int       // in a row
+	trouble  trouble   // as it was logged
+	hold     time.Time // the loss of all instances is disbelieved until then
+	deadline time.Time // when to ask again at the latest
+}
+
+// follow makes a follower and has Run start it. r.mu is held.
+func (r *Resolver) follow(s *resolver.Service) *follower {
+	f := &follower{r: r, name: s.Name, doubtful: s.Loaded, answered: make(chan struct{})}
+	r.followers[s.Name] = f
+	r.pending = append(r.pending, f)
+	poke(r.wake)
+	return f
+}
+
+// unfollow ends the followers of names that are gone. r.mu is held.
+func (r *Resolver) unfollow(names []string) {
+	for _, name := range names {
+		f := r.followers[name]
+		if f == nil {
+			continue
+		}
+		delete(r.followers, name)
+		r.sweeper.remove(f)
+		if f.stop != nil {
+			f.stop()
+		}
+		close(f.answered)
+	}
+}
+
+// watch follows the service until ctx ends. One that is known from a snapshot
+// has time: the first queries are spread.
+func (f *follower) watch(ctx context.Context) {
+	if f.doubtful && sleep(ctx, jitter(time.Second)) != nil {
+		return
+	}
+	l := loop{
+		step:      f.step,
+		wait:      func() time.Duration { return waitUntil(jitter(maxWait), f.deadline) },
+		recovered: f.r.waitContact,
+		pace:      bucket{burst: 20, every: time.Second},
+	}
+	l.run(ctx)
+}
+
+// step asks for the instances once. An empty answer counts only if one past
+// all caches says so too, and still does when the names had time to show that
+// it was not this service alone.
+func (f *follower) step(ctx context.Context, q query) (uint64, error) {
+	r := f.r
+	entries, m, err := r.readHealth(ctx, f.name, q)
+	if err == nil && f.empties(entries, m) {
+		entries, m, err = r.readHealth(ctx, f.name, query{consistent: true})
+	}
+	if err == nil && f.empties(entries, m) && sleep(ctx, confirmAfter) == nil && f.empties(entries, m) {
+		entries, m, err = r.readHealth(ctx, f.name, query{consistent: true})
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if err != nil {
+		f.failed(err)
+		return 0, err
+	}
+	f.apply(entries, m)
+	return m.index, nil
+}
+
+// empties reports whether the answer would take the last instances away, and
+// nothing else keeps them.
+func (f *follower) empties(entries []entry, m meta) bool {
+	if len(entries) > 0 || m.filtered || f.doubtful || m.index < f.index || time.Now().Before(f.hold) {
+		return false
+	}
+	r := f.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.truth.Lookup(f.name)
+	return s != nil && len(s.Instances) > 0 && !r.doubt.open(time.Now())
+}
+
+// apply takes over an answer.
+func (f *follower) apply(entries []entry, m meta) {
+	r := f.r
+	now := time.Now()
+	seen, options, problems := r.sightings(entries)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.truth.Lookup(f.name)
+	if r.followers[f.name] != f || old == nil {
+		return // the name is gone
+	}
+	f.failures = 0
+	f.err = ""
+	if m.filtered {
+		f.err = string(filtered)
+	}
+	f.note(now, f.err)
+	lost := len(entries) == 0 && len(old.Instances) > 0 && (f.doubtful || m.index < f.index)
+	f.index, f.doubtful = m.index, false
+	if lost {
+		f.hold = now.Add(r.cfg.EmptyHold)
+	}
+	if m.filtered && old.Loaded {
+		f.deadline = time.Time{}
+		f.answer()
+		return
+	}
+
+	until, why := f.hold, "consul came back without its instances"
+	if r.doubt.until.After(until) {
+		until, why = r.doubt.until, r.doubt.why
+	}
+	out := f.belief.judge(old.Instances, seen, now, until, r.cfg.EmptyHold)
+	f.deadline = out.deadline
+	next := &resolver.Service{Name: f.name, Index: m.index, Loaded: true,
+		Instances: out.instances, Options: options, Problems: problems}
+	if out.held {
+		if next.Held = why; !now.Before(until) {
+			next.Held = "consul does not know whether its instances serve"
+		}
+		if len(entries) == 0 {
+			next.Options, next.Problems = old.Options, old.Problems
+		}
+	}
+	if !unchanged(old, next) {
+		r.publish([]*resolver.Service{next}, nil)
+		f.log(now, old, next)
+	}
+	f.answer()
+}
+
+// answer tells those who wait that there was an answer. r.mu is held.
+func (f *follower) answer() {
+	close(f.answered)
+	f.answered = make(chan struct{})
+}
+
+// failed notes that the service could not be read; what is known stays.
+func (f *follower) failed(err error) {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	if f.r.followers[f.name] != f {
+		return
+	}
+	f.doubtful = true
+	f.failures++
+	f.err = err.Error()
+	if refused(err) || f.failures > 1 && f.r.down == nil {
+		// A first failure, or one while the names fail too, is Consul being
+		// away, of which the names tell.
+		f.note(time.Now(), f.err)
+	}
+	f.answer()
+}
+
+// note logs that the service can be read no more, or again. r.mu is held.
+func (f *follower) note(now time.Time, problem string) {
+	kind := none
+	switch {
+	case problem == string(filtered):
+		kind = filtered
+	case problem != "":
+		kind = away
+	}
+	if kind == f.trouble {
+		return
+	}
+	f.trouble = kind
+	r := f.r
+	if problem == "" {
+		r.say(now, hclog.Info, "service can be read again", "service", f.name)
+		return
+	}
+	r.status.ErrorTime = now
+	r.say(now, hclog.Error, "cannot read service, keeping the last known instances", "service", f.name, "error", problem)
+}
+
+// log tells what changed. r.mu is held.
+func (f *follower) log(now time.Time, old, next *resolver.Service) {
+	switch {
+	case next.Held != "" && old.Held == "":
+		f.r.say(now, hclog.Warn, "keeping instances that consul does not confirm", "service", f.name,
+			"instances", len(next.Instances), "why", next.Held)
+	default:
+		usable := 0
+		for _, i := range next.Instances {
+			if i.Usable() {
+				usable++
+			}
+		}
+		f.r.say(now, hclog.Info, "service changed", "service", f.name, "instances", len(next.Instances),
+			"usable", usable, "problems", len(next.Problems))
+	}
+}
+
+// say logs about one service. When very many change at once the rest goes to
+// the debug level. r.mu is held.
+func (r *Resolver) say(now time.Time, level hclog.Level, event string, args ...any) {
+	if r.talk.take(now) > 0 {
+		r.talk.used-- // what is not said does not count
+		level = hclog.Debug
+	}
+	r.log.Log(level, event, args...)
+}
+
+// unchanged reports whether next says the same as old. The index is left out:
+// a new one does not promise new data.
+func unchanged(old, next *resolver.Service) bool {
+	return old.Loaded == next.Loaded && old.Options == next.Options && old.Held == next.Held &&
+		slices.Equal(old.Instances, next.Instances) && slices.Equal(old.Problems, next.Problems)
+}

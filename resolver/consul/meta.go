@@ -1,0 +1,120 @@
+package consul
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"lictor/resolver"
+)
+
+// The service metadata that lictor reads (contract 2).
+const (
+	metaScheme   = "lictor-scheme"
+	metaProtocol = "lictor-protocol"
+	metaTimeout  = "lictor-timeout"
+	metaBalance  = "lictor-balance"
+	metaStrip    = "lictor-strip"
+	metaHost     = "lictor-host"
+)
+
+// instanceMeta is the metadata of one instance.
+type instanceMeta struct {
+	id   string
+	meta map[string]string
+}
+
+// problems collects what is wrong with a service's metadata; such values are ignored.
+type problems struct{ texts []string }
+
+func (p *problems) add(id, key, value, want string) {
+	p.texts = append(p.texts, fmt.Sprintf("%s: %s = %q: want %s", id, key, value, want))
+}
+
+// protocol reads how one instance is spoken to. h2 needs TLS and h2c must not
+// have it, so each of them stands for its scheme as well.
+func (p *problems) protocol(id string, meta map[string]string) (tls bool, proto resolver.Protocol) {
+	scheme := meta[metaScheme]
+	switch scheme {
+	case "", "http", "https":
+	default:
+		p.add(id, metaScheme, scheme, "http or https")
+		scheme = ""
+	}
+	switch value := meta[metaProtocol]; {
+	case value == "" || value == "http1":
+	case value == "h2" && scheme != "http":
+		return true, resolver.H2
+	case value == "h2c" && scheme != "https":
+		return false, resolver.H2C
+	case value == "h2" || value == "h2c":
+		p.add(id, metaProtocol, value, "h2 with https, h2c with http")
+	default:
+		p.add(id, metaProtocol, value, "http1, h2c or h2")
+	}
+	return scheme == "https", resolver.HTTP1
+}
+
+// options reads the settings of the service. Where instances disagree, the
+// first one that says something valid wins.
+func (p *problems) options(instances []instanceMeta) resolver.Options {
+	var o resolver.Options
+	if v, ok := agreed(p, instances, metaTimeout, "a positive duration such as 15s", parseTimeout); ok {
+		o.Timeout = v
+	}
+	if v, ok := agreed(p, instances, metaBalance, "round_robin, least_requests, random_two or hash", parseBalance); ok {
+		o.Balance = v
+	}
+	if v, ok := agreed(p, instances, metaStrip, "true or false", parseBool); ok {
+		o.KeepSegment = !v
+	}
+	if v, ok := agreed(p, instances, metaHost, "keep or upstream", parseHost); ok {
+		o.UpstreamHost = v
+	}
+	return o
+}
+
+// agreed returns the first valid value that the instances have for key.
+func agreed[T comparable](p *problems, instances []instanceMeta, key, want string, parse func(string) (T, bool)) (T, bool) {
+	var first T
+	var from string
+	for _, i := range instances {
+		text, ok := i.meta[key]
+		if !ok {
+			continue
+		}
+		value, ok := parse(text)
+		switch {
+		case !ok:
+			p.add(i.id, key, text, want)
+		case from == "":
+			first, from = value, i.id
+		case value != first:
+			p.add(i.id, key, text, "the value of "+from)
+		}
+	}
+	return first, from != ""
+}
+
+func parseTimeout(s string) (time.Duration, bool) {
+	d, err := time.ParseDuration(s)
+	return d, err == nil && d > 0
+}
+
+func parseBalance(s string) (resolver.Balance, bool) {
+	switch b := resolver.Balance(s); b {
+	case resolver.RoundRobin, resolver.LeastRequests, resolver.RandomTwo, resolver.Hash:
+		return b, true
+	default:
+		return "", false
+	}
+}
+
+func parseBool(s string) (bool, bool) {
+	b, err := strconv.ParseBool(s)
+	return b, err == nil && (s == "true" || s == "false")
+}
+
+func parseHost(s string) (upstream, ok bool) {
+	return s == "upstream", s == "upstream" || s == "keep"
+}

@@ -1,0 +1,297 @@
+package consul
+
+import (
+	"context"
+	"path"
+	"strings"
+	"time"
+
+	"lictor/resolver"
+)
+
+const namesPath = "/v1/catalog/services"
+
+// maxVerify is how many names that an answer filtered by ACLs leaves out are
+// asked for one by one.
+const maxVerify = 32
+
+// trouble is what keeps lictor from a full answer. It is logged when it changes.
+type trouble string
+
+const (
+	none     trouble = ""
+	away     trouble = "consul does not answer"
+	denied   trouble = "consul refuses to answer"
+	filtered trouble = "consul hides a part of its answer because of its ACLs"
+)
+
+func troubleOf(err error) trouble {
+	if refused(err) {
+		return denied
+	}
+	return away
+}
+
+// nameWatch follows the names of all services and decides which are believed
+// to be gone. Only its goroutine uses it.
+type nameWatch struct {
+	r        *Resolver
+	hash     uint64          // of the list of the last answer
+	index    uint64          // of the last answer: a lower one means that Consul lost history
+	held     map[string]bool // names that Consul lists no more, kept until the window closes
+	doubtful bool            // contact was lost, or the catalog is a snapshot's
+	trouble  trouble
+}
+
+// watchNames runs until ctx ends.
+func (r *Resolver) watchNames(ctx context.Context, restored uint64) {
+	n := &nameWatch{r: r, index: restored, doubtful: restored > 0, held: make(map[string]bool)}
+	l := loop{step: n.step, wait: n.wait, pace: bucket{burst: 500, every: 50 * time.Millisecond}}
+	l.run(ctx)
+}
+
+// wait ends when the window closes, so that what did not come back goes then.
+// With MaxStale it is short enough to show in time that Consul is there.
+func (n *nameWatch) wait() time.Duration {
+	r := n.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := jitter(maxWait)
+	if r.cfg.MaxStale > 0 {
+		d = min(d, r.cfg.MaxStale/2)
+	}
+	return waitUntil(d, r.doubt.until)
+}
+
+// waitUntil shortens d to end at deadline, if that is ahead.
+func waitUntil(d time.Duration, deadline time.Time) time.Duration {
+	if left := time.Until(deadline); left > 0 {
+		return min(d, left+time.Millisecond)
+	}
+	return d
+}
+
+// step asks for the names once.
+func (n *nameWatch) step(ctx context.Context, q query) (uint64, error) {
+	list := nameList{seed: n.r.seed, known: n.hash}
+	m, err := n.r.read(ctx, namesPath, q, &list)
+	if err != nil {
+		n.failed(ctx, err)
+		return 0, err
+	}
+	var missing []string
+	if list.names != nil {
+		missing = n.missing(list.names)
+	}
+	switch {
+	case len(missing) == 0:
+	case m.filtered:
+		all := len(missing)
+		if missing = n.verify(ctx, missing); len(missing) < all {
+			list.hash = 0 // look at the others again next time
+		}
+	default:
+		// A name is gone only if an answer past all caches says so too.
+		list = nameList{seed: n.r.seed}
+		if m, err = n.r.read(ctx, namesPath, query{consistent: true}, &list); err != nil {
+			n.failed(ctx, err)
+			return 0, err
+		}
+		if missing = n.missing(list.names); m.filtered {
+			missing, list.hash = nil, 0
+		}
+	}
+	n.settle(list, missing, m)
+	return m.index, nil
+}
+
+// missing returns the services that are not in the list, less those that are
+// known to be missing.
+func (n *nameWatch) missing(list []string) []string {
+	listed := make(map[string]struct{}, len(list))
+	for _, name := range list {
+		listed[name] = struct{}{}
+		delete(n.held, name)
+	}
+	var missing []string
+	for s := range n.r.catalog().All() {
+		if _, ok := listed[s.Name]; !ok && !n.held[s.Name] {
+			missing = append(missing, s.Name)
+		}
+	}
+	return missing
+}
+
+// verify returns which of the names are really gone: their own health answer
+// is empty, and not because of ACLs.
+func (n *nameWatch) verify(ctx context.Context, names []string) []string {
+	if len(names) > maxVerify {
+		return nil
+	}
+	var gone []string
+	for _, name := range names {
+		entries, m, err := n.r.readHealth(ctx, name, query{consistent: true})
+		if err == nil && !m.filtered && len(entries) == 0 {
+			gone = append(gone, name)
+		}
+	}
+	return gone
+}
+
+// settle takes over an answer: what is new is added; what is missing goes, or
+// is held if the loss looks wrong (D8).
+func (n *nameWatch) settle(list nameList, missing []string, m meta) {
+	r := n.r
+	now := time.Now()
+	backwards := m.index < n.index
+	n.index, n.hash = m.index, list.hash
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.namesIndex = m.index
+	most := 2*len(missing) > r.truth.Len()
+	switch {
+	case backwards:
+		n.hold(now, "consul lost its history", len(missing))
+	case most && n.doubtful:
+		n.hold(now, "consul came back without most services", len(missing))
+	case most && len(missing) >= 3:
+		n.hold(now, "most services vanished at once", len(missing))
+	}
+	n.doubtful = false
+	if r.doubt.open(now) {
+		for _, name := range missing {
+			n.held[name] = true
+		}
+		missing = nil
+	} else if len(n.held) > 0 {
+		r.log.Warn("services did not come back and are given up", "services", len(n.held))
+		for name := range n.held {
+			missing = append(missing, name)
+		}
+		clear(n.held)
+	}
+	var added []*resolver.Service
+	for _, name := range list.names {
+		if r.exposes(name) && r.truth.Lookup(name) == nil {
+			added = append(added, &resolver.Service{Name: name, Index: m.index})
+		}
+	}
+	r.unfollow(missing)
+	r.publish(added, missing)
+	r.sweeper.namesMoved(len(added)+len(missing) > 0)
+	n.contact(now, m)
+}
+
+// hold opens the window in which losses are disbelieved. r.mu is held.
+func (n *nameWatch) hold(now time.Time, why string, missing int) {
+	r := n.r
+	if r.cfg.EmptyHold == 0 || r.truth.Len() == 0 {
+		return
+	}
+	if !r.doubt.open(now) {
+		r.log.Warn("keeping the last known services", "why", why, "missing", missing,
+			"services", r.truth.Len(), "hold_ms", r.cfg.EmptyHold.Milliseconds())
+	}
+	r.doubt = window{until: now.Add(r.cfg.EmptyHold), why: why}
+}
+
+// contact notes a good answer. r.mu is held.
+func (n *nameWatch) contact(now time.Time, m meta) {
+	r := n.r
+	s := &r.status
+	s.Ready, s.Contact, s.Since, s.Snapshot = true, now, now, false
+	kind := none
+	if m.filtered {
+		kind = filtered
+		s.Error, s.ErrorTime = string(filtered), now
+	} else {
+		s.Error = ""
+	}
+	if r.stale {
+		r.stale = false
+		r.show()
+	}
+	if r.down != nil {
+		close(r.down)
+		r.down = nil
+		r.sweeper.all()
+	}
+	n.note(kind, "")
+}
+
+// failed notes that Consul did not answer.
+func (n *nameWatch) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	r := n.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n.doubtful = true
+	r.status.Error, r.status.ErrorTime = err.Error(), time.Now()
+	if r.down == nil {
+		r.down = make(chan struct{})
+	}
+	n.note(troubleOf(err), err.Error())
+}
+
+// note logs what changed between lictor and Consul. r.mu is held.
+func (n *nameWatch) note(kind trouble, text string) {
+	if kind == n.trouble {
+		return
+	}
+	n.trouble = kind
+	services := n.r.truth.Len()
+	switch kind {
+	case none:
+		n.r.log.Info("consul answers again", "services", services)
+	case away:
+		n.r.log.Warn("consul does not answer, keeping the last known services", "services", services, "error", text)
+	case denied:
+		n.r.log.Error("consul refuses to list its services, keeping the last known ones", "services", services, "error", text)
+	case filtered:
+		n.r.log.Error("consul's ACLs hide services, keeping the known ones", "services", services)
+	}
+}
+
+// exposes reports whether a path may reach the service.
+func (r *Resolver) exposes(name string) bool {
+	if name == "" || name == r.cfg.OwnService || strings.Contains(name, "/") {
+		return false
+	}
+	return matches(r.cfg.Expose, name) && !matches(r.cfg.Hide, name)
+}
+
+func matches(globs []string, name string) bool {
+	for _, glob := range globs {
+		if ok, _ := path.Match(glob, name); ok { // New has checked the globs
+			return true
+		}
+	}
+	return false
+}
+
+// catalog returns what is true, past MaxStale as well.
+func (r *Resolver) catalog() *resolver.Catalog {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.truth
+}
+
+// waitContact returns when Consul answers, spread so that not every watch
+// comes back in the same moment.
+func (r *Resolver) waitContact(ctx context.Context) error {
+	r.mu.Lock()
+	down, watched := r.down, r.watched
+	r.mu.Unlock()
+	if down == nil {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-down:
+		return sleep(ctx, jitter(time.Duration(watched)*4*time.Millisecond))
+	}
+}

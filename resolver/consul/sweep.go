@@ -1,0 +1,234 @@
+package consul
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Services beyond Config.Watches have no blocking query of their own: each is
+// one connection, and an agent accepts 200 from one address. They are read
+// again when something moved that may be theirs:
+//
+//   - a check became critical or warning, or ceased to be: two more watches
+//     name the services, which are read at once;
+//   - an instance was registered or went: the list of names wakes up without
+//     saying which, so all are read, at most one per sweepPace on average;
+//   - names came or went, which explains the list's waking up: the others are
+//     read within sweepLazy all the same.
+//
+// So a change to one of them is seen within about a second in a quiet
+// datacenter, and within seconds in a busy one.
+const (
+	sweepers   = 8                      // queries at the same time
+	sweepPace  = 4 * time.Millisecond   // of waiting for each service that was read again
+	sweepDelay = 300 * time.Millisecond // collects registrations that come together
+	sweepLazy  = 15 * time.Second
+)
+
+// sweeper knows which services are to be read again. All of it is guarded by
+// Resolver.mu.
+type sweeper struct {
+	members map[*follower]bool // true: is to be read again
+	fresh   []*follower        // wanted by somebody who waits
+	next    time.Time          // when all are due; zero = when rereadEvery is over
+	kick    chan struct{}
+}
+
+func newSweeper() sweeper {
+	return sweeper{members: make(map[*follower]bool), kick: make(chan struct{}, 1)}
+}
+
+func (s *sweeper) add(f *follower) {
+	s.members[f] = false
+	s.fresh = append(s.fresh, f)
+	poke(s.kick)
+}
+
+func (s *sweeper) remove(f *follower) { delete(s.members, f) }
+
+// all makes every member due at once.
+func (s *sweeper) all() { s.within(0) }
+
+// namesMoved notes that the list of names woke up. explained: names came or went.
+func (s *sweeper) namesMoved(explained bool) {
+	if explained {
+		s.within(sweepLazy)
+		return
+	}
+	s.within(sweepDelay)
+}
+
+// within makes every member due after d, if that is not the case sooner.
+func (s *sweeper) within(d time.Duration) {
+	if len(s.members) == 0 {
+		return
+	}
+	if at := time.Now().Add(d); s.next.IsZero() || at.Before(s.next) {
+		s.next = at
+		poke(s.kick)
+	}
+}
+
+// some makes the members due that concerned holds for.
+func (s *sweeper) some(concerned func(*follower) bool) {
+	for f := range s.members {
+		if concerned(f) {
+			s.members[f] = true
+			poke(s.kick)
+		}
+	}
+}
+
+// take returns what to read now, and when to look again. Those who are waited
+// for are not paced; the others are left alone until rest.
+func (s *sweeper) take(now, rest, reread time.Time) (batch []*follower, again int, wake time.Time) {
+	batch, s.fresh = s.fresh, nil
+	if s.next.IsZero() || reread.Before(s.next) {
+		s.next = reread
+	}
+	all := !now.Before(s.next)
+	wake = s.next
+	for f, due := range s.members {
+		overdue := !f.deadline.IsZero() && !now.Before(f.deadline)
+		switch {
+		case !all && !due && !overdue:
+			if !f.deadline.IsZero() && f.deadline.Before(wake) {
+				wake = f.deadline
+			}
+		case now.Before(rest):
+			wake = rest
+		default:
+			s.members[f] = false
+			batch = append(batch, f)
+			again++
+		}
+	}
+	if all && !now.Before(rest) {
+		s.next = time.Time{}
+	}
+	return batch, again, wake
+}
+
+// sweep reads the services that have no watch, until ctx ends.
+func (r *Resolver) sweep(ctx context.Context) {
+	var back backoff
+	rest, reread := time.Now(), time.Now().Add(jitter(rereadEvery))
+	for ctx.Err() == nil {
+		now := time.Now()
+		r.mu.Lock()
+		batch, again, wake := r.sweeper.take(now, rest, reread)
+		r.mu.Unlock()
+		if len(batch) == 0 {
+			if r.idle(ctx, time.Until(wake)) != nil {
+				return
+			}
+			continue
+		}
+		if now.After(reread) {
+			reread = now.Add(jitter(rereadEvery))
+		}
+		failed := r.readAll(ctx, batch)
+		rest = time.Now().Add(time.Duration(again) * sweepPace)
+		if failed == 0 {
+			back = backoff{}
+			continue
+		}
+		if sleep(ctx, back.next()) != nil || r.waitContact(ctx) != nil {
+			return
+		}
+	}
+}
+
+// idle waits until there may be something to read.
+func (r *Resolver) idle(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(max(d, time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.sweeper.kick:
+	case <-t.C:
+	}
+	return nil
+}
+
+// readAll reads each service of the batch once, and returns how many failed;
+// these are due again.
+func (r *Resolver) readAll(ctx context.Context, batch []*follower) int {
+	var parts sync.WaitGroup
+	var next, failed atomic.Int64
+	for range min(sweepers, len(batch)) {
+		parts.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(batch) || ctx.Err() != nil {
+					return
+				}
+				f := batch[i]
+				if _, err := f.step(ctx, query{}); err != nil {
+					failed.Add(1)
+					r.mu.Lock()
+					if _, member := r.sweeper.members[f]; member {
+						r.sweeper.members[f] = true
+					}
+					r.mu.Unlock()
+				}
+			}
+		})
+	}
+	parts.Wait()
+	return int(failed.Load())
+}
+
+// checkKey names a check; node is part of it, for IDs are unique there only.
+type checkKey struct{ Node, CheckID, ServiceName string }
+
+// watchChecks follows the checks of one status, until ctx ends, and has the
+// services read whose checks took or left it.
+func (r *Resolver) watchChecks(ctx context.Context, status string) {
+	var last map[checkKey]bool
+	step := func(ctx context.Context, q query) (uint64, error) {
+		var list []checkKey
+		m, err := r.read(ctx, "/v1/health/state/"+status, q, &list)
+		if err != nil {
+			return 0, err
+		}
+		now := make(map[checkKey]bool, len(list))
+		for _, k := range list {
+			now[k] = true
+		}
+		r.checksMoved(last, now)
+		last = now
+		return m.index, nil
+	}
+	l := loop{
+		step:      step,
+		wait:      func() time.Duration { return jitter(maxWait) },
+		recovered: r.waitContact,
+		pace:      bucket{burst: 20, every: time.Second},
+	}
+	l.run(ctx)
+}
+
+// checksMoved makes the services due whose checks are in one of the sets only.
+// A node's own check concerns every service, for who is on it may be news.
+func (r *Resolver) checksMoved(last, now map[checkKey]bool) {
+	services := make(map[string]bool)
+	differ := func(a, b map[checkKey]bool) {
+		for k := range a {
+			if !b[k] {
+				services[k.ServiceName] = true
+			}
+		}
+	}
+	differ(last, now)
+	differ(now, last)
+	if len(services) == 0 || last == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweeper.some(func(f *follower) bool { return services[""] || services[f.name] })
+}

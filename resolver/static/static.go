@@ -1,0 +1,108 @@
+// Package static serves the services that stand in the configuration (D7). They
+// never change and are never unhealthy.
+package static
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"lictor/resolver"
+)
+
+// Resolver is a [resolver.Source] that always knows the same.
+type Resolver struct {
+	catalog *resolver.Catalog
+}
+
+// New reads the base URLs of each service's instances, http or https with a
+// host, maybe a port and a path. All mistakes are reported at once.
+func New(services map[string][]string) (*Resolver, error) {
+	var errs *multierror.Error
+	var all []*resolver.Service
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		s := &resolver.Service{Name: name, Loaded: true}
+		seen := make(map[string]bool)
+		for n, text := range services[name] {
+			i, err := parse(text)
+			switch {
+			case err != nil:
+				errs = multierror.Append(errs, fmt.Errorf("service %q: instance %d: %w", name, n+1, err))
+				continue
+			case seen[i.ID]:
+				errs = multierror.Append(errs, fmt.Errorf("service %q: instance %d: %q is there twice", name, n+1, text))
+				continue
+			}
+			seen[i.ID] = true
+			s.Instances = append(s.Instances, i)
+		}
+		all = append(all, s)
+	}
+	if err := errs.ErrorOrNil(); err != nil {
+		return nil, err
+	}
+	return &Resolver{catalog: resolver.NewCatalog(all...)}, nil
+}
+
+// parse reads the base URL of an instance.
+func parse(text string) (*resolver.Instance, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no URL", text)
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%q: want http:// or https://", text)
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("%q has no host", text)
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
+		return nil, fmt.Errorf("%q: want only scheme, host, port and path", text)
+	}
+	standard := "80"
+	if u.Scheme == "https" {
+		standard = "443"
+	}
+	port := cmp.Or(u.Port(), standard)
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return nil, errors.New(strconv.Quote(text) + ": want a port of 1 to 65535")
+	}
+	i := &resolver.Instance{
+		Address:  net.JoinHostPort(u.Hostname(), port),
+		TLS:      u.Scheme == "https",
+		BasePath: strings.TrimRight(u.EscapedPath(), "/"),
+		Weight:   1,
+		State:    resolver.Passing,
+	}
+	i.ID = i.Address + i.BasePath
+	return i, nil
+}
+
+// Kind implements [resolver.Source].
+func (r *Resolver) Kind() string { return "static" }
+
+// Catalog implements [resolver.Source].
+func (r *Resolver) Catalog() *resolver.Catalog { return r.catalog }
+
+// Want implements [resolver.Source]. There is never anything to wait for.
+func (r *Resolver) Want(string) <-chan struct{} { return closed }
+
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Status implements [resolver.Source]. What is configured is always right.
+func (r *Resolver) Status() resolver.Status {
+	now := time.Now()
+	return resolver.Status{Ready: true, Contact: now, Since: now}
+}

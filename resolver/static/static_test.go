@@ -1,0 +1,105 @@
+package static
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"lictor/resolver"
+)
+
+func TestNew(t *testing.T) {
+	tests := []struct {
+		name string
+		url  string
+		want resolver.Instance
+	}{
+		{"host and port", "http://127.0.0.1:9001", resolver.Instance{ID: "127.0.0.1:9001", Address: "127.0.0.1:9001"}},
+		{"a base path is kept (D7)", "http://h:1/base/v1", resolver.Instance{ID: "h:1/base/v1", Address: "h:1", BasePath: "/base/v1"}},
+		{"a trailing slash is no base path", "http://h:1/", resolver.Instance{ID: "h:1", Address: "h:1"}},
+		{"a base path loses its trailing slash", "http://h:1/p/", resolver.Instance{ID: "h:1/p", Address: "h:1", BasePath: "/p"}},
+		{"a base path stays escaped", "http://h:1/a%2Fb", resolver.Instance{ID: "h:1/a%2Fb", Address: "h:1", BasePath: "/a%2Fb"}},
+		{"http means port 80", "http://h", resolver.Instance{ID: "h:80", Address: "h:80"}},
+		{"https means TLS and port 443", "https://h", resolver.Instance{ID: "h:443", Address: "h:443", TLS: true}},
+		{"IPv6 keeps its brackets", "http://[::1]:9", resolver.Instance{ID: "[::1]:9", Address: "[::1]:9"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r, err := New(map[string][]string{"foo": {tt.url}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.want.Weight, tt.want.State = 1, resolver.Passing
+			s := r.Catalog().Lookup("foo")
+			if s == nil || !s.Loaded || len(s.Instances) != 1 || *s.Instances[0] != tt.want {
+				t.Errorf("New(%q)\n got %+v\nwant %+v", tt.url, s, tt.want)
+			}
+			select {
+			case <-r.Want("foo"):
+			default:
+				t.Error("Want makes one wait")
+			}
+			if !r.Status().Ready {
+				t.Error("not ready")
+			}
+		})
+	}
+}
+
+func TestNewReportsAllMistakesAtOnce(t *testing.T) {
+	wrong := []string{
+		"ftp://h", "h:80", "http://", "http://:80", "http://h:0", "http://h:70000", "http://h:x",
+		"http://u:p@h", "http://h/?q", "http://h/?", "http://h/#f", "http://h/#", "://", "http://h/%zz",
+	}
+	_, err := New(map[string][]string{"a": wrong, "b": {"http://h", "http://h:80/", "http://ok"}})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for n, text := range wrong {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("mistake %d, %q, is not reported in %v", n+1, text, err)
+		}
+	}
+	if !strings.Contains(err.Error(), `service "b": instance 2: "http://h:80/" is there twice`) {
+		t.Errorf("the duplicate is not reported in %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"http://h", "https://h:1/p", "http://[::1]:9/a%2Fb/", "http://h/#", "http://h:0"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		i, err := parse(text)
+		if err != nil {
+			return
+		}
+		if i.Address == "" || strings.HasSuffix(i.BasePath, "/") || i.BasePath != "" && i.BasePath[0] != '/' {
+			t.Errorf("%q gives %+v", text, i)
+		}
+		again := "http://" + i.Address + i.BasePath
+		if i.TLS {
+			again = strings.Replace(again, "http", "https", 1)
+		}
+		if j, err := parse(again); err != nil || *j != *i {
+			t.Errorf("%q gives %+v, but its own form %q gives %+v, %v", text, i, again, j, err)
+		}
+	})
+}
+
+func TestServicesWithoutInstances(t *testing.T) {
+	r, err := New(map[string][]string{"none": {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := slices.Collect(func(yield func(string) bool) {
+		for s := range r.Catalog().All() {
+			if !yield(s.Name) {
+				return
+			}
+		}
+	})
+	if !slices.Equal(names, []string{"none"}) || r.Catalog().Lookup("none").Usable() {
+		t.Errorf("got %v, want a service that cannot serve", names)
+	}
+}
