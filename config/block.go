@@ -51,7 +51,7 @@ func (d *decoder) file(body hcl.Body) {
 		}
 		schema.Blocks = append(schema.Blocks, header)
 	}
-	content := d.content(body, schema, d.global(), "")
+	content := d.content(body, schema, d.global())
 	seen := make(map[string]hcl.Range)
 	for _, b := range content.Blocks {
 		name := title(b)
@@ -86,11 +86,14 @@ func (d *decoder) body(b *hcl.Block, opts options, inner nested) places {
 	for _, kind := range slices.Sorted(maps.Keys(inner)) {
 		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: kind})
 	}
-	content := d.content(b.Body, schema, opts, title(b)+": ")
+	outside := d.within
+	d.within += title(b) + ": "
+	defer func() { d.within = outside }()
+	content := d.content(b.Body, schema, opts)
 	seen := make(map[string]hcl.Range)
 	for _, in := range content.Blocks {
 		if first, dup := seen[in.Type]; dup {
-			d.wrong(in.DefRange, "%s: %s: already written at %s", title(b), in.Type, first)
+			d.wrong(in.DefRange, "%s%s: already written at %s", d.within, in.Type, first)
 			continue
 		}
 		seen[in.Type] = in.DefRange
@@ -103,10 +106,11 @@ func (d *decoder) body(b *hcl.Block, opts options, inner nested) places {
 	return where
 }
 
-// content reads body and sets its options; prefix says in problems where they stand.
-func (d *decoder) content(body hcl.Body, schema *hcl.BodySchema, opts options, prefix string) *hcl.BodyContent {
+// content reads body and sets its options.
+func (d *decoder) content(body hcl.Body, schema *hcl.BodySchema, opts options) *hcl.BodyContent {
 	for _, name := range slices.Sorted(maps.Keys(opts)) {
 		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: name})
+		d.options = append(d.options, d.within+name)
 	}
 	content, diags := body.Content(schema)
 	d.diagnose(diags)
@@ -118,7 +122,7 @@ func (d *decoder) content(body hcl.Body, schema *hcl.BodySchema, opts options, p
 			continue
 		}
 		opts[name](value{v: v, expr: attr.Expr, wrong: func(at hcl.Range, format string, args ...any) {
-			d.wrong(at, "%s%s: "+format, append([]any{prefix, name}, args...)...)
+			d.wrong(at, "%s%s: "+format, append([]any{d.within, name}, args...)...)
 		}})
 	}
 	return content

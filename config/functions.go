@@ -10,7 +10,8 @@ import (
 // functions are what expressions in a file may call.
 func functions(env Env) map[string]function.Function {
 	return map[string]function.Function{
-		// env(NAME) is "" if the variable is not set, env(NAME, DEFAULT) is DEFAULT.
+		// env(NAME, DEFAULT) is DEFAULT if the variable is not set or empty,
+		// env(NAME) is "" then.
 		"env": function.New(&function.Spec{
 			Params:   []function.Parameter{{Name: "name", Type: cty.String}},
 			VarParam: &function.Parameter{Name: "default", Type: cty.String},
@@ -21,7 +22,7 @@ func functions(env Env) map[string]function.Function {
 				return cty.String, nil
 			},
 			Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-				if got, ok := env.Lookup(args[0].AsString()); ok {
+				if got, _ := env.Lookup(args[0].AsString()); got != "" {
 					return cty.StringVal(got), nil
 				}
 				if len(args) == 2 {

@@ -122,6 +122,8 @@ type decoder struct {
 	cfg      *Config
 	ctx      *hcl.EvalContext
 	order    []string // of the files
+	within   string   // the blocks around what is being decoded, as problems show them
+	options  []string // that the blocks in the files may hold; config.hcl.example must name each
 	problems []*Problem
 }
 

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"lictor/admin"
+)
+
+// adminClient talks to the admin listener of a running lictor.
+type adminClient struct {
+	address string
+	token   string
+}
+
+// flags defines what every command takes that talks to a running lictor (contract 1).
+func (c *adminClient) flags(set *flag.FlagSet) {
+	set.StringVar(&c.address, "admin", cmp.Or(os.Getenv("LICTOR_ADMIN_ADDR"), "http://127.0.0.1:8001"),
+		"`URL` of the admin listener; or set LICTOR_ADMIN_ADDR")
+	set.StringVar(&c.token, "token", "", "admin `token`; or set LICTOR_ADMIN_TOKEN")
+}
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 256 << 20
+
+// get returns the body of a good answer, and what a bad one says as an error.
+func (c *adminClient) get(path string) ([]byte, error) {
+	address := strings.TrimSuffix(c.address, "/")
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	req, err := http.NewRequest(http.MethodGet, address+path, nil)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	if token := cmp.Or(c.token, os.Getenv("LICTOR_ADMIN_TOKEN")); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := &http.Client{Timeout: 30 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 != 2 {
+		var said admin.Error
+		if json.Unmarshal(body, &said) != nil || said.Message == "" {
+			return nil, fmt.Errorf("%s answered %s", address, resp.Status)
+		}
+		return nil, fmt.Errorf("%s answered %d %s: %s", address, resp.StatusCode, said.Reason, said.Message)
+	}
+	return body, nil
+}

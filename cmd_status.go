@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"lictor/admin"
+)
+
+func statusCommand(stdout io.Writer) *command {
+	c := newCommand("status", "Show services, instances and how fresh they are", "[-json]",
+		"Asks a running lictor what it knows.")
+	var client adminClient
+	client.flags(c.flags)
+	asJSON := c.flags.Bool("json", false, "print the answer of /status as it is")
+	c.run = func() error {
+		body, err := client.get("/status")
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			_, err := stdout.Write(body)
+			return err
+		}
+		var st admin.Status
+		if err := json.Unmarshal(body, &st); err != nil {
+			return fmt.Errorf("the answer is no status: %w", err)
+		}
+		return printStatus(stdout, &st)
+	}
+	return c
+}
+
+// printStatus writes st for people.
+func printStatus(out io.Writer, st *admin.Status) error {
+	ready := "ready"
+	if !st.Ready {
+		ready = "NOT READY: " + strings.Join(st.NotReady, "; ")
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "lictor %s (commit %s, %s), up %s, %s\n", st.Version, st.Commit, st.Go, seconds(float64(st.UptimeSeconds)), ready)
+
+	fmt.Fprintln(w, "\nLISTENER\tADDRESS")
+	for _, l := range st.Listeners {
+		fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Address)
+	}
+	fmt.Fprintln(w, "\nRESOLVER\tSERVICES\tWATCHES\tAGE\tSTATE")
+	for _, r := range st.Resolvers {
+		age := "-"
+		if r.AgeSeconds != nil {
+			age = seconds(*r.AgeSeconds)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", r.Kind, r.Services, r.Watches, age, resolverState(&r))
+	}
+	if len(st.Services) > 0 {
+		fmt.Fprintln(w, "\nSERVICE\tRESOLVER\tINSTANCE\tADDRESS\tSTATE\tWEIGHT\tNOTE")
+		for _, s := range st.Services {
+			printService(w, &s)
+		}
+	}
+	if len(st.Problems) > 0 {
+		fmt.Fprintln(w, "\nPROBLEMS")
+		for _, p := range st.Problems {
+			fmt.Fprintln(w, oneLine(p))
+		}
+	}
+	return w.Flush()
+}
+
+func printService(w io.Writer, s *admin.ServiceStatus) {
+	switch {
+	case !s.Loaded:
+		fmt.Fprintf(w, "%s\t%s\t-\t-\tnot asked for yet\t\t\n", s.Name, s.Resolver)
+	case len(s.Instances) == 0:
+		fmt.Fprintf(w, "%s\t%s\t-\t-\tno instance\t\t\n", s.Name, s.Resolver)
+	}
+	for _, i := range s.Instances {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.Resolver, i.ID, i.Address, i.State, i.Weight, oneLine(i.Note))
+	}
+}
+
+func resolverState(r *admin.ResolverStatus) string {
+	switch {
+	case !r.Ready:
+		return "no answer yet"
+	case r.Snapshot:
+		return "from the last-good file"
+	case r.Error != "":
+		return "failing, last good answer kept"
+	case r.Held != "":
+		return "an older list is held"
+	}
+	return "ok"
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}
+
+// oneLine keeps text of other people's making, as the output of a check, from
+// breaking the table or reaching the terminal's control codes.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > 100 {
+		s = string(r[:99]) + "…"
+	}
+	return s
+}

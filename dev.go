@@ -1,0 +1,97 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/config"
+	"lictor/echo"
+	"lictor/supervisor"
+)
+
+// Where run -dev listens (contract 1).
+const (
+	devGateway = "127.0.0.1:8000"
+	devAdmin   = "127.0.0.1:8001"
+)
+
+// devServices is what run -dev serves itself: two instances of echo.
+type devServices struct {
+	instances []net.Listener
+	token     string // of the admin listener
+}
+
+func newDevServices() (*devServices, error) {
+	var token [16]byte
+	rand.Read(token[:]) // never fails
+	d := &devServices{token: hex.EncodeToString(token[:])}
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		d.instances = append(d.instances, l)
+	}
+	return d, nil
+}
+
+// config returns the configuration of the development mode.
+func (d *devServices) config(gatewayAddress, adminAddress string) *config.Config {
+	cfg := config.Default()
+	cfg.DataDir = ""
+	cfg.Gateway.Address = cmp.Or(gatewayAddress, devGateway)
+	cfg.Gateway.Drain = 5 * time.Second
+	cfg.Admin.Address = cmp.Or(adminAddress, devAdmin)
+	cfg.Admin.Token = d.token
+	var urls []string
+	for _, l := range d.instances {
+		urls = append(urls, "http://"+l.Addr().String())
+	}
+	cfg.Resolvers = []config.Resolver{{Static: &config.StaticResolver{Services: map[string][]string{"echo": urls}}}}
+	return cfg
+}
+
+func (d *devServices) services(log hclog.Logger) []supervisor.Service {
+	var all []supervisor.Service
+	for i, l := range d.instances {
+		name := fmt.Sprintf("echo-%d", i+1)
+		server := &http.Server{
+			Handler:           echo.Handler(name),
+			ReadHeaderTimeout: 10 * time.Second,
+			ErrorLog:          log.StandardLogger(nil),
+		}
+		all = append(all, supervisor.Service{Name: name, Grace: time.Second, Run: func(ctx context.Context) error {
+			defer context.AfterFunc(ctx, func() { server.Close() })()
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		}})
+	}
+	return all
+}
+
+func (d *devServices) print(out io.Writer, gateway, admin net.Addr) {
+	fmt.Fprintf(out, `lictor serves two instances of the service "echo".
+
+  gateway  http://%[1]s
+  admin    http://%[2]s   token %[3]s
+
+Try:
+
+  curl 'http://%[1]s/echo/hello?x=1'
+  curl -N http://%[1]s/echo/stream
+  curl -H 'X-Admin-Token: %[3]s' http://%[2]s/status
+
+`, gateway, admin, d.token)
+}

@@ -1,0 +1,137 @@
+// Command lictor resolves the first path segment of a request to healthy
+// instances of a service and streams the request there.
+//
+// This package is the wiring: it reads the command line and the configuration,
+// builds the parts and hands them to the supervisor. It decides nothing about
+// requests.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/hashicorp/cli"
+)
+
+// Set by the linker, see the Makefile.
+var (
+	version = "dev"
+	commit  = "unknown"
+)
+
+// Exit statuses (contract 1).
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2 // the command line or the configuration is wrong
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run runs one command line and returns its exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	commands := map[string]cli.CommandFactory{}
+	for _, c := range []*command{
+		runCommand(stdout),
+		validateCommand(stdout),
+		statusCommand(stdout),
+		versionCommand(stdout),
+	} {
+		c.stderr = stderr
+		commands[c.name] = func() (cli.Command, error) { return c, nil }
+	}
+	app := &cli.CLI{
+		Name: "lictor", Version: versionText(), Args: args, Commands: commands,
+		HelpFunc: cli.BasicHelpFunc("lictor"), HelpWriter: stdout, ErrorWriter: stderr,
+	}
+	status, err := app.Run()
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
+	if status == 127 { // what the package says for a command it does not know
+		return exitUsage
+	}
+	return status
+}
+
+// command is one of lictor's commands. It implements [cli.Command].
+type command struct {
+	name     string
+	synopsis string // one line, in the list of commands
+	usage    string // what follows the name on the command line
+	help     string // more, before the flags
+	flags    *flag.FlagSet
+	run      func() error
+	stderr   io.Writer
+}
+
+func newCommand(name, synopsis, usage, help string) *command {
+	return &command{name: name, synopsis: synopsis, usage: usage, help: help, flags: flag.NewFlagSet(name, flag.ContinueOnError)}
+}
+
+// Synopsis implements [cli.Command].
+func (c *command) Synopsis() string { return c.synopsis }
+
+// Help implements [cli.Command].
+func (c *command) Help() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "Usage: %s\n\n%s\n", strings.TrimSpace("lictor "+c.name+" "+c.usage), c.help)
+	first := true
+	c.flags.SetOutput(&text)
+	c.flags.VisitAll(func(*flag.Flag) {
+		if first {
+			text.WriteString("\nFlags:\n")
+			c.flags.PrintDefaults()
+			first = false
+		}
+	})
+	return strings.TrimSuffix(text.String(), "\n")
+}
+
+// Run implements [cli.Command].
+func (c *command) Run(args []string) int {
+	c.flags.SetOutput(io.Discard) // what is wrong is said once, below
+	err := c.flags.Parse(args)
+	if err == nil && c.flags.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", c.flags.Arg(0))
+	}
+	if err != nil {
+		fmt.Fprintf(c.stderr, "lictor %s: %s\nTry: lictor %s -h\n", c.name, err, c.name)
+		return exitUsage
+	}
+	err = c.run()
+	if err == nil {
+		return exitDone
+	}
+	if wrong, ok := errors.AsType[*usageError](err); ok {
+		fmt.Fprintln(c.stderr, wrong.err)
+		return exitUsage
+	}
+	fmt.Fprintf(c.stderr, "lictor %s: %s\n", c.name, err)
+	return exitFailed
+}
+
+// usageError is a mistake in the command line or the configuration.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+// paths is a flag that may be repeated.
+type paths []string
+
+func (p *paths) String() string { return strings.Join(*p, ", ") }
+
+func (p *paths) Set(s string) error {
+	if s == "" {
+		return errors.New("want a path")
+	}
+	*p = append(*p, s)
+	return nil
+}

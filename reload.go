@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"os"
+	"reflect"
+
+	"lictor/config"
+)
+
+// reloadOn reads the configuration again at every signal, until ctx ends.
+func (p *process) reloadOn(ctx context.Context, signals <-chan os.Signal, files paths) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-signals:
+			p.reload(files)
+		}
+	}
+}
+
+// reload puts in force what can change while lictor runs, and says what cannot.
+// A configuration with a mistake changes nothing.
+func (p *process) reload(files paths) {
+	if len(files) == 0 {
+		p.log.Info("nothing to reload, there is no configuration file")
+		return
+	}
+	next, err := config.Load(files...)
+	if err != nil {
+		p.log.Error("the configuration is wrong, the former one stays", "error", err)
+		return
+	}
+	if err := p.apply(next); err != nil {
+		p.log.Error("cannot reload the configuration", "error", err)
+		return
+	}
+	if kept := keep(p.cfg, next); len(kept) > 0 {
+		p.log.Warn("changed in the configuration, but needs a restart", "options", kept)
+	}
+	p.cfg = next
+	p.log.Info("configuration reloaded", "generation", p.generation.Add(1))
+}
+
+func (p *process) apply(next *config.Config) error {
+	if p.access != nil {
+		// A file that was rotated away is opened anew.
+		if err := p.access.Reopen(); err != nil {
+			return err
+		}
+	}
+	p.log.SetLevel(next.LogLevel)
+	p.gateway.Update(settings(next))
+	return nil
+}
+
+// keep undoes in next what needs a restart, and returns the names of those
+// options that were changed.
+func keep(old, next *config.Config) []string {
+	var kept []string
+	for _, option := range []struct {
+		name      string
+		old, next any // pointers to the same field of both
+	}{
+		{"log_format", &old.LogJSON, &next.LogJSON},
+		{"data_dir", &old.DataDir, &next.DataDir},
+		{"gateway: address", &old.Gateway.Address, &next.Gateway.Address},
+		{"admin", &old.Admin, &next.Admin},
+		{"consul", &old.Consul, &next.Consul},
+		{"resolver", &old.Resolvers, &next.Resolvers},
+		{"access_log", &old.AccessLog, &next.AccessLog},
+	} {
+		from, to := reflect.ValueOf(option.old).Elem(), reflect.ValueOf(option.next).Elem()
+		if !reflect.DeepEqual(from.Interface(), to.Interface()) {
+			kept = append(kept, option.name)
+			to.Set(from)
+		}
+	}
+	return kept
+}

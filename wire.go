@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lictor/admin"
+	"lictor/config"
+	"lictor/proxy"
+	"lictor/resolver"
+	"lictor/resolver/consul"
+	"lictor/resolver/static"
+	"lictor/supervisor"
+)
+
+// process is a configured lictor whose sockets are open.
+type process struct {
+	log        hclog.Logger
+	cfg        *config.Config // in force; only reloadOn changes it
+	generation atomic.Uint64  // of cfg
+
+	services []supervisor.Service // in the order they start in
+	sources  []resolver.Source
+	registry *prometheus.Registry
+	access   *proxy.AccessLog // nil if there is none
+	gateway  *proxy.Gateway
+
+	gatewayListener net.Listener
+	adminListener   net.Listener
+}
+
+// build makes everything that cfg asks for and opens the listeners. What it
+// made works once its services run. ctx is that of the process.
+func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process, error) {
+	p := &process{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
+	p.generation.Store(1)
+	for _, step := range []func() error{p.buildSources, p.buildGateway} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	// Started first and stopped last, so that it can tell how the rest goes.
+	server, err := p.buildAdmin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.services = append([]supervisor.Service{{
+		Name: "admin", Grace: 5 * time.Second,
+		Run: func(ctx context.Context) error { return server.Run(ctx, p.adminListener) },
+	}}, p.services...)
+	return p, nil
+}
+
+func (p *process) buildSources() error {
+	for _, block := range p.cfg.Resolvers {
+		var err error
+		switch {
+		case block.Consul != nil:
+			err = p.addConsul(block.Consul)
+		case block.Static != nil:
+			err = p.addStatic(block.Static.Services)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(p.sources) == 0 {
+		p.log.Warn("no resolver is configured, no path leads to a service")
+		return p.addStatic(nil)
+	}
+	return nil
+}
+
+func (p *process) addStatic(services map[string][]string) error {
+	r, err := static.New(services)
+	if err != nil {
+		return err
+	}
+	p.sources = append(p.sources, r)
+	return nil
+}
+
+func (p *process) addConsul(block *config.ConsulResolver) error {
+	client, err := consulClient(&p.cfg.Consul)
+	if err != nil {
+		return err
+	}
+	snapshot, err := dataFile(p.cfg.DataDir, "catalog-consul.json")
+	if err != nil {
+		return err
+	}
+	r, err := consul.New(consul.Config{
+		Client:       client,
+		Log:          p.log.Named("resolver"),
+		Tag:          block.Tag,
+		PassingOnly:  block.PassingOnly,
+		Expose:       block.Expose,
+		Hide:         block.Hide,
+		MaxStale:     block.MaxStale,
+		EmptyHold:    block.EmptyHold,
+		SnapshotFile: snapshot,
+	})
+	if err != nil {
+		return err
+	}
+	p.sources = append(p.sources, r)
+	p.services = append(p.services, supervisor.Service{Name: "resolver consul", Run: r.Run, Grace: 5 * time.Second})
+	return nil
+}
+
+// consulClient sets only what the file says or consul/api takes from its
+// environment in just the same way; the rest it finds there by itself.
+func consulClient(c *config.Consul) (*api.Client, error) {
+	cfg := api.DefaultConfig()
+	cfg.Address, cfg.Scheme, cfg.Token, cfg.Datacenter = c.Address, c.Scheme, c.Token, c.Datacenter
+	cfg.TLSConfig.CAFile, cfg.TLSConfig.CertFile, cfg.TLSConfig.KeyFile = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile
+	client, err := consul.NewClient(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("consul: %w", err)
+	}
+	return client, nil
+}
+
+// dataFile returns the path of a file in data_dir, which it makes if need be,
+// or "" if there is none. A directory that cannot be written to is an error
+// now, not when the file would have been needed.
+func dataFile(dir, name string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		var probe *os.File
+		if probe, err = os.CreateTemp(dir, ".probe-*"); err == nil {
+			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf(`data_dir cannot be written to (data_dir = "" keeps nothing): %w`, err)
+	}
+	return filepath.Join(dir, name), nil
+}
+
+func (p *process) buildGateway() (err error) {
+	if log := p.cfg.AccessLog; log.Path != "" {
+		if p.access, err = proxy.NewAccessLog(log.Path, log.Format); err != nil {
+			return err
+		}
+		p.services = append(p.services, supervisor.Service{Name: "access log", Run: p.access.Run, Grace: 5 * time.Second})
+	}
+	p.gateway, err = proxy.New(proxy.Config{
+		Settings:  settings(p.cfg),
+		Sources:   p.sources,
+		Log:       p.log.Named("gateway"),
+		Metrics:   p.registry,
+		AccessLog: p.access,
+	})
+	if err != nil {
+		return err
+	}
+	if p.gatewayListener, err = net.Listen("tcp", p.cfg.Gateway.Address); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	p.services = append(p.services, supervisor.Service{
+		Name: "gateway", Grace: p.cfg.Gateway.Drain + 5*time.Second,
+		Run: func(ctx context.Context) error { return p.gateway.Run(ctx, p.gatewayListener) },
+	})
+	return nil
+}
+
+// settings are the part of cfg that the gateway takes at any time.
+func settings(cfg *config.Config) proxy.Settings {
+	g, h := &cfg.Gateway, &cfg.HTTP
+	return proxy.Settings{
+		Timeout:          g.Timeout,
+		Idle:             g.IdleTimeout,
+		Header:           g.HeaderTimeout,
+		Stream:           g.StreamIdle,
+		MaxHeader:        int(g.MaxHeaderBytes),
+		MaxBody:          g.MaxBody,
+		Drain:            g.Drain,
+		TrustedProxies:   g.TrustedProxies,
+		TrustedNetworks:  g.TrustedNetworks,
+		ProtectedHeaders: g.ProtectedHeaders,
+		Balance:          h.Balance,
+		HashOn:           h.HashOn,
+		Retries:          h.Retries,
+		ConnectTimeout:   h.ConnectTimeout,
+		MaxIdle:          h.MaxIdlePerInstance,
+	}
+}
+
+func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
+	server, err := admin.New(admin.Config{
+		Log:      p.log.Named("admin"),
+		Registry: p.registry,
+		Token:    p.cfg.Admin.Token,
+		Header:   p.cfg.Admin.Header,
+		Sources:  p.sources,
+		Describe: []func(*admin.Status){p.describe},
+		Checks: []admin.Check{{Name: "shutdown", Ready: func() error {
+			if ctx.Err() != nil {
+				return errors.New("the process is stopping")
+			}
+			return nil
+		}}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.adminListener, err = net.Listen("tcp", p.cfg.Admin.Address); err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	return server, nil
+}
+
+func (p *process) describe(st *admin.Status) {
+	st.Version, st.Commit, st.Go = version, commit, runtime.Version()
+	st.Generation = p.generation.Load()
+	st.Listeners = []admin.Listener{
+		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
+		{Name: "admin", Address: p.adminListener.Addr().String()},
+	}
+}
