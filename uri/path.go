@@ -124,6 +124,13 @@ scan:
 	return p, scratch, nil
 }
 
+// Clone returns p in memory of its own.
+func (p *Path) Clone() Path {
+	c := *p
+	c.Received, c.Canonical, c.Query = strings.Clone(p.Received), strings.Clone(p.Canonical), strings.Clone(p.Query)
+	return c
+}
+
 // Segment splits the first canonical segment off (D1). ok reports whether it
 // may name a service: [A-Za-z0-9._-]{1,128}, not "." or "..". rest is what goes
 // to the backend, "/" at least; it is Received's own bytes when normalisation

@@ -1,0 +1,278 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Change is one object of the store that is new, changed or gone.
+type Change struct {
+	Key     Key
+	Index   uint64 // the store's, of this version of the object
+	Created uint64 // the store's, when the key came into being; 0 if it does not know. Settles ties: the older wins
+	Object  Object // nil = the key is gone, unless Err says that it can not be read
+	Err     error  // what is wrong, usually Problems; Object then holds what could be read, if anything
+}
+
+// Builder turns changes into Sets. It belongs to one goroutine; the Sets do not.
+type Builder struct {
+	set     Set // the next one, always complete
+	objects map[Key]*object
+
+	// What compiling the small tables needs; not part of any Set.
+	acls     map[string]map[string]*liveACL  // by API, then id
+	subjects map[subject]map[string]*liveACL // only with C6
+	plugins  map[string]*livePlugin
+	mappings map[string]*PluginMapping
+	groups   map[string]*Group
+	members  map[string]int // consumers that name a group
+	routing  map[string]*liveAPI
+
+	dirty dirty
+}
+
+// object is a stored object in force, or what stands in for one that can not be
+// read.
+type object struct {
+	Object  // nil: ignored
+	index   uint64
+	created uint64
+	digest  [32]byte
+	broken  bool                 // stands in (X6)
+	rules   map[string]*listRule // the entries of a List that can be read
+}
+
+// dirty says which tables the changes so far make out of date.
+type dirty struct {
+	apis     map[string]bool
+	subjects map[subject]bool
+	plugins  bool
+	routes   bool
+}
+
+// Options are what the configuration says about the policy.
+type Options struct {
+	Prefix        string // of keys in explanations, "lictor/"
+	BindConsumers bool   // C6
+}
+
+// NewBuilder returns a builder of an empty policy.
+func NewBuilder(o Options) *Builder {
+	return &Builder{
+		set: Set{prefix: o.Prefix, bind: o.BindConsumers, counts: map[Kind]int{}},
+
+		objects: make(map[Key]*object), acls: make(map[string]map[string]*liveACL),
+		subjects: make(map[subject]map[string]*liveACL), plugins: make(map[string]*livePlugin),
+		mappings: make(map[string]*PluginMapping), groups: make(map[string]*Group),
+		members: make(map[string]int), routing: make(map[string]*liveAPI),
+	}
+}
+
+// Apply works changes in, in their order, and returns the Set of all that is
+// now in force, with what these changes brought that is not. index is the
+// store's as of the changes. A bad value does not undo a former good one and
+// never opens anything (X6). The cost is that of the changes.
+func (b *Builder) Apply(index uint64, changes []Change) (*Set, []*Rejection) {
+	b.dirty = dirty{apis: make(map[string]bool), subjects: make(map[subject]bool)}
+	b.set.counts = maps.Clone(b.set.counts)
+	var rejections []*Rejection
+	for i := range changes {
+		if r := b.apply(&changes[i]); r != nil {
+			rejections = append(rejections, r)
+		}
+	}
+	b.compile()
+	b.set.index = index
+	next := b.set
+	return &next, rejections
+}
+
+// Keys returns the keys of all objects known, readable or not, so that a full
+// read of the store can tell what is gone.
+func (b *Builder) Keys() []Key {
+	keys := make([]Key, 0, len(b.objects))
+	for k := range b.objects {
+		keys = append(keys, k)
+	}
+	b.set.rejected.all(func(k Key, _ *Rejection) bool {
+		if b.objects[k] == nil {
+			keys = append(keys, k)
+		}
+		return true
+	})
+	return keys
+}
+
+// apply works one change in and returns what is wrong with it.
+func (b *Builder) apply(c *Change) *Rejection {
+	old := b.objects[c.Key]
+	if c.Err == nil && c.Object == nil {
+		b.reject(c.Key, nil)
+		b.replace(c.Key, old, nil)
+		return nil
+	}
+	if wrong := judge(c); len(wrong) > 0 {
+		r := &Rejection{Key: c.Key, Path: b.path(c.Key), Index: c.Index, Problems: wrong}
+		if r.Kept = old != nil && !old.broken; !r.Kept {
+			next := standIn(c)
+			r.Closes = next.Object != nil
+			b.replace(c.Key, old, next)
+		}
+		b.reject(c.Key, r)
+		return r
+	}
+	next := &object{Object: c.Object, index: c.Index, created: c.Created}
+	next.digest = digestOf(c.Key, next)
+	var r *Rejection
+	if l, ok := c.Object.(*List); ok {
+		var wrong Problems
+		if next.rules, wrong = parseList(c.Key.Name, l, old); len(wrong) > 0 {
+			r = &Rejection{Key: c.Key, Path: b.path(c.Key), Index: c.Index, Partial: true, Problems: wrong}
+		}
+	}
+	b.reject(c.Key, r)
+	b.replace(c.Key, old, next)
+	return r
+}
+
+// judge returns what is wrong with a changed value as a whole.
+func judge(c *Change) Problems {
+	switch p, ok := errors.AsType[Problems](c.Err); {
+	case ok:
+		return p
+	case c.Err != nil:
+		return Problems{{Text: c.Err.Error()}}
+	case c.Object.Kind() != c.Key.Kind:
+		return Problems{{Text: "is an object of the kind " + string(c.Object.Kind())}}
+	}
+	return Check(c.Key.Name, c.Object)
+}
+
+// standIn is what takes the place of a value that can not be read and has no
+// former good value (X6): it closes what the value might have closed.
+func standIn(c *Change) *object {
+	next := &object{index: c.Index, broken: true}
+	switch c.Key.Kind {
+	case KindBlacklist:
+		next.Object = &List{Direction: Egress}
+	case KindWhitelist:
+		l := &List{Allow: true, Direction: Egress}
+		if read, ok := c.Object.(*List); ok && (read.Direction == Ingress || read.Direction == Both) {
+			l.Direction = read.Direction
+		}
+		next.Object = l
+	case KindACLs:
+		if read, ok := c.Object.(*ACL); ok && read.API != "" {
+			next.Object = &ACL{ID: c.Key.Name, API: read.API, Mode: Enforce}
+		}
+	case KindFilters:
+		next.Object = &Filter{Name: c.Key.Name, Inline: true}
+	}
+	next.digest = digestOf(c.Key, next)
+	return next
+}
+
+// parseList reads the entries of a list, each once; those that the former value
+// had too are taken from it.
+func parseList(name string, l *List, old *object) (map[string]*listRule, Problems) {
+	var wrong Problems
+	rules := make(map[string]*listRule, len(l.Entries))
+	for i, text := range l.Entries {
+		if rules[text] != nil {
+			continue
+		}
+		if old != nil && old.rules[text] != nil {
+			rules[text] = old.rules[text]
+			continue
+		}
+		e, err := parseEntry(text)
+		if err != nil {
+			p := Problem{Field: fmt.Sprintf("entries[%d]", i), Text: fmt.Sprintf("%q: %v", text, err)}
+			if i < len(l.Lines) {
+				p.Line = l.Lines[i]
+			}
+			wrong = append(wrong, p)
+			continue
+		}
+		rules[text] = &listRule{entry: e, list: name, text: text}
+	}
+	return rules, wrong
+}
+
+func (b *Builder) path(k Key) string { return b.set.prefix + k.String() }
+
+// reject notes what is wrong with a key, or that nothing is.
+func (b *Builder) reject(k Key, r *Rejection) {
+	h := hashString(k.Name) ^ hashString(string(k.Kind))
+	if r == nil {
+		b.set.rejected = b.set.rejected.without(h, k)
+	} else {
+		b.set.rejected = b.set.rejected.with(h, k, r)
+	}
+}
+
+// replace takes the former object out of every table and puts the next one in.
+func (b *Builder) replace(k Key, old, next *object) {
+	if old != nil {
+		b.set.sum.subtract(old.digest)
+		if !old.broken {
+			b.set.counts[k.Kind]--
+		}
+		delete(b.objects, k)
+	}
+	if next != nil {
+		b.set.sum.add(next.digest)
+		if !next.broken {
+			b.set.counts[k.Kind]++
+		}
+		b.objects[k] = next
+	}
+	if k.Kind == KindBlacklist || k.Kind == KindWhitelist {
+		b.relist(k, old, next)
+		return
+	}
+	if old != nil && old.Object != nil {
+		b.link(k, old, false)
+	}
+	if next != nil && next.Object != nil {
+		b.link(k, next, true)
+	}
+}
+
+// compile brings the small tables up to date.
+func (b *Builder) compile() {
+	for api := range b.dirty.apis {
+		if acls := b.acls[api]; len(acls) > 0 {
+			b.set.acls = b.set.acls.with(hashString(api), api, compileACLs(acls))
+		} else {
+			delete(b.acls, api)
+			b.set.acls = b.set.acls.without(hashString(api), api)
+		}
+	}
+	for s := range b.dirty.subjects {
+		if acls := b.subjects[s]; len(acls) > 0 {
+			b.set.bindings = b.set.bindings.with(s.hash(), s, compileBinding(acls))
+		} else {
+			delete(b.subjects, s)
+			b.set.bindings = b.set.bindings.without(s.hash(), s)
+		}
+	}
+	if b.dirty.plugins || b.set.plugins == nil {
+		b.set.plugins = b.compilePlugins()
+	}
+	if b.dirty.routes {
+		b.set.routes = b.compileRoutes()
+	}
+}
+
+// sortedValues yields the values of a map in the order of the keys, so that the
+// order of loading does not show.
+func sortedValues[V any](m map[string]V) []V {
+	list := make([]V, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, m[k])
+	}
+	return list
+}

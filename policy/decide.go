@@ -1,0 +1,174 @@
+package policy
+
+import (
+	"strings"
+	"time"
+)
+
+// decision is one run of Decide. It lives in the Request's scratch, so that it
+// costs no allocation.
+type decision struct {
+	set     *Set
+	req     *Request
+	route   *Route
+	verdict *Verdict
+	rec     *Recorder
+	facts   *Facts // of a request that was let in before, nil otherwise
+	who     *liveConsumer
+}
+
+// Decide says whether a request may pass: blacklist and whitelist, then
+// authentication, ACL and rate limit (contract 4). It overwrites v. rec may be
+// nil; it is told each step. A limit is used up only if everything passes.
+func (s *Set) Decide(r *Request, t *Route, v *Verdict, rec *Recorder) {
+	s.decide(r, t, v, rec, nil)
+}
+
+func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Facts) {
+	*v = Verdict{}
+	if s == nil {
+		Unavailable(v)
+		return
+	}
+	if r.Path == nil {
+		r.Path = &noPath
+	}
+	d := &r.scratch.decision
+	*d = decision{set: s, req: r, route: t, verdict: v, rec: rec, facts: facts}
+	if d.blacklist() && d.whitelist() && d.plugin(typeKeyAuth) && d.acl() && d.limits() {
+		v.Action = Allow
+	}
+	*d = decision{} // keeps no set alive
+}
+
+// Unavailable makes v the refusal of a lictor that has no policy to go by, or
+// none fresh enough (X6).
+func Unavailable(v *Verdict) {
+	*v = Verdict{Reason: ReasonPolicyUnavailable, Status: 503, Message: "The policy is not available"}
+}
+
+// limits runs the plugin types that come after the ACL.
+func (d *decision) limits() bool {
+	for kind := typeKeyAuth + 1; kind < nPluginTypes; kind++ {
+		if !d.plugin(kind) {
+			return false
+		}
+	}
+	return true
+}
+
+// deny fills the verdict with a refusal, keeping what is known already.
+func (d *decision) deny(step string, refusal Verdict) bool {
+	v := d.verdict
+	v.Action, v.Reason, v.Status, v.Message = Deny, refusal.Reason, refusal.Status, refusal.Message
+	v.Rule, v.Challenge = refusal.Rule, refusal.Challenge
+	if d.rec != nil {
+		d.rec.deny(step, v)
+	}
+	return false
+}
+
+// wouldDeny notes what a rule in report mode would have done.
+func (d *decision) wouldDeny(step string, reason Reason, rule Rule) {
+	noteWould(d.verdict, d.rec, step, reason, rule)
+}
+
+func noteWould(v *Verdict, rec *Recorder, step string, reason Reason, rule Rule) {
+	if v.nwould < maxWould {
+		v.would[v.nwould] = Would{Reason: reason, Rule: rule}
+		v.nwould++
+	}
+	if rec != nil {
+		rec.would(step, rule)
+	}
+}
+
+// inquire asks an index about the request as the gateway sees it (A17): any
+// says which readings of the path count.
+func (d *decision) inquire(x *listIndex, q *inquiry, any bool) bool {
+	return x.byHost(q) || x.byAddr(q, d.req.Client) || x.byService(q, d.route.Service) ||
+		x.byReadings(q, d.req.Path, &d.req.scratch.readings, any)
+}
+
+func (d *decision) inquiry(kind int, how seek) inquiry {
+	q := inquiry{lists: &d.set.lists[kind], method: d.req.Method, host: d.req.Host, port: d.req.Port, ingress: true, seek: how}
+	if q.host != "" {
+		q.hostSum = hashString(q.host)
+	}
+	return q
+}
+
+// blacklist applies A17.
+func (d *decision) blacklist() bool {
+	x := &d.set.guards[blacklists][gateway]
+	q := d.inquiry(blacklists, seekEnforced)
+	if d.inquire(x, &q, true) {
+		return d.deny("blacklist", Verdict{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: d.set.listRule(blacklists, q.hit)})
+	}
+	if q.would != nil {
+		d.wouldDeny("blacklist", ReasonBlacklist, d.set.listRule(blacklists, q.would))
+		return true
+	}
+	d.rec.pass("blacklist", Rule{}, "")
+	return true
+}
+
+// whitelist applies A10 and A17: once there is an entry, only what matches one
+// passes.
+func (d *decision) whitelist() bool {
+	n := d.set.admits[gateway]
+	if n.enforced+n.report == 0 {
+		return true
+	}
+	x := &d.set.guards[whitelists][gateway]
+	q := d.inquiry(whitelists, seekEnforced)
+	enforced := d.inquire(x, &q, false)
+	if n.enforced > 0 && !enforced {
+		return d.deny("whitelist", Verdict{Reason: ReasonWhitelist, Status: 403, Message: "Denied"})
+	}
+	if n.enforced == 0 {
+		q = d.inquiry(whitelists, seekAny)
+		if !d.inquire(x, &q, false) {
+			d.wouldDeny("whitelist", ReasonWhitelist, Rule{})
+			return true
+		}
+	}
+	d.rec.pass("whitelist", d.set.listRule(whitelists, q.hit), "")
+	return true
+}
+
+// listRule says where an entry stands.
+func (s *Set) listRule(kind int, r *listRule) Rule {
+	if r == nil {
+		return Rule{}
+	}
+	live, ok := s.lists[kind].get(hashString(r.list), r.list)
+	if !ok {
+		return Rule{}
+	}
+	return Rule{Key: live.key, Index: live.index, Entry: r.text, Note: live.Reason}
+}
+
+// Facts copies what is needed to decide a request again, once its verdict was
+// to let it pass. Unlike the Request it may be kept.
+func (r *Request) Facts(t *Route, v *Verdict) *Facts {
+	f := &Facts{
+		Method: strings.Clone(r.Method), Host: strings.Clone(r.Host), Port: r.Port, Client: r.Client, Locator: r.Locator,
+		Route: *t, Digest: v.digest, Identity: v.Identity != nil,
+	}
+	f.Route.API, f.Route.Service, f.Route.Rest = strings.Clone(t.API), strings.Clone(t.Service), strings.Clone(t.Rest)
+	if r.Path != nil {
+		f.Path = r.Path.Clone()
+	}
+	return f
+}
+
+// Recheck decides again about a request that passed before and is still being
+// answered (X14). Rate limits are not applied. It may allocate.
+func (s *Set) Recheck(f *Facts, now time.Time, v *Verdict) {
+	path := f.Path
+	path.Query = ""
+	r := Request{Method: f.Method, Host: f.Host, Port: f.Port, Path: &path, Client: f.Client, Locator: f.Locator, Now: now}
+	t := f.Route
+	s.decide(&r, &t, v, nil, f)
+}

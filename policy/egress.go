@@ -1,0 +1,131 @@
+package policy
+
+import "net/netip"
+
+// Blacklisted reports whether a destination is denied, by its name, and by each
+// of its addresses once they are known (A3, A4); it overwrites v, and lets it
+// allow if nothing denies. Called before DNS it spares the look-up of a name
+// that is denied anyway. An unreadable blacklist denies everything (X6).
+func (s *Set) Blacklisted(dst *Destination, v *Verdict, rec *Recorder) bool {
+	*v = Verdict{}
+	switch {
+	case s == nil:
+		Unavailable(v)
+		return true
+	case len(s.unreadable) > 0:
+		Unavailable(v)
+		v.Rule = s.unreadable[0]
+		return refused(v, rec, "blacklist")
+	}
+	x := &s.guards[blacklists][egress]
+	q := s.destination(blacklists, dst, seekEnforced)
+	if x.byName(&q, dst, true) || x.byAddrs(&q, dst) {
+		*v = Verdict{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: s.listRule(blacklists, q.hit)}
+		return refused(v, rec, "blacklist")
+	}
+	v.Action = Allow
+	if q.would != nil {
+		noteWould(v, rec, "blacklist", ReasonBlacklist, s.listRule(blacklists, q.would))
+	} else {
+		rec.pass("blacklist", Rule{}, "")
+	}
+	return false
+}
+
+// Whitelisted reports whether a destination is admitted (A10): there is no
+// whitelist, or its name or every one of its addresses is on one. It wants the
+// addresses to be known. It goes on with the v of Blacklisted.
+func (s *Set) Whitelisted(dst *Destination, v *Verdict, rec *Recorder) bool {
+	if s == nil {
+		Unavailable(v)
+		return false
+	}
+	n := s.admits[egress]
+	if n.enforced+n.report == 0 {
+		v.Action = Allow
+		return true
+	}
+	rule, ok := s.admitted(dst, seekEnforced)
+	if n.enforced > 0 && !ok {
+		v.Action, v.Reason, v.Status, v.Message = Deny, ReasonWhitelist, 403, "Denied"
+		refused(v, rec, "whitelist")
+		return false
+	}
+	v.Action = Allow
+	if n.enforced == 0 {
+		if rule, ok = s.admitted(dst, seekAny); !ok {
+			noteWould(v, rec, "whitelist", ReasonWhitelist, Rule{})
+			return true
+		}
+	}
+	rec.pass("whitelist", rule, "")
+	return true
+}
+
+func refused(v *Verdict, rec *Recorder, step string) bool {
+	if rec != nil {
+		rec.deny(step, v)
+	}
+	return true
+}
+
+func (s *Set) destination(kind int, dst *Destination, how seek) inquiry {
+	q := inquiry{lists: &s.lists[kind], method: dst.Method, host: dst.Host, port: dst.Port, tunnel: dst.Path == nil, seek: how}
+	if q.host != "" {
+		q.hostSum = hashString(q.host)
+	}
+	return q
+}
+
+func (s *Set) admitted(dst *Destination, how seek) (Rule, bool) {
+	x := &s.guards[whitelists][egress]
+	q := s.destination(whitelists, dst, how)
+	if x.byName(&q, dst, false) {
+		return s.listRule(whitelists, q.hit), true
+	}
+	for _, addr := range dst.Addrs {
+		if !x.byAddr(&q, addr) && !x.byServiceAt(&q, dst, addr) {
+			return Rule{}, false
+		}
+	}
+	return s.listRule(whitelists, q.hit), len(dst.Addrs) > 0
+}
+
+// byName looks for the name of a destination; any says which readings of the
+// path count.
+func (x *listIndex) byName(q *inquiry, dst *Destination, any bool) bool {
+	if x.byHost(q) || x.byReadings(q, dst.Path, &dst.readings, any) {
+		return true
+	}
+	if x.services.len == 0 || dst.Registry == nil {
+		return false
+	}
+	for _, name := range dst.Registry.ServicesNamed(dst.Host, dst.Port) {
+		if x.byService(q, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// byAddrs looks for the addresses of a destination: one match is enough.
+func (x *listIndex) byAddrs(q *inquiry, dst *Destination) bool {
+	for _, addr := range dst.Addrs {
+		if x.byAddr(q, addr) || x.byServiceAt(q, dst, addr) {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *listIndex) byServiceAt(q *inquiry, dst *Destination, addr netip.Addr) bool {
+	if x.services.len == 0 || dst.Registry == nil {
+		return false
+	}
+	for _, name := range dst.Registry.ServicesAt(netip.AddrPortFrom(addr.Unmap(), dst.Port)) {
+		if x.byService(q, name) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,212 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/gaissmai/bart"
+
+	"lictor/uri"
+)
+
+// liveFilter is a filter in force.
+type liveFilter struct {
+	*Filter
+	key       string
+	index     uint64
+	hosts     map[string]bool // exact ones, and with a leading dot those of "*.x"
+	paths     map[string]bool // prefixes without last slash
+	depth     int             // most slashes in any path
+	ips       *bart.Lite
+	countries map[string]bool
+	never     bool // stands for a filter that can not be read
+}
+
+// sense says what a filter's match is used for, hence which readings of a path
+// count (D22).
+type sense uint8
+
+const (
+	toGrant    sense = iota // every reading has to match
+	toRestrict              // any reading will do
+	toRoute                 // the canonical path
+)
+
+func compileFilter(f *Filter, key string, index uint64) *liveFilter {
+	l := &liveFilter{Filter: f, key: key, index: index}
+	if len(f.Hosts) > 0 {
+		l.hosts = make(map[string]bool)
+	}
+	for _, h := range f.Hosts {
+		rest, wild := strings.CutPrefix(h, "*.")
+		host, _ := compileHost(rest)
+		if wild {
+			host = "." + host
+		}
+		l.hosts[host] = true
+	}
+	if len(f.Paths) > 0 {
+		l.paths = make(map[string]bool)
+	}
+	for _, p := range f.Paths {
+		keys, _ := pathKeys(p)
+		for _, k := range keys {
+			l.paths[k] = true
+			l.depth = max(l.depth, strings.Count(k, "/"))
+		}
+	}
+	if len(f.IPs) > 0 {
+		l.ips = new(bart.Lite)
+	}
+	for _, ip := range f.IPs {
+		p, _ := parsePrefix(ip)
+		l.ips.Insert(p)
+	}
+	if len(f.Locations) > 0 {
+		l.countries = make(map[string]bool)
+	}
+	for _, c := range f.Locations {
+		l.countries[c] = true
+	}
+	return l
+}
+
+// properties counts the lists that say something (C30: more properties win).
+func (f *liveFilter) properties() int {
+	n := 0
+	for _, list := range [...][]string{f.Methods, f.Hosts, f.Paths, f.IPs, f.Locations} {
+		if len(list) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// matches reports whether a request fits: OR inside a list, AND between (C25).
+func (f *liveFilter) matches(r *Request, as sense) bool {
+	switch {
+	case f.never,
+		len(f.Methods) > 0 && !slices.Contains(f.Methods, r.Method),
+		f.hosts != nil && f.hostClass(r.Host) == noHost,
+		f.ips != nil && !(r.Client.IsValid() && f.ips.Contains(r.Client.Unmap().WithZone(""))),
+		f.paths != nil && !f.matchesPath(r, as):
+		return false
+	}
+	return f.countries == nil || f.countries[r.country()]
+}
+
+// hostClass ranks how a filter's hosts cover a request (C30).
+type hostClass uint8
+
+const (
+	noHost hostClass = iota
+	wildcardHost
+	exactHost
+)
+
+func (f *liveFilter) hostClass(host string) hostClass {
+	if f.hosts[host] {
+		return exactHost
+	}
+	for i := 0; i < len(host); i++ {
+		if host[i] == '.' && f.hosts[host[i:]] {
+			return wildcardHost
+		}
+	}
+	return noHost
+}
+
+func (f *liveFilter) matchesPath(r *Request, as sense) bool {
+	hit := f.pathLength(r.Path.Canonical) >= 0
+	switch {
+	case as == toRoute || !r.Path.Odd():
+		return hit
+	case as == toGrant:
+		return hit && !uri.Any(&r.scratch.readings, r.Path, f, (*liveFilter).missesReading)
+	}
+	return hit || uri.Any(&r.scratch.readings, r.Path, f, (*liveFilter).matchesReading)
+}
+
+func (f *liveFilter) matchesReading(path string) bool { return f.pathLength(path) >= 0 }
+func (f *liveFilter) missesReading(path string) bool  { return f.pathLength(path) < 0 }
+
+// pathLength is the length of the longest of the filter's paths that covers
+// path by whole segments, -1 if none does.
+func (f *liveFilter) pathLength(path string) int {
+	longest, depth := -1, 0
+	for i := 0; i <= len(path) && depth <= f.depth; i++ {
+		if i < len(path) && path[i] != '/' {
+			continue
+		}
+		if f.paths[path[:i]] {
+			longest = i
+		}
+		depth++
+	}
+	return longest
+}
+
+// country asks the locator once a decision.
+func (r *Request) country() string {
+	if r.Locator == nil || !r.Client.IsValid() {
+		return ""
+	}
+	if !r.scratch.asked || r.scratch.client != r.Client {
+		r.scratch.country = r.Locator.Country(r.Client.Unmap())
+		r.scratch.asked, r.scratch.client = true, r.Client
+	}
+	return r.scratch.country
+}
+
+// ref is the name of another object, hashed when the object that holds it is
+// compiled. It is looked up at each decision, so that a changed filter works
+// everywhere at once (C27) and a change costs nothing elsewhere.
+type ref struct {
+	hash uint64
+	name string
+}
+
+func refs(names []string) []ref {
+	list := make([]ref, len(names))
+	for i, n := range names {
+		list[i] = ref{hashString(n), n}
+	}
+	return list
+}
+
+// filtered reports whether a request fits the filters of a mapping: any of the
+// named ones, and all of the inline ones (C27). No filters fit everything, an
+// unknown one nothing; one that looks made for a mapping and is lost spoils the
+// whole, for it may have been what narrowed it.
+func (s *Set) filtered(filters []ref, r *Request, as sense) bool {
+	named, hit := false, false
+	for _, f := range filters {
+		live, ok := s.filters.get(f.hash, f.name)
+		switch {
+		case !ok && isUUID(f.name):
+			return false
+		case ok && live.Inline:
+			if !live.matches(r, as) {
+				return false
+			}
+			continue
+		}
+		named = true
+		hit = hit || ok && live.matches(r, as)
+	}
+	return hit || !named
+}
+
+// isUUID reports whether a name was generated.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (c == '-') || !dash && !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,209 @@
+package policy
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limiter counts requests (C17). It belongs to the process, not to a Set, so
+// that a change of policy does not forgive anybody. The zero Limiter is ready
+// to use; all methods may be called from any goroutine.
+//
+// Its memory is bounded whatever clients send: when all counters are in use and
+// none has run out, further clients share one counter, so a flood of addresses
+// can make lictor stricter but never more generous. Addresses may use three
+// quarters of the counters, the rest is kept for consumers.
+type Limiter struct {
+	instances atomic.Int64
+	once      sync.Once
+	seed      maphash.Seed
+	shards    [limiterShards]shard
+}
+
+const (
+	limiterShards = 64
+	shardCounters = 4096 // counters a shard; about 40 MB if all 262,144 are in use
+	sweepStep     = 64   // counters looked at to find one that has run out
+)
+
+// SetInstances says among how many lictors limits of scope "split" are divided;
+// less than 1 counts as 1.
+func (l *Limiter) SetInstances(n int) { l.instances.Store(int64(n)) }
+
+// Counters returns how many counters are in use.
+func (l *Limiter) Counters() int {
+	n := 0
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		n += len(s.index)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// counterKey is what is counted apart: API and consumer, else client address.
+type counterKey struct {
+	api      string
+	consumer string
+	client   netip.Addr // if there is no consumer
+	report   bool       // a limit in report mode counts for itself
+}
+
+// counter holds all windows of one key, so that they rise together.
+type counter struct {
+	key     counterKey
+	expires int64 // Unix seconds when the last window in use ends
+	number  [windows]int64
+	count   [windows]int64
+}
+
+type shard struct {
+	mu        sync.Mutex // guards all below; held for some tens of nanoseconds
+	index     map[counterKey]int32
+	counters  []counter
+	hand      int // where the search for a counter that has run out goes on
+	addresses int
+	shared    counter // of all who came when the shard was full
+}
+
+// take counts one request if every window has room, and tells the state of the
+// windows either way. With dry it counts nothing. The exclusive part is short
+// and whole: of a burst exactly as many pass as there is room for.
+func (l *Limiter) take(k counterKey, c *rateLimit, now time.Time, dry bool, out *Limits) {
+	l.once.Do(func() { l.seed = maphash.MakeSeed() })
+	divisor := int64(1)
+	if c.split {
+		divisor = max(l.instances.Load(), 1)
+	}
+	var number, ends [windows]int64
+	calendar(now, c.windows, &number, &ends)
+
+	s := &l.shards[maphash.Comparable(l.seed, k)%limiterShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.find(k, now.Unix(), dry)
+	if n == nil { // dry and never counted
+		n = &counter{}
+	}
+	n.roll(c, &number, &ends, dry, now.Unix())
+	*out = Limits{}
+	for _, w := range c.windows {
+		share := (c.limit[w] + divisor - 1) / divisor
+		used := n.count[w]
+		if n.number[w] != number[w] { // only in a dry run, or after the clock went back
+			used = 0
+		}
+		reset := time.Duration(max(ends[w]-now.Unix(), 1)) * time.Second
+		out.add(Limit{Window: w, Limit: int(share), Remaining: int(max(share-used, 0)), Reset: reset})
+	}
+	if out.Refused || dry {
+		return
+	}
+	for i, w := range c.windows {
+		n.count[w]++
+		out.all[i].Remaining--
+	}
+	out.Tight.Remaining--
+}
+
+// add appends the state of a window before this request.
+func (l *Limits) add(w Limit) {
+	l.all[l.n] = w
+	l.n++
+	stops := w.Remaining == 0
+	switch {
+	case l.n == 1, stops && !l.Refused, stops && w.Reset > l.Tight.Reset, !l.Refused && w.Remaining < l.Tight.Remaining:
+		l.Tight = w
+	}
+	l.Refused = l.Refused || stops
+}
+
+// roll starts the windows that are over anew.
+func (n *counter) roll(c *rateLimit, number, ends *[windows]int64, dry bool, now int64) {
+	if dry {
+		return
+	}
+	if n.expires < now {
+		n.expires = 0
+	}
+	for _, w := range c.windows {
+		if n.number[w] < number[w] {
+			n.number[w], n.count[w] = number[w], 0
+		}
+		n.expires = max(n.expires, ends[w])
+	}
+}
+
+// find returns the counter of a key, made anew if there is none; nil if there
+// is none in a dry run.
+func (s *shard) find(k counterKey, now int64, dry bool) *counter {
+	if i, ok := s.index[k]; ok {
+		return &s.counters[i]
+	}
+	if dry {
+		return nil
+	}
+	i := s.slot(k, now)
+	if i < 0 {
+		return &s.shared
+	}
+	k.api, k.consumer = strings.Clone(k.api), strings.Clone(k.consumer)
+	s.counters[i] = counter{key: k}
+	s.index[k] = int32(i)
+	if k.consumer == "" {
+		s.addresses++
+	}
+	return &s.counters[i]
+}
+
+// slot finds room for a new counter, -1 if there is none.
+func (s *shard) slot(k counterKey, now int64) int {
+	if s.index == nil {
+		s.index = make(map[counterKey]int32)
+	}
+	full := len(s.counters) == shardCounters || k.consumer == "" && s.addresses >= shardCounters/4*3
+	if !full {
+		s.counters = append(s.counters, counter{})
+		return len(s.counters) - 1
+	}
+	for range min(sweepStep, len(s.counters)) {
+		s.hand = (s.hand + 1) % len(s.counters)
+		if old := &s.counters[s.hand]; old.expires <= now {
+			delete(s.index, old.key)
+			if old.key.consumer == "" {
+				s.addresses--
+			}
+			return s.hand
+		}
+	}
+	return -1
+}
+
+// calendar numbers the windows that now falls into, and says when they end in
+// Unix seconds (C17: fixed windows, UTC).
+func calendar(now time.Time, ws []Window, number, ends *[windows]int64) {
+	unix := now.Unix()
+	for _, w := range ws {
+		if length := windowSeconds[w]; w < Month {
+			number[w] = unix / length
+			ends[w] = (number[w] + 1) * length
+			continue
+		}
+		year, month, _ := now.UTC().Date()
+		if w == Month {
+			number[w] = int64(year)*12 + int64(month)
+			ends[w] = time.Date(year, month+1, 1, 0, 0, 0, 0, time.UTC).Unix()
+		} else {
+			number[w] = int64(year)
+			ends[w] = time.Date(year+1, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+		}
+	}
+}
+
+// windowSeconds are the lengths of the windows; of month and year the longest.
+var windowSeconds = [windows]int64{1, 60, 3600, 86400, 31 * 86400, 366 * 86400}

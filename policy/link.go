@@ -1,0 +1,221 @@
+package policy
+
+import (
+	"cmp"
+	"encoding/hex"
+	"slices"
+	"strings"
+)
+
+// link enters an object into the tables of the next Set, or takes it out. Each
+// kind touches only its own: what refers to it finds it by name when a request
+// is decided.
+func (b *Builder) link(k Key, o *object, add bool) {
+	switch x := o.Object.(type) {
+	case *Consumer:
+		b.linkConsumer(k, x, o, add)
+	case *Credential:
+		var d [32]byte
+		if _, err := hex.Decode(d[:], []byte(k.Name)); err == nil {
+			set(&b.set.credentials, digestHash(&d), d, &liveCredential{Credential: x, digest: d}, add)
+		}
+	case *Group:
+		setMap(b.groups, k.Name, x, add)
+		b.dirty.plugins = true
+	case *Filter:
+		b.linkFilter(k, x, o, add)
+	case *Plugin:
+		p := &livePlugin{Plugin: x, key: b.path(k), index: o.index, created: o.created, kind: pluginTypeOf(x.Name)}
+		p.config = pluginTypes[p.kind].compile(x.Config, func(string, string, ...any) {})
+		setMap(b.plugins, k.Name, p, add)
+		b.dirty.plugins = true
+	case *PluginMapping:
+		setMap(b.mappings, k.Name, x, add)
+		b.dirty.plugins = true
+	case *ACL:
+		b.linkACL(k, x, o, add)
+	case *API:
+		a := &liveAPI{API: x, rule: b.rule(k, o), created: o.created, backends: compileBackends(x.Name, x.Backends)}
+		set(&b.set.apis, hashString(k.Name), k.Name, a, add)
+		if len(x.Filters) > 0 {
+			setMap(b.routing, k.Name, a, add)
+			b.dirty.routes = true
+		}
+	case *Mapping:
+		m := &liveMapping{Mapping: x, rule: b.rule(k, o), backends: compileBackends(x.Domain, x.Backends)}
+		table, domain := &b.set.domains, x.Domain
+		if parent, ok := strings.CutPrefix(domain, "*."); ok {
+			table, domain = &b.set.wildcards, parent
+		}
+		set(table, hashString(domain), domain, m, add)
+	}
+}
+
+func (b *Builder) rule(k Key, o *object) Rule { return Rule{Key: b.path(k), Index: o.index} }
+
+func (b *Builder) linkConsumer(k Key, c *Consumer, o *object, add bool) {
+	live := &liveConsumer{key: b.path(k), index: o.index, Identity: Identity{
+		ID: c.ID, Name: c.Name, CustomID: c.CustomID, Groups: c.Groups, GroupsText: joinGroups(c.Groups)}}
+	set(&b.set.consumers, hashString(c.Name), c.Name, live, add)
+	same, _ := b.set.byID.get(hashString(c.ID), c.ID)
+	same = slices.DeleteFunc(slices.Clone(same), func(o *liveConsumer) bool { return o.Name == c.Name })
+	if add {
+		same = append(same, live)
+		slices.SortFunc(same, func(a, b *liveConsumer) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	set(&b.set.byID, hashString(c.ID), c.ID, same, len(same) > 0)
+	for _, g := range c.Groups {
+		before := b.members[g]
+		if add {
+			b.members[g]++
+		} else if b.members[g]--; b.members[g] == 0 {
+			delete(b.members, g)
+		}
+		// A group that holds plugins narrows a mapping as soon as it has a member.
+		if (before == 0) != (b.members[g] == 0) && b.groups[g] != nil && len(b.groups[g].Plugins) > 0 {
+			b.dirty.plugins = true
+		}
+	}
+}
+
+func (b *Builder) linkFilter(k Key, f *Filter, o *object, add bool) {
+	live := compileFilter(f, b.path(k), o.index)
+	live.never = o.broken
+	set(&b.set.filters, hashString(k.Name), k.Name, live, add)
+	if len(f.Locations) > 0 {
+		if add {
+			b.set.counts[locationsCount]++
+		} else {
+			b.set.counts[locationsCount]--
+		}
+	}
+	b.dirty.routes = b.dirty.routes || len(b.routing) > 0
+}
+
+func (b *Builder) linkACL(k Key, a *ACL, o *object, add bool) {
+	live := &liveACL{ACL: a, key: b.path(k), index: o.index, filters: refs(a.Filters), closed: o.broken}
+	if b.acls[a.API] == nil {
+		b.acls[a.API] = make(map[string]*liveACL)
+	}
+	setMap(b.acls[a.API], k.Name, live, add)
+	b.dirty.apis[a.API] = true
+	if !b.set.bind {
+		return
+	}
+	a.subjects(func(s subject) bool {
+		if b.subjects[s] == nil {
+			b.subjects[s] = make(map[string]*liveACL)
+		}
+		setMap(b.subjects[s], k.Name, live, add)
+		b.dirty.subjects[s] = true
+		return true
+	})
+}
+
+// relist replaces a list object. Only entries that come or go touch the
+// indexes, so that one line of a list of 20,000 costs one line.
+func (b *Builder) relist(k Key, old, next *object) {
+	var was, is *List
+	var wasRules, isRules map[string]*listRule
+	if old != nil {
+		was, wasRules = old.Object.(*List), old.rules
+		b.admit(old, -1)
+	}
+	if next != nil {
+		is, isRules = next.Object.(*List), next.rules
+		b.admit(next, 1)
+	}
+	kind := blacklists
+	if k.Kind == KindWhitelist {
+		kind = whitelists
+	}
+	if next != nil && !next.broken {
+		live := &liveList{List: is, key: b.path(k), index: next.index}
+		set(&b.set.lists[kind], hashString(k.Name), k.Name, live, true)
+	} else {
+		set(&b.set.lists[kind], hashString(k.Name), k.Name, nil, false)
+	}
+	if kind == blacklists {
+		b.markUnreadable(k, next)
+	}
+	for side, direction := range [...]Direction{gateway: Ingress, egress: Egress} {
+		x := &b.set.guards[kind][side]
+		from, to := map[string]*listRule(nil), map[string]*listRule(nil)
+		if was != nil && was.Direction.covers(direction) {
+			from = wasRules
+		}
+		if is != nil && is.Direction.covers(direction) {
+			to = isRules
+		}
+		for text, r := range from {
+			if to[text] == nil && r.speaksAt(side) {
+				x.enter(r, false)
+			}
+		}
+		for text, r := range to {
+			if from[text] == nil && r.speaksAt(side) {
+				x.enter(r, true)
+			}
+		}
+	}
+}
+
+// speaksAt reports whether an entry can match on a listener at all (A17).
+func (r *listRule) speaksAt(side int) bool {
+	if side == egress {
+		return !(r.isPath() && r.host == "")
+	}
+	return !(r.prefix.IsValid() && r.port != 0)
+}
+
+// admit counts the entries of a whitelist; an unreadable one counts as one that
+// nothing matches, and so do its unreadable entries.
+func (b *Builder) admit(o *object, sign int) {
+	l := o.Object.(*List)
+	if !l.Allow {
+		return
+	}
+	n := len(l.Entries)
+	if o.broken {
+		n = 1
+	}
+	for side, direction := range [...]Direction{gateway: Ingress, egress: Egress} {
+		switch {
+		case !l.Direction.covers(direction):
+		case l.Mode.Reports():
+			b.set.admits[side].report += sign * n
+		default:
+			b.set.admits[side].enforced += sign * n
+		}
+	}
+}
+
+// markUnreadable keeps the blacklists that close the egress, in the order of
+// their keys (X6).
+func (b *Builder) markUnreadable(k Key, next *object) {
+	path := b.path(k)
+	marks := slices.DeleteFunc(slices.Clone(b.set.unreadable), func(r Rule) bool { return r.Key == path })
+	if next != nil && next.broken {
+		marks = append(marks, Rule{Key: path, Index: next.index})
+		slices.SortFunc(marks, func(a, b Rule) int { return cmp.Compare(a.Key, b.Key) })
+	}
+	b.set.unreadable = marks
+}
+
+// set enters a value into a trie, or takes the key out.
+func set[K comparable, V any](t *trie[K, V], hash uint64, key K, value V, add bool) {
+	if add {
+		*t = t.with(hash, key, value)
+	} else {
+		*t = t.without(hash, key)
+	}
+}
+
+// setMap is set for a map.
+func setMap[V any](m map[string]V, key string, value V, add bool) {
+	if add {
+		m[key] = value
+	} else {
+		delete(m, key)
+	}
+}

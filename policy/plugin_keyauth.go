@@ -1,0 +1,262 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unsafe"
+
+	"lictor/uri"
+)
+
+// keyAuth is the plugin key-auth (C19-C23): who presents a known key is its
+// consumer.
+//
+// A key is known only by its SHA-256. The digest is looked up in a hash table,
+// which is constant time in the sense that matters: how long it takes depends
+// on the digest of what was presented, never on how much of it is right, and
+// nobody can choose keys whose digests approach a stored one.
+type keyAuth struct{}
+
+// keyAuthConfig is its configuration. Header names are compared without case,
+// query arguments with it.
+type keyAuthConfig struct {
+	names []string
+	hide  bool
+}
+
+// keyNames are where a key is recognised without any configuration (C22).
+var keyNames = []string{"apikey"}
+
+const challenge = `Key realm="lictor"`
+
+func (keyAuth) name() string         { return "key-auth" }
+func (keyAuth) compare(a, b any) int { return 0 }
+
+func (keyAuth) compile(config map[string]any, wrong wrongFunc) any {
+	c := &keyAuthConfig{names: keyNames}
+	for _, field := range slices.Sorted(maps.Keys(config)) {
+		value := config[field]
+		switch field {
+		case "keynames", "key_names":
+			names, ok := stringList(value)
+			if !ok || len(names) == 0 {
+				wrong("config."+field, "want a list of names")
+				continue
+			}
+			for _, n := range names {
+				if !isToken(n) {
+					wrong("config."+field, "%q is no name of a header", n)
+				}
+			}
+			c.names = names
+		case "hide_credentials":
+			hide, ok := value.(bool)
+			if !ok {
+				wrong("config."+field, "want true or false")
+			}
+			c.hide = hide
+		default:
+			wrong("config."+field, "is an unknown field")
+		}
+	}
+	if config["keynames"] != nil && config["key_names"] != nil {
+		wrong("config.key_names", "is the same as keynames, want one of them")
+	}
+	return c
+}
+
+func stringList(v any) ([]string, bool) {
+	if list, ok := v.([]string); ok {
+		return list, true
+	}
+	list, ok := v.([]any)
+	var names []string
+	for _, one := range list {
+		s, isString := one.(string)
+		ok = ok && isString
+		names = append(names, s)
+	}
+	return names, ok
+}
+
+// liveCredential is a credential in force.
+type liveCredential struct {
+	*Credential
+	digest [32]byte
+}
+
+func digestHash(d *[32]byte) uint64 { return binary.LittleEndian.Uint64(d[:]) }
+
+// presented is a key found in a request.
+type presented struct {
+	found, twice bool
+	digest       [32]byte
+}
+
+func (keyAuth) run(d *decision, won, report *livePlugin) bool {
+	if d.facts != nil {
+		return d.recheckIdentity(won)
+	}
+	if report != nil {
+		d.reportKey(report)
+	}
+	names := keyNames
+	if won != nil {
+		names = won.config.(*keyAuthConfig).names
+	}
+	var key presented
+	if won != nil || d.set.credentials.len > 0 {
+		key = d.presented(names)
+	}
+	if key.found && !key.twice {
+		d.who = d.set.identify(&key.digest, d.req.Now)
+	}
+	switch {
+	case d.who != nil:
+		d.identified(key.digest)
+	case d.scopedKey():
+	case won == nil:
+		d.rec.skip("key-auth", "no key is demanded here")
+	case !key.found:
+		return d.denyKey(won, ReasonNoCredentials, "No API key found in request")
+	case key.twice:
+		return d.denyKey(won, ReasonBadCredentials, "Duplicate API key found")
+	default:
+		return d.denyKey(won, ReasonBadCredentials, "Unauthorized")
+	}
+	return true
+}
+
+// scopedKey looks for a key where a configuration that is mapped to consumers
+// wants it, and accepts it if it is that of such a consumer (C23).
+func (d *decision) scopedKey() bool {
+	for _, a := range [...]*apiPlugins{d.set.plugins[d.route.API], d.set.plugins[""]} {
+		if a == nil {
+			continue
+		}
+		for _, names := range a[typeKeyAuth].scopedNames {
+			key := d.presented(names)
+			if !key.found || key.twice {
+				continue
+			}
+			if d.who = d.set.identify(&key.digest, d.req.Now); d.who == nil {
+				continue
+			}
+			if won, _ := d.choose(typeKeyAuth); won != nil && slices.Equal(won.config.(*keyAuthConfig).names, names) {
+				d.identified(key.digest)
+				return true
+			}
+			d.who = nil
+		}
+	}
+	return false
+}
+
+// identified notes who it is, with what the configuration that wins for this
+// consumer hides (C23).
+func (d *decision) identified(digest [32]byte) {
+	d.verdict.Identity, d.verdict.digest = &d.who.Identity, digest
+	won, _ := d.choose(typeKeyAuth)
+	if won != nil && won.config.(*keyAuthConfig).hide {
+		d.verdict.Hide = won.config.(*keyAuthConfig).names
+	}
+	if d.rec != nil {
+		d.rec.plugin("key-auth", won)
+		d.rec.identity(d.who)
+		d.rec.pass("key-auth", won.ruleOf(), "the key belongs to consumer "+d.who.Name)
+	}
+}
+
+func (x *candidate) ruleOf() Rule {
+	if x == nil {
+		return Rule{}
+	}
+	return x.rule()
+}
+
+// reportKey tells what a configuration in report mode would have done.
+func (d *decision) reportKey(p *livePlugin) {
+	key := d.presented(p.config.(*keyAuthConfig).names)
+	switch {
+	case !key.found:
+		d.wouldDeny("key-auth", ReasonNoCredentials, p.rule())
+	case key.twice || d.set.identify(&key.digest, d.req.Now) == nil:
+		d.wouldDeny("key-auth", ReasonBadCredentials, p.rule())
+	}
+}
+
+func (d *decision) denyKey(p *livePlugin, reason Reason, message string) bool {
+	return d.deny("key-auth", Verdict{Reason: reason, Status: 401, Message: message, Challenge: challenge, Rule: p.rule()})
+}
+
+// presented looks for a key, under each name in the header first, then in the
+// query; the first one counts (C19).
+func (d *decision) presented(names []string) (key presented) {
+	for _, name := range names {
+		value, n := "", 0
+		if d.req.Fields != nil {
+			value, n = d.req.Fields.Field(name)
+		}
+		if n == 0 {
+			if value, n = uri.Argument(d.req.Path.Query, name); n > 0 {
+				value, d.req.scratch.arg = uri.DecodeArgument(value, d.req.scratch.arg)
+			}
+		}
+		if n == 0 || n == 1 && value == "" {
+			continue // an empty key is none
+		}
+		key.found, key.twice = true, n > 1
+		key.digest = sha256.Sum256(unsafe.Slice(unsafe.StringData(value), len(value)))
+		return key
+	}
+	return key
+}
+
+// identify returns the consumer that a digest belongs to, nil if it is unknown,
+// has run out, or its consumer is gone.
+func (s *Set) identify(digest *[32]byte, now time.Time) *liveConsumer {
+	c, ok := s.credentials.get(digestHash(digest), *digest)
+	if !ok || subtle.ConstantTimeCompare(c.digest[:], digest[:]) != 1 {
+		return nil
+	}
+	if !c.NotAfter.IsZero() && !now.Before(c.NotAfter) {
+		return nil
+	}
+	return s.consumer(c.Consumer)
+}
+
+// recheckIdentity is authentication for a stream that has been let in before:
+// whoever it was must still be known, and a key that is now demanded must have
+// been given (X14).
+func (d *decision) recheckIdentity(won *livePlugin) bool {
+	if !d.facts.Identity {
+		if won != nil {
+			return d.denyKey(won, ReasonNoCredentials, "No API key found in request")
+		}
+		return true
+	}
+	if d.who = d.set.identify(&d.facts.Digest, d.req.Now); d.who == nil {
+		var rule Rule
+		if won != nil {
+			rule = won.rule()
+		}
+		return d.deny("key-auth", Verdict{Reason: ReasonBadCredentials, Status: 401, Message: "Unauthorized", Challenge: challenge, Rule: rule})
+	}
+	d.identified(d.facts.Digest)
+	return true
+}
+
+// addNames notes a list of key names that a configuration mapped to consumers
+// looks at.
+func (s *slot) addNames(p *livePlugin) {
+	c, ok := p.config.(*keyAuthConfig)
+	if ok && !slices.ContainsFunc(s.scopedNames, func(n []string) bool { return slices.Equal(n, c.names) }) {
+		s.scopedNames = append(s.scopedNames, c.names)
+		slices.SortFunc(s.scopedNames, func(a, b []string) int { return strings.Compare(strings.Join(a, " "), strings.Join(b, " ")) })
+	}
+}

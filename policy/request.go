@@ -1,0 +1,85 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+
+	"lictor/uri"
+)
+
+// Fields gives access to the header of a request.
+type Fields interface {
+	// Field returns the first value of a field and how often it occurs. Names
+	// are compared without case.
+	Field(name string) (value string, count int)
+}
+
+// Locator knows where addresses are (F). It is asked only when a rule needs it.
+type Locator interface {
+	// Country returns the ISO 3166-1 alpha-2 code in upper case, "" if unknown.
+	Country(netip.Addr) string
+}
+
+// Request is what the gateway knows about a request. Its strings need to live
+// no longer than the call; to decide again later, see [Facts]. A Request may be
+// used for one request after the other, so that its buffers are kept.
+type Request struct {
+	Method  string
+	Host    string // as uri.Host gives it
+	Port    uint16 // of Host; by scheme if Host has none
+	Path    *uri.Path
+	Client  netip.Addr // after trusted proxies (C17)
+	Fields  Fields     // nil = no header
+	Locator Locator    // nil = no country is known
+	Now     time.Time
+	Limiter *Limiter // nil = rate limits are not applied
+	Dry     bool     // look at the counters, do not raise them (explain)
+
+	scratch scratch
+}
+
+// scratch is what a decision works in.
+type scratch struct {
+	decision decision
+	readings uri.Readings
+	arg      []byte // a decoded query argument
+	client   netip.Addr
+	country  string
+	asked    bool // country is known for this decision
+}
+
+// Destination is what the egress knows about a request or tunnel (A2, A12).
+type Destination struct {
+	Method   string
+	Host     string // as uri.Host gives it; the canonical spelling if it is an address
+	Port     uint16
+	Path     *uri.Path    // nil for a tunnel, in which path and method are invisible
+	Addrs    []netip.Addr // what the name resolved to; empty before DNS
+	Registry Registry     // nil = no service is registered
+
+	readings uri.Readings
+}
+
+// Registry knows which services are registered where. The slices are not changed.
+type Registry interface {
+	// ServicesAt returns the services with an instance at an address and port.
+	ServicesAt(netip.AddrPort) []string
+	// ServicesNamed returns the services with an instance whose address is a
+	// host name.
+	ServicesNamed(host string, port uint16) []string
+}
+
+// Facts are a request's facts in memory of its own, to decide again when the
+// policy changes while the answer is still running (X14). They also hold what
+// was decided: the route, and who the client was.
+type Facts struct {
+	Method   string
+	Host     string
+	Port     uint16
+	Path     uri.Path
+	Client   netip.Addr
+	Locator  Locator
+	Route    Route
+	Digest   [32]byte // of the key that was accepted
+	Identity bool     // a key was accepted
+}

@@ -1,0 +1,217 @@
+package policy
+
+import (
+	"cmp"
+	"strings"
+
+	"lictor/uri"
+)
+
+var noPath uri.Path
+
+// Route finds the API and service of a request: a mapped host, else an API
+// whose filters match, else the first path segment (X2). With ByNothing nobody
+// is named: 404 no_service. It allocates nothing.
+func (s *Set) Route(r *Request) Route {
+	if r.Path == nil {
+		r.Path = &noPath
+	}
+	r.scratch.asked = false
+	if s == nil {
+		return bySegment(r.Path)
+	}
+	if m := s.mapping(r.Host); m != nil {
+		return Route{By: ByHost, API: m.Domain, Rest: r.Path.Canonical, Backends: m.backends, Rule: m.rule}
+	}
+	if a := s.routes.find(r); a != nil {
+		t := Route{By: ByFilter, API: a.Name, Service: a.Name, Rest: r.Path.Canonical, Rule: a.rule}
+		if name, rest, _ := r.Path.Segment(); name == a.Name {
+			t.Rest, t.Stripped = rest, true
+		}
+		t.Backends, t.Protected = a.backends, a.ProtectedHeaders
+		return t
+	}
+	t := bySegment(r.Path)
+	if t.By == BySegment && s.apis.len > 0 {
+		if a, ok := s.apis.get(hashString(t.API), t.API); ok {
+			t.Backends, t.Protected, t.Rule = a.backends, a.ProtectedHeaders, a.rule
+		}
+	}
+	return t
+}
+
+func bySegment(p *uri.Path) Route {
+	name, rest, ok := p.Segment()
+	if !ok {
+		return Route{Rest: p.Canonical}
+	}
+	return Route{By: BySegment, API: name, Service: name, Rest: rest, Stripped: true}
+}
+
+// liveAPI is an API object in force.
+type liveAPI struct {
+	*API
+	rule     Rule
+	created  uint64
+	backends *Backends
+}
+
+// routeTable holds the APIs that route by filters (C30), each filter under its
+// hosts, or under its paths, or in rest, so that only few are looked at.
+type routeTable struct {
+	hosts map[string][]*routeEntry // exact, and with a leading dot "*.x"
+	paths map[string][]*routeEntry // no host; prefixes without last slash
+	depth int
+	rest  []*routeEntry // neither host nor path
+}
+
+// routeEntry is one way into an API: its inline filters and one of the others.
+type routeEntry struct {
+	api     *liveAPI
+	filters []*liveFilter // all have to match
+	props   int
+}
+
+// rank orders the ways in (C30): exact host > wildcard host > longest path >
+// more properties > older.
+type rank struct {
+	host  hostClass
+	path  int
+	entry *routeEntry
+}
+
+func (a rank) beats(b rank) bool {
+	if b.entry == nil {
+		return true
+	}
+	return cmp.Or(
+		cmp.Compare(a.host, b.host),
+		cmp.Compare(a.path, b.path),
+		cmp.Compare(a.entry.props, b.entry.props),
+		cmp.Compare(b.entry.api.created, a.entry.api.created),
+		cmp.Compare(b.entry.api.Name, a.entry.api.Name)) > 0
+}
+
+// find returns the API that a request is routed to by filters, nil if none.
+func (t *routeTable) find(r *Request) *liveAPI {
+	if t == nil {
+		return nil
+	}
+	var best rank
+	if len(t.hosts) > 0 && r.Host != "" {
+		best.consider(t.hosts[r.Host], r)
+		for i := 0; i < len(r.Host); i++ {
+			if r.Host[i] == '.' {
+				best.consider(t.hosts[r.Host[i:]], r)
+			}
+		}
+	}
+	path, depth := r.Path.Canonical, 0
+	for i := 0; i <= len(path) && depth <= t.depth && len(t.paths) > 0; i++ {
+		if i == len(path) || path[i] == '/' {
+			best.consider(t.paths[path[:i]], r)
+			depth++
+		}
+	}
+	best.consider(t.rest, r)
+	if best.entry == nil {
+		return nil
+	}
+	return best.entry.api
+}
+
+func (best *rank) consider(list []*routeEntry, r *Request) {
+	for _, e := range list {
+		x := rank{entry: e, path: -1}
+		fits := true
+		for _, f := range e.filters {
+			if fits = fits && f.matches(r, toRoute); !fits {
+				break
+			}
+			x.host = max(x.host, f.hostClass(r.Host))
+			if f.paths != nil {
+				x.path = max(x.path, f.pathLength(r.Path.Canonical))
+			}
+		}
+		if fits && x.beats(*best) {
+			*best = x
+		}
+	}
+}
+
+// compileRoutes files every API that has filters.
+func (b *Builder) compileRoutes() *routeTable {
+	t := &routeTable{hosts: make(map[string][]*routeEntry), paths: make(map[string][]*routeEntry)}
+	n := 0
+	for _, a := range b.routing {
+		for _, e := range b.routeEntries(a) {
+			t.file(e)
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return t
+}
+
+// routeEntries are the ways into an API: one for each named filter, with all
+// inline ones. An unknown filter is no way in.
+func (b *Builder) routeEntries(a *liveAPI) []*routeEntry {
+	var inline, named []*liveFilter
+	lost, anyNamed := false, false
+	for _, name := range a.Filters {
+		f, ok := b.set.filters.get(hashString(name), name)
+		switch {
+		case ok && f.Inline:
+			inline = append(inline, f)
+			continue
+		case ok:
+			named = append(named, f)
+		case isUUID(name):
+			lost = true
+		}
+		anyNamed = true
+	}
+	entry := func(filters []*liveFilter) *routeEntry {
+		e := &routeEntry{api: a, filters: filters}
+		for _, f := range filters {
+			e.props += f.properties()
+		}
+		return e
+	}
+	switch {
+	case lost:
+		return nil
+	case !anyNamed:
+		return []*routeEntry{entry(inline)}
+	}
+	var entries []*routeEntry
+	for _, f := range named {
+		entries = append(entries, entry(append([]*liveFilter{f}, inline...)))
+	}
+	return entries
+}
+
+// file puts an entry under the hosts of the first of its filters that has any,
+// else under the paths, else with the rest.
+func (t *routeTable) file(e *routeEntry) {
+	for _, f := range e.filters {
+		for h := range f.hosts {
+			t.hosts[h] = append(t.hosts[h], e)
+		}
+		if f.hosts != nil {
+			return
+		}
+	}
+	for _, f := range e.filters {
+		for p := range f.paths {
+			t.paths[p] = append(t.paths[p], e)
+			t.depth = max(t.depth, strings.Count(p, "/"))
+		}
+		if f.paths != nil {
+			return
+		}
+	}
+	t.rest = append(t.rest, e)
+}

@@ -1,0 +1,145 @@
+package policy
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+)
+
+// Set is a compiled policy. It is immutable; a nil Set refuses everything with
+// policy_unavailable. A [Builder] makes it.
+type Set struct {
+	prefix string
+	bind   bool // C6
+	index  uint64
+	sum    digestSum
+
+	lists      [2]trie[string, *liveList] // of blacklists, of whitelists
+	guards     [2][2]listIndex            // blacklist, whitelist; gateway, egress
+	admits     [2]admission               // gateway, egress: what whitelists there are
+	unreadable []Rule                     // blacklist objects that close the egress (X6)
+
+	consumers   trie[string, *liveConsumer]
+	byID        trie[string, []*liveConsumer] // in the order of their names
+	credentials trie[[32]byte, *liveCredential]
+	filters     trie[string, *liveFilter]
+	acls        trie[string, *apiACLs]
+	bindings    trie[subject, *binding] // only with C6
+	plugins     map[string]*apiPlugins  // by API; "" is every API
+
+	apis      trie[string, *liveAPI]
+	domains   trie[string, *liveMapping]
+	wildcards trie[string, *liveMapping] // by the domain behind "*."
+	routes    *routeTable
+
+	rejected trie[Key, *Rejection]
+	counts   map[Kind]int
+}
+
+const (
+	blacklists = 0
+	whitelists = 1
+	gateway    = 0
+	egress     = 1
+)
+
+// admission counts whitelist entries; without any everything is admitted.
+type admission struct {
+	enforced, report int
+}
+
+// liveConsumer is a consumer in force.
+type liveConsumer struct {
+	Identity
+	key   string
+	index uint64
+}
+
+// liveMapping is a mapped domain in force.
+type liveMapping struct {
+	*Mapping
+	rule     Rule
+	backends *Backends
+}
+
+// Version says which policy is in force. Two lictors with the same hash decide
+// the same.
+type Version struct {
+	Hash  string // of all that is live, in whatever order it was loaded
+	Index uint64 // of the store, as of the last change applied
+}
+
+// Version returns the version of the set.
+func (s *Set) Version() Version {
+	if s == nil {
+		return Version{}
+	}
+	return Version{Hash: hex.EncodeToString(s.sum.bytes()), Index: s.index}
+}
+
+// Rejected returns what is not in force and why, in the order of the keys.
+func (s *Set) Rejected() []*Rejection {
+	if s == nil {
+		return nil
+	}
+	var all []*Rejection
+	s.rejected.all(func(_ Key, r *Rejection) bool {
+		all = append(all, r)
+		return true
+	})
+	slices.SortFunc(all, func(a, b *Rejection) int { return a.Key.Compare(b.Key) })
+	return all
+}
+
+// Objects returns how many objects of a kind are in force.
+func (s *Set) Objects(kind Kind) int {
+	if s == nil {
+		return 0
+	}
+	return s.counts[kind]
+}
+
+// UsesLocations reports whether some filter asks for a country, which needs a
+// GeoIP data base (C29).
+func (s *Set) UsesLocations() bool { return s != nil && s.counts[locationsCount] > 0 }
+
+// locationsCount counts filters with locations, beside the kinds.
+const locationsCount = Kind("filters with locations")
+
+// Identify returns the consumer that a key belongs to, nil if there is none;
+// the egress uses it for Proxy-Authorization.
+func (s *Set) Consumer(name string) *Identity {
+	if s == nil {
+		return nil
+	}
+	if c := s.consumer(name); c != nil {
+		return &c.Identity
+	}
+	return nil
+}
+
+// consumer finds a consumer by id, else by name.
+func (s *Set) consumer(ref string) *liveConsumer {
+	h := hashString(ref)
+	if same, ok := s.byID.get(h, ref); ok {
+		return same[0]
+	}
+	c, _ := s.consumers.get(h, ref)
+	return c
+}
+
+// mapping finds the mapping of a host: exact, else wildcard (B14).
+func (s *Set) mapping(host string) *liveMapping {
+	if s.domains.len > 0 {
+		if m, ok := s.domains.get(hashString(host), host); ok {
+			return m
+		}
+	}
+	if s.wildcards.len > 0 {
+		if i := strings.IndexByte(host, '.'); i > 0 {
+			m, _ := s.wildcards.get(hashString(host[i+1:]), host[i+1:])
+			return m
+		}
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package policy
+
+import "time"
+
+// Action is what a verdict asks for. Its zero value denies.
+type Action uint8
+
+const (
+	Deny Action = iota
+	Allow
+)
+
+// Reason says why a verdict was given. The set is closed and small, so that a
+// Reason may be used as a metric label (X5).
+type Reason string
+
+const (
+	ReasonNone              Reason = "" // allowed
+	ReasonPolicyUnavailable Reason = "policy_unavailable"
+	ReasonBlacklist         Reason = "blacklist"
+	ReasonWhitelist         Reason = "whitelist"
+	ReasonNoCredentials     Reason = "no_credentials"
+	ReasonBadCredentials    Reason = "bad_credentials"
+	ReasonACL               Reason = "acl"
+	ReasonBoundConsumer     Reason = "bound_consumer"
+	ReasonRateLimit         Reason = "rate_limit"
+)
+
+// Rule names the stored rule that spoke. The zero Rule is none: the lack of a
+// rule can refuse too, as with a whitelist.
+type Rule struct {
+	Key   string `json:"key"`   // with the store's prefix
+	Index uint64 `json:"index"` // the store's, when the object was last changed
+	Entry string `json:"entry,omitempty"`
+	Note  string `json:"-"` // the operator's reason
+}
+
+// Would is what a rule in report mode would have done (X13).
+type Would struct {
+	Reason Reason
+	Rule   Rule
+}
+
+// maxWould bounds the report-mode refusals that a verdict carries; one a step is usual.
+const maxWould = 4
+
+// Verdict is the outcome of a decision. Its zero value denies.
+//
+// Strings and slices belong to the Set and may be kept.
+type Verdict struct {
+	Action  Action
+	Reason  Reason
+	Status  int    // of the refusal; 0 when allowed
+	Message string // of the refusal, literal (X5)
+	Rule    Rule   // that refused
+
+	Challenge string    // value of WWW-Authenticate on a 401 (C20)
+	Identity  *Identity // who it is, nil = anonymous; also set when a known consumer is refused
+	Hide      []string  // headers and query arguments that the backend must not see (C24)
+	Limits    Limits    // for the headers of C18; empty if no limit applies
+
+	would  [maxWould]Would
+	nwould int
+	digest [32]byte // of the accepted key
+}
+
+// Allowed reports whether the request may pass.
+func (v *Verdict) Allowed() bool { return v.Action == Allow }
+
+// Would returns what rules in report mode would have done.
+func (v *Verdict) Would() []Would { return v.would[:v.nwould] }
+
+// Identity is a consumer as the backend gets to know it (C24). It is immutable.
+type Identity struct {
+	ID         string // X-Consumer-ID
+	Name       string // X-Consumer-Username
+	CustomID   string // X-Consumer-Custom-ID, "" = none
+	GroupsText string // X-Consumer-Groups, joined with ", "
+	Groups     []string
+}
+
+// Window is a calendar window of a rate limit, in UTC (C16).
+type Window uint8
+
+const (
+	Second Window = iota
+	Minute
+	Hour
+	Day
+	Month
+	Year
+	windows
+)
+
+var windowNames = [windows]string{"second", "minute", "hour", "day", "month", "year"}
+
+// String returns the name used in configurations and explanations.
+func (w Window) String() string { return windowNames[w] }
+
+// Title returns the name used in headers: X-RateLimit-Limit-Second (C18).
+func (w Window) Title() string { return windowTitles[w] }
+
+var windowTitles = [windows]string{"Second", "Minute", "Hour", "Day", "Month", "Year"}
+
+// Limits is the state of the rate limit that applies to a request.
+type Limits struct {
+	Refused bool
+	Tight   Limit // the window with the least left: RateLimit-Limit, -Remaining, -Reset; on refusal the one that lasts longest
+
+	all [windows]Limit
+	n   int
+}
+
+// Limit is the state of one window.
+type Limit struct {
+	Window    Window
+	Limit     int           // requests a window, this process's share of them (C17)
+	Remaining int           // 0 in a window that refused
+	Reset     time.Duration // to the end of the window, whole seconds, at least one
+}
+
+// All returns the windows that are limited, shortest first; empty if none is.
+func (l *Limits) All() []Limit { return l.all[:l.n] }
+
+// RouteBy says how a request found its API (X2).
+type RouteBy uint8
+
+const (
+	ByNothing RouteBy = iota // no service can be named: 404 no_service
+	ByHost                   // a mapped host
+	ByFilter                 // an API's filter
+	BySegment                // the first path segment
+)
+
+var routeNames = [...]string{"", "host", "filter", "segment"}
+
+// String returns the name used in explanations.
+func (b RouteBy) String() string { return routeNames[b] }
+
+// Route is where a request goes. Name, Service and Rest may be parts of the
+// request's path.
+type Route struct {
+	By        RouteBy
+	API       string    // the name that ACLs and plugins go by (X3)
+	Service   string    // to look up in discovery, unless there are Backends; "" by host
+	Rest      string    // the path for the backend, without the service's segment
+	Stripped  bool      // Rest is the path without its first segment
+	Backends  *Backends // in place of discovery; nil = discovery
+	Protected []string  // further protected headers of the API
+	Rule      Rule      // the mapping or API object; zero if there is none
+}
+
+// Backends are fixed addresses written into a mapping or an API. A change of
+// the object makes new ones, so the pointer tells whether they are the same.
+type Backends struct {
+	Name string // of the API
+	List []Backend
+}
+
+// Backend is one address.
+type Backend struct {
+	URL      string // as written
+	TLS      bool   // https
+	Host     string // host, with the port if one was written: what a Host header would say
+	Address  string // host:port to dial
+	BasePath string // put in front of the path; "" or "/p" without trailing slash
+}
