@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"lictor/config"
+	"lictor/resolver/static"
 )
 
 func validateCommand(stdout io.Writer) *command {
@@ -28,8 +29,19 @@ func loadConfig(files paths) (*config.Config, error) {
 		return nil, &usageError{errors.New("no configuration: name one with -config PATH")}
 	}
 	cfg, err := config.Load(files...)
+	if err == nil {
+		err = checkServices(cfg)
+	}
 	if err != nil {
 		return nil, &usageError{err}
 	}
 	return cfg, nil
+}
+
+// checkServices finds what the static resolver would refuse and the reading of
+// the files does not see, as one instance written in two ways.
+func checkServices(cfg *config.Config) error {
+	services, _ := staticServices(cfg)
+	_, err := static.New(services)
+	return err
 }

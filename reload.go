@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"reflect"
+	"slices"
 
 	"lictor/config"
 )
@@ -50,6 +51,11 @@ func (p *process) apply(next *config.Config) error {
 			return err
 		}
 	}
+	if services, ok := staticServices(next); ok && p.static != nil {
+		if err := p.static.Update(services); err != nil {
+			return err
+		}
+	}
 	p.log.SetLevel(next.LogLevel)
 	p.gateway.Update(settings(next))
 	return nil
@@ -68,7 +74,6 @@ func keep(old, next *config.Config) []string {
 		{"gateway: address", &old.Gateway.Address, &next.Gateway.Address},
 		{"admin", &old.Admin, &next.Admin},
 		{"consul", &old.Consul, &next.Consul},
-		{"resolver", &old.Resolvers, &next.Resolvers},
 		{"access_log", &old.AccessLog, &next.AccessLog},
 	} {
 		from, to := reflect.ValueOf(option.old).Elem(), reflect.ValueOf(option.next).Elem()
@@ -77,5 +82,30 @@ func keep(old, next *config.Config) []string {
 			to.Set(from)
 		}
 	}
+	if !reflect.DeepEqual(lasting(old.Resolvers), lasting(next.Resolvers)) {
+		kept = append(kept, "resolver")
+		next.Resolvers = old.Resolvers
+	}
 	return kept
+}
+
+// lasting leaves out what a static resolver takes at any time.
+func lasting(all []config.Resolver) []config.Resolver {
+	all = slices.Clone(all)
+	for i := range all {
+		if all[i].Static != nil {
+			all[i].Static = &config.StaticResolver{}
+		}
+	}
+	return all
+}
+
+// staticServices reports whether cfg has a static resolver, and what it holds.
+func staticServices(cfg *config.Config) (map[string][]string, bool) {
+	for _, r := range cfg.Resolvers {
+		if r.Static != nil {
+			return r.Static.Services, true
+		}
+	}
+	return nil, false
 }

@@ -32,6 +32,7 @@ type process struct {
 
 	services []supervisor.Service // in the order they start in
 	sources  []resolver.Source
+	static   *static.Resolver // one of sources; nil if there is none
 	registry *prometheus.Registry
 	access   *proxy.AccessLog // nil if there is none
 	gateway  *proxy.Gateway
@@ -82,12 +83,11 @@ func (p *process) buildSources() error {
 	return nil
 }
 
-func (p *process) addStatic(services map[string][]string) error {
-	r, err := static.New(services)
-	if err != nil {
+func (p *process) addStatic(services map[string][]string) (err error) {
+	if p.static, err = static.New(services); err != nil {
 		return err
 	}
-	p.sources = append(p.sources, r)
+	p.sources = append(p.sources, p.static)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -84,7 +85,7 @@ func services(dst map[string][]string) setter {
 func baseURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
-		u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") || u.Port() == "0" {
 		return "", errors.New(`want a URL such as "http://127.0.0.1:9001/base"`)
 	}
 	return s, nil

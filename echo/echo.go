@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -16,12 +17,12 @@ const maxBody = 1 << 20
 
 // answer is what a request looked like here.
 type answer struct {
-	Instance string      `json:"instance"`
-	Method   string      `json:"method"`
-	Host     string      `json:"host"`
-	Path     string      `json:"path"` // as received, with the query
-	Headers  http.Header `json:"headers"`
-	Body     string      `json:"body"`
+	Instance string            `json:"instance"`
+	Method   string            `json:"method"`
+	Host     string            `json:"host"`
+	Path     string            `json:"path"`    // as received, with the query
+	Headers  map[string]string `json:"headers"` // several of one name with a comma between
+	Body     string            `json:"body"`
 }
 
 // Handler answers as the instance of that name:
@@ -48,12 +49,16 @@ func repeat(w http.ResponseWriter, r *http.Request, instance string) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	headers := make(map[string]string)
+	for name, values := range r.Header {
+		headers[name] = strings.Join(values, ", ")
+	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	out.SetIndent("", "  ")
 	out.Encode(answer{ // the client may have gone: nobody to tell
-		Instance: instance, Method: r.Method, Host: r.Host, Path: r.RequestURI, Headers: r.Header, Body: string(body),
+		Instance: instance, Method: r.Method, Host: r.Host, Path: r.RequestURI, Headers: headers, Body: string(body),
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 func TestRepeatsTheRequest(t *testing.T) {
 	r := httptest.NewRequest("PUT", "http://example.org/a/../b//c?q=%20<", strings.NewReader("hello"))
 	r.Header.Add("X-One", "1")
+	r.Header.Add("X-One", "2")
 	w := httptest.NewRecorder()
 	Handler("echo-1").ServeHTTP(w, r)
 	var got answer
@@ -22,7 +23,7 @@ func TestRepeatsTheRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Instance != "echo-1" || got.Method != "PUT" || got.Host != "example.org" ||
-		!strings.HasSuffix(got.Path, "/a/../b//c?q=%20<") || got.Body != "hello" || got.Headers.Get("X-One") != "1" {
+		!strings.HasSuffix(got.Path, "/a/../b//c?q=%20<") || got.Body != "hello" || got.Headers["X-One"] != "1, 2" {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -1,5 +1,5 @@
 // Package static serves the services that stand in the configuration (D7). They
-// never change and are never unhealthy.
+// are never unhealthy, and change only with the configuration.
 package static
 
 import (
@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -19,14 +20,54 @@ import (
 	"lictor/resolver"
 )
 
-// Resolver is a [resolver.Source] that always knows the same.
+// Resolver is a [resolver.Source] that knows what it was given last.
 type Resolver struct {
-	catalog *resolver.Catalog
+	catalog atomic.Pointer[resolver.Catalog]
 }
 
 // New reads the base URLs of each service's instances, http or https with a
 // host, maybe a port and a path. All mistakes are reported at once.
 func New(services map[string][]string) (*Resolver, error) {
+	r := &Resolver{}
+	if err := r.Update(services); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Update replaces all services. With a mistake among them nothing changes. It
+// must not be called twice at the same time.
+func (r *Resolver) Update(services map[string][]string) error {
+	all, err := read(services)
+	if err != nil {
+		return err
+	}
+	old := r.catalog.Load()
+	for n, s := range all {
+		all[n] = share(s, old.Lookup(s.Name))
+	}
+	r.catalog.Store(resolver.NewCatalog(all...))
+	return nil
+}
+
+// share returns next with the pointers of old for what did not change.
+func share(next, old *resolver.Service) *resolver.Service {
+	if old == nil {
+		return next
+	}
+	for n, i := range next.Instances {
+		same := func(o *resolver.Instance) bool { return *o == *i }
+		if at := slices.IndexFunc(old.Instances, same); at >= 0 {
+			next.Instances[n] = old.Instances[at]
+		}
+	}
+	if slices.Equal(next.Instances, old.Instances) {
+		return old
+	}
+	return next
+}
+
+func read(services map[string][]string) ([]*resolver.Service, error) {
 	var errs *multierror.Error
 	var all []*resolver.Service
 	for _, name := range slices.Sorted(maps.Keys(services)) {
@@ -47,10 +88,7 @@ func New(services map[string][]string) (*Resolver, error) {
 		}
 		all = append(all, s)
 	}
-	if err := errs.ErrorOrNil(); err != nil {
-		return nil, err
-	}
-	return &Resolver{catalog: resolver.NewCatalog(all...)}, nil
+	return all, errs.ErrorOrNil()
 }
 
 // parse reads the base URL of an instance.
@@ -90,7 +128,7 @@ func parse(text string) (*resolver.Instance, error) {
 func (r *Resolver) Kind() string { return "static" }
 
 // Catalog implements [resolver.Source].
-func (r *Resolver) Catalog() *resolver.Catalog { return r.catalog }
+func (r *Resolver) Catalog() *resolver.Catalog { return r.catalog.Load() }
 
 // Want implements [resolver.Source]. There is never anything to wait for.
 func (r *Resolver) Want(string) <-chan struct{} { return closed }

@@ -65,6 +65,37 @@ func TestNewReportsAllMistakesAtOnce(t *testing.T) {
 	}
 }
 
+func TestUpdate(t *testing.T) {
+	r, err := New(map[string][]string{"a": {"http://h:1", "http://h:2"}, "b": {"http://h:3"}, "c": {"http://h:4"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := r.Catalog()
+	t.Run("with a mistake changes nothing", func(t *testing.T) {
+		if err := r.Update(map[string][]string{"a": {"nonsense"}}); err == nil || r.Catalog() != before {
+			t.Errorf("got %v and another catalog: %v", err, r.Catalog() != before)
+		}
+	})
+	t.Run("keeps the pointers of what stays", func(t *testing.T) {
+		if err := r.Update(map[string][]string{"a": {"http://h:2", "http://h:5"}, "b": {"http://h:3"}}); err != nil {
+			t.Fatal(err)
+		}
+		after := r.Catalog()
+		if after.Len() != 2 || after.Lookup("c") != nil {
+			t.Errorf("got %d services, want a and b", after.Len())
+		}
+		if after.Lookup("b") != before.Lookup("b") {
+			t.Error("b did not change but is another")
+		}
+		if after.Lookup("a").Instances[0] != before.Lookup("a").Instances[1] {
+			t.Error("the instance of a that stays is another")
+		}
+		if before.Lookup("a").Instances[0].Address != "h:1" {
+			t.Error("the old catalog was written to")
+		}
+	})
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"http://h", "https://h:1/p", "http://[::1]:9/a%2Fb/", "http://h/#", "http://h:0"} {
 		f.Add(seed)
