@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 
 	"lictor/config"
 )
@@ -33,12 +34,13 @@ func (p *process) reload(files paths) {
 		p.log.Error("the configuration is wrong, the former one stays", "error", err)
 		return
 	}
+	kept := keep(p.cfg, next)
 	if err := p.apply(next); err != nil {
-		p.log.Error("cannot reload the configuration", "error", err)
+		p.log.Error("cannot reload the configuration, the former one stays", "error", err)
 		return
 	}
-	if kept := keep(p.cfg, next); len(kept) > 0 {
-		p.log.Warn("changed in the configuration, but needs a restart", "options", kept)
+	if len(kept) > 0 {
+		p.log.Warn("changed in the configuration, but needs a restart", "options", strings.Join(kept, ", "))
 	}
 	p.cfg = next
 	p.log.Info("configuration reloaded", "generation", p.generation.Add(1))
@@ -71,6 +73,7 @@ func keep(old, next *config.Config) []string {
 	}{
 		{"log_format", &old.LogJSON, &next.LogJSON},
 		{"data_dir", &old.DataDir, &next.DataDir},
+		{"gateway: drain", &old.Gateway.Drain, &next.Gateway.Drain}, // the supervisor's grace rests on it
 		{"gateway: address", &old.Gateway.Address, &next.Gateway.Address},
 		{"admin", &old.Admin, &next.Admin},
 		{"consul", &old.Consul, &next.Consul},

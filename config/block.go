@@ -57,10 +57,10 @@ func (d *decoder) file(body hcl.Body) {
 		name := title(b)
 		if first, dup := seen[name]; dup {
 			d.wrong(b.DefRange, "%s: already written at %s", name, first)
-			continue
+		} else {
+			seen[name] = b.DefRange
 		}
-		seen[name] = b.DefRange
-		d.block(b)
+		d.block(b) // one too many may hold mistakes of its own
 	}
 }
 
@@ -94,9 +94,9 @@ func (d *decoder) body(b *hcl.Block, opts options, inner nested) places {
 	for _, in := range content.Blocks {
 		if first, dup := seen[in.Type]; dup {
 			d.wrong(in.DefRange, "%s%s: already written at %s", d.within, in.Type, first)
-			continue
+		} else {
+			seen[in.Type] = in.DefRange
 		}
-		seen[in.Type] = in.DefRange
 		inner[in.Type](in)
 	}
 	where := make(places)

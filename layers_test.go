@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLayers checks who may import whom, indirect imports included. An entry of
+// forbidden that ends in "/" stands for everything below it.
+func TestLayers(t *testing.T) {
+	const (
+		consul = "github.com/hashicorp/consul/api"
+		hcl    = "github.com/hashicorp/hcl/v2"
+		hclog  = "github.com/hashicorp/go-hclog"
+	)
+	// The core is values: it can be read, tested and trusted without a network.
+	core := []string{"net", "net/http", consul, hcl, hclog, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/proxy/", "lictor/supervisor"}
+	forbidden := map[string][]string{
+		"lictor/uri":             append([]string{"lictor/policy", "lictor/resolver"}, core...),
+		"lictor/resolver":        append([]string{"lictor/policy", "lictor/resolver/"}, core...),
+		"lictor/config":          {"lictor/admin", "lictor/proxy", "lictor/proxy/", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/supervisor":      {"net/http", consul, hcl, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/resolver"},
+		"lictor/resolver/consul": {hcl, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/proxy/", "lictor/supervisor"},
+		"lictor/resolver/static": {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/proxy/", "lictor/supervisor"},
+		"lictor/proxy":           {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/proxy/http1":     {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/resolver", "lictor/supervisor"},
+		"lictor/admin":           {hcl, "lictor/config", "lictor/proxy", "lictor/proxy/", "lictor/resolver/", "lictor/supervisor"},
+	}
+	for pkg, bad := range forbidden {
+		t.Run(pkg, func(t *testing.T) {
+			out, err := exec.Command("go", "list", "-deps", pkg).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for dep := range strings.Lines(string(out)) {
+				dep = strings.TrimSpace(dep)
+				if dep != pkg && slices.ContainsFunc(bad, func(b string) bool {
+					return dep == b || strings.HasSuffix(b, "/") && strings.HasPrefix(dep, b)
+				}) {
+					t.Errorf("%s must not import %s", pkg, dep)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"lictor/admin"
+	"lictor/config"
+)
+
+func TestExitStatus(t *testing.T) { // contract 1
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := write("good.hcl", "gateway {\n}\n")
+	wrong := write("wrong.hcl", "gateway {\n  timeout = \"soon\"\n}\nnonsense {\n}\n")
+	twice := write("twice.hcl", "resolver \"static\" {\n  services = { a = [\"http://h\", \"http://h:80\"] }\n}\n")
+	tests := []struct {
+		name   string
+		args   []string
+		status int
+		stdout string // is in it
+		stderr string
+	}{
+		{"no command", nil, 2, "", "Available commands"},
+		{"an unknown command", []string{"serve"}, 2, "", "Available commands"},
+		{"help", []string{"-h"}, 0, "Available commands", ""},
+		{"help of a command", []string{"run", "--help"}, 0, "-config path", ""},
+		{"version", []string{"version"}, 0, "lictor dev (commit unknown, go1.", ""},
+		{"an unknown flag", []string{"validate", "-nonsense"}, 2, "", "not defined: -nonsense"},
+		{"an argument too many", []string{"version", "now"}, 2, "", `unexpected argument "now"`},
+		{"a good configuration", []string{"validate", "-config", good}, 0, "valid", ""},
+		{"two dashes are as good as one", []string{"validate", "--config=" + good}, 0, "valid", ""},
+		{"all mistakes of a bad one", []string{"validate", "-config", good, "-config", wrong}, 2, "", wrong + ":2,13-19: gateway: timeout"},
+		{"as above, the second", []string{"validate", "-config", wrong}, 2, "", wrong + ":4,1-9: unsupported block type"},
+		{"what only the resolver can tell", []string{"validate", "-config", twice}, 2, "", "is there twice"},
+		{"no configuration", []string{"validate"}, 2, "", "-config"},
+		{"a missing file", []string{"run", "-config", dir + "/none"}, 2, "", "none: no such file"},
+		{"run without anything", []string{"run"}, 2, "", "-config"},
+		{"run with both", []string{"run", "-dev", "-config", good}, 2, "", "-dev takes no -config"},
+		{"a development flag elsewhere", []string{"run", "-config", good, "-admin-address", "a:1"}, 2, "", "go with -dev"},
+		{"nobody there to ask", []string{"status", "-admin", "127.0.0.1:1"}, 1, "", "refused"},
+		{"no address to ask at", []string{"status", "-admin", "http://%"}, 2, "", "parse"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			if got := run(tt.args, &stdout, &stderr); got != tt.status {
+				t.Errorf("status: got %d, want %d", got, tt.status)
+			}
+			for _, out := range []struct{ name, got, want string }{
+				{"stdout", stdout.String(), tt.stdout}, {"stderr", stderr.String(), tt.stderr},
+			} {
+				if !strings.Contains(out.got, out.want) || out.want == "" && out.got != "" {
+					t.Errorf("%s: got %q, want %q", out.name, out.got, out.want)
+				}
+			}
+		})
+	}
+}
+
+func TestKeep(t *testing.T) { // X10
+	change := func(edit func(*config.Config)) *config.Config {
+		cfg := config.Default()
+		cfg.Resolvers = []config.Resolver{{Static: &config.StaticResolver{}}}
+		edit(cfg)
+		return cfg
+	}
+	tests := []struct {
+		name string
+		edit func(*config.Config)
+		want []string
+	}{
+		{"nothing changed", func(*config.Config) {}, nil},
+		{"time limits can change", func(c *config.Config) { c.Gateway.Timeout++ }, nil},
+		{"static services can change", func(c *config.Config) { c.Resolvers[0].Static.Services = map[string][]string{"a": nil} }, nil},
+		{"addresses cannot", func(c *config.Config) { c.Gateway.Address = ":1"; c.Admin.Address = ":2" }, []string{"gateway: address", "admin"}},
+		{"Consul cannot", func(c *config.Config) { c.Consul.TLS.CAFile = "x" }, []string{"consul"}},
+		{"the choice of resolvers cannot", func(c *config.Config) { c.Resolvers = nil }, []string{"resolver"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			old, next := change(func(*config.Config) {}), change(tt.edit)
+			if got := keep(old, next); !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if got := keep(old, next); got != nil {
+				t.Errorf("the second time: got %q, want nothing left", got)
+			}
+		})
+	}
+}
+
+func TestStatusForPeople(t *testing.T) {
+	age := 75.0
+	st := &admin.Status{
+		Version: "v1", Commit: "abc", Go: "go1.26", UptimeSeconds: 3700,
+		NotReady:  []string{"resolver: consul has not answered yet"},
+		Listeners: []admin.Listener{{Name: "gateway", Address: "127.0.0.1:8000"}},
+		Resolvers: []admin.ResolverStatus{{Kind: "consul", Services: 3, Watches: 2, AgeSeconds: &age, Ready: true, Snapshot: true}},
+		Services: []admin.ServiceStatus{
+			{Name: "cart", Resolver: "consul"},
+			{Name: "none", Resolver: "consul", Loaded: true},
+			{Name: "shop", Resolver: "consul", Loaded: true, Instances: []admin.InstanceStatus{
+				{ID: "n/shop-1", Address: "10.0.0.1:80", State: "critical", Weight: 1, Note: "disk\n\x1b[31mfull"},
+			}},
+		},
+		Problems: []string{"resolver consul: connection refused"},
+	}
+	const want = `lictor v1 (commit abc, go1.26), up 1h1m40s, NOT READY: resolver: consul has not answered yet
+
+LISTENER  ADDRESS
+gateway   127.0.0.1:8000
+
+RESOLVER  SERVICES  WATCHES  AGE    STATE
+consul    3         2        1m15s  from the last-good file
+
+SERVICE  RESOLVER  INSTANCE  ADDRESS      STATE              WEIGHT  NOTE
+cart     consul    -         -            not asked for yet
+none     consul    -         -            no instance
+shop     consul    n/shop-1  10.0.0.1:80  critical           1       disk  [31mfull
+
+PROBLEMS
+resolver consul: connection refused
+`
+	var out strings.Builder
+	if err := printStatus(&out, st); err != nil {
+		t.Fatal(err)
+	}
+	var trimmed strings.Builder
+	for line := range strings.Lines(out.String()) {
+		trimmed.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	if got := trimmed.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
