@@ -1,0 +1,205 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	blockFor     = 60 * time.Second // house 1.4: an old index may wait out its whole time
+	queryTimeout = 10 * time.Second // for an answer that is due at once, and on top of blockFor
+	readTimeout  = 60 * time.Second // for an answer that may be the whole policy
+)
+
+var (
+	errRights   = errors.New("the token may not read the whole policy")
+	errHistory  = errors.New("consul lost its history")
+	errUnstable = errors.New("two answers of consul do not agree")
+)
+
+// answer is the head of what Consul says about a prefix.
+type answer struct {
+	index uint64
+	empty bool // there are no keys
+}
+
+// query is one question to Consul's KV.
+type query struct {
+	key        string // below policy/
+	keys       bool   // names only, those with a slash folded
+	index      uint64 // if not 0: block until the prefix has a newer one
+	consistent bool
+	timeout    time.Duration
+}
+
+// ask sends q. The body of the response is nil if the answer is empty, else
+// the caller closes it.
+func (c *Consul) ask(ctx context.Context, q query) (answer, io.ReadCloser, error) {
+	form := url.Values{}
+	if q.keys {
+		form.Set("keys", "")
+		form.Set("separator", "/")
+	} else {
+		form.Set("recurse", "")
+	}
+	if q.index > 0 {
+		form.Set("index", strconv.FormatUint(q.index, 10))
+		form.Set("wait", blockFor.String())
+	}
+	if q.consistent {
+		form.Set("consistent", "")
+	}
+	resp, err := c.send(ctx, http.MethodGet, "/v1/kv/"+c.root+q.key, form, nil)
+	if err != nil {
+		return answer{}, nil, err
+	}
+	a := answer{empty: resp.StatusCode == http.StatusNotFound}
+	if a.index, err = strconv.ParseUint(resp.Header.Get("X-Consul-Index"), 10, 64); err != nil {
+		err = fmt.Errorf("consul answers %s without an index", resp.Status)
+	}
+	if resp.Header.Get("X-Consul-Results-Filtered-By-Acls") == "true" {
+		err = fmt.Errorf("%w: consul's ACLs filtered %s", errRights, c.root+q.key)
+	}
+	if err != nil || a.empty {
+		_ = resp.Body.Close() // nothing of it is wanted
+		return a, nil, err
+	}
+	c.observe(a.index)
+	return a, resp.Body, nil
+}
+
+// send makes a request and turns every status but 200 and 404 into an error.
+func (c *Consul) send(ctx context.Context, method, path string, form url.Values, body []byte) (*http.Response, error) {
+	if c.api.Datacenter != "" {
+		form.Set("dc", c.api.Datacenter)
+	}
+	if c.api.Namespace != "" {
+		form.Set("ns", c.api.Namespace)
+	}
+	if c.api.Partition != "" {
+		form.Set("partition", c.api.Partition)
+	}
+	u := url.URL{Scheme: c.api.Scheme, Host: c.api.Address, Path: c.api.PathPrefix + path, RawQuery: form.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	// Without this the transport asks for gzip, which costs the agent more than the bytes are worth.
+	req.Header.Set("Accept-Encoding", "identity")
+	if c.api.Token != "" {
+		req.Header.Set("X-Consul-Token", c.api.Token)
+	}
+	if c.api.HttpAuth != nil {
+		req.SetBasicAuth(c.api.HttpAuth.Username, c.api.HttpAuth.Password)
+	}
+	resp, err := c.api.HttpClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNotFound {
+		return resp, nil
+	}
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 512)) // what could be read is shown
+	_ = resp.Body.Close()                                 // failed anyway
+	err = fmt.Errorf("consul answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
+	if resp.StatusCode == http.StatusForbidden {
+		err = fmt.Errorf("%w: %w", errRights, err)
+	}
+	return nil, err
+}
+
+// probe asks for the index of a prefix and no content: the kinds are folded to
+// their names. With an index it blocks until there is a newer one.
+func (c *Consul) probe(ctx context.Context, key string, index uint64) (answer, error) {
+	timeout := queryTimeout
+	if index > 0 {
+		timeout += blockFor + blockFor/16
+	}
+	return c.head(ctx, query{key: key, keys: true, index: index, timeout: timeout})
+}
+
+// head asks q and lets the body go.
+func (c *Consul) head(ctx context.Context, q query) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.timeout)
+	defer cancel()
+	a, body, err := c.ask(ctx, q)
+	if err != nil {
+		return answer{}, err
+	}
+	if body != nil {
+		_, err = io.Copy(io.Discard, body)
+		err = errors.Join(err, body.Close())
+	}
+	if err == nil {
+		c.mirror.contact()
+	}
+	return a, err
+}
+
+// read asks for the content below key and calls fn with each entry, if there is one.
+func (c *Consul) read(ctx context.Context, key string, fn func(*entry) error) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	a, body, err := c.ask(ctx, query{key: key})
+	if err != nil || body == nil {
+		return a, err
+	}
+	err = scanEntries(body, fn)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return answer{}, fmt.Errorf("consul's answer on %s: %w", c.root+key, err)
+	}
+	c.mirror.contact()
+	return a, nil
+}
+
+// now returns the index of Consul's whole KV, which only ever grows unless the
+// servers lose history. It costs Consul nothing: below a prefix without keys
+// there is nothing to walk over.
+func (c *Consul) now(ctx context.Context) (uint64, error) {
+	a, err := c.head(ctx, query{key: ".now/", keys: true, timeout: queryTimeout})
+	return a.index, err
+}
+
+// observe notes an index that Consul has reached.
+func (c *Consul) observe(index uint64) {
+	for {
+		seen := c.newest.Load()
+		if index <= seen || c.newest.CompareAndSwap(seen, index) {
+			return
+		}
+	}
+}
+
+// mayRead asks Consul whether the token may read the policy: without the right
+// an anonymous client gets the same 404 as if there were none. A Consul without
+// ACLs, or too old to be asked, is trusted.
+func (c *Consul) mayRead(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	ask, err := json.Marshal([]map[string]string{{"Resource": "key", "Segment": c.root, "Access": "read"}})
+	if err != nil {
+		return false, err
+	}
+	resp, err := c.send(ctx, http.MethodPost, "/v1/internal/acl/authorize", url.Values{}, ask)
+	switch {
+	case errors.Is(err, errRights):
+		return false, nil
+	case err != nil:
+		return true, ctx.Err()
+	}
+	defer func() { _ = resp.Body.Close() }() // only read from
+	var verdicts []struct{ Allow bool }
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&verdicts); err != nil || len(verdicts) == 0 {
+		return true, nil //nolint:nilerr // a Consul that does not know the question
+	}
+	return verdicts[0].Allow, nil
+}

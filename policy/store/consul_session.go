@@ -1,0 +1,304 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	rereadEvery    = 10 * time.Minute       // whatever a watch may have missed is found after this
+	heartbeatEvery = 5 * time.Second        // bounds how old Status.Contact gets while all is well
+	auditEvery     = 5 * time.Second        // between two looks at the whole of a split layout
+	auditGrace     = 250 * time.Millisecond // for the watch that knows to report the change first
+	settleRounds   = 4                      // of reading prefixes before the whole is read at once
+)
+
+// session is one unbroken time with Consul: it begins with reading everything
+// and ends with the first failure. One goroutine owns it; the watches only wake it.
+type session struct {
+	c       *Consul
+	lay     *layout
+	loaded  bool              // the content was read and published
+	pending map[string]Change // read, but not yet published, by key
+	round   uint64            // counts readings
+	scratch []byte
+	pace    pacer
+
+	size      int64  // bytes of the last whole answer
+	shardsAt  uint64 // index of shardedKind at which all its shards are known; 0 = not so
+	explained uint64 // index of the last whole answer
+	audited   uint64 // highest index that the audit saw
+
+	wakes  chan wake
+	audits chan uint64
+	failed chan error
+}
+
+// wake is the word of a watch: its prefix has a new index. The watch goes on
+// when it is told from which one.
+type wake struct {
+	node   *node
+	answer answer
+	resume chan<- uint64
+}
+
+func newSession(c *Consul) *session {
+	s := &session{
+		c: c, lay: newLayout(), pending: map[string]Change{}, pace: newPacer(),
+		wakes: make(chan wake), audits: make(chan uint64), failed: make(chan error, 1),
+	}
+	s.lay.fill(c.mirror.everything())
+	return s
+}
+
+// run reads everything and follows the changes. It returns nil when it is time
+// to read everything again.
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	defer cancel()
+	if err := s.whole(ctx); err != nil {
+		return err
+	}
+	if s.size > s.c.splitAt {
+		if err := s.split(ctx); err != nil {
+			return err
+		}
+	}
+	for _, n := range s.lay.nodes {
+		watches.Go(func() { s.watch(ctx, n, n.index) })
+	}
+	if s.lay.split {
+		watches.Go(func() { s.audit(ctx, s.explained) })
+	}
+	watches.Go(func() { s.heartbeat(ctx) })
+	return s.follow(ctx)
+}
+
+// split changes to the split layout. A prefix whose index is not above that of
+// the whole answer has not changed since.
+func (s *session) split(ctx context.Context) error {
+	s.lay = newSplitLayout(s.lay.kinds())
+	s.lay.fill(s.c.mirror.everything())
+	for _, n := range s.lay.nodes {
+		a, err := s.c.probe(ctx, n.prefix, 0)
+		if err != nil {
+			return err
+		}
+		n.empty = len(n.items) == 0
+		if a.empty == n.empty && (n.empty || a.index <= s.explained) {
+			n.index = a.index
+		}
+	}
+	return nil
+}
+
+// watch waits for changes of a node and reports them, until ctx ends or Consul
+// cannot be asked.
+func (s *session) watch(ctx context.Context, n *node, index uint64) {
+	resume := make(chan uint64, 1)
+	pace := newPacer()
+	for {
+		a, err := s.c.probe(ctx, n.prefix, index)
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		if a.index == index {
+			continue // the time is over, nothing changed
+		}
+		if sleep(ctx, pace.delay(pace.every/2)) != nil {
+			return
+		}
+		select {
+		case s.wakes <- wake{node: n, answer: a, resume: resume}:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case index = <-resume:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// audit watches the whole of a split layout, for keys that belong to no node.
+// To ask for it makes Consul walk over all keys, hence the pause.
+func (s *session) audit(ctx context.Context, index uint64) {
+	for {
+		a, err := s.c.probe(ctx, "", index)
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		if a.index != index {
+			select {
+			case s.audits <- a.index:
+			case <-ctx.Done():
+				return
+			}
+		}
+		index = max(a.index, 1)
+		if sleep(ctx, auditEvery) != nil {
+			return
+		}
+	}
+}
+
+// heartbeat shows that Consul answers, and that it is the one we knew: servers
+// that lost their history let a blocking query wait out its time.
+func (s *session) heartbeat(ctx context.Context) {
+	for sleep(ctx, heartbeatEvery) == nil {
+		seen := s.c.newest.Load()
+		now, err := s.c.now(ctx)
+		if err == nil && now < seen {
+			err = errHistory
+		}
+		if err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// fail ends the session; the first reason counts.
+func (s *session) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// follow handles what the watches and the writers report.
+func (s *session) follow(ctx context.Context) error {
+	reread := time.NewTimer(rereadEvery)
+	defer reread.Stop()
+	var grace <-chan time.Time
+	for {
+		var dirty []*node
+		var paused []func()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-s.failed:
+			return err
+		case <-reread.C:
+			return nil
+		case s.audited = <-s.audits:
+			if s.audited > s.known() {
+				grace = time.After(auditGrace)
+			}
+			continue
+		case <-grace:
+			grace = nil
+			if err := s.explain(ctx); err != nil {
+				return err
+			}
+			continue
+		case <-s.c.kick:
+		case w := <-s.wakes:
+			if err := s.rest(ctx); err != nil {
+				return err
+			}
+			dirty, paused = s.gather(w)
+		}
+		began := time.Now()
+		if err := s.cycle(ctx, dirty); err != nil {
+			return err
+		}
+		s.pace.spend(time.Since(began))
+		if !s.lay.split && s.size > s.c.splitAt {
+			return nil // grown: begin again, split
+		}
+		for _, resume := range paused {
+			resume()
+		}
+	}
+}
+
+// rest waits as the pace wants, but not while a writer waits.
+func (s *session) rest(ctx context.Context) error {
+	d := s.pace.delay(0)
+	if d == 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-s.failed:
+		return err
+	case <-s.c.kick:
+	case <-t.C:
+	}
+	return nil
+}
+
+// gather takes w and the other wakes that are there, and returns the nodes to
+// read and what lets their watches go on afterwards.
+func (s *session) gather(w wake) (dirty []*node, paused []func()) {
+	for {
+		if w.node.moved(w.answer) {
+			dirty = append(dirty, w.node)
+			paused = append(paused, func() { w.resume <- max(w.node.index, 1) })
+		} else {
+			w.resume <- max(w.answer.index, 1)
+		}
+		select {
+		case w = <-s.wakes:
+		default:
+			return dirty, paused
+		}
+	}
+}
+
+// cycle reads the dirty nodes and those that a writer waits for, until what is
+// known is one state of the store, and publishes it.
+func (s *session) cycle(ctx context.Context, dirty []*node) (err error) {
+	waiters := s.c.takeWaiters()
+	defer func() { s.c.settle(waiters, err) }()
+	for _, w := range waiters {
+		for _, key := range w.keys {
+			dirty = append(dirty, s.lay.find([]byte(key)))
+		}
+	}
+	for range settleRounds {
+		if dirty, err = s.readAll(ctx, dirty); err != nil || dirty == nil {
+			return err
+		}
+		if len(s.pending) == 0 {
+			return nil
+		}
+		if dirty, err = s.unsettled(ctx, dirty[len(dirty)-1]); err != nil {
+			return err
+		}
+		if len(dirty) == 0 {
+			return s.settleOn(ctx, s.known(), false)
+		}
+	}
+	return s.whole(ctx)
+}
+
+// known is the index up to which the changes of the store are explained by what
+// was read.
+func (s *session) known() uint64 {
+	highest := s.explained
+	for _, n := range s.lay.nodes {
+		if !n.empty {
+			highest = max(highest, n.index)
+		}
+	}
+	return highest
+}
+
+// explain looks for a change that only the audit noticed.
+func (s *session) explain(ctx context.Context) error {
+	if s.audited <= s.known() {
+		return nil
+	}
+	return s.whole(ctx)
+}

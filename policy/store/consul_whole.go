@@ -1,0 +1,213 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// whole reads everything in one answer, which is one state of the store, and
+// publishes it.
+func (s *session) whole(ctx context.Context) (err error) {
+	waiters := s.c.takeWaiters()
+	defer func() { s.c.settle(waiters, err) }()
+	if !s.loaded {
+		seen := s.c.newest.Load()
+		now, err := s.c.now(ctx)
+		if err != nil {
+			return err
+		}
+		s.c.lost = s.c.lost || now < seen
+		if err := s.allowed(ctx); err != nil {
+			return err
+		}
+	}
+	s.round++
+	s.size = 0
+	cleared := false
+	a, err := s.c.read(ctx, "", func(e *entry) error {
+		s.size += int64(len(e.key) + len(e.value))
+		key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
+		if !ok || string(key) == ClearedName {
+			cleared = cleared || ok
+			return nil
+		}
+		return s.take(s.lay.find(key), key, e)
+	})
+	if err != nil {
+		return err
+	}
+	for _, n := range s.lay.all() {
+		s.sweep(n)
+	}
+	s.noteWhole(a)
+	if cleared && !s.c.mirror.wasCleared() {
+		s.c.log.Warn("the cleared mark is there: a loss of every object at once will be obeyed", "key", s.c.root+ClearedName)
+	}
+	if cleared {
+		s.c.mirror.setCleared(true)
+		s.release()
+	}
+	unmoved := a.index == s.c.lastRoot
+	if err := s.settleOn(ctx, a.index, unmoved); err != nil {
+		return err
+	}
+	s.c.mirror.setCleared(cleared)
+	s.c.lastRoot = a.index
+	if s.c.lost {
+		s.c.lost = false
+		s.c.newest.Store(a.index)
+	}
+	s.loaded = true
+	return nil
+}
+
+// noteWhole sets what the nodes are known for. In the split layout the indexes
+// of the nodes do not follow from that of the whole; they stay, and what was
+// read twice costs nothing.
+func (s *session) noteWhole(a answer) {
+	s.explained, s.shardsAt = a.index, 0
+	if !s.lay.split {
+		s.lay.rest.index, s.lay.rest.empty = a.index, a.empty
+	}
+}
+
+// allowed refuses to believe what a token sees that may not see everything.
+// Consul says when it filtered an answer, but not to the anonymous.
+func (s *session) allowed(ctx context.Context) error {
+	may, err := s.c.mayRead(ctx)
+	if err == nil && !may {
+		err = fmt.Errorf("%w: consul denies to read %s", errRights, s.c.root)
+	}
+	return err
+}
+
+// settleOn publishes what is pending, which together with what is known is one
+// state of the store, unless a loss in it is not believed.
+func (s *session) settleOn(ctx context.Context, index uint64, unmoved bool) error {
+	var gone []Change
+	for _, change := range s.pending {
+		if change.Deleted && !change.Held {
+			gone = append(gone, change)
+		}
+	}
+	if len(gone) > 0 {
+		why, err := s.doubt(ctx, gone, unmoved)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			s.hold(gone, why)
+		}
+	}
+	changes := slices.Collect(maps.Values(s.pending))
+	clear(s.pending)
+	s.c.mirror.publish(Update{Changes: changes, Index: index})
+	s.c.showHeld()
+	return nil
+}
+
+// doubt returns why a loss of objects is not believed, or "" (X6). The deletion
+// of single objects is believed, also of the last one.
+func (s *session) doubt(ctx context.Context, gone []Change, unmoved bool) (string, error) {
+	if s.c.mirror.wasCleared() {
+		return "", nil
+	}
+	seen := s.c.newest.Load()
+	now, err := s.c.now(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case now < seen && s.loaded:
+		return "", errHistory // to be read from the start
+	case s.c.lost || now < seen:
+		return "consul lost its history", nil
+	case unmoved:
+		return "objects are gone though nothing was written", nil
+	}
+	for _, n := range s.lay.all() {
+		if n.stored() > 0 {
+			return "", nil
+		}
+	}
+	return s.doubtEmpty(ctx, gone)
+}
+
+// doubtEmpty is doubt where nothing at all is left.
+func (s *session) doubtEmpty(ctx context.Context, gone []Change) (string, error) {
+	mark, err := s.c.probe(ctx, ClearedName, 0)
+	if err != nil || !mark.empty {
+		return "", err
+	}
+	again, err := s.c.head(ctx, query{keys: true, consistent: true, timeout: queryTimeout})
+	if err != nil {
+		return "", err
+	}
+	if !again.empty {
+		return "", errUnstable
+	}
+	may, err := s.c.mayRead(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case !may:
+		return "the token lost its rights", nil
+	case len(gone) == 1:
+		return "", nil
+	}
+	single, err := s.deletedSingly(ctx, gone)
+	if err != nil || single {
+		return "", err
+	}
+	return "everything vanished at once", nil
+}
+
+// deletedSingly reports whether objects were deleted one by one, and only seen
+// together. Consul remembers for a while at which index a key was deleted; of a
+// deleted prefix it remembers the prefix, and answers with the same index for
+// every key.
+func (s *session) deletedSingly(ctx context.Context, gone []Change) (bool, error) {
+	indexes := map[uint64]bool{}
+	for _, change := range gone[:min(len(gone), MaxOps)] {
+		a, err := s.c.probe(ctx, change.Key(), 0)
+		if err != nil {
+			return false, err
+		}
+		if !a.empty || indexes[a.index] {
+			return false, nil
+		}
+		indexes[a.index] = true
+	}
+	return true, nil
+}
+
+// hold keeps objects in force that vanished.
+func (s *session) hold(gone []Change, why string) {
+	s.c.log.Error("objects vanished from the policy and stay in force, as this looks like an accident",
+		"key", s.c.root, "objects", len(gone), "reason", why, "to_mean_it_put", s.c.root+ClearedName)
+	s.c.heldWhy = why
+	for _, change := range gone {
+		key := change.Key()
+		o, err := s.c.mirror.get(change.Kind, change.Name)
+		if err != nil {
+			continue // it came and went unseen
+		}
+		o.Held = true
+		s.lay.find([]byte(key)).items[key] = &item{object: &o}
+		s.pending[key] = Change{Object: o}
+	}
+}
+
+// release lets go of what is held, for the loss is meant.
+func (s *session) release() {
+	for _, n := range s.lay.all() {
+		for key, it := range n.items {
+			if it.object.Held {
+				delete(n.items, key)
+				s.pending[key] = Change{Object: Object{Kind: it.object.Kind, Name: it.object.Name, Held: true}, Deleted: true}
+			}
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// txnLimit is where a single value goes another way than the transaction, whose
+// request Consul limits to 512 KiB, values in base64.
+const txnLimit = 256 << 10
+
+// waiter is a write that waits until the keys it wrote are in force.
+type waiter struct {
+	keys []string
+	done chan error
+}
+
+// Write does all ops or none, in one transaction.
+func (c *Consul) Write(ctx context.Context, ops []Op) (uint64, error) {
+	if err := checkOps(ops); err != nil {
+		return 0, err
+	}
+	if err := c.mirror.checkEmptying(ops); err != nil {
+		return 0, err
+	}
+	index, err := c.commit(ctx, ops)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.await(ctx, ops); err != nil {
+		return index, err
+	}
+	if index == 0 {
+		index = c.mirror.index() // Consul does not tell the index of a deletion
+	}
+	return index, nil
+}
+
+func (c *Consul) commit(ctx context.Context, ops []Op) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if len(ops) == 1 && ops[0].Verb == Put && len(ops[0].Value) > txnLimit {
+		return c.putLarge(ctx, ops[0])
+	}
+	txn := make(api.TxnOps, len(ops))
+	for i, op := range ops {
+		txn[i] = &api.TxnOp{KV: c.txnOp(op)}
+	}
+	ok, resp, _, err := c.client.Txn().Txn(txn, (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return 0, writeError(err)
+	}
+	if !ok {
+		return 0, txnError(resp.Errors, ops)
+	}
+	var index uint64
+	for _, op := range ops {
+		for _, result := range resp.Results {
+			if op.Verb == Put && result.KV != nil && result.KV.Key == c.root+keyOf(op.Kind, op.Name) {
+				index = result.KV.ModifyIndex
+			}
+		}
+	}
+	return index, nil
+}
+
+func (c *Consul) txnOp(op Op) *api.KVTxnOp {
+	out := &api.KVTxnOp{Key: c.root + keyOf(op.Kind, op.Name), Index: op.Check.Index}
+	checked := op.Check != Check{}
+	switch {
+	case op.Verb == Put && checked:
+		out.Verb, out.Value = api.KVCAS, op.Value // with index 0: only if absent
+	case op.Verb == Put:
+		out.Verb, out.Value = api.KVSet, op.Value
+	case op.Check.Absent:
+		out.Verb = api.KVCheckNotExists
+	case op.Verb == Delete && checked:
+		out.Verb = api.KVDeleteCAS
+	case op.Verb == Delete:
+		out.Verb = api.KVDelete
+	default:
+		out.Verb = api.KVCheckIndex
+	}
+	return out
+}
+
+// putLarge writes one value that is too large for a transaction.
+func (c *Consul) putLarge(ctx context.Context, op Op) (uint64, error) {
+	pair := &api.KVPair{Key: c.root + keyOf(op.Kind, op.Name), Value: op.Value, ModifyIndex: op.Check.Index}
+	write := (&api.WriteOptions{}).WithContext(ctx)
+	ok, err := true, error(nil)
+	if op.Check == (Check{}) {
+		_, err = c.client.KV().Put(pair, write)
+	} else {
+		ok, _, err = c.client.KV().CAS(pair, write)
+	}
+	if err != nil {
+		return 0, writeError(err)
+	}
+	if !ok {
+		return 0, &ConflictError{Op: op}
+	}
+	now, _, err := c.client.KV().Get(pair.Key, (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil || now == nil {
+		return 0, fmt.Errorf("%w: its index cannot be read: %w", ErrNotSeen, err)
+	}
+	return now.ModifyIndex, nil
+}
+
+// txnError makes the first error of a refused transaction ours.
+func txnError(errs api.TxnErrors, ops []Op) error {
+	if len(errs) == 0 {
+		return fmt.Errorf("%w: consul refused a transaction without a reason", ErrUnavailable)
+	}
+	first := errs[0]
+	// The text is all that tells a lack of rights from a conflict.
+	if first.OpIndex < 0 || first.OpIndex >= len(ops) || strings.Contains(strings.ToLower(first.What), "permission denied") {
+		return fmt.Errorf("%w: consul refused a transaction: %s", ErrUnavailable, first.What)
+	}
+	op := ops[first.OpIndex]
+	if op.Check == (Check{}) {
+		return fmt.Errorf("%w: %s: %s", ErrInvalid, keyOf(op.Kind, op.Name), first.What)
+	}
+	return &ConflictError{Op: op}
+}
+
+// writeError sorts the failures of the way to Consul. After a lost answer it is
+// not known whether the write was done.
+func writeError(err error) error {
+	if status, ok := errors.AsType[api.StatusError](err); ok && status.Code == http.StatusRequestEntityTooLarge {
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// await returns when the running watch has delivered what ops wrote.
+func (c *Consul) await(ctx context.Context, ops []Op) error {
+	w := waiter{done: make(chan error, 1)}
+	for _, op := range ops {
+		if op.Verb != Verify {
+			w.keys = append(w.keys, keyOf(op.Kind, op.Name))
+		}
+	}
+	c.mu.Lock()
+	if !c.running || len(w.keys) == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	c.waiters = append(c.waiters, w)
+	c.mu.Unlock()
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrNotSeen, ctx.Err())
+	}
+}
+
+// takeWaiters returns the writes that wait. What is read from now on has what
+// they wrote.
+func (c *Consul) takeWaiters() []waiter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	taken := c.waiters
+	c.waiters = nil
+	return taken
+}
+
+// settle tells writes that they have been seen, or lets them wait on after an error.
+func (c *Consul) settle(waiters []waiter, err error) {
+	if err != nil {
+		c.mu.Lock()
+		c.waiters = append(c.waiters, waiters...)
+		c.mu.Unlock()
+		return
+	}
+	for _, w := range waiters {
+		w.done <- nil
+	}
+}
+
+// setRunning notes whether a watch runs. When it ends, nobody sees the writes
+// that wait.
+func (c *Consul) setRunning(running bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = running
+	if running {
+		return
+	}
+	for _, w := range c.waiters {
+		w.done <- fmt.Errorf("%w: the watch has ended", ErrNotSeen)
+	}
+	c.waiters = nil
+}

@@ -1,0 +1,381 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// lastGood keeps the content in a file of data_dir, for a start while the store
+// is away (X6).
+//
+// The file is a line that names the format and then frames, each with its
+// length and checksum. The first frame is a whole content, every further one an
+// update, so that a change costs its own size and a crash loses at most the
+// updates of the last second, never a part of one. When the updates outweigh
+// the content, the file is written anew. Its modification time is the time of
+// the last contact with the store.
+type lastGood struct {
+	path string
+
+	mu      sync.Mutex // guards what follows
+	pending []byte     // frames to append
+	whole   bool       // the next save writes the file anew
+	size    int64      // of the file
+	base    int64      // of its first frame
+	touch   time.Time  // contact to note in the file
+}
+
+// kept is what a file held.
+type kept struct {
+	changes []Change // the content; none is a deletion
+	index   uint64
+	contact time.Time
+}
+
+const (
+	lastGoodMagic = "lictor policy 1\n"
+	lastGoodFile  = "policy.lastgood"
+	frameHead     = 8
+	saveEvery     = time.Second
+	touchEvery    = 30 * time.Second
+	slack         = 1 << 20 // updates of this size do not make the file be written anew
+)
+
+// newLastGood returns the snapshot in dir, nil if dir is "".
+func newLastGood(dir string) *lastGood {
+	if dir == "" {
+		return nil
+	}
+	return &lastGood{path: filepath.Join(dir, lastGoodFile), whole: true}
+}
+
+// load returns what the file holds, nil if there is no file. An update that is
+// broken ends it, with an error that says so; a broken content is no content,
+// for half a policy could open what the other half closes.
+func (l *lastGood) load() (*kept, error) {
+	data, err := os.ReadFile(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(l.path)
+	if err != nil {
+		return nil, err
+	}
+	content, err := decodeKept(data)
+	if content != nil {
+		content.contact = info.ModTime()
+	}
+	return content, err
+}
+
+func decodeKept(data []byte) (*kept, error) {
+	rest, ok := bytes.CutPrefix(data, []byte(lastGoodMagic))
+	if !ok {
+		return nil, errors.New("not a kept policy")
+	}
+	var out *kept
+	objects := map[string]Change{}
+	for n := 0; len(rest) > 0; n++ {
+		frame, after, err := cutFrame(rest)
+		if err != nil {
+			return collectKept(out, objects), fmt.Errorf("frame %d: %w", n, err)
+		}
+		changes, index, err := decodeUpdate(frame)
+		if err != nil {
+			return collectKept(out, objects), fmt.Errorf("frame %d: %w", n, err)
+		}
+		if out == nil {
+			out = &kept{}
+		}
+		out.index = index
+		for _, c := range changes {
+			if c.Deleted {
+				delete(objects, c.Key())
+			} else {
+				objects[c.Key()] = c
+			}
+		}
+		rest = after
+	}
+	return collectKept(out, objects), nil
+}
+
+func collectKept(out *kept, objects map[string]Change) *kept {
+	if out == nil {
+		return nil
+	}
+	out.changes = make([]Change, 0, len(objects))
+	for _, c := range objects {
+		out.changes = append(out.changes, c)
+	}
+	return out
+}
+
+func cutFrame(data []byte) (frame, rest []byte, err error) {
+	if len(data) < frameHead {
+		return nil, nil, errors.New("cut off")
+	}
+	size := uint64(binary.LittleEndian.Uint32(data))
+	if size > uint64(len(data)-frameHead) {
+		return nil, nil, errors.New("cut off")
+	}
+	frame = data[frameHead : frameHead+size]
+	if crc32.ChecksumIEEE(frame) != binary.LittleEndian.Uint32(data[4:]) {
+		return nil, nil, errors.New("wrong checksum")
+	}
+	return frame, data[frameHead+size:], nil
+}
+
+// appendFrame appends an update as a frame.
+func appendFrame(to []byte, changes []Change, index uint64) []byte {
+	start := len(to)
+	to = append(to, make([]byte, frameHead)...)
+	to = binary.AppendUvarint(to, index)
+	to = binary.AppendUvarint(to, uint64(len(changes)))
+	for i := range changes {
+		c := &changes[i]
+		to = append(to, byte(boolInt(c.Deleted)|boolInt(c.Held)<<1))
+		to = appendBytes(to, []byte(c.Kind))
+		to = appendBytes(to, []byte(c.Name))
+		to = appendBytes(to, c.Value)
+		to = binary.AppendUvarint(to, c.Index)
+		to = binary.AppendUvarint(to, c.CreateIndex)
+	}
+	frame := to[start+frameHead:]
+	binary.LittleEndian.PutUint32(to[start:], uint32(len(frame))) //nolint:gosec // a policy is far below 4 GiB
+	binary.LittleEndian.PutUint32(to[start+4:], crc32.ChecksumIEEE(frame))
+	return to
+}
+
+func appendBytes(to, b []byte) []byte {
+	return append(binary.AppendUvarint(to, uint64(len(b))), b...)
+}
+
+// decodeUpdate is the reverse of appendFrame, without the frame.
+func decodeUpdate(frame []byte) (changes []Change, index uint64, err error) {
+	r := frameReader{rest: frame}
+	index = r.number()
+	count := r.number()
+	for range count {
+		flags := r.byte()
+		c := Change{Deleted: flags&1 != 0}
+		c.Held = flags&2 != 0
+		c.Kind, c.Name = string(r.bytes()), string(r.bytes())
+		c.Value = bytes.Clone(r.bytes())
+		c.Index, c.CreateIndex = r.number(), r.number()
+		if r.bad {
+			return nil, 0, errors.New("cut off within")
+		}
+		changes = append(changes, c)
+	}
+	if r.bad || len(r.rest) > 0 {
+		return nil, 0, errors.New("wrong length")
+	}
+	return changes, index, nil
+}
+
+// frameReader reads the parts of a frame; after a failure bad is set and
+// everything is zero.
+type frameReader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *frameReader) number() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *frameReader) byte() byte {
+	if len(r.rest) == 0 {
+		r.bad = true
+		return 0
+	}
+	b := r.rest[0]
+	r.rest = r.rest[1:]
+	return b
+}
+
+// bytes returns a part of the frame, never nil unless bad.
+func (r *frameReader) bytes() []byte {
+	n := r.number()
+	if r.bad || n > uint64(len(r.rest)) {
+		r.bad, r.rest = true, nil
+		return nil
+	}
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+// add notes an update for the next save.
+func (l *lastGood) add(u Update) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if u.Reset {
+		l.whole, l.pending = true, nil
+	}
+	if len(u.Changes) > 0 && !l.whole {
+		l.pending = appendFrame(l.pending, u.Changes, u.Index)
+	}
+	if l.whole && l.pending == nil {
+		l.pending = []byte{} // something is to be saved
+	}
+}
+
+// contact notes that the store answered, for the age of the file.
+func (l *lastGood) contact(at time.Time) {
+	l.mu.Lock()
+	l.touch = at
+	l.mu.Unlock()
+}
+
+// run saves what was added, once a second and at the end.
+func (l *lastGood) run(ctx context.Context, m *mirror) {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	var retry time.Time
+	warned := false
+	for done := false; !done; {
+		select {
+		case <-ctx.Done():
+			done = true
+		case now := <-tick.C:
+			if now.Before(retry) {
+				continue
+			}
+		}
+		err := l.save(m)
+		if err != nil {
+			retry = time.Now().Add(touchEvery)
+		}
+		if err != nil && !warned {
+			m.log.Warn("cannot keep the policy for a start without the store", "path", l.path, "error", err)
+		}
+		warned = err != nil
+	}
+}
+
+// save brings the file up to date.
+func (l *lastGood) save(m *mirror) error {
+	l.mu.Lock()
+	pending, whole, touch := l.pending, l.whole, l.touch
+	if !whole && l.size+int64(len(pending)) > 2*l.base+slack {
+		whole = true
+	}
+	l.pending, l.whole = nil, false
+	l.mu.Unlock()
+	var err error
+	switch {
+	case pending == nil:
+		l.mu.Lock()
+		l.whole = whole
+		l.mu.Unlock()
+		return l.note(touch)
+	case whole:
+		err = l.rewrite(m)
+	default:
+		err = l.append(pending)
+	}
+	if err != nil {
+		l.mu.Lock()
+		l.whole, l.pending = true, []byte{}
+		l.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// note sets the file's time to that of the last contact, now and then.
+func (l *lastGood) note(contact time.Time) error {
+	info, err := os.Stat(l.path)
+	if err != nil || contact.Sub(info.ModTime()) < touchEvery {
+		return nil // there is nothing whose age could be told, or it is told well enough
+	}
+	return os.Chtimes(l.path, contact, contact)
+}
+
+func (l *lastGood) append(frames []byte) error {
+	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(frames)
+	if err == nil {
+		err = f.Sync()
+	}
+	l.size += int64(len(frames))
+	return errors.Join(err, f.Close())
+}
+
+// rewrite writes the whole content. What is added meanwhile is in it and comes
+// once more as an update, which does no harm.
+func (l *lastGood) rewrite(m *mirror) error {
+	data := appendFrame([]byte(lastGoodMagic), m.everything(), m.index())
+	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
+		return err
+	}
+	if err := replaceFile(l.path, data, 0o600, time.Time{}); err != nil {
+		return err
+	}
+	l.size, l.base = int64(len(data)), int64(len(data))
+	return nil
+}
+
+// replaceFile puts data in the place of a file so that a reader, and a start
+// after a crash, sees the former or the new content. With a time the file gets
+// it as its modification time.
+func replaceFile(path string, data []byte, mode os.FileMode, at time.Time) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // already failing
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil {
+		err = errors.Join(f.Chmod(mode), f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if !at.IsZero() {
+		if err = os.Chtimes(f.Name(), at, at); err != nil {
+			return err
+		}
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes renames in dir survive a crash.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

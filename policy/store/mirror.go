@@ -1,0 +1,236 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// mirror is the content as last delivered to the watch: the part that the three
+// forms have in common.
+type mirror struct {
+	log  hclog.Logger
+	kept *lastGood // nil: no snapshot
+
+	mu       sync.RWMutex // guards what follows; not held while deliver runs
+	kinds    map[string]map[string]*Object
+	status   Status
+	cleared  bool         // the cleared mark is there
+	deliver  func(Update) // nil: no watch runs
+	reported string       // the problem that was logged last
+}
+
+func newMirror(kind string, log hclog.Logger, kept *lastGood) *mirror {
+	return &mirror{log: log, kept: kept, kinds: map[string]map[string]*Object{}, status: Status{Kind: kind}}
+}
+
+// begin starts a watch. What was kept of an earlier life is delivered at once,
+// or what an earlier watch of this one had.
+func (m *mirror) begin(fn func(Update)) error {
+	m.mu.Lock()
+	if m.deliver != nil {
+		m.mu.Unlock()
+		return errors.New("store: Watch is already running")
+	}
+	m.deliver = fn
+	again := m.status.Loaded
+	m.mu.Unlock()
+	if again {
+		fn(Update{Changes: m.everything(), Reset: true, LastGood: m.Status().LastGood, Index: m.index()})
+		return nil
+	}
+	if m.kept == nil {
+		return nil
+	}
+	content, err := m.kept.load()
+	if err != nil {
+		m.log.Warn("cannot use the kept policy", "path", m.kept.path, "error", err)
+	}
+	if content == nil {
+		return nil
+	}
+	m.mu.Lock()
+	m.status.Contact = content.contact
+	m.mu.Unlock()
+	m.log.Warn("using the kept policy until the store answers",
+		"objects", len(content.changes), "age_seconds", int64(time.Since(content.contact).Seconds()))
+	m.publish(Update{Changes: content.changes, Reset: true, LastGood: true, Index: content.index})
+	return nil
+}
+
+// end stops the watch that began.
+func (m *mirror) end() {
+	m.mu.Lock()
+	m.deliver = nil
+	m.mu.Unlock()
+}
+
+// watching reports whether a watch runs.
+func (m *mirror) watching() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.deliver != nil
+}
+
+// publish takes the changes over and delivers them. An update that changes
+// nothing is delivered only if it is the first one or confirms what was kept.
+func (m *mirror) publish(u Update) {
+	m.mu.Lock()
+	if !m.status.Loaded {
+		u.Reset = true
+	}
+	silent := len(u.Changes) == 0 && !u.Reset && m.status.LastGood == u.LastGood
+	for i := range u.Changes {
+		m.apply(&u.Changes[i])
+	}
+	m.status.Loaded, m.status.LastGood, m.status.Index = true, u.LastGood, u.Index
+	deliver := m.deliver
+	m.mu.Unlock()
+	if silent {
+		return
+	}
+	if m.kept != nil && !u.LastGood {
+		m.kept.add(u)
+	}
+	if deliver != nil {
+		deliver(u)
+	}
+}
+
+// apply takes one change over. The caller holds mu.
+func (m *mirror) apply(c *Change) {
+	old := m.kinds[c.Kind][c.Name]
+	if old != nil {
+		m.status.Objects--
+		m.status.Held -= boolInt(old.Held)
+	}
+	if c.Deleted {
+		delete(m.kinds[c.Kind], c.Name)
+		return
+	}
+	if m.kinds[c.Kind] == nil {
+		m.kinds[c.Kind] = map[string]*Object{}
+	}
+	m.kinds[c.Kind][c.Name] = &c.Object
+	m.status.Objects++
+	m.status.Held += boolInt(c.Held)
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// everything returns the content as the changes of a Reset.
+func (m *mirror) everything() []Change {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	all := make([]Change, 0, m.status.Objects)
+	for _, objects := range m.kinds {
+		for _, o := range objects {
+			all = append(all, Change{Object: *o})
+		}
+	}
+	return all
+}
+
+func (m *mirror) list(kind string) ([]Object, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if !m.status.Loaded {
+		return nil, fmt.Errorf("%w: nothing loaded yet", ErrUnavailable)
+	}
+	objects := make([]Object, 0, len(m.kinds[kind]))
+	for _, o := range m.kinds[kind] {
+		objects = append(objects, *o)
+	}
+	slices.SortFunc(objects, func(a, b Object) int { return strings.Compare(a.Name, b.Name) })
+	return objects, nil
+}
+
+func (m *mirror) get(kind, name string) (Object, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if !m.status.Loaded {
+		return Object{}, fmt.Errorf("%w: nothing loaded yet", ErrUnavailable)
+	}
+	if o := m.kinds[kind][name]; o != nil {
+		return *o, nil
+	}
+	return Object{}, ErrNotFound
+}
+
+// checkEmptying refuses the write that would delete every one of several
+// objects at once: the other nodes would not believe it.
+func (m *mirror) checkEmptying(ops []Op) error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	gone, cleared := 0, m.cleared
+	for _, op := range ops {
+		switch {
+		case op.Kind == "" && op.Name == ClearedName:
+			cleared = cleared || op.Verb == Put
+		case op.Verb == Put:
+			return nil
+		case op.Verb == Delete && m.kinds[op.Kind][op.Name] != nil:
+			gone++
+		}
+	}
+	if gone > 1 && gone == m.status.Objects && !cleared {
+		return fmt.Errorf("%w: it would delete all %d objects at once; put %s first to say that this is meant",
+			ErrInvalid, gone, ClearedName)
+	}
+	return nil
+}
+
+// contact notes that the store answered.
+func (m *mirror) contact() {
+	m.mu.Lock()
+	m.status.Live, m.status.Contact = true, time.Now()
+	m.mu.Unlock()
+	if m.kept != nil {
+		m.kept.contact(time.Now())
+	}
+}
+
+// trouble notes that the store cannot be read, or holds objects, and why. It
+// reports whether this is news; "" is the end of the trouble.
+func (m *mirror) trouble(problem string, live bool) (news bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	news = problem != m.reported
+	m.reported, m.status.Problem, m.status.Live = problem, problem, live
+	return news
+}
+
+func (m *mirror) setCleared(is bool) {
+	m.mu.Lock()
+	m.cleared = is
+	m.mu.Unlock()
+}
+
+func (m *mirror) wasCleared() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.cleared
+}
+
+func (m *mirror) index() uint64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.status.Index
+}
+
+// Status returns the condition of the store.
+func (m *mirror) Status() Status {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.status
+}

@@ -1,0 +1,247 @@
+// Package store keeps the objects of the policy where operators write them: in
+// Consul KV, in a directory of documents, or in memory.
+//
+// A store knows kinds, names and bytes; what the bytes mean, and which kinds
+// there are, is the caller's business. Three promises hold in every form:
+//
+//   - A watch delivers what changed, in pieces that were written in one piece:
+//     no update shows half of a [Store.Write] or of a Consul transaction.
+//   - Trouble is not an empty policy. A store that cannot be read, may not be
+//     read, or from which everything vanishes at once leaves the last good
+//     objects in force, loudly; see [Object.Held] and [ClearedName].
+//   - A write is compare-and-set and all or nothing, and what it wrote is in
+//     force on this node when it returns.
+package store
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Forms of the store, as [Store.Kind] names them.
+const (
+	KindConsul = "consul"
+	KindFile   = "file"
+	KindMemory = "memory"
+)
+
+// Limits of one Write. They are Consul's, and hold in every form, so that what
+// works on one store works on the others.
+const (
+	MaxOps   = 64
+	MaxBytes = 512 << 10
+)
+
+// ClearedName is the object, of no kind, that says that an emptied policy is
+// meant: without it the loss of every object at once is not believed.
+const ClearedName = ".cleared"
+
+// Object is one document. Value must not be changed.
+type Object struct {
+	Kind string // "" for a document that lies beside the kinds
+	Name string // for a hand-written one anything, slashes included
+	// Value is nil only in a deletion.
+	Value []byte
+	// Index changes with every write of the object and grows over time. It is
+	// the ETag. The objects of one Write share it.
+	Index uint64
+	// CreateIndex orders objects by age. The directory keeps it only while the
+	// process lives; afterwards it is Index.
+	CreateIndex uint64
+	// Held marks an object that is in force although the store no longer shows
+	// it, because the way it vanished is not believed. It comes to rest when
+	// the store shows it again or when the cleared mark appears.
+	Held bool
+}
+
+// Key is kind/name, or the name alone for an object of no kind.
+func (o *Object) Key() string { return keyOf(o.Kind, o.Name) }
+
+// Change is an object that is new, different, or deleted.
+type Change struct {
+	Object
+	Deleted bool
+}
+
+// Update is what changed since the one before, in one piece.
+type Update struct {
+	// Changes has at most one change of an object, in no order. A change may
+	// differ in Index, CreateIndex or Held alone.
+	Changes []Change
+	// Reset: Changes is the whole content and replaces what was there.
+	Reset bool
+	// LastGood: the content comes from the snapshot of an earlier life, the
+	// store has not answered yet. The first update without it, which may be
+	// empty, confirms or corrects the content.
+	LastGood bool
+	// Index of the newest change known. It goes back if the store lost its history.
+	Index uint64
+}
+
+// Verb is what an [Op] does.
+type Verb uint8
+
+const (
+	Put    Verb = iota // write Value
+	Delete             // remove the object; that it is not there is no error
+	Verify             // only Check, write nothing
+)
+
+// Check is the condition of an [Op]. The zero value is always met.
+type Check struct {
+	Absent bool   // the object must not exist
+	Index  uint64 // if not 0: the object must exist and have this Index
+}
+
+// Op is one step of a [Store.Write].
+type Op struct {
+	Kind, Name string
+	Verb       Verb
+	Value      []byte
+	Check      Check
+}
+
+// Status is a snapshot of a store's condition.
+type Status struct {
+	Kind     string
+	Loaded   bool      // objects have been delivered, from the store or the snapshot
+	LastGood bool      // they are from the snapshot, see [Update.LastGood]
+	Live     bool      // the last exchange with the store went well
+	Contact  time.Time // of that exchange; until the first one, of an earlier life
+	Index    uint64
+	Objects  int
+	Held     int    // objects in force that the store does not show
+	Problem  string // what keeps the store from being read, or why objects are held; "" if nothing
+}
+
+// Store is where the objects of the policy live.
+type Store interface {
+	// Kind is one of the Kind constants.
+	Kind() string
+
+	// Watch follows the store until ctx ends and returns its error. It calls fn
+	// with one update after the other, the first being a Reset. fn must not
+	// call Write. Only one Watch may run at a time.
+	Watch(ctx context.Context, fn func(Update)) error
+
+	// List returns the objects of a kind as last delivered, by name. It fails
+	// with ErrUnavailable if nothing was delivered yet.
+	List(ctx context.Context, kind string) ([]Object, error)
+
+	// Get returns the object as it is in the store now; if the store cannot be
+	// asked, as last delivered. It fails with ErrNotFound, or with
+	// ErrUnavailable if neither is possible.
+	Get(ctx context.Context, kind, name string) (Object, error)
+
+	// Write does all ops or none. It returns the index of the written objects
+	// once they are stored and, while a Watch runs, its fn has returned with
+	// them. Errors: *ConflictError, ErrInvalid, ErrTooLarge, ErrUnavailable,
+	// and ErrNotSeen, with which the write stands.
+	Write(ctx context.Context, ops []Op) (index uint64, err error)
+
+	Status() Status
+}
+
+var (
+	ErrNotFound    = errors.New("no such object")
+	ErrUnavailable = errors.New("the policy store is not available")
+	ErrInvalid     = errors.New("invalid write")
+	ErrTooLarge    = errors.New("write too large")
+	ErrNotSeen     = errors.New("written, but not yet seen by this node")
+)
+
+// ConflictError says that the check of an op was not met; nothing was written.
+type ConflictError struct {
+	Op Op
+}
+
+func (e *ConflictError) Error() string {
+	switch {
+	case e.Op.Check.Absent:
+		return fmt.Sprintf("%s already exists", keyOf(e.Op.Kind, e.Op.Name))
+	default:
+		return fmt.Sprintf("%s is no longer at index %d", keyOf(e.Op.Kind, e.Op.Name), e.Op.Check.Index)
+	}
+}
+
+// Size is what ops count against MaxBytes: about the length of Consul's
+// transaction, in which values are in base64. A single Put counts its value alone.
+func Size(ops ...Op) int {
+	if len(ops) == 1 {
+		return len(ops[0].Value)
+	}
+	const frame = 192 // the JSON around an operation, with a prefix of usual length
+	sum := 0
+	for _, op := range ops {
+		sum += base64.StdEncoding.EncodedLen(len(op.Value)) + len(op.Kind) + len(op.Name) + frame
+	}
+	return sum
+}
+
+// checkOps returns what is wrong with a write before any store was asked.
+func checkOps(ops []Op) error {
+	switch {
+	case len(ops) == 0:
+		return fmt.Errorf("%w: no operations", ErrInvalid)
+	case len(ops) > MaxOps:
+		return fmt.Errorf("%w: %d operations, want at most %d", ErrTooLarge, len(ops), MaxOps)
+	case Size(ops...) > MaxBytes:
+		return fmt.Errorf("%w: %d bytes, want at most %d", ErrTooLarge, Size(ops...), MaxBytes)
+	}
+	seen := make(map[string]bool, len(ops))
+	for _, op := range ops {
+		key := keyOf(op.Kind, op.Name)
+		if seen[key] {
+			return fmt.Errorf("%w: two operations on %s", ErrInvalid, key)
+		}
+		seen[key] = true
+		if !validKey(op.Kind, op.Name) {
+			return fmt.Errorf("%w: %q is not a kind and a name", ErrInvalid, key)
+		}
+		if op.Verb > Verify || op.Check.Absent && op.Check.Index != 0 || op.Verb == Verify && op.Check == (Check{}) {
+			return fmt.Errorf("%w: contradictory operation on %s", ErrInvalid, key)
+		}
+	}
+	return nil
+}
+
+// validKey reports whether an object of this kind and name can be written. A
+// name is one path segment, so that it is a file name, too; a dot in front is
+// kept for the store itself.
+func validKey(kind, name string) bool {
+	if kind == "" {
+		return name == ClearedName
+	}
+	return validSegment(kind) && validSegment(name)
+}
+
+func validSegment(s string) bool {
+	return s != "" && len(s) <= 255 && s[0] != '.' && !strings.ContainsFunc(s, func(r rune) bool {
+		return r == '/' || r < ' ' || r == 0x7f
+	})
+}
+
+func keyOf(kind, name string) string {
+	if kind == "" {
+		return name
+	}
+	return kind + "/" + name
+}
+
+// splitKey is the reverse of keyOf. ok is false for keys that are no objects:
+// names with a dot in front beside the kinds, and the folders that Consul's UI
+// makes.
+func splitKey(key string) (kind, name string, ok bool) {
+	if key == "" || key[0] == '.' || key[len(key)-1] == '/' {
+		return "", "", false
+	}
+	kind, name, found := strings.Cut(key, "/")
+	if !found {
+		return "", kind, true
+	}
+	return kind, name, true
+}
