@@ -1,0 +1,119 @@
+// Package document reads and writes policy objects as they stand in the store:
+// JSON or HCL with the same schema, and the bare forms of lists (X11, A11).
+//
+// It is strict: what is unknown, of the wrong type or out of range is a problem
+// with line and field, and all problems of a document are told at once. It
+// judges nothing beyond one document; package policy does.
+package document
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"lictor/policy"
+)
+
+// Parse reads the value of a key. The error is of the type [policy.Problems];
+// the object then holds what could be read, which may tell what it would have
+// closed (X6).
+func Parse(key policy.Key, data []byte) (policy.Object, error) {
+	o := policy.New(key.Kind)
+	if o == nil {
+		return nil, policy.Problems{{Text: "unknown kind " + string(key.Kind)}}
+	}
+	root, problems := parse(key.Kind, bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
+	if i := invalidUTF8(data); i >= 0 && len(problems) == 0 {
+		problems = policy.Problems{{Line: 1 + bytes.Count(data[:i], []byte("\n")), Text: "is no UTF-8 text"}}
+	}
+	r := reader{lines: make(map[string]int)}
+	if root != nil {
+		r.object(o, root)
+	}
+	if len(problems) > 0 {
+		return o, problems // what else is wrong may only follow from that
+	}
+	for _, p := range policy.Check(key.Name, o) {
+		if !r.reported(p.Field) {
+			p.Line = r.line(p.Field)
+			r.problems = append(r.problems, p)
+		}
+	}
+	if len(r.problems) > 0 {
+		slices.SortStableFunc(r.problems, func(a, b policy.Problem) int { return a.Line - b.Line })
+		return o, r.problems
+	}
+	return o, nil
+}
+
+// invalidUTF8 returns where the first byte stands that is no UTF-8, -1 if all are.
+func invalidUTF8(data []byte) int {
+	for i := 0; i < len(data); {
+		r, n := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return -1
+}
+
+// Change reads a value into a change for [policy.Builder].
+func Change(key policy.Key, index, created uint64, data []byte) policy.Change {
+	o, err := Parse(key, data)
+	return policy.Change{Key: key, Index: index, Created: created, Object: o, Err: err}
+}
+
+// Deleted is the change of a key that is gone.
+func Deleted(key policy.Key) policy.Change { return policy.Change{Key: key} }
+
+// parse finds out which form a text has (X11) and reads it into a tree; of a
+// broken text the tree holds what comes before the fault.
+func parse(kind policy.Kind, data []byte) (*value, policy.Problems) {
+	isList := kind == policy.KindBlacklist || kind == policy.KindWhitelist
+	text := bytes.TrimLeft(data, " \t\r\n")
+	switch {
+	case len(text) > 0 && (text[0] == '{' || isList && text[0] == '['):
+		root, problems := parseJSON(data)
+		if root.kind == kindList {
+			root = &value{kind: kindObject, line: root.line, fields: []field{{name: "entries", value: *root}}}
+		}
+		return root, problems
+	case isList && !assigns(string(data)):
+		return bareList(string(data)), nil
+	}
+	return parseHCL(data)
+}
+
+// assigns reports whether the first line that says something assigns a field of
+// a list, which makes the text HCL rather than a list of entries.
+func assigns(text string) bool {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' || strings.HasPrefix(line, "//") {
+			continue
+		}
+		name, _, ok := strings.Cut(line, "=")
+		switch strings.TrimSpace(name) {
+		case "entries", "direction", "mode", "reason":
+			return ok
+		}
+		return false
+	}
+	return false
+}
+
+// bareList reads one entry per line with # comments.
+func bareList(text string) *value {
+	entries := value{kind: kindList, line: 1}
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line != "" {
+			entries.list = append(entries.list, value{kind: kindString, line: n, text: line})
+		}
+	}
+	return &value{kind: kindObject, line: 1, fields: []field{{name: "entries", value: entries}}}
+}

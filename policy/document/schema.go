@@ -1,0 +1,236 @@
+package document
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"lictor/policy"
+)
+
+// reader fills an object from a tree and collects what is wrong.
+type reader struct {
+	fields   map[string]*value
+	lines    map[string]int // of each field by its path, for problems found later
+	problems policy.Problems
+}
+
+// object reads the fields of an object's kind (contract 3).
+func (r *reader) object(o policy.Object, root *value) {
+	if root.kind != kindObject {
+		r.wrong(root.line, "", "is %s, want an object", root.kind)
+		return
+	}
+	r.fields = make(map[string]*value, len(root.fields))
+	for i := range root.fields {
+		f := &root.fields[i]
+		r.fields[f.name] = &f.value
+		r.note(f.name, f.line, &f.value)
+	}
+	switch o := o.(type) {
+	case *policy.List:
+		r.strings("entries", &o.Entries)
+		take(r, "direction", (*string)(&o.Direction))
+		take(r, "mode", (*string)(&o.Mode))
+		take(r, "reason", &o.Reason)
+		r.entryLines(o, root)
+	case *policy.Consumer:
+		take(r, "id", &o.ID)
+		take(r, "name", &o.Name)
+		take(r, "custom_id", &o.CustomID)
+		r.strings("groups", &o.Groups)
+		r.time("created_at", &o.CreatedAt)
+	case *policy.Credential:
+		take(r, "consumer", &o.Consumer)
+		take(r, "id", &o.ID)
+		r.time("created_at", &o.CreatedAt)
+		r.time("not_after", &o.NotAfter)
+	case *policy.Group:
+		take(r, "name", &o.Name)
+		r.strings("plugins", &o.Plugins)
+	case *policy.Filter:
+		take(r, "name", &o.Name)
+		r.strings("methods", &o.Methods)
+		r.strings("hosts", &o.Hosts)
+		r.strings("paths", &o.Paths)
+		r.strings("ips", &o.IPs)
+		r.strings("locations", &o.Locations)
+		take(r, "inline", &o.Inline)
+	default:
+		r.mapping(o)
+	}
+	for i := range root.fields {
+		if f := &root.fields[i]; r.fields[f.name] != nil {
+			r.wrong(f.line, f.name, "is an unknown field")
+		}
+	}
+}
+
+// mapping reads the kinds that tie others together.
+func (r *reader) mapping(o policy.Object) {
+	switch o := o.(type) {
+	case *policy.Plugin:
+		take(r, "id", &o.ID)
+		take(r, "name", &o.Name)
+		r.config("config", &o.Config)
+		r.truth("enabled", &o.Enabled)
+		r.truth("global", &o.Global)
+		take(r, "mode", (*string)(&o.Mode))
+	case *policy.ACL:
+		take(r, "id", &o.ID)
+		take(r, "api", &o.API)
+		r.strings("consumers", &o.Consumers)
+		r.strings("groups", &o.Groups)
+		r.strings("filters", &o.Filters)
+		take(r, "mode", (*string)(&o.Mode))
+	case *policy.PluginMapping:
+		take(r, "id", &o.ID)
+		take(r, "api", &o.API)
+		r.strings("plugins", &o.Plugins)
+		r.strings("consumers", &o.Consumers)
+		r.strings("groups", &o.Groups)
+		r.strings("filters", &o.Filters)
+	case *policy.API:
+		take(r, "name", &o.Name)
+		r.strings("filters", &o.Filters)
+		r.strings("backends", &o.Backends)
+		r.strings("protected_headers", &o.ProtectedHeaders)
+	case *policy.Mapping:
+		take(r, "domain", &o.Domain)
+		take(r, "tenant", &o.Tenant)
+		r.strings("backends", &o.Backends)
+		var seq int64
+		if take(r, "seq", &seq); seq < 0 {
+			r.wrong(r.line("seq"), "seq", "is %d, want a whole number", seq)
+		}
+		o.Seq = uint64(max(seq, 0))
+	}
+}
+
+func (r *reader) wrong(line int, field, format string, args ...any) {
+	r.problems = append(r.problems, policy.Problem{Line: line, Field: field, Text: fmt.Sprintf(format, args...)})
+}
+
+// reported reports whether something is wrong with a field already, so that it
+// is not said to be missing as well.
+func (r *reader) reported(field string) bool {
+	for _, p := range r.problems {
+		if p.Field == field && field != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// note remembers the lines of a field and of what is in it.
+func (r *reader) note(path string, line int, v *value) {
+	r.lines[path] = line
+	for i := range v.fields {
+		r.note(path+"."+v.fields[i].name, v.fields[i].line, &v.fields[i].value)
+	}
+	if path == "entries" {
+		return // there may be ten thousands; entryLines is for them
+	}
+	for i := range v.list {
+		r.note(fmt.Sprintf("%s[%d]", path, i), v.list[i].line, &v.list[i])
+	}
+}
+
+// line finds the line of a field, or of what it is in.
+func (r *reader) line(field string) int {
+	for field != "" {
+		if n := r.lines[field]; n > 0 {
+			return n
+		}
+		field = field[:max(strings.LastIndexAny(field, ".["), 0)]
+	}
+	return 1
+}
+
+// next returns a field's value and strikes it off; nil if it is missing or null.
+func (r *reader) next(name string, want kind) *value {
+	v := r.fields[name]
+	delete(r.fields, name)
+	if v == nil || v.kind == kindNull {
+		return nil
+	}
+	if v.kind != want {
+		r.wrong(v.line, name, "is %s, want %s", v.kind, want)
+		return nil
+	}
+	return v
+}
+
+// take reads a scalar.
+func take[T string | bool | int64](r *reader, name string, to *T) {
+	switch to := any(to).(type) {
+	case *string:
+		if v := r.next(name, kindString); v != nil {
+			*to = v.text
+		}
+	case *bool:
+		if v := r.next(name, kindBool); v != nil {
+			*to = v.truth
+		}
+	case *int64:
+		if v := r.next(name, kindNumber); v != nil {
+			n, ok := v.number.(int64)
+			if !ok {
+				r.wrong(v.line, name, "is %v, want a whole number", v.number)
+			}
+			*to = n
+		}
+	}
+}
+
+func (r *reader) truth(name string, to **bool) {
+	if v := r.next(name, kindBool); v != nil {
+		*to = &v.truth
+	}
+}
+
+func (r *reader) strings(name string, to *[]string) {
+	v := r.next(name, kindList)
+	if v == nil || len(v.list) == 0 {
+		return
+	}
+	list := make([]string, len(v.list))
+	for i := range v.list {
+		if v.list[i].kind != kindString {
+			r.wrong(v.list[i].line, fmt.Sprintf("%s[%d]", name, i), "is %s, want a string", v.list[i].kind)
+		}
+		list[i] = v.list[i].text
+	}
+	*to = list
+}
+
+func (r *reader) time(name string, to *time.Time) {
+	v := r.next(name, kindString)
+	if v == nil {
+		return
+	}
+	t, err := time.Parse(time.RFC3339, v.text)
+	if err != nil {
+		r.wrong(v.line, name, "is %q, want a time like 2026-01-02T15:04:05Z", v.text)
+		return
+	}
+	*to = t.UTC()
+}
+
+func (r *reader) config(name string, to *map[string]any) {
+	if v := r.next(name, kindObject); v != nil && len(v.fields) > 0 {
+		*to = v.plain().(map[string]any)
+	}
+}
+
+// entryLines notes where each entry of a list stands.
+func (r *reader) entryLines(l *policy.List, root *value) {
+	for i := range root.fields {
+		if f := &root.fields[i]; f.name == "entries" && len(f.value.list) == len(l.Entries) {
+			l.Lines = make([]int, len(l.Entries))
+			for j := range f.value.list {
+				l.Lines[j] = f.value.list[j].line
+			}
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package document
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"lictor/policy"
+)
+
+// value is a node of a document, whatever it was written in.
+type value struct {
+	kind   kind
+	line   int
+	text   string // of a string
+	number any    // int64, or float64 if it is not whole
+	truth  bool
+	list   []value
+	fields []field // of an object, in the order written
+}
+
+type field struct {
+	name  string
+	line  int
+	value value
+}
+
+type kind uint8
+
+const (
+	kindNull kind = iota
+	kindString
+	kindNumber
+	kindBool
+	kindList
+	kindObject
+)
+
+var kindNames = [...]string{"null", "a string", "a number", "a boolean", "a list", "an object"}
+
+func (k kind) String() string { return kindNames[k] }
+
+// plain returns the value as encoding/json would, for free-form configuration.
+func (v *value) plain() any {
+	switch v.kind {
+	case kindString:
+		return v.text
+	case kindNumber:
+		return v.number
+	case kindBool:
+		return v.truth
+	case kindList:
+		list := make([]any, len(v.list))
+		for i := range v.list {
+			list[i] = v.list[i].plain()
+		}
+		return list
+	case kindObject:
+		m := make(map[string]any, len(v.fields))
+		for i := range v.fields {
+			m[v.fields[i].name] = v.fields[i].value.plain()
+		}
+		return m
+	}
+	return nil
+}
+
+// maxDepth bounds how deep a document nests; the schema needs three levels.
+const maxDepth = 32
+
+// jsonReader reads JSON into a tree, minding lines and names given twice, which
+// encoding/json does not.
+type jsonReader struct {
+	data []byte
+	dec  *json.Decoder
+	line int // of the offset counted so far
+	seen int
+}
+
+// parseJSON reads one JSON value, or what comes before the fault in it.
+func parseJSON(data []byte) (*value, policy.Problems) {
+	r := &jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1}
+	r.dec.UseNumber()
+	v, err := r.value(0)
+	if err == nil {
+		if _, more := r.dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("something follows the JSON value")
+		}
+	}
+	if err != nil {
+		text := err.Error()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			text = "the JSON value ends too early"
+		}
+		return &v, policy.Problems{{Line: r.here(), Text: text}}
+	}
+	return &v, nil
+}
+
+// here is the line the decoder has come to.
+func (r *jsonReader) here() int {
+	to := int(min(r.dec.InputOffset(), int64(len(r.data))))
+	r.line += bytes.Count(r.data[r.seen:to], []byte("\n"))
+	r.seen = to
+	return r.line
+}
+
+func (r *jsonReader) value(depth int) (value, error) {
+	if depth > maxDepth {
+		return value{}, errors.New("nested too deep")
+	}
+	t, err := r.dec.Token()
+	if err != nil {
+		return value{}, err
+	}
+	v := value{line: r.here()}
+	switch t := t.(type) {
+	case string:
+		v.kind, v.text = kindString, t
+	case bool:
+		v.kind, v.truth = kindBool, t
+	case json.Number:
+		v.kind = kindNumber
+		if n, err := t.Int64(); err == nil {
+			v.number = n
+		} else if v.number, err = t.Float64(); err != nil {
+			return v, fmt.Errorf("%s is no usable number", t)
+		}
+	case json.Delim:
+		return v, r.children(&v, t, depth)
+	}
+	return v, nil
+}
+
+// children reads what is inside a bracket that was just opened.
+func (r *jsonReader) children(v *value, open json.Delim, depth int) error {
+	v.kind = kindList
+	if open == '{' {
+		v.kind = kindObject
+	}
+	names := make(map[string]bool)
+	for r.dec.More() {
+		var f field
+		if v.kind == kindObject {
+			t, err := r.dec.Token()
+			if err != nil {
+				return err
+			}
+			f.name, f.line = t.(string), r.here()
+			if names[f.name] {
+				return fmt.Errorf("%s is given twice", f.name)
+			}
+			names[f.name] = true
+		}
+		var err error
+		if f.value, err = r.value(depth + 1); err != nil {
+			return err
+		}
+		if v.kind == kindObject {
+			v.fields = append(v.fields, f)
+		} else {
+			v.list = append(v.list, f.value)
+		}
+	}
+	_, err := r.dec.Token()
+	return err
+}
