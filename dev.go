@@ -49,6 +49,7 @@ func newDevServices() (*devServices, error) {
 func (d *devServices) config(gatewayAddress, adminAddress string) *config.Config {
 	cfg := config.Default()
 	cfg.DataDir = ""
+	cfg.Policy.Store = "memory"
 	cfg.Gateway.Address = cmp.Or(gatewayAddress, devGateway)
 	cfg.Gateway.Drain = 5 * time.Second
 	cfg.Admin.Address = cmp.Or(adminAddress, devAdmin)

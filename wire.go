@@ -17,6 +17,7 @@ import (
 
 	"lictor/admin"
 	"lictor/config"
+	"lictor/policy/live"
 	"lictor/proxy"
 	"lictor/resolver"
 	"lictor/resolver/consul"
@@ -35,6 +36,7 @@ type process struct {
 	static   *static.Resolver // one of sources; nil if there is none
 	registry *prometheus.Registry
 	access   *proxy.AccessLog // nil if there is none
+	policy   *live.Policy
 	gateway  *proxy.Gateway
 
 	gatewayListener net.Listener
@@ -46,7 +48,7 @@ type process struct {
 func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process, error) {
 	p := &process{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
 	p.generation.Store(1)
-	for _, step := range []func() error{p.buildSources, p.buildGateway} {
+	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGateway} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -122,14 +124,18 @@ func (p *process) addConsul(block *config.ConsulResolver) error {
 // consulClient sets only what the file says or consul/api takes from its
 // environment in just the same way; the rest it finds there by itself.
 func consulClient(c *config.Consul) (*api.Client, error) {
-	cfg := api.DefaultConfig()
-	cfg.Address, cfg.Scheme, cfg.Token, cfg.Datacenter = c.Address, c.Scheme, c.Token, c.Datacenter
-	cfg.TLSConfig.CAFile, cfg.TLSConfig.CertFile, cfg.TLSConfig.KeyFile = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile
-	client, err := consul.NewClient(cfg)
+	client, err := consul.NewClient(consulConfig(c))
 	if err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
 	return client, nil
+}
+
+func consulConfig(c *config.Consul) *api.Config {
+	cfg := api.DefaultConfig()
+	cfg.Address, cfg.Scheme, cfg.Token, cfg.Datacenter = c.Address, c.Scheme, c.Token, c.Datacenter
+	cfg.TLSConfig.CAFile, cfg.TLSConfig.CertFile, cfg.TLSConfig.KeyFile = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile
+	return cfg
 }
 
 // dataFile returns the path of a file in data_dir, which it makes if need be,
@@ -165,10 +171,12 @@ func (p *process) buildGateway() (err error) {
 		Log:       p.log.Named("gateway"),
 		Metrics:   p.registry,
 		AccessLog: p.access,
+		Policy:    p.policy,
 	})
 	if err != nil {
 		return err
 	}
+	p.policy.OnChange(p.gateway.PolicyChanged)
 	if p.gatewayListener, err = net.Listen("tcp", p.cfg.Gateway.Address); err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
@@ -208,13 +216,13 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Token:    p.cfg.Admin.Token,
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
-		Describe: []func(*admin.Status){p.describe},
-		Checks: []admin.Check{{Name: "shutdown", Ready: func() error {
+		Describe: []func(*admin.Status){p.describe, p.describePolicy},
+		Checks: append(p.policyChecks(), admin.Check{Name: "shutdown", Ready: func() error {
 			if ctx.Err() != nil {
 				return errors.New("the process is stopping")
 			}
 			return nil
-		}}},
+		}}),
 	})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"lictor/policy"
 	"lictor/resolver"
 )
 
@@ -23,7 +24,22 @@ type Status struct {
 	Listeners     []Listener       `json:"listeners"`
 	Resolvers     []ResolverStatus `json:"resolvers"` // in the order they are asked in
 	Services      []ServiceStatus  `json:"services"`  // by name
-	Problems      []string         `json:"problems"`  // what an operator should look at
+	Policy        *PolicyStatus    `json:"policy"`
+	Problems      []string         `json:"problems"` // what an operator should look at
+}
+
+// PolicyStatus says which policy is in force and how fresh it is. Two lictors
+// with the same hash decide the same.
+type PolicyStatus struct {
+	Hash       string              `json:"hash"`
+	Index      uint64              `json:"index"`       // the store's
+	AgeSeconds *float64            `json:"age_seconds"` // since the last good exchange with the store; null = there was none
+	Store      string              `json:"store"`       // consul, file, memory
+	Live       bool                `json:"live"`        // the last exchange went well
+	LastGood   bool                `json:"last_good"`   // from data_dir, the store has not answered yet
+	Objects    int                 `json:"objects"`
+	Held       int                 `json:"held"` // in force although the store no longer shows them
+	Rejected   []*policy.Rejection `json:"rejected"`
 }
 
 // Listener is an address that lictor serves.

@@ -25,6 +25,9 @@ type Config struct {
 	Gateway   Gateway
 	Admin     Admin
 	Consul    Consul
+	Policy    Policy
+	ACL       ACL
+	GeoIP     GeoIP
 	Resolvers []Resolver // in the order of the files (D10)
 	HTTP      HTTP       // dispatch "http"
 	AccessLog AccessLog
@@ -38,6 +41,7 @@ func Default() *Config {
 		Gateway:   defaultGateway(),
 		Admin:     defaultAdmin(),
 		Consul:    defaultConsul(),
+		Policy:    Policy{Prefix: "lictor/"},
 		HTTP:      defaultHTTP(),
 		AccessLog: AccessLog{Format: "json"},
 	}

@@ -28,9 +28,13 @@ func (x *exchange) refuse(r refusal) bool {
 	dst = append(dst, "Content-Type: application/json; charset=utf-8\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(body)), 10)
 	dst = append(dst, "\r\n"...)
-	if r.retryAfter() {
+	switch {
+	case r.retryAfter():
 		dst = append(dst, "Retry-After: 1\r\n"...)
+	case r.challenge != "":
+		dst = http1.AppendField(dst, "WWW-Authenticate", r.challenge)
 	}
+	dst = x.appendLimits(dst)
 	dst = appendDate(dst)
 	dst = x.c.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/uri"
 )
@@ -27,11 +28,14 @@ type exchange struct {
 
 	path    uri.Path
 	scratch []byte // of path
-	service string
-	prefix  string // the segment that was stripped, with its slash; "" if none
+	service string // that the request was routed to, for logs; "" if none exists
+	prefix  string // the segment that was stripped; "" if none
 	target  string // the path that goes to the backend
+	query   string // that goes to the backend, if the path has one
 	group   *group
 	upgrade string // the protocol to upgrade to, "" if none
+	ruling  *ruling
+	lasting *lastingEntry // among the answers that a policy change may cut; nil at first
 
 	tries    []*member
 	triesArr [4]*member
@@ -47,7 +51,7 @@ type exchange struct {
 }
 
 var exchanges = sync.Pool{New: func() any {
-	x := new(exchange)
+	x := &exchange{ruling: new(ruling)}
 	x.onInterim = x.interim
 	return x
 }}
@@ -61,8 +65,11 @@ func (g *Gateway) Serve(c *http1.Conn) {
 	}
 	x.identify()
 	x.nameRequest()
-	if r := x.route(); r != nil {
-		x.forward(r)
+	if !x.route() {
+		return
+	}
+	if p, ok := x.decide(); ok {
+		x.dispatch(p)
 	}
 }
 
@@ -73,16 +80,17 @@ func (g *Gateway) Refuse(c *http1.Conn, err *http1.ParseError) {
 	x.client = c.RemoteAddr().Addr()
 	x.nameRequest()
 	x.err = err
-	x.refuse(refusal{err.Status, BadRequest, err.Reason})
+	x.refuse(refusal{status: err.Status, reason: BadRequest, message: err.Reason})
 }
 
 func (g *Gateway) open(c *http1.Conn) *exchange {
 	x := exchanges.Get().(*exchange)
 	*x = exchange{
 		gw: g, set: g.settings.Load(), c: c, req: c.Request(), began: time.Now(),
-		scratch: x.scratch, onInterim: x.onInterim,
+		scratch: x.scratch, onInterim: x.onInterim, ruling: x.ruling,
 	}
 	x.tries = x.triesArr[:0]
+	x.ruling.verdict, x.ruling.route = policy.Verdict{}, policy.Route{} // not the last exchange's
 	c.User = x
 	return x
 }
@@ -110,39 +118,11 @@ func (x *exchange) read() bool {
 	return true
 }
 
-// route finds the service (D1) and its members. It answers if it returns nil.
-func (x *exchange) route() *roster {
-	name, rest, ok := x.path.Segment()
-	if !ok {
-		x.refuse(refuseNoService)
-		return nil
-	}
-	svc, known := x.gw.resolve(name)
-	switch {
-	case !known:
-		x.refuse(refuseUnknown)
-		return nil
-	case svc == nil:
-		x.refuse(refuseNoHealthy)
-		return nil
-	}
-	x.service = svc.Name
-	x.group = x.gw.group(svc)
-	r := x.group.take(svc, x.set)
-	if len(r.members) == 0 {
-		x.refuse(refuseNoHealthy)
-		return nil
-	}
-	if svc.Options.KeepSegment {
-		x.target = x.path.Canonical
-	} else {
-		x.target, x.prefix = rest, name
-	}
-	return r
-}
-
 // finish counts and logs, for every request, and frees what it held.
 func (x *exchange) finish() {
+	if x.lasting != nil {
+		x.settleLasting()
+	}
 	took := time.Since(x.began)
 	x.gw.metrics.count(x, took)
 	if x.gw.access != nil {
@@ -156,6 +136,13 @@ func (x *exchange) finish() {
 	clear(x.triesArr[:])
 	x.c, x.req = nil, nil
 	exchanges.Put(x)
+}
+
+// dispatch sends a request that may pass to its service.
+func (x *exchange) dispatch(p pass) {
+	if r := x.locate(p); r != nil {
+		x.forward(r)
+	}
 }
 
 // forward sends the request to one member after the other until one answers.
@@ -264,13 +251,13 @@ func (x *exchange) refuseBody(err error) {
 	bad, ok := errors.AsType[*http1.ParseError](err)
 	switch {
 	case ok:
-		x.refuse(refusal{bad.Status, BadRequest, bad.Reason})
+		x.refuse(refusal{status: bad.Status, reason: BadRequest, message: bad.Reason})
 	case errors.Is(err, http1.ErrBodyTooLarge):
 		x.refuse(refuseTooLarge)
 	case errors.Is(err, http1.ErrClientGone):
 		x.status, x.reason = 499, clientLeft
 	default:
-		x.refuse(refusal{408, BadRequest, "The request body took too long"})
+		x.refuse(refusal{status: 408, reason: BadRequest, message: "The request body took too long"})
 	}
 }
 

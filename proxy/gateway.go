@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/resolver"
 )
@@ -30,6 +31,15 @@ type Config struct {
 	Log       hclog.Logger
 	Metrics   prometheus.Registerer // nil: none are kept
 	AccessLog *AccessLog            // nil: none is written
+	Policy    Policy                // nil: every request is refused
+	Locator   policy.Locator        // nil: no country is known
+}
+
+// Policy gives the policy in force.
+type Policy interface {
+	// Set returns the policy to decide by, nil if there is none or none that is
+	// fresh enough: then everything is refused (X6). A request calls it once.
+	Set() *policy.Set
 }
 
 // Gateway is the reverse proxy.
@@ -40,6 +50,10 @@ type Gateway struct {
 	metrics  *metrics
 	settings atomic.Pointer[Settings]
 	server   *http1.Server
+	policy   Policy
+	locator  policy.Locator
+	limiter  policy.Limiter
+	live     lasting
 
 	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
 	mu     sync.Mutex                        // serialises changes of groups
@@ -50,13 +64,26 @@ func New(cfg Config) (*Gateway, error) {
 	if len(cfg.Sources) == 0 || cfg.Log == nil {
 		return nil, errors.New("proxy: Sources and Log are required")
 	}
-	g := &Gateway{sources: cfg.Sources, log: cfg.Log, access: cfg.AccessLog}
+	g := &Gateway{sources: cfg.Sources, log: cfg.Log, access: cfg.AccessLog, policy: cfg.Policy, locator: cfg.Locator}
+	if g.policy == nil {
+		g.policy = noPolicy{}
+	}
+	g.live.changed = make(chan struct{}, 1)
 	g.settings.Store(&cfg.Settings)
 	g.groups.Store(&map[string]*group{})
 	g.server = http1.NewServer(g, cfg.Settings.limits())
 	g.metrics = newMetrics(g, cfg.Metrics)
 	return g, nil
 }
+
+// noPolicy refuses everything.
+type noPolicy struct{}
+
+func (noPolicy) Set() *policy.Set { return nil }
+
+// Limiter counts the requests that rate limits speak of. It is the gateway's,
+// so that a change of policy forgives nobody.
+func (g *Gateway) Limiter() *policy.Limiter { return &g.limiter }
 
 // Update replaces the settings; requests under way keep theirs.
 func (g *Gateway) Update(s Settings) {
@@ -70,6 +97,7 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { g.tend(ctx) })
+	wg.Go(func() { g.review(ctx) })
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	err := g.server.Serve(l)
@@ -106,21 +134,30 @@ func (g *Gateway) sweep() {
 	set := g.settings.Load()
 	var gone []string
 	for name, grp := range *g.groups.Load() {
-		svc, known := g.find(name)
-		if !known {
+		switch svc, alive := g.following(grp); {
+		case !alive:
 			gone = append(gone, name)
-			continue
-		}
-		if svc == nil {
-			continue
-		}
-		for _, m := range grp.take(svc, set).members {
-			m.pool.Expire()
+		case svc != nil:
+			for _, m := range grp.take(svc, set).members {
+				m.pool.Expire()
+			}
 		}
 	}
 	for _, name := range gone {
 		g.drop(name)
 	}
+}
+
+// fixedIdle is how long a group of fixed backends is kept without a request.
+const fixedIdle = 10 * time.Minute
+
+// following returns what the members of grp are taken from, and whether the
+// group is still needed.
+func (g *Gateway) following(grp *group) (svc *resolver.Service, alive bool) {
+	if f := grp.fixed.Load(); f != nil {
+		return f.service, monotonic()-grp.used.Load() < int64(fixedIdle)
+	}
+	return g.find(grp.name)
 }
 
 // find returns the service that requests for name go to: of the first source
@@ -168,20 +205,21 @@ func (g *Gateway) resolve(name string) (*resolver.Service, bool) {
 	return g.find(name)
 }
 
-// group returns the group of a service, making it at the first request.
-func (g *Gateway) group(svc *resolver.Service) *group {
-	if grp := (*g.groups.Load())[svc.Name]; grp != nil {
+// group returns the group called name, making it at the first request. name
+// must not be part of a request.
+func (g *Gateway) group(name string) *group {
+	if grp := (*g.groups.Load())[name]; grp != nil {
 		return grp
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	old := *g.groups.Load()
-	if grp := old[svc.Name]; grp != nil {
+	if grp := old[name]; grp != nil {
 		return grp
 	}
-	grp := &group{name: svc.Name, metrics: g.metrics.service(svc.Name)}
+	grp := &group{name: name, metrics: g.metrics.service(name)}
 	next := maps.Clone(old)
-	next[svc.Name] = grp
+	next[name] = grp
 	g.groups.Store(&next)
 	return grp
 }
@@ -200,12 +238,13 @@ func (g *Gateway) drop(name string) {
 
 // KeepTrailer drops trailers that would not pass as header fields (D18).
 func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, upstream bool) bool {
-	set := g.settings.Load()
-	x, _ := c.User.(*exchange)
-	inside := x != nil && x.inside
+	x, ok := c.User.(*exchange)
+	if !ok {
+		return false
+	}
 	switch f.ID {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
-		return inside && !upstream
+		return x.inside && !upstream
 	}
-	return inside || !set.protected(f.Name)
+	return x.inside || !x.protected(f.Name)
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/resolver"
 )
@@ -18,6 +19,8 @@ type group struct {
 	current atomic.Pointer[roster]
 	turn    atomic.Uint64 // round robin
 	metrics *serviceMetrics
+	fixed   atomic.Pointer[fixedService] // nil: the instances come from discovery
+	used    atomic.Int64                 // monotonic time of the last request, with fixed
 
 	mu sync.Mutex // serialises take
 }
@@ -167,4 +170,26 @@ func (g *group) close() {
 			m.pool.Close()
 		}
 	}
+}
+
+// fixedService is a list of backends written into the policy, as a service.
+type fixedService struct {
+	backends *policy.Backends
+	service  *resolver.Service
+}
+
+// fix returns the service that stands for b, the same one until b changes.
+func (g *group) fix(b *policy.Backends) *resolver.Service {
+	g.used.Store(monotonic())
+	if f := g.fixed.Load(); f != nil && f.backends == b {
+		return f.service
+	}
+	svc := &resolver.Service{Name: b.Name, Loaded: true}
+	for _, one := range b.List {
+		svc.Instances = append(svc.Instances, &resolver.Instance{
+			ID: one.URL, Address: one.Address, TLS: one.TLS, BasePath: one.BasePath, Weight: 1, State: resolver.Passing,
+		})
+	}
+	g.fixed.Store(&fixedService{backends: b, service: svc})
+	return svc
 }

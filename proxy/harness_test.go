@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/policy"
 	"lictor/resolver"
 )
 
@@ -47,6 +48,25 @@ func (s *fakeSource) set(opts resolver.Options, addrs ...string) {
 	s.catalog.Store(resolver.NewCatalog(svc))
 }
 
+// fakePolicy is a policy that the test changes.
+type fakePolicy struct {
+	builder *policy.Builder
+	index   uint64
+	set     atomic.Pointer[policy.Set]
+}
+
+func (p *fakePolicy) Set() *policy.Set { return p.set.Load() }
+
+// apply puts objects in force.
+func (p *fakePolicy) apply(changes ...policy.Change) {
+	if p.builder == nil {
+		p.builder = policy.NewBuilder(policy.Options{Prefix: "lictor/"})
+	}
+	p.index++
+	set, _ := p.builder.Apply(p.index, changes)
+	p.set.Store(set)
+}
+
 func testSettings() Settings {
 	return Settings{
 		Timeout: 5 * time.Second, Idle: 10 * time.Second, Header: 5 * time.Second, Stream: 10 * time.Second,
@@ -56,10 +76,11 @@ func testSettings() Settings {
 
 // rig is a gateway on a free port.
 type rig struct {
-	t    testing.TB
-	gw   *Gateway
-	src  *fakeSource
-	addr string
+	t     testing.TB
+	gw    *Gateway
+	src   *fakeSource
+	rules *fakePolicy
+	addr  string
 }
 
 func newRig(t testing.TB, edit func(*Settings)) *rig {
@@ -70,7 +91,9 @@ func newRig(t testing.TB, edit func(*Settings)) *rig {
 	}
 	src := new(fakeSource)
 	src.catalog.Store(resolver.NewCatalog())
-	gw, err := New(Config{Settings: set, Sources: []resolver.Source{src}, Log: hclog.NewNullLogger()})
+	rules := new(fakePolicy)
+	rules.apply()
+	gw, err := New(Config{Settings: set, Sources: []resolver.Source{src}, Log: hclog.NewNullLogger(), Policy: rules})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +106,7 @@ func newRig(t testing.TB, edit func(*Settings)) *rig {
 		}
 	})
 	t.Cleanup(func() { cancel(); wg.Wait() })
-	return &rig{t: t, gw: gw, src: src, addr: l.Addr().String()}
+	return &rig{t: t, gw: gw, src: src, rules: rules, addr: l.Addr().String()}
 }
 
 func listen(t testing.TB) net.Listener {

@@ -54,7 +54,7 @@ func (x *exchange) appendRequest(dst []byte, m *member, r *roster) []byte {
 	dst = append(dst, x.target...)
 	if x.path.HasQuery {
 		dst = append(dst, '?')
-		dst = append(dst, x.path.Query...)
+		dst = append(dst, x.query...)
 	}
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	host := req.Host
@@ -68,6 +68,7 @@ func (x *exchange) appendRequest(dst []byte, m *member, r *roster) []byte {
 		}
 	}
 	dst = x.appendFraming(dst)
+	dst = x.appendIdentity(dst)
 	dst = x.appendForwarded(dst)
 	return append(dst, "\r\n"...)
 }
@@ -87,7 +88,13 @@ func (x *exchange) passesUp(f *http1.Field) bool {
 	if len(x.req.ConnectionNames) > 0 && listed(x.req.ConnectionNames, f.Name) {
 		return false
 	}
-	return len(x.set.ProtectedHeaders) == 0 || x.inside || !x.set.protected(f.Name)
+	return !x.hides(f.Name) && (x.inside || !x.protected(f.Name))
+}
+
+// protected reports whether a header belongs to the inside, for this gateway
+// or this API (D18).
+func (x *exchange) protected(name string) bool {
+	return anyName(x.set.ProtectedHeaders, name) || anyName(x.ruling.route.Protected, name)
 }
 
 func listed(names []string, name string) bool {
@@ -289,6 +296,7 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 	if !dated {
 		dst = appendDate(dst)
 	}
+	dst = x.appendLimits(dst)
 	if resp.Status == 101 {
 		dst = append(dst, "Connection: Upgrade\r\n"...)
 		dst = http1.AppendField(dst, "Upgrade", resp.Upgrade)
@@ -310,7 +318,7 @@ func (x *exchange) passesDown(f *http1.Field, connection []string) bool {
 	if len(connection) > 0 && listed(connection, f.Name) {
 		return false
 	}
-	return len(x.set.ProtectedHeaders) == 0 || x.inside || !x.set.protected(f.Name)
+	return x.inside || !x.protected(f.Name)
 }
 
 // appendInterim builds the head of a 1xx answer.

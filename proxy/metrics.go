@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"lictor/policy"
 )
 
 // metrics are the gateway's own (contract 6). Labels have bounded values:
@@ -92,6 +94,11 @@ func (m *metrics) count(x *exchange, took time.Duration) {
 	if x.reason != ReasonNone && x.reason != clientLeft {
 		m.denied.WithLabelValues(listenerName, string(x.reason), "enforce").Inc()
 	}
+}
+
+// would counts what a rule in report mode would have refused (X13).
+func (m *metrics) would(r policy.Reason) {
+	m.denied.WithLabelValues(listenerName, string(r), "report").Inc()
 }
 
 // connCollector counts connections when it is asked, not per request.

@@ -23,17 +23,20 @@ type refusal struct {
 	status  int
 	reason  Reason
 	message string
+
+	challenge string // value of WWW-Authenticate
 }
 
 var (
-	refuseBadPath     = refusal{400, BadPath, "Bad path"}
-	refuseNoService   = refusal{404, NoService, "URL does not contain service route."}
-	refuseUnknown     = refusal{503, UnknownService, "Unknown service"}
-	refuseNoHealthy   = refusal{503, NoHealthy, "No healthy instance"}
-	refuseUnreachable = refusal{503, Unreachable, "No instance could be reached"}
-	refuseBadGateway  = refusal{502, BadGateway, "Bad answer from the service"}
-	refuseTimeout     = refusal{504, Timeout, "The service took too long"}
-	refuseTooLarge    = refusal{413, BodyTooLarge, "Request body too large"}
+	refuseBadPath     = refusal{status: 400, reason: BadPath, message: "Bad path"}
+	refuseBadHost     = refusal{status: 400, reason: BadRequest, message: "Bad host"}
+	refuseNoService   = refusal{status: 404, reason: NoService, message: "URL does not contain service route."}
+	refuseUnknown     = refusal{status: 503, reason: UnknownService, message: "Unknown service"}
+	refuseNoHealthy   = refusal{status: 503, reason: NoHealthy, message: "No healthy instance"}
+	refuseUnreachable = refusal{status: 503, reason: Unreachable, message: "No instance could be reached"}
+	refuseBadGateway  = refusal{status: 502, reason: BadGateway, message: "Bad answer from the service"}
+	refuseTimeout     = refusal{status: 504, reason: Timeout, message: "The service took too long"}
+	refuseTooLarge    = refusal{status: 413, reason: BodyTooLarge, message: "Request body too large"}
 )
 
 // retryAfter reports whether a client may repeat any request: no byte of it

@@ -35,10 +35,10 @@ func (s *Settings) limits() http1.Limits {
 	return http1.Limits{Idle: s.Idle, Header: s.Header, Stream: s.Stream, MaxHeader: s.MaxHeader}
 }
 
-// protected reports whether a header name is one of ProtectedHeaders. An
-// underscore counts as a dash: a CGI-style backend would not tell them apart.
-func (s *Settings) protected(name string) bool {
-	for _, p := range s.ProtectedHeaders {
+// anyName reports whether a header name is one of patterns. An underscore
+// counts as a dash: a CGI-style backend would not tell them apart.
+func anyName(patterns []string, name string) bool {
+	for _, p := range patterns {
 		if matchName(p, name) {
 			return true
 		}

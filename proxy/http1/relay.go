@@ -85,6 +85,7 @@ func (t *trip) relayLength(head []byte) error {
 	if left == 0 {
 		return nil
 	}
+	c.srv.handler.Lasting(c)
 	if left > spliceMin && c.s.rc != nil && t.u.s.rc != nil {
 		return t.spliceDown(left)
 	}
@@ -153,6 +154,7 @@ func (t *trip) relayStream(head []byte, chunked bool) error {
 	if err := c.write(head); err != nil || s.done {
 		return err
 	}
+	c.srv.handler.Lasting(c)
 	for !s.done {
 		n, err := t.readBody(buf[chunkRoom : chunkRoom+streamMax])
 		var p []byte

@@ -24,6 +24,10 @@ type Handler interface {
 	Serve(c *Conn)
 	// Refuse answers a request whose head could not be read; the connection ends after it.
 	Refuse(c *Conn, err *ParseError)
+	// Lasting is called, from the connection's goroutine while Serve runs, when
+	// the exchange turns out to take long: the upstream is slow, or a body or a
+	// tunnel did not pass at once. It may be called more than once.
+	Lasting(c *Conn)
 	// KeepTrailer reports whether a trailer may pass, to the upstream or to
 	// the client. It may be called from another goroutine while Serve runs.
 	KeepTrailer(c *Conn, f *Field, upstream bool) bool

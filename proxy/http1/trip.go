@@ -243,6 +243,7 @@ func (t *trip) failed() error {
 // attend starts the attendant. It ends with end.
 func (t *trip) attend() {
 	t.attended = true
+	t.c.srv.handler.Lasting(t.c)
 	var sent chan struct{}
 	if !t.sent.Load() {
 		sent = make(chan struct{})

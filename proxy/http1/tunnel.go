@@ -14,6 +14,7 @@ import (
 func (c *Conn) Tunnel(head []byte) (up, down int64, err error) {
 	t := &c.trip
 	c.closing = true
+	c.srv.handler.Lasting(c)
 	t.end() // a watcher may be waiting on the client
 	head = append(head, c.ws.up[t.seen:t.up]...)
 	t.seen = t.up

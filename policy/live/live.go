@@ -1,0 +1,233 @@
+// Package live keeps the policy in force: it follows a store, reads the
+// documents, has the changes compiled and publishes the Set.
+//
+// What is wrong is told and set aside; what was good stays (X6). Nothing half
+// read is ever published.
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lictor/policy"
+	"lictor/policy/document"
+	"lictor/policy/store"
+)
+
+// Config is what a Policy is made of. Store and Log are required.
+type Config struct {
+	Store         store.Store
+	Prefix        string        // of the keys in the store, "lictor/"
+	BindConsumers bool          // C6
+	MaxStale      time.Duration // refuse past it without contact to the store; 0: serve on
+	Log           hclog.Logger
+	Metrics       prometheus.Registerer // nil: none are kept
+}
+
+// Policy is the policy in force.
+type Policy struct {
+	cfg     Config
+	builder *policy.Builder // Run's only
+	set     atomic.Pointer[policy.Set]
+	stale   atomic.Bool // older than MaxStale
+	seconds prometheus.Histogram
+
+	mu      sync.Mutex                       // guards what follows
+	strays  map[policy.Key]*policy.Rejection // keys that are no object's
+	watcher []func()
+}
+
+// New returns a policy that Run puts in force. Until then it refuses everything.
+func New(cfg Config) (*Policy, error) {
+	if cfg.Store == nil || cfg.Log == nil {
+		return nil, errors.New("live: Store and Log are required")
+	}
+	p := &Policy{
+		cfg:     cfg,
+		builder: policy.NewBuilder(policy.Options{Prefix: cfg.Prefix, BindConsumers: cfg.BindConsumers}),
+		strays:  make(map[policy.Key]*policy.Rejection),
+	}
+	p.measure(cfg.Metrics)
+	return p, nil
+}
+
+// OnChange has f called after each change is in force, in order, by the
+// goroutine that put it there: f must not wait. To be called before Run.
+func (p *Policy) OnChange(f func()) { p.watcher = append(p.watcher, f) }
+
+// Set returns the policy to decide by, nil if none was loaded or the one there
+// is older than MaxStale (X6).
+func (p *Policy) Set() *policy.Set {
+	if p.stale.Load() {
+		return nil
+	}
+	return p.set.Load()
+}
+
+// Loaded returns the policy as last loaded, however old, nil if there is none.
+func (p *Policy) Loaded() *policy.Set { return p.set.Load() }
+
+// Store returns the store that is followed.
+func (p *Policy) Store() store.Store { return p.cfg.Store }
+
+// Run follows the store until ctx ends.
+func (p *Policy) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if p.cfg.MaxStale > 0 {
+		wg.Go(func() { p.age(ctx) })
+	}
+	err := p.cfg.Store.Watch(ctx, p.take)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// ageEvery is how often the age of the policy is held against MaxStale.
+const ageEvery = 250 * time.Millisecond
+
+// age refuses by a policy that is too old, until the store answers again.
+func (p *Policy) age(ctx context.Context) {
+	tick := time.NewTicker(ageEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		st := p.cfg.Store.Status()
+		stale := st.Loaded && time.Since(st.Contact) > p.cfg.MaxStale
+		if p.stale.Swap(stale) == stale {
+			continue
+		}
+		if stale {
+			p.cfg.Log.Error("policy is too old, refusing everything", "contact", st.Contact, "max_stale_ms", p.cfg.MaxStale.Milliseconds(), "problem", st.Problem)
+		} else {
+			p.cfg.Log.Info("policy is fresh again")
+		}
+	}
+}
+
+// take works an update of the store in.
+func (p *Policy) take(u store.Update) {
+	began := time.Now()
+	before := p.set.Load()
+	set, rejections := p.builder.Apply(u.Index, p.changes(u))
+	p.set.Store(set)
+	took := time.Since(began)
+	p.seconds.Observe(took.Seconds())
+	p.tell(before, set, rejections, u, took)
+	for _, f := range p.watcher {
+		f()
+	}
+}
+
+func (p *Policy) tell(before, set *policy.Set, rejections []*policy.Rejection, u store.Update, took time.Duration) {
+	for _, r := range rejections {
+		p.cfg.Log.Error("policy object is not in force", "key", r.Path, "index", r.Index, "former_value_kept", r.Kept,
+			"closes", r.Closes, "in_part", r.Partial, "error", r.Problems.Error())
+	}
+	switch {
+	case u.LastGood:
+		p.cfg.Log.Warn("policy loaded from data_dir, the store has not answered yet", "objects", len(u.Changes), "hash", set.Version().Hash)
+	case before == nil || u.Reset:
+		p.cfg.Log.Info("policy loaded", "objects", len(u.Changes), "hash", set.Version().Hash, "took_ms", took.Milliseconds())
+	default:
+		p.cfg.Log.Debug("policy changed", "changes", len(u.Changes), "index", u.Index, "took_us", took.Microseconds())
+	}
+	if set.UsesLocations() && !before.UsesLocations() {
+		p.cfg.Log.Debug("filters ask for locations")
+	}
+}
+
+// changes reads an update's documents. With a Reset what is not in it is gone.
+func (p *Policy) changes(u store.Update) []policy.Change {
+	list := make([]policy.Change, len(u.Changes))
+	parallel(len(list), func(i int) { list[i] = read(&u.Changes[i]) })
+	kept := list[:0]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u.Reset {
+		clear(p.strays)
+	}
+	seen := make(map[policy.Key]bool, len(list))
+	for i := range list {
+		c := &list[i]
+		if c.Key.Kind.Valid() && c.Key.Name != "" {
+			kept = append(kept, *c)
+			seen[c.Key] = true
+			continue
+		}
+		p.stray(c)
+	}
+	if u.Reset {
+		for _, k := range p.builder.Keys() {
+			if !seen[k] {
+				kept = append(kept, document.Deleted(k))
+			}
+		}
+	}
+	return kept
+}
+
+func read(c *store.Change) policy.Change {
+	key := policy.Key{Kind: policy.Kind(c.Kind), Name: c.Name}
+	if c.Deleted || !key.Kind.Valid() || key.Name == "" {
+		return policy.Change{Key: key, Index: c.Index}
+	}
+	return document.Change(key, c.Index, c.CreateIndex, c.Value)
+}
+
+// stray notes a key that is no object's, to be told and otherwise ignored. The
+// store's own marks and folders are none.
+func (p *Policy) stray(c *policy.Change) {
+	k := c.Key
+	if k.Name == "" || k.Kind == "" && k.Name[0] == '.' {
+		return
+	}
+	if c.Index == 0 {
+		delete(p.strays, k)
+		return
+	}
+	path := p.cfg.Prefix + k.String()
+	if k.Kind == "" {
+		path = p.cfg.Prefix + "policy/" + k.Name
+	}
+	p.strays[k] = &policy.Rejection{Key: k, Path: path, Index: c.Index, Problems: policy.Problems{
+		{Text: fmt.Sprintf("not one of the kinds %v", policy.Kinds)}}}
+	p.cfg.Log.Error("policy key is no object's", "key", path)
+}
+
+// Rejected returns what is not in force, and why.
+func (p *Policy) Rejected() []*policy.Rejection {
+	all := p.set.Load().Rejected()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.strays {
+		all = append(all, r)
+	}
+	return all
+}
+
+// Ready returns why the policy cannot be decided by, nil if it can.
+func (p *Policy) Ready() error {
+	switch {
+	case p.set.Load() == nil:
+		if problem := p.cfg.Store.Status().Problem; problem != "" {
+			return fmt.Errorf("no policy is loaded: %s", problem)
+		}
+		return errors.New("no policy is loaded yet")
+	case p.stale.Load():
+		return errors.New("the policy is older than max_stale")
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package proxy
+
+import (
+	"strconv"
+
+	"lictor/policy"
+	"lictor/proxy/http1"
+	"lictor/uri"
+)
+
+// ruling is the policy's view of an exchange. It is kept with the exchange's
+// memory, for its buffers.
+type ruling struct {
+	set     *policy.Set // loaded once; all of the request goes by it
+	request policy.Request
+	route   policy.Route
+	verdict policy.Verdict
+	host    []byte // buffer of request.Host
+	query   []byte // buffer of a query without its key
+}
+
+// pass proves that a request was decided on and may go on. Only decide makes one.
+type pass struct{ route *policy.Route }
+
+// Field implements policy.Fields.
+func (x *exchange) Field(name string) (value string, count int) { return x.req.Get(name) }
+
+// ask fills in what the policy is asked about. It reports whether the host
+// could be read.
+func (r *ruling) ask(x *exchange) bool {
+	host, port, buf, err := uri.Host(x.req.Host, r.host)
+	r.host = buf
+	if err != nil {
+		x.err = err
+		r.set, r.route = nil, policy.Route{}
+		return false
+	}
+	if port == 0 {
+		port = 80
+	}
+	r.set = x.gw.policy.Set()
+	q := &r.request
+	q.Method, q.Host, q.Port, q.Path = x.req.Method, host, port, &x.path
+	q.Client, q.Fields, q.Locator = x.client, x, x.gw.locator
+	q.Now, q.Limiter = x.began, &x.gw.limiter
+	return true
+}
+
+// decide asks the policy whether the request may pass (contract 4, step 5). It
+// answers if it may not.
+func (x *exchange) decide() (p pass, ok bool) {
+	r := x.ruling
+	if r.route.Backends == nil && r.route.By == policy.BySegment {
+		if _, known := x.gw.find(r.route.Service); !known {
+			r.request.Limiter = nil // names that clients make up are not counted one by one
+		}
+	}
+	r.set.Decide(&r.request, &r.route, &r.verdict, nil)
+	v := &r.verdict
+	for _, w := range v.Would() {
+		x.gw.metrics.would(w.Reason)
+	}
+	if !v.Allowed() {
+		x.refuse(refusal{status: v.Status, reason: Reason(v.Reason), message: v.Message, challenge: v.Challenge})
+		return pass{}, false
+	}
+	x.query = x.path.Query
+	if len(v.Hide) > 0 {
+		x.query, r.query = uri.WithoutArguments(x.query, v.Hide, r.query)
+	}
+	return pass{route: &r.route}, true
+}
+
+// hides reports whether a field holds the key that the backend must not see (C24).
+func (x *exchange) hides(name string) bool { return anyName(x.ruling.verdict.Hide, name) }
+
+// appendIdentity appends who the consumer is (C24).
+func (x *exchange) appendIdentity(dst []byte) []byte {
+	who := x.ruling.verdict.Identity
+	if who == nil {
+		return dst
+	}
+	dst = http1.AppendField(dst, "X-Consumer-ID", who.ID)
+	dst = http1.AppendField(dst, "X-Consumer-Username", who.Name)
+	if who.CustomID != "" {
+		dst = http1.AppendField(dst, "X-Consumer-Custom-ID", who.CustomID)
+	}
+	if who.GroupsText != "" {
+		dst = http1.AppendField(dst, "X-Consumer-Groups", who.GroupsText)
+	}
+	return dst
+}
+
+// appendLimits appends the state of the rate limit (C18), if there is one.
+func (x *exchange) appendLimits(dst []byte) []byte {
+	l := &x.ruling.verdict.Limits
+	all := l.All()
+	if len(all) == 0 {
+		return dst
+	}
+	for i := range all {
+		w := &all[i]
+		dst = appendNumber(dst, "X-RateLimit-Limit-", w.Window.Title(), w.Limit)
+		dst = appendNumber(dst, "X-RateLimit-Remaining-", w.Window.Title(), w.Remaining)
+	}
+	dst = appendNumber(dst, "RateLimit-Limit", "", l.Tight.Limit)
+	dst = appendNumber(dst, "RateLimit-Remaining", "", l.Tight.Remaining)
+	reset := int(l.Tight.Reset.Seconds())
+	dst = appendNumber(dst, "RateLimit-Reset", "", reset)
+	if l.Refused {
+		dst = appendNumber(dst, "Retry-After", "", reset)
+	}
+	return dst
+}
+
+func appendNumber(dst []byte, name, suffix string, n int) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, suffix...)
+	dst = append(dst, ": "...)
+	dst = strconv.AppendInt(dst, int64(n), 10)
+	return append(dst, "\r\n"...)
+}

@@ -1,0 +1,58 @@
+package proxy
+
+import (
+	"lictor/policy"
+	"lictor/resolver"
+)
+
+// route names the API and the service of the request (X2). It answers if it is
+// false.
+func (x *exchange) route() bool {
+	r := x.ruling
+	if !r.ask(x) {
+		return x.refuse(refuseBadHost)
+	}
+	r.route = r.set.Route(&r.request)
+	if r.route.By == policy.ByNothing {
+		return x.refuse(refuseNoService)
+	}
+	x.target = r.route.Rest
+	if r.route.Stripped {
+		x.prefix = r.route.Service
+	}
+	return true
+}
+
+// locate finds the members that may serve a request that passed. It answers if
+// it returns nil.
+func (x *exchange) locate(p pass) *roster {
+	if b := p.route.Backends; b != nil {
+		x.service = b.Name
+		x.group = x.gw.group(b.Name)
+		return x.roster(x.group.fix(b))
+	}
+	svc, known := x.gw.resolve(p.route.Service)
+	switch {
+	case !known:
+		x.refuse(refuseUnknown)
+		return nil
+	case svc == nil:
+		x.refuse(refuseNoHealthy)
+		return nil
+	}
+	x.service = svc.Name
+	x.group = x.gw.group(svc.Name)
+	if svc.Options.KeepSegment {
+		x.target, x.prefix = x.path.Canonical, ""
+	}
+	return x.roster(svc)
+}
+
+func (x *exchange) roster(svc *resolver.Service) *roster {
+	r := x.group.take(svc, x.set)
+	if len(r.members) == 0 {
+		x.refuse(refuseNoHealthy)
+		return nil
+	}
+	return r
+}
