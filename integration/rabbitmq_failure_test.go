@@ -61,6 +61,30 @@ func busExampleWorker(t *testing.T, node *rabbitNode) {
 	node.ctl(t, "delete_queue", "copied.worker")
 }
 
+func busNack(t *testing.T, node *rabbitNode) {
+	conn, err := amqp.Dial(node.URL)
+	must(t, err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	must(t, err)
+	must(t, ch.ExchangeDeclare("full", "topic", false, true, false, false, nil))
+	_, err = ch.QueueDeclare("full.worker", false, true, false, false, amqp.Table{"x-max-length": 1, "x-overflow": "reject-publish"})
+	must(t, err)
+	must(t, ch.QueueBind("full.worker", "#", "full", false, nil))
+	b := startBus(t, rabbitmq.Config{URL: node.URL})
+	go func() { _, _ = b.Call(t.Context(), post("full", "/x", "")) }()
+	eventually(t, 5*time.Second, "the queue is full", func() error {
+		if n := node.queueLength("full.worker"); n != 1 {
+			return fmt.Errorf("%d messages", n)
+		}
+		return nil
+	})
+	began := time.Now()
+	_, err = b.Call(t.Context(), post("full", "/x", ""))
+	wantFailure(t, err, 503, "unreachable", true)
+	wantAtOnce(t, began)
+}
+
 func busRestrictedUser(t *testing.T, node *rabbitNode) {
 	node.ctl(t, "add_user", "narrow", "secret")
 	node.ctl(t, "set_permissions", "narrow", "^amq.gen", "^(amq.gen.*|narrow)$", ".*")
@@ -151,10 +175,26 @@ func busHalfDead(t *testing.T, node *rabbitNode) {
 }
 
 func busMemoryAlarm(t *testing.T, node *rabbitNode) {
-	startWorker(t, busWorker{node.URL, "alarm", "alarm.worker", "#", echo})
-	b := startBus(t, rabbitmq.Config{URL: node.URL})
+	startWorker(t, busWorker{node.URL, "alarm", "alarm.worker", "#", func(d amqp.Delivery) *amqp.Publishing {
+		if string(d.Body) == "slow" {
+			time.Sleep(2 * time.Second)
+		}
+		return echo(d)
+	}})
+	b := startBus(t, rabbitmq.Config{URL: node.URL, Timeout: 30 * time.Second})
 	_, err := b.Call(t.Context(), post("alarm", "/x", ""))
 	must(t, err)
+	answer := make(chan error, 1)
+	go func() {
+		_, err := b.Call(t.Context(), post("alarm", "/x", "slow"))
+		answer <- err
+	}()
+	eventually(t, 5*time.Second, "the slow request is on its way", func() error {
+		if b.Stats().InFlight == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	node.ctl(t, "set_vm_memory_high_watermark", "0.0000001")
 	for range 5 {
 		began := time.Now()
@@ -166,7 +206,12 @@ func busMemoryAlarm(t *testing.T, node *rabbitNode) {
 	}
 	_, err = b.Call(t.Context(), post("alarm", "/x", ""))
 	wantFailure(t, err, 503, "unreachable", true)
+	// Longer than the bus waits for a broker that may answer.
+	time.Sleep(8 * time.Second)
 	node.ctl(t, "set_vm_memory_high_watermark", "0.9")
+	if err := <-answer; err != nil {
+		t.Errorf("a request in flight lost its answer to the alarm: %v", err)
+	}
 	eventually(t, 10*time.Second, "it heals", func() error {
 		_, err := b.Call(t.Context(), post("alarm", "/x", ""))
 		return err

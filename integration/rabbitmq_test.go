@@ -99,6 +99,7 @@ func TestRabbitMQ(t *testing.T) {
 		{"an audit queue gets copies", busAudit},
 		{"a caller who leaves", busCallerLeaves},
 		{"the example worker", busExampleWorker},
+		{"a queue that takes no more", busNack},
 		{"a user who may not use the default exchange", busRestrictedUser},
 		{"the reply queue is deleted", busReplyQueueDeleted},
 		{"no password in the log", busPassword},

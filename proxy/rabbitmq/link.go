@@ -59,10 +59,25 @@ func (l *link) kill(cause error) {
 }
 
 // watch kills the link unless the function it returns is called in time.
-// Every library call that waits for the broker is guarded so.
+// Every library call that waits for the broker is guarded so. A broker that
+// said it is blocked does not read, and is not to blame for that.
 func (l *link) watch(doing string) (done func()) {
-	t := time.AfterFunc(patience, func() { l.kill(fmt.Errorf("the broker took more than %v for %s", patience, doing)) })
-	return func() { t.Stop() }
+	var over atomic.Bool
+	var look func()
+	look = func() {
+		switch {
+		case over.Load():
+		case l.blocked.Load():
+			time.AfterFunc(patience, look)
+		default:
+			l.kill(fmt.Errorf("the broker took more than %v for %s", patience, doing))
+		}
+	}
+	t := time.AfterFunc(patience, look)
+	return func() {
+		over.Store(true)
+		t.Stop()
+	}
 }
 
 // open connects and makes everything ready for calls.
@@ -142,7 +157,9 @@ func (l *link) follow(ctx context.Context) error {
 				blocks = nil
 			}
 		case now := <-tick.C:
-			l.sweep(now)
+			if !l.blocked.Load() { // or nobody would answer
+				l.sweep(now)
+			}
 		}
 	}
 }
@@ -194,6 +211,9 @@ func (l *link) stop() {
 func (l *link) call(ctx context.Context, c *call, limit <-chan time.Time) (*amqp.Delivery, error) {
 	if l.blocked.Load() {
 		return nil, unreachable(errBlocked)
+	}
+	if size := l.conn.Config.FrameSize; size > 0 && c.size > size {
+		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the header has %d bytes, the broker takes %d", c.size, size)}
 	}
 	n, failure := l.acquire(c.exchange)
 	if failure != nil {
@@ -262,17 +282,12 @@ func gone(ctx context.Context) error {
 
 // publish is the only goroutine that publishes.
 func (l *link) publish() {
-	stuck := time.AfterFunc(patience, func() { l.kill(fmt.Errorf("the broker did not take a message for %v", patience)) })
-	defer stuck.Stop()
-	stuck.Stop()
 	for {
 		select {
 		case <-l.dead:
 			return
 		case c := <-l.jobs:
-			stuck.Reset(patience)
 			l.publishOne(c)
-			stuck.Stop()
 		}
 	}
 }
@@ -289,8 +304,10 @@ func (l *link) publishOne(c *call) {
 	c.msg.ReplyTo = l.replies
 	c.msg.Expiration = strconv.FormatInt(left, 10)
 	c.lane.push(c)
+	done := l.watch("a message")
 	err := c.lane.ch.Publish(c.exchange, c.key, true, false, c.msg)
-	c.msg.Headers, c.msg.Body = nil, nil
+	done()
+	c.msg.Headers, c.msg.Body = nil, nil // c stays in the lane until it is confirmed
 	if err == nil {
 		if l.blocked.Load() && l.table.take(c.id) != nil { // block may have looked before it was published
 			c.fail(sentWhileBlocked())

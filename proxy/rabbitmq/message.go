@@ -18,7 +18,8 @@ import (
 // the connection, so nothing that comes from a client may get there unchecked.
 const (
 	maxShortString = 255
-	maxHeaderTable = 64 << 10 // half of RabbitMQ's frame, in which all of it must fit
+	maxHeaderTable = 64 << 10 // half of RabbitMQ's usual frame, in which all of it must fit
+	otherFields    = 1 << 10  // of the header frame: properties and the names X-WASP-*
 )
 
 const prefixWASP = "X-Wasp-" // as textproto spells it
@@ -39,7 +40,7 @@ func newCall(r *Request) (*call, *Error) {
 	if size += len(r.Method) + len(r.Path) + len(r.Query); size > maxHeaderTable {
 		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the header has %d bytes, at most %d are carried", size, maxHeaderTable)}
 	}
-	c := &call{id: newID(), exchange: strings.Clone(r.Exchange), key: key, done: make(chan outcome, 1)}
+	c := &call{id: newID(), exchange: strings.Clone(r.Exchange), key: key, size: size + otherFields, done: make(chan outcome, 1)}
 	c.msg = amqp.Publishing{
 		Headers:         headers,
 		ContentType:     property(headers, "Content-Type"),

@@ -16,6 +16,7 @@ type call struct {
 	exchange string
 	key      string
 	msg      amqp.Publishing
+	size     int // of the header frame, at most
 	deadline time.Time
 	lane     *lane        // set before it is queued
 	stage    atomic.Int32 // how far it got
