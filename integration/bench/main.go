@@ -1,0 +1,114 @@
+// Command bench measures lictor side by side with nginx and HAProxy: the CPU
+// time that each needs per request, and the memory per idle connection. All
+// three stand in front of the same backend in the same run, measured in turn,
+// round by round, so that what disturbs the machine disturbs all of them; what
+// counts is the ratio within a round. The result is a Markdown table.
+//
+// A measurement is a [row], what is measured a [contestant]; to add one of
+// either, write its file and name it in rows.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options is the command line.
+type options struct {
+	lictor   string
+	rounds   int
+	duration time.Duration
+	rows     string
+	short    bool
+	pin      bool
+}
+
+func main() {
+	// Children inherit the CPUs of the thread that starts them and get a signal
+	// when it ends. The main thread is the one that stays.
+	runtime.LockOSThread()
+	if len(os.Args) == 3 && os.Args[1] == backendCommand {
+		fmt.Fprintln(os.Stderr, serveBackend(os.Args[2]))
+		os.Exit(1)
+	}
+	var o options
+	flag.StringVar(&o.lictor, "lictor", "bin/lictor", "`path` of the program")
+	flag.IntVar(&o.rounds, "rounds", 20, "how often each row is measured; rows about memory at most 3 times")
+	flag.DurationVar(&o.duration, "duration", time.Second, "of a single measurement, in whole seconds")
+	flag.StringVar(&o.rows, "rows", "", "comma-separated `names`; all if empty: "+strings.Join(names(rows), ", "))
+	flag.BoolVar(&o.short, "short", false, "only 4 rounds")
+	flag.BoolVar(&o.pin, "pin", true, "give the proxies one CPU of their own and everything else the others")
+	flag.Parse()
+	if o.short {
+		o.rounds = 4
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := o.run(ctx, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures and writes the table to out; progress tells a waiting person
+// how far it is.
+func (o *options) run(ctx context.Context, out, progress io.Writer) error {
+	chosen, err := choose(o.rows)
+	if err != nil {
+		return err
+	}
+	if o.rounds < 1 || o.duration < time.Second {
+		return errors.New("-rounds is at least 1, -duration at least 1s")
+	}
+	bed, err := newBed(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer bed.close()
+	var results []*result
+	for _, r := range chosen {
+		fmt.Fprintf(progress, "%s: ", r.name)
+		res, err := r.run(ctx, bed, r.limit(o.rounds), func() { fmt.Fprint(progress, ".") })
+		fmt.Fprintln(progress)
+		if err != nil {
+			return fmt.Errorf("row %s: %w", r.name, err)
+		}
+		results = append(results, res)
+	}
+	return report(out, bed, o, results)
+}
+
+// choose returns the rows with the given names.
+func choose(list string) ([]*row, error) {
+	if list == "" {
+		return rows, nil
+	}
+	var chosen []*row
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.IndexFunc(rows, func(r *row) bool { return r.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no row %q; there are: %s", name, strings.Join(names(rows), ", "))
+		}
+		chosen = append(chosen, rows[i])
+	}
+	return chosen, nil
+}
+
+func names(rows []*row) []string {
+	var all []string
+	for _, r := range rows {
+		all = append(all, r.name)
+	}
+	return all
+}
