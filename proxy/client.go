@@ -10,11 +10,10 @@ import (
 // identify finds the client's address (C17): the socket's peer, or, if that is
 // a trusted proxy, the right-most address in X-Forwarded-For that is not one.
 func (x *exchange) identify() {
-	peer := x.c.RemoteAddr().Addr()
-	x.client = peer
-	if len(x.set.TrustedProxies) > 0 && contains(x.set.TrustedProxies, peer) {
+	x.client = x.peer
+	if len(x.set.TrustedProxies) > 0 && contains(x.set.TrustedProxies, x.peer) {
 		x.trusted = true
-		x.client = x.forwardedClient(peer)
+		x.client = x.forwardedClient(x.peer)
 	}
 	x.inside = len(x.set.TrustedNetworks) > 0 && contains(x.set.TrustedNetworks, x.client)
 }

@@ -22,9 +22,10 @@ type exchange struct {
 	began   time.Time
 	id      string // request id
 	idBytes [32]byte
-	client  netip.Addr
-	trusted bool // the peer is a trusted proxy
-	inside  bool // the client is in a trusted network
+	peer    netip.Addr // of the socket
+	client  netip.Addr // behind trusted proxies
+	trusted bool       // the peer is a trusted proxy
+	inside  bool       // the client is in a trusted network
 
 	path    uri.Path
 	scratch []byte // of path
@@ -77,7 +78,7 @@ func (g *Gateway) Serve(c *http1.Conn) {
 func (g *Gateway) Refuse(c *http1.Conn, err *http1.ParseError) {
 	x := g.open(c)
 	defer x.finish()
-	x.client = c.RemoteAddr().Addr()
+	x.client = x.peer
 	x.nameRequest()
 	x.err = err
 	x.refuse(refusal{status: err.Status, reason: BadRequest, message: err.Reason})
@@ -87,7 +88,7 @@ func (g *Gateway) open(c *http1.Conn) *exchange {
 	x := exchanges.Get().(*exchange)
 	*x = exchange{
 		gw: g, set: g.settings.Load(), c: c, req: c.Request(), began: time.Now(),
-		scratch: x.scratch, onInterim: x.onInterim, ruling: x.ruling,
+		peer: c.RemoteAddr().Addr(), scratch: x.scratch, onInterim: x.onInterim, ruling: x.ruling,
 	}
 	x.tries = x.triesArr[:0]
 	x.ruling.verdict, x.ruling.route = policy.Verdict{}, policy.Route{} // not the last exchange's

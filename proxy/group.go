@@ -184,12 +184,17 @@ func (g *group) fix(b *policy.Backends) *resolver.Service {
 	if f := g.fixed.Load(); f != nil && f.backends == b {
 		return f.service
 	}
+	svc := serviceOf(b)
+	g.fixed.Store(&fixedService{backends: b, service: svc})
+	return svc
+}
+
+func serviceOf(b *policy.Backends) *resolver.Service {
 	svc := &resolver.Service{Name: b.Name, Loaded: true}
 	for _, one := range b.List {
 		svc.Instances = append(svc.Instances, &resolver.Instance{
 			ID: one.URL, Address: one.Address, TLS: one.TLS, BasePath: one.BasePath, Weight: 1, State: resolver.Passing,
 		})
 	}
-	g.fixed.Store(&fixedService{backends: b, service: svc})
 	return svc
 }

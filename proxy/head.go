@@ -143,11 +143,10 @@ func (x *exchange) appendForwarded(dst []byte) []byte {
 	if x.trusted {
 		proto, host, port = x.told(proto, host)
 	}
-	peer := x.c.RemoteAddr().Addr()
 
 	dst = append(dst, "X-Forwarded-For: "...)
 	dst = x.appendHops(dst, ", ", plainHop)
-	dst = peer.AppendTo(dst)
+	dst = x.peer.AppendTo(dst)
 	dst = append(dst, "\r\nX-Real-IP: "...)
 	dst = x.client.AppendTo(dst)
 	dst = append(dst, "\r\nX-Forwarded-Proto: "...)
@@ -164,7 +163,7 @@ func (x *exchange) appendForwarded(dst []byte) []byte {
 	dst = append(dst, "\r\nForwarded: "...)
 	dst = x.appendHops(dst, ", ", forwardedHop)
 	dst = append(dst, "for="...)
-	dst = appendNode(dst, peer)
+	dst = appendNode(dst, x.peer)
 	dst = append(dst, ";proto="...)
 	dst = append(dst, proto...)
 	dst = append(dst, ";host=\""...)

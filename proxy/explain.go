@@ -1,0 +1,232 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+
+	"lictor/policy"
+	"lictor/proxy/http1"
+	"lictor/resolver"
+	"lictor/uri"
+)
+
+// Question is a request that somebody asks about (contract 5).
+type Question struct {
+	Method  string      `json:"method"` // "" = GET
+	URL     string      `json:"url"`    // a path, or absolute: then its authority is the Host
+	Headers [][2]string `json:"-"`      // name and value, in order
+	From    netip.Addr  `json:"from"`   // the socket's peer; the zero value is 127.0.0.1
+}
+
+// Explanation says what would become of a request, step by step (contract 5).
+// It is told by the evaluation that serves traffic.
+type Explanation struct {
+	Allowed  bool                        `json:"allowed"`
+	Status   int                         `json:"status"` // of the refusal; 200 where a backend would answer
+	Reason   Reason                      `json:"reason,omitempty"`
+	Path     PathFact                    `json:"path"`
+	Client   ClientFact                  `json:"client"`
+	Route    *policy.RouteFact           `json:"route"`
+	Consumer *policy.ConsumerFact        `json:"consumer"`
+	Steps    []policy.Step               `json:"steps"`
+	Plugins  map[string]policy.PluginUse `json:"plugins"`
+	Dispatch *DispatchFact               `json:"dispatch"`
+	Policy   PolicyFact                  `json:"policy"`
+}
+
+// PathFact is a path as it came, as rules see it, and as the backend gets it.
+type PathFact struct {
+	Received  string `json:"received"`
+	Canonical string `json:"canonical"`
+	Forwarded string `json:"forwarded,omitempty"`
+}
+
+// ClientFact is the client's address and where it was taken from.
+type ClientFact struct {
+	Address string `json:"address"`
+	From    string `json:"from"` // socket, x-forwarded-for
+}
+
+// DispatchFact is where a request would go.
+type DispatchFact struct {
+	Kind      string         `json:"kind"`
+	Instances []InstanceFact `json:"instances"`
+}
+
+// InstanceFact is an instance that might serve.
+type InstanceFact struct {
+	ID      string `json:"id"`
+	Address string `json:"address"`
+	State   string `json:"state"`
+	Chosen  bool   `json:"chosen"`
+}
+
+// PolicyFact says which policy spoke.
+type PolicyFact struct {
+	Hash       string   `json:"hash"`
+	Index      uint64   `json:"index"`
+	AgeSeconds *float64 `json:"age_seconds"` // for the admin listener to fill in
+}
+
+// Explain says what would become of a request. Nothing is sent, and no limit
+// is used up. An error is a question that cannot be understood.
+func (g *Gateway) Explain(q *Question) (*Explanation, error) {
+	req, err := q.head()
+	if err != nil {
+		return nil, err
+	}
+	x := &exchange{gw: g, set: g.settings.Load(), req: req, began: time.Now(), peer: q.From, ruling: new(ruling)}
+	if !x.peer.IsValid() {
+		x.peer = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return x.explain(), nil
+}
+
+// head makes the question the head of a request.
+func (q *Question) head() (*http1.RequestHead, error) {
+	u, err := url.Parse(q.URL)
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	req := &http1.RequestHead{Method: q.Method, Target: q.URL, Host: u.Host, Head: http1.Head{Minor: 1, ContentLength: -1}}
+	if req.Method == "" {
+		req.Method = "GET"
+	}
+	for _, f := range q.Headers {
+		if !http1.ValidFieldName(f[0]) || !http1.ValidFieldValue(f[1]) {
+			return nil, fmt.Errorf("headers: %q is no header field", f[0]+": "+f[1])
+		}
+		if http1.EqualFold(f[0], "Host") {
+			req.Host = f[1]
+			continue
+		}
+		req.Fields = append(req.Fields, http1.Field{Name: f[0], Value: f[1], ID: http1.IDOf(f[0])})
+	}
+	return req, nil
+}
+
+// explain goes through the life of the request as far as it can without a
+// client and a backend.
+func (x *exchange) explain() *Explanation {
+	e := &Explanation{Status: 200, Steps: []policy.Step{}, Plugins: map[string]policy.PluginUse{}}
+	x.identify()
+	e.Client = ClientFact{Address: x.client.String(), From: "socket"}
+	if x.client != x.peer {
+		e.Client.From = "x-forwarded-for"
+	}
+	target := pathOf(x.req)
+	var err error
+	if x.path, _, err = uri.ParsePath(target, nil); err != nil {
+		e.Path.Received = target
+		return e.refuse(refuseBadPath)
+	}
+	e.Path = PathFact{Received: x.path.Received, Canonical: x.path.Canonical}
+	r := x.ruling
+	if !r.ask(x) {
+		return e.refuse(refuseBadHost)
+	}
+	v := r.set.Version()
+	e.Policy = PolicyFact{Hash: v.Hash, Index: v.Index}
+	r.route = r.set.Route(&r.request)
+	if e.Route = r.route.Explain(); e.Route == nil {
+		return e.refuse(refuseNoService)
+	}
+	e.Path.Forwarded = r.route.Rest
+	e.decide(x)
+	if e.Allowed {
+		e.dispatch(x)
+	}
+	return e
+}
+
+func (e *Explanation) refuse(r refusal) *Explanation {
+	e.Allowed, e.Status, e.Reason = false, r.status, r.reason
+	return e
+}
+
+func (e *Explanation) decide(x *exchange) {
+	r := x.ruling
+	var rec policy.Recorder
+	r.request.Dry = true
+	r.set.Decide(&r.request, &r.route, &r.verdict, &rec)
+	if rec.Steps != nil {
+		e.Steps = rec.Steps
+	}
+	if rec.Plugins != nil {
+		e.Plugins = rec.Plugins
+	}
+	e.Consumer = rec.Consumer
+	if e.Allowed = r.verdict.Allowed(); !e.Allowed {
+		e.Status, e.Reason = r.verdict.Status, Reason(r.verdict.Reason)
+	}
+}
+
+// dispatch tells where the request would go. It stays allowed where nobody can
+// serve it: the policy has nothing against it.
+func (e *Explanation) dispatch(x *exchange) {
+	e.Dispatch = &DispatchFact{Kind: "http", Instances: []InstanceFact{}}
+	svc, reason := x.serving()
+	if svc == nil {
+		e.Status, e.Reason = reason.status, reason.reason
+		return
+	}
+	if svc.Options.KeepSegment {
+		e.Path.Forwarded = x.path.Canonical
+	}
+	next := x.next(svc)
+	for _, i := range svc.Instances {
+		e.Dispatch.Instances = append(e.Dispatch.Instances, InstanceFact{ID: i.ID, Address: i.Address, State: i.State.String(), Chosen: i == next})
+	}
+	if next == nil {
+		e.Status, e.Reason = refuseNoHealthy.status, refuseNoHealthy.reason
+	}
+}
+
+// serving returns the service that the request is routed to, without taking
+// part in its balancing.
+func (x *exchange) serving() (*resolver.Service, refusal) {
+	route := &x.ruling.route
+	if b := route.Backends; b != nil {
+		return serviceOf(b), refusal{}
+	}
+	svc, known := x.gw.resolve(route.Service)
+	switch {
+	case !known:
+		return nil, refuseUnknown
+	case svc == nil:
+		return nil, refuseNoHealthy
+	}
+	return svc, refusal{}
+}
+
+// next guesses the instance that comes next: by round robin, the turn that is
+// due. nil if there is none.
+func (x *exchange) next(svc *resolver.Service) *resolver.Instance {
+	usable := candidates(svc)
+	if len(usable) == 0 {
+		return nil
+	}
+	grp := (*x.gw.groups.Load())[svc.Name]
+	if grp == nil {
+		return usable[0]
+	}
+	r := grp.current.Load()
+	if r == nil || len(r.members) == 0 {
+		return usable[0]
+	}
+	n := uint64(len(r.members))
+	if r.order != nil {
+		n = uint64(len(r.order))
+	}
+	k := (grp.turn.Load() + 1) % n
+	if r.order != nil {
+		k = uint64(r.order[k])
+	}
+	if at := slices.IndexFunc(r.members[k:], func(m *member) bool { return !m.ejected() }); at >= 0 {
+		k += uint64(at)
+	}
+	return r.members[k].inst
+}
