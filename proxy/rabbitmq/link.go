@@ -135,7 +135,7 @@ func (l *link) listen() (<-chan amqp.Delivery, error) {
 func (l *link) follow(ctx context.Context) error {
 	closes := l.conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocks := l.conn.NotifyBlocked(make(chan amqp.Blocking, 16))
-	l.work.Go(l.probe)
+	l.work.Go(func() { l.probe(ctx) })
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -345,13 +345,13 @@ func (l *link) collect(deliveries <-chan amqp.Delivery) {
 // broker that takes no messages or does not answer any more is noticed without
 // a request having to suffer for it; calls are let in after the first probe.
 // Who may not publish to the default exchange goes without.
-func (l *link) probe() {
+func (l *link) probe(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for first := true; ; first = false {
-		err := l.probeOnce()
+		err := l.probeOnce(ctx)
 		switch {
-		case l.conn.IsClosed():
+		case l.conn.IsClosed(), ctx.Err() != nil:
 			return
 		case err == nil || l.blocked.Load():
 		case l.home.ch.IsClosed():
@@ -373,12 +373,12 @@ func (l *link) probe() {
 	}
 }
 
-func (l *link) probeOnce() error {
+func (l *link) probeOnce(ctx context.Context) error {
 	c := &call{id: newID(), key: l.replies, lane: l.home, done: make(chan outcome, 1), deadline: time.Now().Add(patience)}
 	c.msg = amqp.Publishing{DeliveryMode: amqp.Transient, CorrelationId: c.id, AppId: "lictor"}
 	l.home.users.Add(1)
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
-	_, err := l.send(context.Background(), c, limit.C)
+	_, err := l.send(ctx, c, limit.C)
 	return err
 }
