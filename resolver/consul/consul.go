@@ -142,7 +142,11 @@ func NewClient(cfg *api.Config) (*api.Client, error) {
 	cfg.Transport.DisableCompression = true
 	cfg.Transport.MaxIdleConnsPerHost = 2 * defaultWatches
 	cfg.Transport.MaxIdleConns = 2 * defaultWatches
-	return api.NewClient(cfg)
+	client, err := api.NewClient(cfg)
+	if err == nil {
+		cfg.HttpClient.Transport = tap{cfg.HttpClient.Transport}
+	}
+	return client, err
 }
 
 // Kind implements [resolver.Source].

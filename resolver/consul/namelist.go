@@ -1,9 +1,14 @@
 package consul
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"hash/maphash"
+	"io"
+	"net/http"
+	"strings"
 )
 
 // nameList reads the answer of catalog/services: an object whose keys are the
@@ -13,6 +18,7 @@ import (
 type nameList struct {
 	seed  maphash.Seed
 	known uint64 // hash of the last answer; 0 = none
+	room  int    // how many names to expect
 
 	hash  uint64
 	names []string // nil if the answer is the known one
@@ -20,17 +26,54 @@ type nameList struct {
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (l *nameList) UnmarshalJSON(text []byte) error {
-	l.hash = max(maphash.Bytes(l.seed, text), 1)
-	if l.hash == l.known {
+	if l.hash != 0 {
+		return nil // the tap has read it
+	}
+	hash := max(maphash.Bytes(l.seed, text), 1)
+	if hash == l.known {
+		l.hash = hash
 		return nil
 	}
-	var err error
-	l.names, err = scanNames(text, make([]string, 0, 64))
+	names, err := scanNames(text, make([]string, 0, l.room+8))
+	if err == nil {
+		l.hash, l.names = hash, names
+	}
 	return err
 }
 
-// scanNames appends the keys of the JSON object in text, which is known to be
-// valid JSON.
+// tap hands the bytes of a list of names to its reader as they are. The JSON
+// decoder behind consul/api would look at each of them twice before, which is
+// most of the cost of a wake-up.
+type tap struct{ http.RoundTripper }
+
+// tapKey is the context key of the *nameList that wants the bytes.
+type tapKey struct{}
+
+// RoundTrip implements [http.RoundTripper].
+func (t tap) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.RoundTripper.RoundTrip(req)
+	list, ok := req.Context().Value(tapKey{}).(*nameList)
+	if !ok || err != nil || resp.StatusCode != http.StatusOK {
+		return resp, err
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, err
+	}
+	if err := list.UnmarshalJSON(bytes.TrimSpace(text)); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(strings.NewReader("null"))
+	return resp, nil
+}
+
+// readNames asks for the names of all services.
+func (r *Resolver) readNames(ctx context.Context, list *nameList, q query) (meta, error) {
+	return r.read(context.WithValue(ctx, tapKey{}, list), "/v1/catalog/services", q, list)
+}
+
+// scanNames appends the keys of the JSON object in text. It finds them in all
+// that is valid, and finds out if the end is missing.
 func scanNames(text []byte, names []string) ([]string, error) {
 	if len(text) == 0 || text[0] != '{' {
 		return nil, errors.New("the list of services is no JSON object")
@@ -49,23 +92,39 @@ func scanNames(text []byte, names []string) ([]string, error) {
 			key = false
 		case '"':
 			end, escaped := stringEnd(text, i)
+			if end == len(text) {
+				return nil, errCut
+			}
 			if key {
-				name := string(text[i+1 : end])
-				if escaped {
-					if err := json.Unmarshal(text[i:end+1], &name); err != nil {
-						return nil, err
-					}
+				name, err := unquote(text[i:end+1], escaped)
+				if err != nil {
+					return nil, err
 				}
 				names = append(names, name)
 			}
 			i = end
 		}
 	}
+	if depth != 0 {
+		return nil, errCut
+	}
 	return names, nil
 }
 
+// unquote returns what the JSON string in text says.
+func unquote(text []byte, escaped bool) (string, error) {
+	if !escaped {
+		return string(text[1 : len(text)-1]), nil
+	}
+	var s string
+	err := json.Unmarshal(text, &s)
+	return s, err
+}
+
+var errCut = errors.New("the list of services is cut short")
+
 // stringEnd returns where the JSON string that begins at start has its closing
-// quote, and whether there is an escape in it.
+// quote, len(text) if it has none, and whether there is an escape in it.
 func stringEnd(text []byte, start int) (end int, escaped bool) {
 	for i := start + 1; i < len(text); i++ {
 		switch text[i] {
@@ -76,5 +135,5 @@ func stringEnd(text []byte, start int) (end int, escaped bool) {
 			return i, escaped
 		}
 	}
-	return len(text) - 1, escaped
+	return len(text), escaped
 }

@@ -9,11 +9,9 @@ import (
 	"lictor/resolver"
 )
 
-const namesPath = "/v1/catalog/services"
-
-// maxVerify is how many names that an answer filtered by ACLs leaves out are
-// asked for one by one.
-const maxVerify = 32
+// maxVerify is how many names that are missing are asked for one by one; of
+// more the whole list is read again.
+const maxVerify = 8
 
 // trouble is what keeps lictor from a full answer. It is logged when it changes.
 type trouble string
@@ -71,63 +69,77 @@ func waitUntil(d time.Duration, deadline time.Time) time.Duration {
 	return d
 }
 
-// step asks for the names once.
+// step asks for the names once. A name is gone only if an answer past all
+// caches says so too.
 func (n *nameWatch) step(ctx context.Context, q query) (uint64, error) {
-	list := nameList{seed: n.r.seed, known: n.hash}
-	m, err := n.r.read(ctx, namesPath, q, &list)
+	list := nameList{seed: n.r.seed, known: n.hash, room: n.r.Catalog().Len()}
+	m, err := n.r.readNames(ctx, &list, q)
 	if err != nil {
 		n.failed(ctx, err)
 		return 0, err
 	}
-	var missing []string
-	if list.names != nil {
-		missing = n.missing(list.names)
-	}
+	added, missing := n.compare(list.names)
+	all := len(missing)
 	switch {
-	case len(missing) == 0:
+	case all == 0:
+	case all <= maxVerify:
+		missing = n.verify(ctx, missing)
 	case m.filtered:
-		all := len(missing)
-		if missing = n.verify(ctx, missing); len(missing) < all {
-			list.hash = 0 // look at the others again next time
-		}
+		missing = nil
 	default:
-		// A name is gone only if an answer past all caches says so too.
-		list = nameList{seed: n.r.seed}
-		if m, err = n.r.read(ctx, namesPath, query{consistent: true}, &list); err != nil {
+		list = nameList{seed: n.r.seed, room: len(list.names)}
+		if m, err = n.r.readNames(ctx, &list, query{consistent: true}); err != nil {
 			n.failed(ctx, err)
 			return 0, err
 		}
-		if missing = n.missing(list.names); m.filtered {
-			missing, list.hash = nil, 0
+		added, missing = n.compare(list.names)
+		if all = len(missing); m.filtered {
+			missing = nil
 		}
 	}
-	n.settle(list, missing, m)
+	if n.hash = list.hash; len(missing) < all {
+		n.hash = 0 // look at those that are not believed to be gone next time as well
+	}
+	n.settle(added, missing, m)
 	return m.index, nil
 }
 
-// missing returns the services that are not in the list, less those that are
-// known to be missing.
-func (n *nameWatch) missing(list []string) []string {
-	listed := make(map[string]struct{}, len(list))
+// compare returns the names in the list that are new, and the services that it
+// lacks, less those that are known to be missing. A nil list is the last one.
+func (n *nameWatch) compare(list []string) (added, missing []string) {
+	if list == nil {
+		return nil, nil
+	}
+	known := n.r.catalog()
+	there := 0
 	for _, name := range list {
-		listed[name] = struct{}{}
+		switch {
+		case known.Lookup(name) != nil:
+			there++
+		case n.r.exposes(name):
+			added = append(added, name)
+		}
+	}
+	if there == known.Len() {
+		clear(n.held)
+		return added, nil
+	}
+	listed := make(map[string]bool, len(list))
+	for _, name := range list {
+		listed[name] = true
 		delete(n.held, name)
 	}
-	var missing []string
-	for s := range n.r.catalog().All() {
-		if _, ok := listed[s.Name]; !ok && !n.held[s.Name] {
+	for s := range known.All() {
+		if !listed[s.Name] && !n.held[s.Name] {
 			missing = append(missing, s.Name)
 		}
 	}
-	return missing
+	return added, missing
 }
 
 // verify returns which of the names are really gone: their own health answer
 // is empty, and not because of ACLs.
 func (n *nameWatch) verify(ctx context.Context, names []string) []string {
-	if len(names) > maxVerify {
-		return nil
-	}
 	var gone []string
 	for _, name := range names {
 		entries, m, err := n.r.readHealth(ctx, name, query{consistent: true})
@@ -140,11 +152,11 @@ func (n *nameWatch) verify(ctx context.Context, names []string) []string {
 
 // settle takes over an answer: what is new is added; what is missing goes, or
 // is held if the loss looks wrong (D8).
-func (n *nameWatch) settle(list nameList, missing []string, m meta) {
+func (n *nameWatch) settle(added, missing []string, m meta) {
 	r := n.r
 	now := time.Now()
-	backwards := m.index < n.index
-	n.index, n.hash = m.index, list.hash
+	backwards, moved := m.index < n.index, m.index != n.index
+	n.index = m.index
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -171,15 +183,15 @@ func (n *nameWatch) settle(list nameList, missing []string, m meta) {
 		}
 		clear(n.held)
 	}
-	var added []*resolver.Service
-	for _, name := range list.names {
-		if r.exposes(name) && r.truth.Lookup(name) == nil {
-			added = append(added, &resolver.Service{Name: name, Index: m.index})
-		}
+	put := make([]*resolver.Service, len(added))
+	for i, name := range added {
+		put[i] = &resolver.Service{Name: name, Index: m.index}
 	}
 	r.unfollow(missing)
-	r.publish(added, missing)
-	r.sweeper.namesMoved(len(added)+len(missing) > 0)
+	r.publish(put, missing)
+	if moved {
+		r.sweeper.namesMoved(len(added)+len(missing) > 0)
+	}
 	n.contact(now, m)
 }
 

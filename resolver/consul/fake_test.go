@@ -1,0 +1,334 @@
+package consul
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/resolver"
+)
+
+// fakeConsul answers the queries of a Resolver as an agent does, blocking ones
+// too, so that hours of it pass in no time.
+type fakeConsul struct {
+	mu       sync.Mutex // guards all
+	index    uint64
+	services map[string][]*api.ServiceEntry
+	indexes  map[string]uint64 // by path
+	changed  chan struct{}     // closed at every change
+	asked    []string          // path and index of each query
+
+	away     bool            // connections are refused
+	dead     bool            // nothing is ever answered
+	status   int             // instead of 200; 0 = 200
+	filtered string          // of what begins so, ACLs hide something; "" = of nothing
+	lies     map[string]bool // services whose answer is empty unless it is a consistent one
+}
+
+func newFake() *fakeConsul {
+	f := &fakeConsul{}
+	f.reset(100)
+	return f
+}
+
+// reset makes a Consul without memory; its index begins at the given one.
+func (f *fakeConsul) reset(index uint64) {
+	f.edit(func() {
+		f.index = index
+		f.services = map[string][]*api.ServiceEntry{"consul": nil}
+		f.indexes = map[string]uint64{}
+	})
+}
+
+// edit changes the fake and wakes up whoever waits.
+func (f *fakeConsul) edit(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+	if f.changed != nil { // nil outside of a bubble
+		close(f.changed)
+		f.changed = make(chan struct{})
+	}
+}
+
+// set gives a service its instances, none being a deregistration of all.
+func (f *fakeConsul) set(name string, entries ...*api.ServiceEntry) {
+	f.edit(func() {
+		f.index++
+		f.services[name] = entries
+		if len(entries) == 0 {
+			delete(f.services, name)
+		}
+		f.indexes["/v1/health/service/"+name] = f.index
+		f.indexes["/v1/catalog/services"] = f.index
+	})
+}
+
+// check gives the instances of a service new checks; the list of names does not move.
+func (f *fakeConsul) check(name string, checks ...*api.HealthCheck) {
+	f.edit(func() {
+		f.index++
+		for i, e := range f.services[name] {
+			next := *e
+			next.Checks = checks
+			f.services[name][i] = &next
+		}
+		f.indexes["/v1/health/service/"+name] = f.index
+		f.indexes["/v1/health/state/critical"] = f.index
+	})
+}
+
+// queries returns what was asked since the last call.
+func (f *fakeConsul) queries() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	asked := f.asked
+	f.asked = nil
+	return asked
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (f *fakeConsul) RoundTrip(req *http.Request) (*http.Response, error) {
+	q, path := req.URL.Query(), req.URL.Path
+	index, _ := strconv.ParseUint(q.Get("index"), 10, 64)
+	wait, _ := time.ParseDuration(q.Get("wait"))
+	deadline := time.Now().Add(wait + wait/16)
+	f.mu.Lock()
+	f.asked = append(f.asked, path+"?"+strconv.FormatUint(index, 10))
+	f.mu.Unlock()
+	for {
+		f.mu.Lock()
+		if f.away {
+			f.mu.Unlock()
+			return nil, errors.New("connection refused")
+		}
+		if f.dead {
+			f.mu.Unlock()
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		}
+		if f.at(path) > index || index == 0 || !time.Now().Before(deadline) || f.status != 0 {
+			defer f.mu.Unlock()
+			_, consistent := q["consistent"]
+			return f.answer(path, consistent), nil
+		}
+		changed := f.changed
+		f.mu.Unlock()
+		select {
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		case <-changed:
+		case <-time.After(time.Until(deadline)):
+		}
+	}
+}
+
+// at returns the index of a path.
+func (f *fakeConsul) at(path string) uint64 {
+	if i, ok := f.indexes[path]; ok {
+		return i
+	}
+	return min(f.index, 1)
+}
+
+func (f *fakeConsul) answer(path string, consistent bool) *http.Response {
+	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}}
+	resp.Header.Set("X-Consul-Index", strconv.FormatUint(f.at(path), 10))
+	resp.Header.Set("X-Consul-KnownLeader", "true")
+	resp.Header.Set("X-Consul-LastContact", "0")
+	resp.Header.Set("X-Consul-Results-Filtered-By-Acls", strconv.FormatBool(f.filtered != "" && strings.HasPrefix(path, f.filtered)))
+	if f.status != 0 {
+		resp.StatusCode = f.status
+		resp.Body = io.NopCloser(strings.NewReader("the fake refuses"))
+		return resp
+	}
+	var body any
+	name, health := strings.CutPrefix(path, "/v1/health/service/")
+	switch {
+	case path == "/v1/catalog/services":
+		names := map[string][]string{}
+		for name := range f.services {
+			names[name] = []string{"tag"}
+		}
+		body = names
+	case health:
+		entries := f.services[name]
+		if f.lies[name] && !consistent || entries == nil {
+			entries = []*api.ServiceEntry{}
+		}
+		body = entries
+	case path == "/v1/health/state/critical":
+		body = f.critical()
+	default:
+		body = []any{}
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	return resp
+}
+
+// critical lists the failing checks.
+func (f *fakeConsul) critical() []*api.HealthCheck {
+	list := []*api.HealthCheck{}
+	for name, entries := range f.services {
+		for _, e := range entries {
+			for _, c := range e.Checks {
+				if c.Status == api.HealthCritical {
+					list = append(list, &api.HealthCheck{Node: e.Node.Node, CheckID: c.CheckID, ServiceName: name})
+				}
+			}
+		}
+	}
+	return list
+}
+
+// instance is an entry of a service on node n, listening on the given port.
+func instance(id string, port int, checks ...*api.HealthCheck) *api.ServiceEntry {
+	return &api.ServiceEntry{
+		Node:    &api.Node{Node: "n", Address: "10.0.0.1"},
+		Service: &api.AgentService{ID: id, Port: port, Weights: api.AgentWeights{Passing: 1, Warning: 1}},
+		Checks:  checks,
+	}
+}
+
+// The checks that instances have in these tests.
+var (
+	serfAlive = &api.HealthCheck{CheckID: "serfHealth", Name: "serf", Status: "passing", Output: "alive"}
+	serfDead  = &api.HealthCheck{CheckID: "serfHealth", Name: "serf", Status: "critical", Output: "not live"}
+	httpOK    = &api.HealthCheck{CheckID: "h", Name: "http", Status: "passing", Type: "http", Output: "200", ServiceID: "x"}
+	httpBad   = &api.HealthCheck{CheckID: "h", Name: "http", Status: "critical", Type: "http", Output: "500", ServiceID: "x"}
+	httpNever = &api.HealthCheck{CheckID: "h", Name: "http", Status: "critical", Type: "http", ServiceID: "x"}
+	ttlNever  = &api.HealthCheck{CheckID: "t", Name: "ttl", Status: "critical", Type: "ttl", ServiceID: "x"}
+	external  = &api.HealthCheck{CheckID: "e", Name: "external", Status: "critical", ServiceID: "x"}
+	slow      = &api.HealthCheck{CheckID: "w", Name: "slow", Status: "warning", Type: "http", Output: "429", ServiceID: "x"}
+	maint     = &api.HealthCheck{CheckID: "_service_maintenance:x", Status: "critical", Notes: "deploy"}
+)
+
+// bench is a Resolver that runs against a fake, in fake time.
+type bench struct {
+	*Resolver
+	t    *testing.T
+	fake *fakeConsul
+	log  *bytes.Buffer // read it after settle only
+	stop func()
+}
+
+// settle lets everything happen that happens without time passing.
+func (b *bench) settle() { b.t.Helper(); synctest.Wait() }
+
+// pass lets time pass.
+func (b *bench) pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
+// state describes a service in one word or list.
+func (b *bench) state(name string) string {
+	s := b.Catalog().Lookup(name)
+	switch {
+	case s == nil:
+		return "unknown"
+	case !s.Loaded:
+		return "not loaded"
+	}
+	var parts []string
+	for _, i := range s.Instances {
+		parts = append(parts, fmt.Sprintf("%s %v", i.ID[2:], i.State))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// want asks for services and waits for their first answers.
+func (b *bench) want(names ...string) {
+	b.t.Helper()
+	b.settle()
+	for _, name := range names {
+		<-b.Want(name)
+	}
+	b.settle()
+}
+
+// expect fails the test unless the service is in the given state.
+func (b *bench) expect(name, want, when string) {
+	b.t.Helper()
+	if got := b.state(name); got != want {
+		b.t.Errorf("%s: %s is %q, want %q", when, name, got, want)
+	}
+}
+
+// during checks every 50 ms for d.
+func (b *bench) during(d time.Duration, name, want, when string) {
+	b.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end) && !b.t.Failed(); b.pass(50 * time.Millisecond) {
+		b.expect(name, want, when)
+	}
+}
+
+// onBench runs test in a bubble of fake time with a Resolver for fake.
+func onBench(t *testing.T, fake *fakeConsul, edit func(*Config), test func(b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		fake.changed = make(chan struct{}) // channels belong to their bubble
+		b := startBench(t, fake, edit)
+		test(b)
+		b.stop()
+		fake.changed = nil
+	})
+}
+
+// startBench starts a Resolver; its stop must be called in the same bubble.
+func startBench(t *testing.T, fake *fakeConsul, edit func(*Config)) *bench {
+	t.Helper()
+	client, err := api.NewClient(&api.Config{Address: "consul.test", HttpClient: &http.Client{Transport: tap{fake}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &bytes.Buffer{}
+	cfg := Config{Client: client, PassingOnly: true, EmptyHold: 30 * time.Second,
+		Log: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Info, DisableTime: true})}
+	if edit != nil {
+		edit(&cfg)
+	}
+	r, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	b := &bench{Resolver: r, t: t, fake: fake, log: log}
+	b.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the resolver said:\n%s", log)
+		}
+	}
+	b.settle()
+	return b
+}
+
+// one returns the only instance of a service.
+func (b *bench) one(name string) *resolver.Instance {
+	b.t.Helper()
+	s := b.Catalog().Lookup(name)
+	if s == nil || len(s.Instances) != 1 {
+		b.t.Fatalf("%s is %+v, want one instance", name, s)
+	}
+	return s.Instances[0]
+}

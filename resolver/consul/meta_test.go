@@ -1,0 +1,90 @@
+package consul
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"lictor/resolver"
+)
+
+// TestProtocol: contract 2, lictor-scheme and lictor-protocol.
+func TestProtocol(t *testing.T) {
+	tests := []struct {
+		name     string
+		scheme   string
+		protocol string
+		tls      bool
+		want     resolver.Protocol
+		problems int
+	}{
+		{"nothing said", "", "", false, resolver.HTTP1, 0},
+		{"http", "http", "http1", false, resolver.HTTP1, 0},
+		{"https", "https", "", true, resolver.HTTP1, 0},
+		{"h2c", "", "h2c", false, resolver.H2C, 0},
+		{"h2c over http", "http", "h2c", false, resolver.H2C, 0},
+		{"h2 means TLS", "", "h2", true, resolver.H2, 0},
+		{"h2 over https", "https", "h2", true, resolver.H2, 0},
+		{"h2 over http contradicts itself", "http", "h2", false, resolver.HTTP1, 1},
+		{"h2c over https contradicts itself", "https", "h2c", true, resolver.HTTP1, 1},
+		{"an unknown scheme", "ftp", "", false, resolver.HTTP1, 1},
+		{"an unknown protocol", "https", "h3", true, resolver.HTTP1, 1},
+		{"both unknown", "HTTPS", "H2", false, resolver.HTTP1, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var p problems
+			meta := map[string]string{}
+			if tt.scheme != "" {
+				meta[metaScheme] = tt.scheme
+			}
+			if tt.protocol != "" {
+				meta[metaProtocol] = tt.protocol
+			}
+			tls, got := p.protocol("n/a", meta)
+			if tls != tt.tls || got != tt.want || len(p.texts) != tt.problems {
+				t.Errorf("got TLS %v, %v, problems %q, want TLS %v, %v, %d problems", tls, got, p.texts, tt.tls, tt.want, tt.problems)
+			}
+		})
+	}
+}
+
+// TestOptions: contract 2, the options of a service; a bad value is shown and ignored.
+func TestOptions(t *testing.T) {
+	type m = map[string]string
+	tests := []struct {
+		name     string
+		metas    []m
+		want     resolver.Options
+		problems []string
+	}{
+		{"nothing said", []m{nil, {}}, resolver.Options{}, nil},
+		{"everything said", []m{{metaTimeout: "3600s", metaBalance: "hash", metaStrip: "false", metaHost: "upstream"}},
+			resolver.Options{Timeout: time.Hour, Balance: resolver.Hash, KeepSegment: true, UpstreamHost: true}, nil},
+		{"the defaults said", []m{{metaStrip: "true", metaHost: "keep"}}, resolver.Options{}, nil},
+		{"bad values are ignored", []m{{metaTimeout: "-1s", metaBalance: "best", metaStrip: "1", metaHost: ""}}, resolver.Options{}, []string{
+			`n/0: lictor-timeout = "-1s": want a positive duration such as 15s`,
+			`n/0: lictor-balance = "best": want round_robin, least_requests, random_two or hash`,
+			`n/0: lictor-strip = "1": want true or false`,
+			`n/0: lictor-host = "": want keep or upstream`,
+		}},
+		{"one instance speaks for all", []m{{}, {metaTimeout: "2s"}}, resolver.Options{Timeout: 2 * time.Second}, nil},
+		{"of two the first wins", []m{{metaTimeout: "1s"}, {metaTimeout: "2s"}, {metaTimeout: "1000ms"}},
+			resolver.Options{Timeout: time.Second}, []string{`n/1: lictor-timeout = "2s": want the value of n/0`}},
+		{"of two the first good one wins", []m{{metaTimeout: "soon"}, {metaTimeout: "2s"}},
+			resolver.Options{Timeout: 2 * time.Second}, []string{`n/0: lictor-timeout = "soon": want a positive duration such as 15s`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var p problems
+			var metas []instanceMeta
+			for i, meta := range tt.metas {
+				metas = append(metas, instanceMeta{"n/" + string(rune('0'+i)), meta})
+			}
+			got := p.options(metas)
+			if got != tt.want || !slices.Equal(p.texts, tt.problems) {
+				t.Errorf("got %+v\n%q\nwant %+v\n%q", got, p.texts, tt.want, tt.problems)
+			}
+		})
+	}
+}

@@ -1,0 +1,141 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestLoop is the conversation of a watch with Consul: field notes D5.
+func TestLoop(t *testing.T) {
+	steps := []struct {
+		name      string
+		wantIndex uint64 // what the watch asks with
+		wantPause bool   // whether it waited before
+		index     uint64
+		err       error
+	}{
+		{"the first read does not block", 0, false, 10, nil},
+		{"a timeout repeats the index", 10, false, 10, nil},
+		{"the index moved", 10, false, 12, nil},
+		{"a failure", 12, false, 0, errors.New("boom")},
+		{"resets the index, after a pause", 0, true, 15, nil},
+		{"the index went backwards", 15, false, 3, nil},
+		{"so start over", 0, false, 3, nil},
+		{"and go on", 3, false, 0, nil},
+		{"an index of 0 went backwards too", 0, false, 0, nil},
+		{"and would not block, so ask with 1", 1, false, 5, nil},
+		{"the burst is used up", 5, false, 6, nil},
+		{"so this is paced", 6, true, 7, nil},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		n, last := 0, time.Now()
+		l := loop{
+			wait: func() time.Duration { return time.Minute },
+			pace: bucket{burst: 9, every: time.Second},
+			step: func(_ context.Context, q query) (uint64, error) {
+				s := steps[n]
+				if q.index != s.wantIndex || q.wait != time.Minute {
+					t.Errorf("%s: asks with index %d, wait %v, want index %d", s.name, q.index, q.wait, s.wantIndex)
+				}
+				if pause := time.Since(last); (pause > 0) != s.wantPause {
+					t.Errorf("%s: paused %v, want a pause: %v", s.name, pause, s.wantPause)
+				}
+				last = time.Now()
+				if n++; n == len(steps) {
+					cancel()
+				}
+				return s.index, s.err
+			},
+		}
+		l.run(ctx)
+		if n != len(steps) {
+			t.Errorf("%d of %d steps", n, len(steps))
+		}
+	})
+}
+
+// TestLoopReadsWithoutIndexNowAndThen: B50, a watch may have missed a change.
+func TestLoopReadsWithoutIndexNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		fresh := 0
+		l := loop{
+			wait: func() time.Duration { return time.Minute },
+			step: func(ctx context.Context, q query) (uint64, error) {
+				if q.index == 0 {
+					fresh++
+					return 7, nil
+				}
+				return 7, sleep(ctx, q.wait)
+			},
+		}
+		l.run(ctx)
+		if fresh < 11 || fresh > 17 {
+			t.Errorf("%d reads without an index in an hour, want one in four to five minutes", fresh)
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	var b backoff
+	var total time.Duration
+	for n := range 100 {
+		d := b.next()
+		total += d
+		if d < 250*time.Millisecond || d > 30*time.Second {
+			t.Errorf("delay %d is %v, want 0.25 s to 30 s", n+1, d)
+		}
+		if n == 0 && d > 500*time.Millisecond {
+			t.Errorf("the first delay is %v", d)
+		}
+	}
+	if total < 100*15*time.Second/2 {
+		t.Errorf("100 failures in %v: it does not grow", total)
+	}
+}
+
+func TestBucket(t *testing.T) {
+	now := time.Now()
+	b := bucket{burst: 3, every: time.Second}
+	for n := range 3 {
+		if d := b.take(now); d != 0 {
+			t.Errorf("query %d of the burst waits %v", n+1, d)
+		}
+	}
+	for n := range 5 {
+		d := b.take(now)
+		if d != time.Second {
+			t.Errorf("query %d past the burst waits %v, want 1s", n+1, d)
+		}
+		now = now.Add(d)
+	}
+	now = now.Add(time.Hour)
+	if d := b.take(now); d != 0 {
+		t.Errorf("after an hour it still waits %v", d)
+	}
+}
+
+// TestDeadConnection: a query has its own deadline, for a dead connection never answers.
+func TestDeadConnection(t *testing.T) {
+	fake := newFake()
+	fake.set("shop", instance("a", 1, httpOK))
+	onBench(t, fake, nil, func(b *bench) {
+		b.want("shop")
+		fake.edit(func() { fake.dead = true })
+		b.pass(3 * time.Minute)
+		if s := b.Status(); s.Error == "" {
+			t.Error("status shows no error after 3 minutes of silence")
+		}
+		b.expect("shop", "a passing", "silence")
+		fake.edit(func() { fake.dead = false })
+		b.pass(2 * time.Minute)
+		if s := b.Status(); s.Error != "" {
+			t.Errorf("the watches did not recover: %s", s.Error)
+		}
+	})
+}
