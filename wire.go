@@ -17,7 +17,9 @@ import (
 
 	"lictor/admin"
 	"lictor/config"
+	"lictor/geoip"
 	"lictor/policy/live"
+	"lictor/presence"
 	"lictor/proxy"
 	"lictor/resolver"
 	"lictor/resolver/consul"
@@ -37,6 +39,7 @@ type process struct {
 	registry *prometheus.Registry
 	access   *proxy.AccessLog // nil if there is none
 	policy   *live.Policy
+	geoip    *geoip.Reader // nil if there is none
 	gateway  *proxy.Gateway
 
 	gatewayListener net.Listener
@@ -48,7 +51,7 @@ type process struct {
 func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process, error) {
 	p := &process{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
 	p.generation.Store(1)
-	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGateway} {
+	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildGateway, p.buildPresence} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -111,6 +114,7 @@ func (p *process) addConsul(block *config.ConsulResolver) error {
 		Hide:         block.Hide,
 		MaxStale:     block.MaxStale,
 		EmptyHold:    block.EmptyHold,
+		OwnService:   presence.Service,
 		SnapshotFile: snapshot,
 	})
 	if err != nil {
@@ -172,6 +176,7 @@ func (p *process) buildGateway() (err error) {
 		Metrics:   p.registry,
 		AccessLog: p.access,
 		Policy:    p.policy,
+		Locator:   p.locator(),
 	})
 	if err != nil {
 		return err

@@ -2,12 +2,14 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"time"
 
 	"lictor/admin"
+	"lictor/geoip"
+	"lictor/policy"
 	"lictor/policy/live"
 	"lictor/policy/store"
+	"lictor/presence"
 	"lictor/supervisor"
 )
 
@@ -39,7 +41,7 @@ func (p *process) policyStore() (store.Store, error) {
 	if p.cfg.Consul.Configured {
 		fallback = store.KindConsul
 	}
-	switch kind := cmp.Or(p.cfg.Policy.Store, fallback); kind {
+	switch cmp.Or(p.cfg.Policy.Store, fallback) {
 	case store.KindConsul:
 		if _, err := dataFile(p.cfg.DataDir, "policy"); err != nil {
 			return nil, err
@@ -53,7 +55,10 @@ func (p *process) policyStore() (store.Store, error) {
 		}
 		return store.NewMemory(p.log.Named("policy store")), nil
 	default:
-		return nil, fmt.Errorf("policy: store %q is unknown", kind)
+		if _, err := dataFile(p.cfg.DataDir, "policy"); err != nil {
+			return nil, err
+		}
+		return store.NewDir(store.DirConfig{Dir: p.cfg.Policy.Dir, DataDir: p.cfg.DataDir, Log: p.log.Named("policy store")})
 	}
 }
 
@@ -83,4 +88,45 @@ func (p *process) describePolicy(st *admin.Status) {
 	for _, r := range st.Policy.Rejected {
 		st.Problems = append(st.Problems, "policy: "+r.Path+": "+r.Problems.Error())
 	}
+}
+
+// buildGeoIP opens the data base of countries, if there is one.
+func (p *process) buildGeoIP() (err error) {
+	path := p.cfg.GeoIP.Database
+	if path == "" {
+		return nil
+	}
+	if p.geoip, err = geoip.Open(path, p.log.Named("geoip")); err != nil {
+		return err
+	}
+	p.services = append(p.services, supervisor.Service{Name: "geoip", Run: p.geoip.Run, Grace: time.Second})
+	return nil
+}
+
+// buildPresence makes this lictor known in Consul, if there is one, so that
+// split rate limits are divided.
+func (p *process) buildPresence() error {
+	if !p.cfg.Consul.Configured {
+		return nil
+	}
+	client, err := consulClient(&p.cfg.Consul)
+	if err != nil {
+		return err
+	}
+	here, err := presence.New(presence.Config{
+		Client: client, Address: p.gatewayListener.Addr().String(), Count: p.gateway.Limiter().SetInstances, Log: p.log.Named("presence"),
+	})
+	if err != nil {
+		return err
+	}
+	p.services = append(p.services, supervisor.Service{Name: "presence", Run: here.Run, Grace: 3 * time.Second})
+	return nil
+}
+
+// locator returns who knows the countries of addresses.
+func (p *process) locator() policy.Locator {
+	if p.geoip == nil {
+		return nil
+	}
+	return p.geoip
 }

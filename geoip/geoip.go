@@ -1,0 +1,140 @@
+// Package geoip looks up the country of an address in an .mmdb file (F1), which
+// is read again when it changes.
+package geoip
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/oschwald/maxminddb-golang/v2"
+)
+
+// Reader is a data base of countries. It implements policy.Locator.
+type Reader struct {
+	path    string
+	log     hclog.Logger
+	current atomic.Pointer[database]
+}
+
+// database is one version of the file.
+type database struct {
+	reader  *maxminddb.Reader
+	stamp   stamp
+	mu      sync.Mutex                         // serialises writers of records
+	records atomic.Pointer[map[uintptr]string] // country by record: they are few, and strings are not made twice
+}
+
+// stamp tells versions of the file apart.
+type stamp struct {
+	size     int64
+	modified time.Time
+}
+
+// Open reads the data base at path.
+func Open(path string, log hclog.Logger) (*Reader, error) {
+	r := &Reader{path: path, log: log}
+	if err := r.load(); err != nil {
+		return nil, fmt.Errorf("geoip: %w", err)
+	}
+	return r, nil
+}
+
+func (r *Reader) load() error {
+	info, err := os.Stat(r.path)
+	if err != nil {
+		return err
+	}
+	// Read, not mapped: a file that is written over in place must not change
+	// under a look-up, and an old version goes when nobody uses it.
+	data, err := os.ReadFile(r.path)
+	if err != nil {
+		return err
+	}
+	reader, err := maxminddb.OpenBytes(data)
+	if err != nil {
+		return err
+	}
+	db := &database{reader: reader, stamp: stamp{info.Size(), info.ModTime()}}
+	db.records.Store(&map[uintptr]string{})
+	r.current.Store(db)
+	return nil
+}
+
+// checkEvery is how often the file is looked at.
+const checkEvery = time.Second
+
+// Run reads the file again when it has changed, until ctx ends. A version that
+// cannot be read leaves the former one in use.
+func (r *Reader) Run(ctx context.Context) error {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	var failed stamp
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		info, err := os.Stat(r.path)
+		if err != nil {
+			continue // being replaced
+		}
+		now := stamp{info.Size(), info.ModTime()}
+		if now == r.current.Load().stamp || now == failed {
+			continue
+		}
+		if err := r.load(); err != nil {
+			failed = now
+			r.log.Error("cannot read the new geoip data base, keeping the former one", "path", r.path, "error", err)
+			continue
+		}
+		r.log.Info("geoip data base read", "path", r.path, "built", r.current.Load().reader.Metadata.BuildTime())
+	}
+}
+
+// Country returns the ISO 3166-1 code of the country of an address, "" if it
+// is unknown: country.iso_code, else registered_country.iso_code.
+func (r *Reader) Country(a netip.Addr) string {
+	db := r.current.Load()
+	found := db.reader.Lookup(a.Unmap())
+	if found.Err() != nil || !found.Found() {
+		return ""
+	}
+	offset := found.Offset()
+	if code, ok := (*db.records.Load())[offset]; ok {
+		return code
+	}
+	return db.remember(offset, decode(found))
+}
+
+func decode(found maxminddb.Result) (code string) {
+	for _, field := range []string{"country", "registered_country"} {
+		if err := found.DecodePath(&code, field, "iso_code"); err == nil && code != "" {
+			return code
+		}
+	}
+	return ""
+}
+
+// maxRecords bounds what is remembered. A data base of countries has some
+// hundred records, one of cities too many.
+const maxRecords = 4096
+
+func (db *database) remember(offset uintptr, code string) string {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if len(*db.records.Load()) >= maxRecords {
+		return code
+	}
+	next := maps.Clone(*db.records.Load())
+	next[offset] = code
+	db.records.Store(&next)
+	return code
+}

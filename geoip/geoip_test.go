@@ -1,0 +1,118 @@
+package geoip
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/maxmind/mmdbwriter"
+	"github.com/maxmind/mmdbwriter/mmdbtype"
+)
+
+// write makes a data base (F2, F3) of countries by network. A network whose
+// country begins with '~' has only a registered country.
+func write(t *testing.T, path string, countries map[string]string) {
+	t.Helper()
+	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "GeoLite2-Country", RecordSize: 24, IncludeReservedNetworks: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for network, code := range countries {
+		_, ipnet, err := net.ParseCIDR(network)
+		if err != nil {
+			t.Fatal(err)
+		}
+		field := "country"
+		if code[0] == '~' {
+			field, code = "registered_country", code[1:]
+		}
+		record := mmdbtype.Map{mmdbtype.String(field): mmdbtype.Map{"iso_code": mmdbtype.String(code)}}
+		if err := tree.Insert(ipnet, record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	if _, err := tree.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// F1, F4, C29
+func TestCountry(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.mmdb")
+	write(t, path, map[string]string{"127.0.0.1/32": "US", "127.0.0.2/32": "CA", "127.0.0.3/32": "~FR", "2001:db8::/32": "DE"})
+	r, err := Open(path, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ name, addr, want string }{
+		{"an IPv4 address", "127.0.0.1", "US"},
+		{"its neighbour", "127.0.0.2", "CA"},
+		{"a registered country serves where there is no other", "127.0.0.3", "FR"},
+		{"an unknown address has none", "127.0.0.4", ""},
+		{"an IPv4 address in IPv6", "::ffff:127.0.0.1", "US"},
+		{"an IPv6 address", "2001:db8::1", "DE"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for range 2 { // the second time from memory
+				if got := r.Country(netip.MustParseAddr(tt.addr)); got != tt.want {
+					t.Errorf("Country(%s) is %q, want %q", tt.addr, got, tt.want)
+				}
+			}
+		})
+	}
+	us := netip.MustParseAddr("127.0.0.1")
+	if n := testing.AllocsPerRun(100, func() { r.Country(us) }); n != 0 {
+		t.Errorf("Country allocates %v times, want 0", n)
+	}
+}
+
+func TestChangedFileIsReadAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.mmdb")
+	write(t, path, map[string]string{"127.0.0.0/8": "US"})
+	r, err := Open(path, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- r.Run(ctx) }()
+	if err := os.WriteFile(path, []byte("no data base"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * checkEvery)
+	if got := r.Country(netip.MustParseAddr("127.0.0.1")); got != "US" {
+		t.Errorf("with a broken file: %q, want the former US", got)
+	}
+	write(t, path, map[string]string{"127.0.0.0/8": "FR"})
+	for until := time.Now().Add(10 * time.Second); r.Country(netip.MustParseAddr("127.0.0.1")) != "FR"; {
+		if time.Now().After(until) {
+			t.Fatal("the new file is not read")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMissingFileIsAnError(t *testing.T) {
+	if _, err := Open(filepath.Join(t.TempDir(), "none"), hclog.NewNullLogger()); err == nil {
+		t.Error("no error")
+	}
+}
