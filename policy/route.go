@@ -32,12 +32,34 @@ func (s *Set) Route(r *Request) Route {
 		return t
 	}
 	t := bySegment(r.Path)
-	if t.By == BySegment && s.apis.len > 0 {
-		if a, ok := s.apis.get(hashString(t.API), t.API); ok {
-			t.Backends, t.Protected, t.Rule = a.backends, a.ProtectedHeaders, a.rule
-		}
+	if t.By == BySegment {
+		s.asAPI(&t)
 	}
 	return t
+}
+
+// Rename gives a route by segment the name under which a resolver knows the
+// service, where that is not the spelling of the path: rules go by the service,
+// however it was asked for (X3, E7).
+func (s *Set) Rename(t *Route, service string) {
+	if t.By != BySegment || t.Service == service {
+		return
+	}
+	t.API, t.Service = service, service
+	t.Backends, t.Protected, t.Rule = nil, nil, Rule{}
+	if s != nil {
+		s.asAPI(t)
+	}
+}
+
+// asAPI adds what an API object of the route's name says.
+func (s *Set) asAPI(t *Route) {
+	if s.apis.len == 0 {
+		return
+	}
+	if a, ok := s.apis.get(hashString(t.API), t.API); ok {
+		t.Backends, t.Protected, t.Rule = a.backends, a.ProtectedHeaders, a.rule
+	}
 }
 
 func bySegment(p *uri.Path) Route {

@@ -50,11 +50,6 @@ func (r *ruling) ask(x *exchange) bool {
 // answers if it may not.
 func (x *exchange) decide() (p pass, ok bool) {
 	r := x.ruling
-	if r.route.Backends == nil && r.route.By == policy.BySegment {
-		if _, known := x.gw.find(r.route.Service); !known {
-			r.request.Limiter = nil // names that clients make up are not counted one by one
-		}
-	}
 	r.set.Decide(&r.request, &r.route, &r.verdict, nil)
 	v := &r.verdict
 	for _, w := range v.Would() {

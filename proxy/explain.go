@@ -131,6 +131,7 @@ func (x *exchange) explain() *Explanation {
 	v := r.set.Version()
 	e.Policy = PolicyFact{Hash: v.Hash, Index: v.Index}
 	r.route = r.set.Route(&r.request)
+	x.properName()
 	if e.Route = r.route.Explain(); e.Route == nil {
 		return e.refuse(refuseNoService)
 	}

@@ -180,6 +180,20 @@ func (g *Gateway) find(name string) (svc *resolver.Service, known bool) {
 	return svc, known
 }
 
+// spelling returns the name by which a resolver knows the service that a path
+// calls name: of the one that find would take, else the first.
+func (g *Gateway) spelling(name string) (string, bool) {
+	if svc, _ := g.find(name); svc != nil {
+		return svc.Name, true
+	}
+	for _, src := range g.sources {
+		if s := src.Catalog().Lookup(name); s != nil {
+			return s.Name, true
+		}
+	}
+	return "", false
+}
+
 // loadPatience is how long a request waits for the first answer about a
 // service that is known by name only.
 const loadPatience = 5 * time.Second

@@ -16,11 +16,26 @@ func (x *exchange) route() bool {
 	if r.route.By == policy.ByNothing {
 		return x.refuse(refuseNoService)
 	}
+	x.properName()
 	x.target = r.route.Rest
 	if r.route.Stripped {
 		x.prefix = r.route.Service
 	}
 	return true
+}
+
+// properName gives a service that was named by the path the spelling of its
+// resolver, for the policy to go by.
+func (x *exchange) properName() {
+	r := &x.ruling.route
+	if r.By != policy.BySegment || r.Backends != nil {
+		return
+	}
+	if name, known := x.gw.spelling(r.Service); known {
+		x.ruling.set.Rename(r, name)
+	} else {
+		x.ruling.request.Limiter = nil // names that clients make up are not counted one by one
+	}
 }
 
 // locate finds the members that may serve a request that passed. It answers if
@@ -38,6 +53,9 @@ func (x *exchange) locate(p pass) *roster {
 		return nil
 	case svc == nil:
 		x.refuse(refuseNoHealthy)
+		return nil
+	case p.route.By == policy.BySegment && svc.Name != p.route.Service: // another resolver's, by another spelling: it was not decided on
+		x.refuse(refuseUnknown)
 		return nil
 	}
 	x.service = svc.Name
