@@ -38,7 +38,7 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	if d.blacklist() && d.whitelist() && d.plugin(typeKeyAuth) && d.acl() && d.limits() {
 		v.Action = Allow
 	}
-	*d = decision{} // keeps no set alive
+	*d, r.scratch.inquiry = decision{}, inquiry{} // keeps no set alive
 }
 
 // Unavailable makes v the refusal of a lictor that has no policy to go by, or
@@ -90,8 +90,9 @@ func (d *decision) inquire(x *listIndex, q *inquiry, any bool) bool {
 		x.byReadings(q, d.req.Path, &d.req.scratch.readings, any)
 }
 
-func (d *decision) inquiry(kind int, how seek) inquiry {
-	q := inquiry{lists: &d.set.lists[kind], method: d.req.Method, host: d.req.Host, port: d.req.Port, ingress: true, seek: how}
+func (d *decision) inquiry(kind int, how seek) *inquiry {
+	q := &d.req.scratch.inquiry
+	*q = inquiry{lists: &d.set.lists[kind], method: d.req.Method, host: d.req.Host, port: d.req.Port, ingress: true, seek: how}
 	if q.host != "" {
 		q.hostSum = hashString(q.host)
 	}
@@ -102,7 +103,7 @@ func (d *decision) inquiry(kind int, how seek) inquiry {
 func (d *decision) blacklist() bool {
 	x := &d.set.guards[blacklists][gateway]
 	q := d.inquiry(blacklists, seekEnforced)
-	if d.inquire(x, &q, true) {
+	if d.inquire(x, q, true) {
 		return d.deny("blacklist", Verdict{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: d.set.listRule(blacklists, q.hit)})
 	}
 	if q.would != nil {
@@ -122,13 +123,13 @@ func (d *decision) whitelist() bool {
 	}
 	x := &d.set.guards[whitelists][gateway]
 	q := d.inquiry(whitelists, seekEnforced)
-	enforced := d.inquire(x, &q, false)
+	enforced := d.inquire(x, q, false)
 	if n.enforced > 0 && !enforced {
 		return d.deny("whitelist", Verdict{Reason: ReasonWhitelist, Status: 403, Message: "Denied"})
 	}
 	if n.enforced == 0 {
 		q = d.inquiry(whitelists, seekAny)
-		if !d.inquire(x, &q, false) {
+		if !d.inquire(x, q, false) {
 			d.wouldDeny("whitelist", ReasonWhitelist, Rule{})
 			return true
 		}

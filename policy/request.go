@@ -41,6 +41,7 @@ type Request struct {
 // scratch is what a decision works in.
 type scratch struct {
 	decision decision
+	inquiry  inquiry
 	readings uri.Readings
 	arg      []byte // a decoded query argument
 	client   netip.Addr
