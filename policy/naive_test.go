@@ -1,0 +1,409 @@
+package policy_test
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"lictor/policy"
+	"lictor/uri"
+)
+
+// naive is a policy evaluated by walking over everything, the plain reading of
+// the requirements. It shares no code with the compiled Set but uri.
+type naive struct {
+	lists     map[string]*naiveList
+	consumers map[string]*policy.Consumer
+	keys      map[string]*policy.Credential // by key, not by digest
+	groups    map[string]*policy.Group
+	filters   map[string]*policy.Filter
+	plugins   map[string]*policy.Plugin
+	mapped    map[string]*policy.PluginMapping
+	acls      map[string]*policy.ACL
+	apis      map[string]*policy.API
+	domains   map[string]*policy.Mapping
+	created   map[string]uint64
+	bind      bool
+}
+
+// naiveList is a list whose entries are known without reading them.
+type naiveList struct {
+	*policy.List
+	entries []naiveEntry
+}
+
+type naiveEntry struct {
+	text, method, host, path, service string
+	scope                             string // "", ".", "*."
+	prefix                            netip.Prefix
+	port                              uint16
+	saidPort                          bool
+}
+
+// naiveVerdict is what both evaluators have to agree on.
+type naiveVerdict struct {
+	by       policy.RouteBy
+	api      string
+	reason   policy.Reason
+	consumer string
+	would    string
+	limit    int
+	hide     bool
+}
+
+func under(path, prefix string) bool {
+	prefix = strings.TrimSuffix(prefix, "/")
+	return path == prefix || strings.HasPrefix(path, prefix+"/")
+}
+
+// readings are the canonical path and all others.
+func readings(p *uri.Path) []string {
+	all := []string{p.Canonical}
+	var r uri.Readings
+	uri.Any(&r, p, &all, func(all *[]string, path string) bool {
+		*all = append(*all, strings.Clone(path))
+		return false
+	})
+	return all
+}
+
+func hostCovers(host, entry, scope string) bool {
+	sub := strings.HasSuffix(host, "."+entry)
+	return scope == "" && host == entry || scope == "." && (host == entry || sub) || scope == "*." && sub
+}
+
+// speaks reports whether an entry speaks of a request; paths says whether any
+// or all readings have to match.
+func (e *naiveEntry) speaks(r *policy.Request, service, path string) bool {
+	switch {
+	case e.method != "" && e.method != r.Method:
+		return false
+	case e.service != "":
+		return e.service == service
+	case e.prefix.IsValid():
+		return e.port == 0 && e.prefix.Contains(r.Client)
+	case e.path != "":
+		return under(path, e.path) && (e.host == "" || e.host == r.Host && (!e.saidPort || e.port == r.Port))
+	}
+	return hostCovers(r.Host, e.host, e.scope) && (e.port == 0 || e.port == r.Port)
+}
+
+// listed walks over all lists of a kind that guard the gateway.
+func (n *naive) listed(allow bool, modes string, r *policy.Request, service string) bool {
+	onPath := func(path string) bool {
+		for _, l := range n.lists {
+			if l.Allow != allow || l.Direction == policy.Egress || !strings.Contains(modes, string(l.Mode)) {
+				continue
+			}
+			for i := range l.entries {
+				if l.entries[i].speaks(r, service, path) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	all := readings(r.Path)
+	if !allow {
+		return slices.ContainsFunc(all, onPath)
+	}
+	return !slices.ContainsFunc(all, func(p string) bool { return !onPath(p) })
+}
+
+func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how string) bool {
+	hosts := len(f.Hosts) == 0
+	for _, h := range f.Hosts {
+		rest, wild := strings.CutPrefix(h, "*.")
+		hosts = hosts || wild && hostCovers(r.Host, rest, "*.") || !wild && r.Host == h
+	}
+	ips := len(f.IPs) == 0
+	for _, ip := range f.IPs {
+		ips = ips || netip.MustParsePrefix(ip).Contains(r.Client)
+	}
+	onPath := func(path string) bool {
+		return len(f.Paths) == 0 || slices.ContainsFunc(f.Paths, func(p string) bool { return under(path, p) })
+	}
+	all := readings(r.Path)
+	paths := onPath(all[0])
+	for _, p := range all[1:] {
+		switch how {
+		case "grant":
+			paths = paths && onPath(p)
+		case "restrict":
+			paths = paths || onPath(p)
+		}
+	}
+	return hosts && ips && paths && (len(f.Methods) == 0 || slices.Contains(f.Methods, r.Method)) &&
+		(len(f.Locations) == 0 || slices.Contains(f.Locations, geo[r.Client.String()]))
+}
+
+func (n *naive) filtersFit(names []string, r *policy.Request, how string) bool {
+	named, hit := 0, false
+	for _, name := range names {
+		f := n.filters[name]
+		switch {
+		case f != nil && f.Inline && !n.filterFits(f, r, how):
+			return false
+		case f == nil || !f.Inline:
+			named++
+			hit = hit || f != nil && n.filterFits(f, r, how)
+		}
+	}
+	return named == 0 || hit
+}
+
+func (n *naive) route(r *policy.Request) (policy.RouteBy, string, string) {
+	if n.domains[r.Host] != nil {
+		return policy.ByHost, r.Host, ""
+	}
+	if _, parent, ok := strings.Cut(r.Host, "."); ok && n.domains["*."+parent] != nil {
+		return policy.ByHost, "*." + parent, ""
+	}
+	best, bestRank := "", []float64(nil)
+	for name, a := range n.apis {
+		var named, inline []*policy.Filter
+		for _, f := range a.Filters {
+			if x := n.filters[f]; x == nil {
+				named = append(named, nil)
+			} else if x.Inline {
+				inline = append(inline, x)
+			} else {
+				named = append(named, x)
+			}
+		}
+		if len(a.Filters) == 0 {
+			continue
+		}
+		if len(named) == 0 {
+			named = append(named, &policy.Filter{})
+		}
+		for _, f := range named {
+			if f == nil {
+				continue
+			}
+			fits, rank := true, []float64{0, -1, 0, -float64(n.created["apis/"+name])}
+			for _, x := range append([]*policy.Filter{f}, inline...) {
+				fits = fits && n.filterFits(x, r, "route")
+				for _, h := range x.Hosts {
+					if h == r.Host {
+						rank[0] = 2
+					} else if strings.HasPrefix(h, "*.") && hostCovers(r.Host, h[2:], "*.") {
+						rank[0] = math.Max(rank[0], 1)
+					}
+				}
+				for _, p := range x.Paths {
+					if under(r.Path.Canonical, p) {
+						rank[1] = math.Max(rank[1], float64(len(strings.TrimSuffix(p, "/"))))
+					}
+				}
+				for _, l := range [][]string{x.Methods, x.Hosts, x.Paths, x.IPs, x.Locations} {
+					if len(l) > 0 {
+						rank[2]++
+					}
+				}
+			}
+			if fits && (bestRank == nil || slices.Compare(rank, bestRank) > 0) {
+				best, bestRank = name, rank
+			}
+		}
+	}
+	if bestRank != nil {
+		return policy.ByFilter, best, best
+	}
+	name, _, _ := strings.Cut(r.Path.Canonical[1:], "/")
+	if !uri.IsServiceName(name) {
+		return policy.ByNothing, "", ""
+	}
+	return policy.BySegment, name, name
+}
+
+func (n *naive) consumer(ref string) *policy.Consumer {
+	for _, c := range n.consumers {
+		if c.ID == ref {
+			return c
+		}
+	}
+	return n.consumers[ref]
+}
+
+// is reports whether a list of references names a consumer.
+func (n *naive) is(c *policy.Consumer, list []string) bool {
+	return c != nil && slices.ContainsFunc(list, func(ref string) bool { return n.consumer(ref) == c })
+}
+
+func in(c *policy.Consumer, groups []string) bool {
+	return c != nil && slices.ContainsFunc(c.Groups, func(g string) bool { return slices.Contains(groups, g) })
+}
+
+// winner finds the configuration of a plugin that wins (C15).
+func (n *naive) winner(kind, api string, c *policy.Consumer, r *policy.Request, report bool) *policy.Plugin {
+	var best *policy.Plugin
+	var bestRank []float64
+	offer := func(p *policy.Plugin, level float64) {
+		if p == nil || p.Name != kind || p.Enabled != nil && !*p.Enabled || (p.Mode == policy.Report) != report {
+			return
+		}
+		size := 0.0
+		if p.Name == "rate-limiting" {
+			size = float64(p.Config["minute"].(int64))
+		}
+		rank := []float64{level, size, -float64(n.created["plugins/"+p.ID])}
+		if best == nil || slices.Compare(rank, bestRank) > 0 {
+			best, bestRank = p, rank
+		}
+	}
+	used := map[string]bool{}
+	for _, m := range n.mapped {
+		ids, scope := slices.Clone(m.Plugins), []string(nil)
+		for _, g := range m.Groups {
+			members := false
+			for _, c := range n.consumers {
+				members = members || slices.Contains(c.Groups, g)
+			}
+			x := n.groups[g]
+			if x != nil {
+				ids = append(ids, x.Plugins...)
+			}
+			if x == nil || len(x.Plugins) == 0 || members {
+				scope = append(scope, g)
+			}
+		}
+		level := 0.0
+		for _, id := range ids {
+			used[id] = true
+		}
+		if m.API != "" && m.API != api || !n.filtersFit(m.Filters, r, "restrict") {
+			continue
+		}
+		if m.API != "" {
+			level += 2
+		}
+		if len(m.Filters) > 0 {
+			level++
+		}
+		for _, id := range ids {
+			if len(m.Consumers)+len(scope) == 0 {
+				offer(n.plugins[id], level)
+			}
+			if n.is(c, m.Consumers) {
+				offer(n.plugins[id], level+8)
+			}
+			if in(c, scope) {
+				offer(n.plugins[id], level+4)
+			}
+		}
+	}
+	for id, p := range n.plugins {
+		if !used[id] && (p.Global == nil || *p.Global) {
+			offer(p, 0)
+		}
+	}
+	return best
+}
+
+// decide follows contract 4 step by step.
+func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
+	var service string
+	v.by, v.api, service = n.route(r)
+	var would []string
+	defer func() { v.would = strings.Join(would, " ") }()
+	refuse := func(reason policy.Reason) naiveVerdict {
+		v.reason, v.limit, v.hide = reason, 0, false
+		return v
+	}
+
+	if n.listed(false, "enforce", r, service) {
+		return refuse(policy.ReasonBlacklist)
+	}
+	if n.listed(false, "report", r, service) {
+		would = append(would, "blacklist")
+	}
+	enforced, reported := 0, 0
+	for _, l := range n.lists {
+		if l.Allow && l.Direction != policy.Egress {
+			if l.Mode == policy.Report {
+				reported += len(l.Entries)
+			} else {
+				enforced += len(l.Entries)
+			}
+		}
+	}
+	switch {
+	case enforced > 0 && !n.listed(true, "enforce", r, service):
+		return refuse(policy.ReasonWhitelist)
+	case enforced == 0 && reported > 0 && !n.listed(true, "enforce report", r, service):
+		would = append(would, "whitelist")
+	}
+
+	var c *policy.Consumer
+	if cred := n.keys[key]; cred != nil {
+		c = n.consumer(cred.Consumer)
+	}
+	demand := n.winner("key-auth", v.api, nil, r, false)
+	if c == nil && demand != nil {
+		if key == "" {
+			return refuse(policy.ReasonNoCredentials)
+		}
+		return refuse(policy.ReasonBadCredentials)
+	}
+	if c != nil {
+		v.consumer = c.Name
+		if won := n.winner("key-auth", v.api, c, r, false); won != nil {
+			v.hide = won.Config["hide_credentials"] == true
+		}
+	}
+
+	if reason := n.acl(v.api, c, r, &would); reason != "" {
+		return refuse(reason)
+	}
+	if won := n.winner("rate-limiting", v.api, c, r, false); won != nil {
+		v.limit = int(won.Config["minute"].(int64))
+	}
+	return v
+}
+
+func (n *naive) acl(api string, c *policy.Consumer, r *policy.Request, would *[]string) policy.Reason {
+	enforced, identify, granted, grantedByAny, total := 0, false, false, false, 0
+	for _, a := range n.acls {
+		if a.API != api {
+			continue
+		}
+		total++
+		subject := len(a.Consumers)+len(a.Groups) > 0
+		fits := (!subject || n.is(c, a.Consumers) || in(c, a.Groups)) && n.filtersFit(a.Filters, r, "grant")
+		grantedByAny = grantedByAny || fits
+		if a.Mode != policy.Report {
+			enforced++
+			identify = identify || subject
+			granted = granted || fits
+		}
+	}
+	switch {
+	case enforced > 0 && !granted && c == nil && identify:
+		return policy.ReasonNoCredentials
+	case enforced > 0 && !granted:
+		return policy.ReasonACL
+	case enforced == 0 && total > 0 && !grantedByAny:
+		*would = append(*would, "acl")
+	}
+	if !n.bind || c == nil {
+		return ""
+	}
+	bound, tried, free := false, false, false
+	for _, a := range n.acls {
+		if n.is(c, a.Consumers) || in(c, a.Groups) {
+			free = free || a.API == api
+			bound = bound || a.Mode != policy.Report
+			tried = true
+		}
+	}
+	switch {
+	case free:
+	case bound:
+		return policy.ReasonBoundConsumer
+	case tried:
+		*would = append(*would, "bound_consumer")
+	}
+	return ""
+}
