@@ -44,22 +44,28 @@ func (x *exchange) tried(m *member) bool {
 // open reports whether m may be chosen now.
 func (x *exchange) open(m *member) bool { return !x.tried(m) && m.ready() }
 
+// slots is the number of places in the order of r, slot the member in one of
+// them: members have places by their weight.
+func (r *roster) slots() uint64 {
+	if r.order != nil {
+		return uint64(len(r.order))
+	}
+	return uint64(len(r.members))
+}
+
+func (r *roster) slot(i uint64) *member {
+	if r.order != nil {
+		return r.members[r.order[i]]
+	}
+	return r.members[i]
+}
+
 // pickTurn is round robin, by weight.
 func (x *exchange) pickTurn(g *group, r *roster) *member {
-	n := uint64(len(r.members))
-	if r.order != nil {
-		n = uint64(len(r.order))
-	}
-	if n == 0 {
-		return nil
-	}
+	n := r.slots()
 	at := g.turn.Add(1)
 	for i := range n {
-		k := (at + i) % n
-		if r.order != nil {
-			k = uint64(r.order[k])
-		}
-		if m := r.members[k]; x.open(m) {
+		if m := r.slot((at + i) % n); x.open(m) {
 			return m
 		}
 	}
@@ -73,43 +79,48 @@ func (x *exchange) pickLeast(g *group, r *roster) *member {
 	if n == 0 {
 		return nil
 	}
-	var best *member
-	least := math.Inf(1)
 	at := g.turn.Add(1)
-	for i := range n {
+	best, least := (*member)(nil), math.Inf(1)
+	for i := range n + 1 {
 		m := r.members[(at+i)%n]
-		load := float64(m.inflight.Load()) / float64(m.inst.Weight)
-		if load < least && !x.tried(m) && m.until.Load() == 0 {
+		if i == 0 {
+			m = r.slot(at % r.slots())
+		}
+		if m.until.Load() != 0 && x.open(m) {
+			return m // on trial
+		}
+		if load := m.load(); load < least && !x.tried(m) && m.until.Load() == 0 {
 			best, least = m, load
 		}
-	}
-	if best == nil {
-		return x.pickTurn(g, r) // those on trial
 	}
 	return best
 }
 
+// load is the number of requests under way for the weight of m.
+func (m *member) load() float64 { return float64(m.inflight.Load()) / float64(m.inst.Weight) }
+
 // pickTwo takes the better of two drawn by chance.
 func (x *exchange) pickTwo(r *roster) *member {
-	a, b := x.draw(r), x.draw(r)
-	if a == nil || b == nil {
-		return nil
+	a := x.draw(r, nil)
+	if a == nil || a.until.Load() != 0 { // on trial
+		return a
 	}
-	if float64(b.inflight.Load())/float64(b.inst.Weight) < float64(a.inflight.Load())/float64(a.inst.Weight) {
-		return b
+	b := x.draw(r, a)
+	if b == nil || b.until.Load() == 0 && a.load() <= b.load() {
+		return a
 	}
-	return a
+	return b
 }
 
-// draw takes a member by chance that is not ejected, looking on from there.
-func (x *exchange) draw(r *roster) *member {
-	n := len(r.members)
+// draw takes a member by chance, by weight, but not the one to skip.
+func (x *exchange) draw(r *roster, skip *member) *member {
+	n := r.slots()
 	if n == 0 {
 		return nil
 	}
-	at := rand.IntN(n)
+	at := rand.Uint64N(n)
 	for i := range n {
-		if m := r.members[(at+i)%n]; !x.tried(m) && m.until.Load() == 0 {
+		if m := r.slot((at + i) % n); m != skip && x.open(m) {
 			return m
 		}
 	}
@@ -120,19 +131,23 @@ func (x *exchange) draw(r *roster) *member {
 // long as that one is there, and a member that goes moves only its own keys.
 func (x *exchange) pickHash(r *roster) *member {
 	key := x.hashKey()
-	var best *member
-	top := math.Inf(-1)
-	for _, m := range r.members {
-		if x.tried(m) || m.until.Load() != 0 {
-			continue
+	for {
+		var best *member
+		top := math.Inf(-1)
+		for _, m := range r.members {
+			if x.tried(m) || m.resting() {
+				continue
+			}
+			// Weighted rendezvous: -w / ln(h), h uniform in (0, 1).
+			h := (float64(mix(key^stringHash(m.inst.ID))>>11) + 0.5) / (1 << 53)
+			if score := -float64(m.inst.Weight) / math.Log(h); score > top {
+				best, top = m, score
+			}
 		}
-		// Weighted rendezvous: -w / ln(h), h uniform in (0, 1).
-		h := (float64(mix(key^stringHash(m.inst.ID))>>11) + 0.5) / (1 << 53)
-		if score := -float64(m.inst.Weight) / math.Log(h); score > top {
-			best, top = m, score
+		if best == nil || best.ready() {
+			return best
 		}
 	}
-	return best
 }
 
 // pickAny takes any member that was not tried, ejected or not.

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -121,6 +123,9 @@ func (x *exchange) read() bool {
 
 // finish counts and logs, for every request, and frees what it held.
 func (x *exchange) finish() {
+	if p := recover(); p != nil {
+		x.crashed(p)
+	}
 	if x.lasting != nil {
 		x.settleLasting()
 	}
@@ -137,6 +142,14 @@ func (x *exchange) finish() {
 	clear(x.triesArr[:])
 	x.c, x.req = nil, nil
 	exchanges.Put(x)
+}
+
+// crashed keeps a fault in the handling of one request from ending all others.
+func (x *exchange) crashed(p any) {
+	x.c.Crash()
+	x.status = 500
+	x.err = fmt.Errorf("proxy: panic: %v", p)
+	x.gw.log.Error("a request crashed", "request_id", x.id, "service", x.service, "panic", p, "stack", string(debug.Stack()))
 }
 
 // dispatch sends a request that may pass to its service.
@@ -184,9 +197,12 @@ func (x *exchange) attempt(m *member, r *roster, began time.Time) (again bool) {
 	}
 	for fresh := false; ; fresh = true {
 		rest := timeout - time.Since(began)
+		if rest <= 0 {
+			return x.tooLate(m, fresh)
+		}
 		u, err := x.connect(m, fresh, min(rest, x.set.ConnectTimeout))
 		if err != nil {
-			m.refused()
+			m.unreachable(err)
 			x.err = err
 			return true
 		}
@@ -198,15 +214,29 @@ func (x *exchange) attempt(m *member, r *roster, began time.Time) (again bool) {
 			x.relay(m)
 			return false
 		}
-		// A kept-alive connection that turns out dead says nothing about the
-		// instance. Nothing was sent, or nothing that acts: once more, on a
-		// new connection.
-		if f.Kind == http1.Stale || f.Kind == http1.Broken && f.Clean && reused && safe(x.req.Method) {
-			continue
+		switch {
+		case reused && (f.Kind == http1.Stale || f.Kind == http1.Broken && f.Clean && safe(x.req.Method)):
+			// A kept-alive connection that turns out dead says nothing about the
+			// instance. Nothing was sent, or nothing that acts: once more, on a
+			// new connection.
+		case f.Kind == http1.Stale: // it hung up before it was asked
+			m.refused()
+			x.err = f.Err
+			return true
+		default:
+			x.fail(m, f)
+			return false
 		}
-		x.fail(m, f)
-		return false
 	}
+}
+
+// tooLate answers when the time for an attempt was used up by those before it.
+func (x *exchange) tooLate(m *member, sent bool) (again bool) {
+	m.undecided()
+	if sent {
+		return x.refuse(refuseTimeout)
+	}
+	return x.refuse(refuseUnreachable)
 }
 
 func (x *exchange) connect(m *member, fresh bool, timeout time.Duration) (*http1.Upstream, error) {
@@ -277,8 +307,8 @@ func (x *exchange) relay(m *member) {
 
 // relayUpgrade turns both connections into a tunnel (D20).
 func (x *exchange) relayUpgrade() {
-	if x.upgrade == "" {
-		x.err = errors.New("proxy: 101 without an Upgrade request")
+	if to := x.c.Response().Upgrade; to == "" || !http1.HasToken(x.upgrade, to) {
+		x.err = errors.New("proxy: 101 to a protocol that was not asked for")
 		x.c.Abandon()
 		x.refuse(refuseBadGateway)
 		return

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"errors"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"lictor/proxy/http1"
@@ -40,6 +42,12 @@ func (m *member) ready() bool {
 	return until == 0 || monotonic() >= until && m.trial.CompareAndSwap(false, true)
 }
 
+// resting reports whether m must not be chosen now.
+func (m *member) resting() bool {
+	until := m.until.Load()
+	return until != 0 && (monotonic() < until || m.trial.Load())
+}
+
 // worked is called when an answer came.
 func (m *member) worked() {
 	if m.fails.Load() == 0 {
@@ -50,7 +58,19 @@ func (m *member) worked() {
 	m.trial.Store(false)
 }
 
-// refused is called when no connection could be made: nobody is there.
+// unreachable is called when no connection could be made. That says something
+// about the instance, unless the want is our own.
+func (m *member) unreachable(err error) {
+	for _, ours := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, ours) {
+			m.undecided()
+			return
+		}
+	}
+	m.refused()
+}
+
+// refused is called when nobody is there.
 func (m *member) refused() { m.eject(m.fails.Add(1)) }
 
 // broke is called when the connection broke before an answer. One may be the
@@ -72,7 +92,7 @@ func (m *member) eject(fails int32) {
 	m.trial.Store(false)
 }
 
-// gave up on a trial without a verdict (the client left).
+// undecided is called when a request says nothing about m (the client left).
 func (m *member) undecided() { m.trial.Store(false) }
 
 // ejected reports whether m gets no requests but trials, for status.

@@ -13,6 +13,7 @@ type body struct {
 	done    bool
 	read    int64 // body bytes so far
 	max     int64 // refuse past it; 0: no limit
+	brief   bool  // wait for lingerTime only, not for the stream limit
 	err     error
 }
 
@@ -142,20 +143,28 @@ func (c *Conn) unread(p []byte) {
 }
 
 func (c *Conn) readSocket(p []byte) (int, error) {
-	c.s.readBy(c.srv.limits.Load().Stream)
-	if c.trip.stopped.Load() {
-		return 0, errStopped
+	limit := c.srv.limits.Load().Stream
+	if c.body.brief {
+		limit = lingerTime
 	}
-	n, err := c.s.read(p)
-	switch {
-	case isTimeout(err) && c.trip.stopped.Load():
-		return 0, errStopped
-	case isTimeout(err):
-		return 0, errBodyTimeout
-	case err != nil:
-		return 0, ErrClientGone
+	for {
+		c.s.readBy(limit)
+		if c.trip.stopped.Load() {
+			return 0, errStopped
+		}
+		n, err := c.s.read(p)
+		switch {
+		case err == nil:
+			return n, nil
+		case !isTimeout(err):
+			return 0, ErrClientGone
+		case c.trip.stopped.Load():
+			return 0, errStopped
+		case c.s.expired():
+			return 0, errBodyTimeout
+		}
+		c.s.woken() // by a Shutdown that took the connection for idle
 	}
-	return n, nil
 }
 
 // PrepareBody takes the body bytes that came with the head, in the form in
@@ -224,6 +233,7 @@ func (c *Conn) discard() error {
 	buf := bulks.Get().(*[bulkSize]byte)
 	defer bulks.Put(buf)
 	until := time.Now().Add(lingerTime)
+	c.body.brief = true
 	for !c.body.done {
 		if _, err := c.ReadBody(buf[:]); err != nil && err != io.EOF {
 			return err

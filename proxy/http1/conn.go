@@ -2,6 +2,7 @@ package http1
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -62,6 +63,26 @@ const bulkSize = 64 << 10
 
 var bulks = sync.Pool{New: func() any { return new([bulkSize]byte) }}
 
+// loan is a bulk buffer that is held only while bytes are there.
+type loan struct {
+	buf      *[bulkSize]byte
+	from, to int // the part to read into
+}
+
+func (l *loan) lend() []byte {
+	if l.buf == nil {
+		l.buf = bulks.Get().(*[bulkSize]byte)
+	}
+	return l.buf[l.from:l.to]
+}
+
+func (l *loan) giveBack() {
+	if l.buf != nil {
+		bulks.Put(l.buf)
+		l.buf = nil
+	}
+}
+
 // Errors of reading a request head besides ParseError.
 var (
 	errIdle  = errors.New("http1: connection idle")
@@ -120,28 +141,35 @@ func (c *Conn) giveBack() {
 	if cap(ws.first) > keepCap {
 		ws.first = make([]byte, 0, inSize)
 	}
+	if len(ws.up) > keepCap {
+		ws.up = make([]byte, upSize)
+	}
 	workspaces.Put(ws)
 }
+
+// maxBlank is how many bytes of empty lines may come before a request.
+const maxBlank = 4
 
 // readHead waits for the next request and parses its head.
 func (c *Conn) readHead() error {
 	lim := c.srv.limits.Load()
-	if c.ws != nil && c.r == c.w {
-		c.giveBack()
-	}
-	if c.ws == nil {
-		if err := c.awaitFirst(lim); err != nil {
-			return err
-		}
-	} else { // pipelined: bytes of the next request came with the last one
+	if c.r < c.w { // pipelined: bytes of this request came with the last one
 		c.w = copy(c.ws.in, c.ws.in[c.r:c.w])
 		c.r = 0
 	}
-	scanned, began := 0, int64(0)
+	scanned, blank, began := 0, 0, int64(0)
 	for {
-		if skip := SkipEmptyLines(c.ws.in[c.r:c.w]); skip > 0 {
+		if c.r == c.w {
+			c.giveBack()
+			if err := c.awaitFirst(lim); err != nil {
+				return err
+			}
+		}
+		if skip := min(SkipEmptyLines(c.ws.in[c.r:c.w]), maxBlank-blank); skip > 0 {
+			blank += skip
 			c.r += skip
 			scanned = 0
+			continue
 		}
 		n, next, err := HeadEnd(c.ws.in[c.r:c.w], scanned)
 		if err != nil {
@@ -163,22 +191,31 @@ func (c *Conn) readHead() error {
 	}
 }
 
+// lastLook is how long a server that stops waits for a request that may be on
+// its way.
+const lastLook = 5 * time.Millisecond
+
 // awaitFirst waits, holding nothing, until bytes of a request are there.
 func (c *Conn) awaitFirst(lim *Limits) error {
 	c.s.readBy(lim.Idle)
-	if !c.state.CompareAndSwap(stateActive, stateIdle) && c.state.Load() == stateStopped {
-		return errDrain
-	}
-	n, err := c.s.readLent(c)
-	if !c.state.CompareAndSwap(stateIdle, stateActive) {
-		c.s.woken()
-		if n == 0 {
-			return errDrain
+	c.state.CompareAndSwap(stateActive, stateIdle)
+	if c.srv.draining.Load() { // Shutdown may have come too early to see the idle state
+		c.state.Store(stateStopped)
+	} else if n, _ := c.s.readLent(c); n > 0 {
+		if !c.state.CompareAndSwap(stateIdle, stateActive) {
+			c.s.woken()
 		}
+		c.w = n
+		return nil
 	}
-	if err != nil {
-		c.giveBack()
+	if c.state.Load() != stateStopped {
 		return errIdle // closed, timed out: nobody waits for an answer
+	}
+	c.s.woken()
+	c.s.readBy(lastLook)
+	n, _ := c.s.readLent(c)
+	if n == 0 {
+		return errDrain
 	}
 	c.w = n
 	return nil
@@ -189,20 +226,27 @@ func (c *Conn) readMore(began int64, lim *Limits) error {
 	if c.w == len(c.ws.in) {
 		c.makeRoom(lim.MaxHeader)
 	}
-	rest := lim.Header - time.Duration(monotonic()-began)
-	if rest <= 0 {
-		return errHeadTimeout
+	for {
+		rest := lim.Header - time.Duration(monotonic()-began)
+		if rest <= 0 {
+			return errHeadTimeout
+		}
+		c.s.readBy(rest)
+		n, err := c.s.read(c.ws.in[c.w:])
+		switch {
+		case err == nil:
+			c.w += n
+			return nil
+		case isTimeout(err) && !c.s.expired():
+			c.s.woken() // by a Shutdown that took the connection for idle
+		case isTimeout(err):
+			return errHeadTimeout
+		case err == io.EOF:
+			return errIncomplete // it may still listen
+		default:
+			return errIdle
+		}
 	}
-	c.s.readBy(rest)
-	n, err := c.s.read(c.ws.in[c.w:])
-	if isTimeout(err) {
-		return errHeadTimeout
-	}
-	if err != nil {
-		return errIdle
-	}
-	c.w += n
-	return nil
 }
 
 // makeRoom moves the unread bytes to the front of a buffer with room behind
@@ -241,6 +285,15 @@ func (c *Conn) Answer(p []byte) error {
 // WriteInterim writes a 1xx answer.
 func (c *Conn) WriteInterim(p []byte) error { return c.write(p) }
 
+// Crash ends the exchange of a handler that failed midway, and the connection,
+// by RST: what was sent of an answer must not look complete.
+func (c *Conn) Crash() {
+	if c.trip.u != nil {
+		c.trip.leave(false)
+	}
+	c.closing, c.reset = true, true
+}
+
 // Abandon closes the upstream of a RoundTrip whose answer is not relayed.
 func (c *Conn) Abandon() { c.trip.leave(false) }
 
@@ -257,7 +310,6 @@ func (c *Conn) write(p []byte) error {
 type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
-func (e *writeError) Unwrap() error { return e.err }
 
 // finish ends the connection. Unread bytes of a request would make the kernel
 // answer with RST, which may destroy the answer before the client read it: so
@@ -284,17 +336,23 @@ func (c *Conn) linger() {
 	if !ok || cw.CloseWrite() != nil {
 		return
 	}
-	c.s.nc.SetReadDeadline(time.Now().Add(lingerTime))
 	c.s.woken()
-	buf := bulks.Get().(*[bulkSize]byte)
-	defer bulks.Put(buf)
+	c.s.readBy(lingerTime)
+	l := loan{to: bulkSize}
+	defer l.giveBack()
 	for left := lingerBytes; left > 0; {
-		n, err := c.s.read(buf[:])
+		n, err := c.s.readLent(&l)
 		if err != nil {
 			return
 		}
+		l.giveBack()
 		left -= n
 	}
+}
+
+// lingers reports whether the client may be sending while the connection ends.
+func (c *Conn) lingers() bool {
+	return !c.body.done || c.r < c.w || !c.ws.req.Close || c.s.stale()
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

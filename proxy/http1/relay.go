@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"cmp"
 	"io"
 	"slices"
 )
@@ -30,6 +31,7 @@ func (c *Conn) AppendConnection(dst []byte) []byte {
 func (c *Conn) AppendPersistence(dst []byte) []byte {
 	switch {
 	case c.Closing():
+		c.closing = true // as it says so
 		return append(dst, "Connection: close\r\n"...)
 	case c.ws.req.Minor == 0:
 		return append(dst, "Connection: keep-alive\r\n"...)
@@ -87,18 +89,27 @@ func (t *trip) relayLength(head []byte) error {
 	}
 	c.srv.handler.Lasting(c)
 	if left > spliceMin && c.s.rc != nil && t.u.s.rc != nil {
-		return t.spliceDown(left)
+		if err := t.spliceDown(left); err != errNoPipe {
+			return err
+		}
 	}
-	buf := bulks.Get().(*[bulkSize]byte)
-	defer bulks.Put(buf)
+	return t.copyDown(left)
+}
+
+// copyDown relays left bytes through a buffer.
+func (t *trip) copyDown(left int64) error {
+	var l loan
+	defer l.giveBack()
 	for left > 0 {
-		n, err := t.readBody(buf[:min(left, bulkSize)])
+		l.to = int(min(left, bulkSize))
+		n, err := t.readBody(&l)
 		if err != nil {
 			return cutShort(err)
 		}
-		if err := c.write(buf[:n]); err != nil {
+		if err := t.c.write(l.buf[:n]); err != nil {
 			return err
 		}
+		l.giveBack()
 		t.out += int64(n)
 		left -= int64(n)
 	}
@@ -113,8 +124,8 @@ func cutShort(err error) error {
 }
 
 // readBody reads body bytes of the answer.
-func (t *trip) readBody(p []byte) (int, error) {
-	return t.read(p, t.c.srv.limits.Load().Stream, monotonic())
+func (t *trip) readBody(l *loan) (int, error) {
+	return t.read(nil, l, t.c.srv.limits.Load().Stream, monotonic())
 }
 
 func (t *trip) spliceDown(left int64) error {
@@ -137,46 +148,47 @@ func (t *trip) relayStream(head []byte, chunked bool) error {
 	c, ws := t.c, t.c.ws
 	s := stream{trip: t, dec: &ws.updec, chunked: chunked, frames: ws.req.Minor > 0}
 	s.dec.Reset()
-	buf := bulks.Get().(*[bulkSize]byte)
-	defer bulks.Put(buf)
-	for n := min(t.up-t.seen, streamMax); ; n = min(t.up-t.seen, streamMax) {
-		src := ws.up[t.seen : t.seen+n]
-		p, used, err := s.step(buf, src)
+	l := loan{from: chunkRoom, to: chunkRoom + streamMax}
+	defer l.giveBack()
+	l.lend()
+	var bad error
+	for bad == nil && !s.done && t.seen < t.up {
+		var p []byte
+		var used int
+		p, used, bad = s.step(l.buf, ws.up[t.seen:min(t.up, t.seen+streamMax)])
 		t.seen += used
-		if err != nil {
-			return err
-		}
 		head = append(head, p...)
-		if s.done || t.seen == t.up || used == 0 {
-			break
-		}
 	}
-	if err := c.write(head); err != nil || s.done {
-		return err
+	if err := c.write(head); err != nil || s.done || bad != nil {
+		return cmp.Or(bad, err)
 	}
+	l.giveBack()
 	c.srv.handler.Lasting(c)
+	return s.rest(&l)
+}
+
+// rest relays what comes after the first bytes.
+func (s *stream) rest(l *loan) error {
 	for !s.done {
-		n, err := t.readBody(buf[chunkRoom : chunkRoom+streamMax])
+		n, err := s.readBody(l)
 		var p []byte
 		switch {
-		case err == io.EOF && !chunked:
-			p = s.end(buf[:0])
+		case err == io.EOF && !s.chunked:
+			p, err = s.end(l.lend()[:0]), nil
 		case err != nil:
 			return cutShort(err)
 		default:
 			var used int
-			p, used, err = s.step(buf, buf[chunkRoom:chunkRoom+n])
-			if err != nil {
-				return err
-			}
-			t.up += n - used // bytes behind the end: the connection is out of step
+			p, used, err = s.step(l.buf, l.buf[l.from:l.from+n])
+			s.up += n - used // bytes behind the end: the connection is out of step
 		}
-		if len(p) == 0 {
-			continue
+		if len(p) > 0 {
+			err = cmp.Or(err, s.c.write(p))
 		}
-		if err := c.write(p); err != nil {
+		if err != nil {
 			return err
 		}
+		l.giveBack()
 	}
 	return nil
 }
@@ -197,14 +209,13 @@ type stream struct {
 }
 
 // step decodes src, which may lie at buf[chunkRoom:], and returns what to
-// write, inside buf, and how much of src it used.
+// write, inside buf, and how much of src it used. With an error it returns what
+// came before the mistake.
 func (s *stream) step(buf *[bulkSize]byte, src []byte) (p []byte, used int, err error) {
 	n := len(src)
 	used = n
 	if s.chunked {
-		if n, used, err = s.dec.Decode(buf[chunkRoom:chunkRoom+len(src)], src); err != nil {
-			return nil, used, err
-		}
+		n, used, err = s.dec.Decode(buf[chunkRoom:chunkRoom+len(src)], src)
 	} else {
 		copy(buf[chunkRoom:], src)
 	}
@@ -213,10 +224,10 @@ func (s *stream) step(buf *[bulkSize]byte, src []byte) (p []byte, used int, err 
 	if s.frames {
 		p = frameChunk(buf, n)
 	}
-	if s.chunked && s.dec.Done() {
+	if err == nil && s.chunked && s.dec.Done() {
 		p = s.end(p)
 	}
-	return p, used, nil
+	return p, used, err
 }
 
 // end appends the end of the body to p.

@@ -112,11 +112,12 @@ func (s *Server) serveConn(nc net.Conn) {
 		if c.reset {
 			return
 		}
-		if c.Closing() || c.body.err != nil {
-			linger = !c.body.done || c.r < c.w
+		if c.closing || c.body.err != nil {
+			linger = c.lingers()
 			return
 		}
 		if err := c.discard(); err != nil {
+			linger = true
 			return
 		}
 	}
@@ -160,8 +161,26 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		s.each((*Conn).abort)
+		s.cutAll(done)
 		return ctx.Err()
+	}
+}
+
+// ErrDrained is what Shutdown cuts exchanges with that take too long.
+var ErrDrained = errors.New("http1: the time to end requests is over")
+
+// cutAll cuts everything until done. Again and again, for a handler may just
+// be about to wait for something.
+func (s *Server) cutAll(done <-chan struct{}) {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		s.each(func(c *Conn) { c.Cut(ErrDrained) })
+		select {
+		case <-done:
+			return
+		case <-again.C:
+		}
 	}
 }
 

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // sock is a stream socket as the data plane uses it. One goroutine may read
@@ -21,9 +19,10 @@ import (
 // buffer is asked for only once bytes are there (an idle connection holds
 // none). Any other connection (TLS) goes through its own Read and Write.
 type sock struct {
-	nc  net.Conn
-	tcp *net.TCPConn // nil unless plain TCP
-	rc  syscall.RawConn
+	nc   net.Conn
+	tcp  *net.TCPConn    // what nc is or, with TLS, runs on; nil for anything else
+	look syscall.RawConn // of tcp, to see whether the peer is still there
+	rc   syscall.RawConn // of tcp, to read and write; nil with TLS
 
 	// Arguments and results of the callbacks, which are made once so that a
 	// call allocates no closure. r* belong to the reader, w* to the writer.
@@ -43,7 +42,8 @@ type sock struct {
 	wfull   bool // the socket took no more
 	onWrite func(uintptr) bool
 
-	deadline int64 // of reads, as set on nc: nanoseconds since start; 0 none
+	deadline int64       // of reads, as set on nc: nanoseconds since start; 0 none
+	halted   atomic.Bool // see halt
 }
 
 // errStale is a kept-alive upstream connection that turned out closed, or had
@@ -52,7 +52,11 @@ var errStale = errors.New("http1: connection closed while idle")
 
 func (s *sock) init(nc net.Conn) {
 	s.nc = nc
-	tcp, ok := nc.(*net.TCPConn)
+	below := nc
+	if over, ok := nc.(interface{ NetConn() net.Conn }); ok { // crypto/tls
+		below = over.NetConn()
+	}
+	tcp, ok := below.(*net.TCPConn)
 	if !ok {
 		return
 	}
@@ -60,8 +64,11 @@ func (s *sock) init(nc net.Conn) {
 	if err != nil {
 		return
 	}
-	s.tcp, s.rc = tcp, rc
-	s.onRead, s.onWrite = s.tryRead, s.tryWrite
+	s.tcp, s.look = tcp, rc
+	if below == nc {
+		s.rc = rc
+		s.onRead, s.onWrite = s.tryRead, s.tryWrite
+	}
 }
 
 // read reads what is there, at least one byte, waiting for it.
@@ -129,17 +136,15 @@ func (s *sock) tryRead(fd uintptr) bool {
 
 // exchange writes out and reads the first bytes of the answer into in. It
 // returns errStale, with nothing written, when the peer closed or spoke before
-// it was asked: what it said cannot be the answer.
+// it was asked: what it said cannot be the answer. If the read deadline passes
+// first, out was written nevertheless.
 //
 // One callback does both: the poller's read state is reset before the request
 // leaves, so no wake-up can be lost, and the read that would only say EAGAIN
 // is the very check for staleness.
 func (s *sock) exchange(out, in []byte, stall time.Duration) (n int, err error) {
 	if s.rc == nil {
-		if _, err := s.write(out, stall); err != nil {
-			return 0, err
-		}
-		return s.nc.Read(in)
+		return s.ask(out, in, stall)
 	}
 	if s.onExch == nil {
 		s.onExch = s.tryExchange
@@ -148,16 +153,34 @@ func (s *sock) exchange(out, in []byte, stall time.Duration) (n int, err error) 
 	err = s.rc.Read(s.onExch)
 	rest := s.out
 	s.out, s.rbuf = nil, nil
-	if err != nil {
-		return 0, err
+	if err == nil {
+		err = s.rerr
 	}
-	if s.rerr == nil && len(rest) > 0 { // it did not fit into the socket's buffer
-		if _, err := s.write(rest, stall); err != nil {
-			return 0, err
+	switch {
+	case len(rest) == 0, err != nil && !isTimeout(err):
+		return s.rn, err
+	case err != nil: // a busy machine: the deadline passed before the callback ran
+		if len(rest) < len(out) {
+			break
 		}
-		return s.read(in)
+		return s.ask(out, in, stall)
 	}
-	return s.rn, s.rerr
+	return s.tell(rest, in, stall) // it did not fit into the socket's buffer
+}
+
+// ask is exchange in single steps.
+func (s *sock) ask(out, in []byte, stall time.Duration) (n int, err error) {
+	if s.stale() {
+		return 0, errStale
+	}
+	return s.tell(out, in, stall)
+}
+
+func (s *sock) tell(out, in []byte, stall time.Duration) (n int, err error) {
+	if _, err := s.write(out, stall); err != nil {
+		return 0, &writeError{err}
+	}
+	return s.read(in)
 }
 
 func (s *sock) tryExchange(fd uintptr) bool {
@@ -170,7 +193,7 @@ func (s *sock) tryExchange(fd uintptr) bool {
 	}
 	n, errno := rawWrite(fd, s.out)
 	if errno != 0 && errno != syscall.EAGAIN {
-		s.rerr = errno
+		s.rerr = errStale // not a byte was taken
 		return true
 	}
 	s.out = s.out[n:]
@@ -180,7 +203,7 @@ func (s *sock) tryExchange(fd uintptr) bool {
 // write writes all of p. It fails if the peer takes no byte for the time stall.
 func (s *sock) write(p []byte, stall time.Duration) (int, error) {
 	if s.rc == nil {
-		if err := s.nc.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+		if err := s.writeBy(stall); err != nil {
 			return 0, err
 		}
 		return s.nc.Write(p)
@@ -197,13 +220,13 @@ func (s *sock) write(p []byte, stall time.Duration) (int, error) {
 		}
 		// Only a write that would block costs a deadline, renewed with each progress.
 		s.wwait = true
-		if err := s.nc.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+		if err := s.writeBy(stall); err != nil {
 			s.werr = err
 			break
 		}
 	}
 	if s.wwait {
-		s.nc.SetWriteDeadline(time.Time{})
+		s.writeBy(0)
 	}
 	s.wbuf = nil
 	return s.wn, s.werr
@@ -231,71 +254,6 @@ func (s *sock) tryWrite(fd uintptr) bool {
 	return true
 }
 
-// waitGone waits until the peer closed its side or the read deadline passes.
-// Bytes that come meanwhile stay unread. It reports whether the peer is gone.
-func (s *sock) waitGone() bool {
-	if s.rc == nil {
-		return false
-	}
-	if s.onPeek == nil {
-		s.onPeek = hungUp
-	}
-	err := s.rc.Read(s.onPeek)
-	return err == nil || !errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-// stale reports whether the peer of an idle connection closed it or sent
-// something. It does not wait.
-func (s *sock) stale() bool {
-	if s.rc == nil {
-		return false // TLS: the retry of safe requests must do
-	}
-	is := true
-	s.rc.Control(func(fd uintptr) { is = readable(fd) })
-	return is
-}
-
-// coarse is how much a deadline that is only extended may lag, so that a busy
-// connection does not move a timer with every request.
-const coarse = time.Second
-
-// readBy sets the time by which the next bytes must have come, d from now;
-// 0 means no limit. Limits of many seconds may come up to a second early.
-func (s *sock) readBy(d time.Duration) {
-	if d <= 0 {
-		if s.deadline != 0 {
-			s.deadline = 0
-			s.nc.SetReadDeadline(time.Time{})
-		}
-		return
-	}
-	now := monotonic()
-	at := now + int64(d)
-	if d > 5*coarse && s.deadline <= at && at-s.deadline < int64(coarse) {
-		return
-	}
-	s.deadline = at
-	s.nc.SetReadDeadline(time.Now().Add(d))
-}
-
-// wake makes a reader that waits return at once with a deadline error, also
-// one that comes later, until readBy is called. Any goroutine may call it.
-func (s *sock) wake() { s.nc.SetReadDeadline(past) }
-
-// woken is to be called by the reader after wake, so that readBy sets anew.
-func (s *sock) woken() { s.deadline = -1 }
-
-var (
-	past  = time.Unix(1, 0)
-	start = time.Now()
-)
-
-// monotonic is the time since the process started, in nanoseconds.
-func monotonic() int64 { return int64(time.Since(start)) }
-
-// isTimeout reports whether err is a passed deadline.
-func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
-
 func rawRead(fd uintptr, p []byte) (int, syscall.Errno) {
 	for {
 		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
@@ -319,26 +277,5 @@ func rawWrite(fd uintptr, p []byte) (int, syscall.Errno) {
 			return 0, errno
 		}
 		return int(n), 0
-	}
-}
-
-// readable reports whether a read would not block: bytes, an end or an error.
-func readable(fd uintptr) bool {
-	return poll(fd, unix.POLLIN|unix.POLLRDHUP)
-}
-
-// hungUp reports whether the peer closed its side or the connection broke.
-func hungUp(fd uintptr) bool {
-	return poll(fd, unix.POLLRDHUP)
-}
-
-func poll(fd uintptr, events int16) bool {
-	fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
-	for {
-		n, err := unix.Poll(fds[:], 0)
-		if err == unix.EINTR {
-			continue
-		}
-		return n > 0 || err != nil
 	}
 }

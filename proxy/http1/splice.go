@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"syscall"
@@ -141,19 +142,23 @@ func (m *mover) tryDrain(fd uintptr) bool {
 type flow struct {
 	arm    func() error // before each wait for the source: set its deadline
 	lapsed func() error // the deadline passed; nil: go on
+	taken  func()       // bytes came; nil: nobody cares
 	moved  func(n int)  // n bytes went all the way
 }
 
+// errNoPipe is spliceBody's error before anything was moved.
+var errNoPipe = errors.New("http1: no pipe to be had")
+
 // spliceBody moves n bytes from src to dst. A failed write is told as *writeError.
 func spliceBody(dst, src *sock, n int64, stall time.Duration, f flow) error {
+	p, err := pipePool.get()
+	if err != nil {
+		return errNoPipe
+	}
 	m := moverPool.Get().(*mover)
 	defer moverPool.Put(m)
-	var err error
-	if m.pipe, err = pipePool.get(); err != nil {
-		return err
-	}
-	m.inPipe, m.err = 0, nil
-	defer func() { pipePool.put(m.pipe, m.inPipe == 0) }()
+	m.pipe, m.inPipe, m.err = p, 0, nil
+	defer func() { pipePool.put(p, m.inPipe == 0) }()
 	for n > 0 {
 		if err := f.arm(); err != nil {
 			return err
@@ -171,6 +176,9 @@ func spliceBody(dst, src *sock, n int64, stall time.Duration, f flow) error {
 			return m.err
 		}
 		m.inPipe = m.moved
+		if f.taken != nil {
+			f.taken()
+		}
 		if err := m.flush(dst, stall); err != nil {
 			return &writeError{err}
 		}
@@ -192,12 +200,12 @@ func (m *mover) flush(dst *sock, stall time.Duration) error {
 			break
 		}
 		m.armed = true
-		if err := dst.nc.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+		if err := dst.writeBy(stall); err != nil {
 			return err
 		}
 	}
 	if m.armed {
-		dst.nc.SetWriteDeadline(time.Time{})
+		dst.writeBy(0)
 	}
 	return m.err
 }

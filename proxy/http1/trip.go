@@ -24,8 +24,10 @@ type trip struct {
 	streams  bool // the body did not come whole with the head
 	attended bool
 	spoiled  bool         // the upstream connection cannot be used again
+	invited  bool         // the upstream said 100 (Continue)
 	stopped  atomic.Bool  // the attendant shall end
-	progress atomic.Int64 // monotonic time of the last body byte sent
+	owing    atomic.Bool  // the attendant waits for body bytes of the client
+	progress atomic.Int64 // monotonic time of the last body byte
 	sent     atomic.Bool  // the whole body was sent
 	sentCh   chan struct{}
 	failure  atomic.Pointer[error]
@@ -39,6 +41,7 @@ var (
 	errStopped = errors.New("http1: exchange is over")
 	errCut     = errors.New("http1: upstream cut its answer short")
 	errTimeout = errors.New("http1: upstream took too long")
+	errInterim = errors.New("http1: upstream sent too many interim answers")
 	// ErrCut is what Cut without a cause ends an exchange with.
 	ErrCut = errors.New("http1: exchange was cut")
 )
@@ -55,7 +58,7 @@ type Kind uint8
 
 const (
 	Upstream5xx Kind = iota // unused zero: a Failure always has a kind
-	Stale                   // the kept-alive connection was dead; nothing was sent
+	Stale                   // the connection was dead before anything was sent
 	Broken                  // connected, but the answer did not come or was not HTTP
 	TimedOut                // no answer in time
 	ClientLeft              // the client is gone
@@ -83,7 +86,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 func (c *Conn) RoundTrip(u *Upstream, head []byte, timeout time.Duration, interim func(*ResponseHead)) *Failure {
 	t := &c.trip
 	t.begin(c, u)
-	if err := t.send(head, timeout); err != nil {
+	if err := t.send(head, max(timeout, time.Millisecond)); err != nil {
 		return t.fails(err)
 	}
 	if err := t.await(timeout, interim); err != nil {
@@ -95,7 +98,7 @@ func (c *Conn) RoundTrip(u *Upstream, head []byte, timeout time.Duration, interi
 func (t *trip) begin(c *Conn, u *Upstream) {
 	t.c, t.u = c, u
 	t.peer.Store(u)
-	t.attended, t.answered, t.spoiled = false, false, false
+	t.attended, t.answered, t.spoiled, t.invited = false, false, false, false
 	t.streams = !c.body.done
 	t.progress.Store(0)
 	t.sent.Store(!t.streams)
@@ -118,21 +121,26 @@ func (t *trip) send(head []byte, timeout time.Duration) error {
 		}
 		return err
 	}
-	if u.reused && u.s.stale() {
+	if u.s.stale() {
 		return errStale
 	}
-	if _, err := u.s.write(out, stall); err != nil {
-		return err
+	if n, err := u.s.write(out, stall); n == 0 {
+		return errStale
+	} else if err != nil {
+		return &writeError{err}
 	}
 	t.attend()
 	return nil
 }
 
+// maxInterim bounds the interim answers to one request.
+const maxInterim = 64
+
 // await reads heads until the final one.
 func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 	ws := t.c.ws
 	method := ws.req.Method
-	scanned, began := 0, monotonic()
+	scanned, interims, began := 0, 0, monotonic()
 	for {
 		n, next, err := HeadEnd(ws.up[t.seen:t.up], scanned)
 		if err != nil {
@@ -148,6 +156,10 @@ func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 				return nil
 			}
 			t.answered = true
+			t.invited = t.invited || ws.resp.Status == 100
+			if interims++; interims > maxInterim {
+				return errInterim
+			}
 			if interim != nil {
 				interim(&ws.resp)
 			}
@@ -157,7 +169,7 @@ func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 		if err := t.moreHead(); err != nil {
 			return err
 		}
-		n, err = t.read(ws.up[t.up:], timeout, began)
+		n, err = t.read(ws.up[t.up:], nil, timeout, began)
 		if err != nil {
 			return err
 		}
@@ -189,14 +201,19 @@ func (t *trip) moreHead() error {
 	return nil
 }
 
-// read reads from the upstream, which may stay silent for limit since the time
-// since, or since the last byte of the request's body.
-func (t *trip) read(p []byte, limit time.Duration, since int64) (int, error) {
+// read reads from the upstream into p or, if it is not nil, what l lends. The
+// upstream may stay silent for limit since the time since, or since the last
+// byte of the request's body.
+func (t *trip) read(p []byte, l *loan, limit time.Duration, since int64) (n int, err error) {
 	for {
 		if err := t.arm(limit, since); err != nil {
 			return 0, err
 		}
-		n, err := t.u.s.read(p)
+		if l != nil {
+			n, err = t.u.s.readLent(l)
+		} else {
+			n, err = t.u.s.read(p)
+		}
 		if !isTimeout(err) {
 			return n, err
 		}
@@ -211,13 +228,23 @@ func (t *trip) read(p []byte, limit time.Duration, since int64) (int, error) {
 func (t *trip) arm(limit time.Duration, since int64) error {
 	rest := limit - time.Duration(monotonic()-max(since, t.progress.Load()))
 	if rest <= 0 {
-		return errTimeout
+		if !t.clientOwes() {
+			return errTimeout
+		}
+		rest = limit
 	}
 	if !t.attended {
 		rest = min(rest, watchAfter)
 	}
 	t.u.s.readBy(rest)
 	return t.failed() // after the deadline is set, for failing moves it
+}
+
+// clientOwes reports whether it is the client that keeps the upstream waiting:
+// then the limit is the attendant's. A client that was told to wait for 100
+// (Continue) owes nothing before that.
+func (t *trip) clientOwes() bool {
+	return t.owing.Load() && (t.invited || !t.c.ws.req.Expect100 || t.progress.Load() != 0)
 }
 
 // lapsed is called when a deadline of arm has passed.
@@ -238,164 +265,6 @@ func (t *trip) failed() error {
 		return *p
 	}
 	return nil
-}
-
-// attend starts the attendant. It ends with end.
-func (t *trip) attend() {
-	t.attended = true
-	t.c.srv.handler.Lasting(t.c)
-	var sent chan struct{}
-	if !t.sent.Load() {
-		sent = make(chan struct{})
-		t.sentCh = sent
-	}
-	t.wg.Go(func() {
-		if sent != nil {
-			if err := t.sendBody(); err != nil {
-				t.fail(err)
-				return
-			}
-			t.sent.Store(true)
-			close(sent)
-		}
-		t.c.s.readBy(0)
-		if !t.stopped.Load() && t.c.s.waitGone() && !t.stopped.Load() {
-			t.fail(ErrClientGone)
-		}
-	})
-}
-
-// settled waits for a moment until the body is sent, and reports whether it
-// is: an upstream answers as soon as it has the last byte, before the
-// attendant can say that it sent it.
-func (t *trip) settled(patience time.Duration) bool {
-	if t.sent.Load() {
-		return true
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-t.sentCh:
-		return true
-	case <-timer.C:
-		return t.sent.Load()
-	}
-}
-
-// fail ends the exchange with err, unless it has ended. A write error to the
-// upstream does not: the upstream may have answered before it read everything.
-func (t *trip) fail(err error) {
-	if _, ok := err.(*writeError); ok || err == errStopped {
-		return
-	}
-	if t.failure.CompareAndSwap(nil, &err) {
-		t.u.s.wake()
-	}
-}
-
-// sendBody sends the rest of the request's body.
-func (t *trip) sendBody() error {
-	c, stall := t.c, t.c.srv.limits.Load().Stream
-	b := &c.body
-	if b.framing == Length && b.left > spliceMin && c.s.rc != nil && t.u.s.rc != nil && c.r == c.w && (b.max == 0 || b.read+b.left <= b.max) {
-		return t.spliceUp(stall)
-	}
-	buf := bulks.Get().(*[bulkSize]byte)
-	defer bulks.Put(buf)
-	for !b.done {
-		n, err := c.ReadBody(buf[chunkRoom : bulkSize-chunkTail])
-		if err != nil && err != io.EOF {
-			return err
-		}
-		t.progress.Store(monotonic())
-		if _, err := t.u.s.write(c.frame(buf, n), stall); err != nil {
-			return &writeError{err}
-		}
-	}
-	return nil
-}
-
-// frame puts n body bytes, read into their place in buf, into the framing in
-// which the request goes upstream.
-func (c *Conn) frame(buf *[bulkSize]byte, n int) []byte {
-	if c.body.framing == Length {
-		return buf[chunkRoom : chunkRoom+n]
-	}
-	p := frameChunk(buf, n)
-	if c.body.done {
-		p = AppendLastChunk(p, c.filterTrailers(c.ws.dec.Trailers(), true))
-	}
-	return p
-}
-
-// Room around the data of a chunk for its head and end.
-const (
-	chunkRoom = 16
-	chunkTail = 16
-)
-
-// frameChunk makes a chunk of the n bytes at buf[chunkRoom:], in place.
-func frameChunk(buf *[bulkSize]byte, n int) []byte {
-	if n == 0 {
-		return buf[:0]
-	}
-	var tmp [chunkRoom]byte
-	head := AppendChunkHead(tmp[:0], n)
-	at := chunkRoom - len(head)
-	copy(buf[at:], head)
-	end := chunkRoom + n
-	end += copy(buf[end:], "\r\n")
-	return buf[at:end]
-}
-
-func (t *trip) spliceUp(stall time.Duration) error {
-	c, b := t.c, &t.c.body
-	err := spliceBody(&t.u.s, &c.s, b.left, stall, flow{
-		arm: func() error {
-			c.s.readBy(stall)
-			if t.stopped.Load() {
-				return errStopped
-			}
-			return nil
-		},
-		lapsed: func() error { return errBodyTimeout },
-		moved: func(n int) {
-			b.left -= int64(n)
-			b.read += int64(n)
-			t.progress.Store(monotonic())
-		},
-	})
-	b.done = b.left == 0
-	switch _, up := err.(*writeError); {
-	case err == nil || up || t.stopped.Load():
-		return err
-	case err == errBodyTimeout:
-		b.err = err
-	default:
-		b.err = ErrClientGone
-	}
-	return b.err
-}
-
-// end stops the attendant and waits for it. A body that was not sent to its
-// end leaves neither connection usable.
-func (t *trip) end() {
-	if t.attended {
-		t.attended = false
-		t.stopped.Store(true)
-		if !t.sent.Load() {
-			t.spoiled = true
-			t.u.s.nc.SetWriteDeadline(past)
-		}
-		t.c.s.wake()
-		t.wg.Wait()
-		t.c.s.woken()
-		t.stopped.Store(false)
-	}
-	if !t.sent.Load() || t.c.body.err != nil {
-		t.spoiled = true
-		t.c.closing = true
-	}
 }
 
 // leave ends the use of the upstream connection, which may serve again if
@@ -440,21 +309,16 @@ func (t *trip) fails(err error) *Failure {
 	return f
 }
 
-// Cut ends the exchange under way from outside, with cause as its error. Any
-// goroutine may call it while the handler runs; as what waits may just have
-// been about to wait, call it again until the handler returns.
+// Cut ends the connection and the exchange under way on it from outside, with
+// cause as the exchange's error. Any goroutine may call it while the handler
+// runs. A handler that does something else than waiting for the client or an
+// upstream is not stopped by it.
 func (c *Conn) Cut(cause error) {
 	if cause == nil {
 		cause = ErrCut
 	}
 	c.trip.failure.CompareAndSwap(nil, &cause)
-	c.abort()
-}
-
-// abort makes all that waits on the client's connection fail, and what waits
-// for its upstream look for the reason.
-func (c *Conn) abort() {
-	c.s.nc.SetDeadline(past)
+	c.s.halt()
 	if u := c.trip.peer.Load(); u != nil {
 		u.s.wake()
 	}

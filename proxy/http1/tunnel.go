@@ -37,7 +37,6 @@ type tunnelState struct {
 	t     *trip
 	limit time.Duration
 	last  atomic.Int64 // monotonic time of the last byte either way
-	over  atomic.Bool  // one direction broke: end both
 }
 
 func (t *trip) tunnel(early []byte, up, down *int64) error {
@@ -56,27 +55,10 @@ func (t *trip) tunnel(early []byte, up, down *int64) error {
 	wg.Go(func() { upErr = st.pass(&u.s, &c.s, up) })
 	downErr := st.pass(&c.s, &u.s, down)
 	wg.Wait()
-	if downErr != nil {
-		return downErr
+	if upErr != nil && upErr != errStopped {
+		return upErr
 	}
-	return upErr
-}
-
-// loan is a buffer held only while bytes are there.
-type loan struct{ buf *[bulkSize]byte }
-
-func (l *loan) lend() []byte {
-	if l.buf == nil {
-		l.buf = bulks.Get().(*[bulkSize]byte)
-	}
-	return l.buf[:]
-}
-
-func (l *loan) giveBack() {
-	if l.buf != nil {
-		bulks.Put(l.buf)
-		l.buf = nil
-	}
+	return downErr
 }
 
 // pass copies from src to dst until src ends.
@@ -87,10 +69,8 @@ func (st *tunnelState) pass(dst, src *sock, total *int64) error {
 			return nil
 		}
 	}
-	st.over.Store(true)
-	for _, s := range []*sock{dst, src} {
-		s.nc.SetDeadline(past)
-	}
+	dst.halt()
+	src.halt()
 	if err == io.EOF {
 		return nil
 	}
@@ -98,7 +78,7 @@ func (st *tunnelState) pass(dst, src *sock, total *int64) error {
 }
 
 func (st *tunnelState) copy(dst, src *sock, total *int64) error {
-	var l loan
+	l := loan{to: bulkSize}
 	defer l.giveBack()
 	for {
 		rest := st.limit - time.Duration(monotonic()-st.last.Load())
@@ -106,7 +86,7 @@ func (st *tunnelState) copy(dst, src *sock, total *int64) error {
 			return errTimeout
 		}
 		src.readBy(rest)
-		if st.over.Load() || st.t.failed() != nil {
+		if src.halted.Load() || st.t.failed() != nil {
 			return errStopped
 		}
 		n, err := src.readLent(&l)

@@ -1,0 +1,178 @@
+package http1
+
+import (
+	"io"
+	"time"
+)
+
+// attend starts the attendant. It ends with end.
+func (t *trip) attend() {
+	t.attended = true
+	t.c.srv.handler.Lasting(t.c)
+	var sent chan struct{}
+	if !t.sent.Load() {
+		sent = make(chan struct{})
+		t.sentCh = sent
+	}
+	t.wg.Go(func() {
+		if sent != nil {
+			if err := t.sendBody(); err != nil {
+				t.fail(err)
+				return
+			}
+			t.sent.Store(true)
+			close(sent)
+		}
+		t.c.s.readBy(0)
+		if !t.stopped.Load() && t.c.s.waitGone() && !t.stopped.Load() {
+			t.fail(ErrClientGone)
+		}
+	})
+}
+
+// settled waits for a moment until the body is sent, and reports whether it
+// is: an upstream answers as soon as it has the last byte, before the
+// attendant can say that it sent it.
+func (t *trip) settled(patience time.Duration) bool {
+	if t.sent.Load() {
+		return true
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-t.sentCh:
+		return true
+	case <-timer.C:
+		return t.sent.Load()
+	}
+}
+
+// fail ends the exchange with err, unless it has ended. A write error to the
+// upstream does not: the upstream may have answered before it read everything.
+func (t *trip) fail(err error) {
+	if _, ok := err.(*writeError); ok || err == errStopped {
+		return
+	}
+	if t.failure.CompareAndSwap(nil, &err) {
+		t.u.s.wake()
+	}
+}
+
+// sendBody sends the rest of the request's body.
+func (t *trip) sendBody() error {
+	c, stall := t.c, t.c.srv.limits.Load().Stream
+	b := &c.body
+	if b.framing == Length && b.left > spliceMin && c.s.rc != nil && t.u.s.rc != nil && c.r == c.w && (b.max == 0 || b.read+b.left <= b.max) {
+		if err := t.spliceUp(stall); err != errNoPipe {
+			return err
+		}
+	}
+	buf := bulks.Get().(*[bulkSize]byte)
+	defer bulks.Put(buf)
+	for !b.done {
+		t.owing.Store(true)
+		n, err := c.ReadBody(buf[chunkRoom : bulkSize-chunkTail])
+		t.owing.Store(false)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		t.progress.Store(monotonic())
+		if _, err := t.u.s.write(c.frame(buf, n), stall); err != nil {
+			return &writeError{err}
+		}
+	}
+	return nil
+}
+
+// frame puts n body bytes, read into their place in buf, into the framing in
+// which the request goes upstream.
+func (c *Conn) frame(buf *[bulkSize]byte, n int) []byte {
+	if c.body.framing == Length {
+		return buf[chunkRoom : chunkRoom+n]
+	}
+	p := frameChunk(buf, n)
+	if c.body.done {
+		p = AppendLastChunk(p, c.filterTrailers(c.ws.dec.Trailers(), true))
+	}
+	return p
+}
+
+// Room around the data of a chunk for its head and end.
+const (
+	chunkRoom = 16
+	chunkTail = 16
+)
+
+// frameChunk makes a chunk of the n bytes at buf[chunkRoom:], in place.
+func frameChunk(buf *[bulkSize]byte, n int) []byte {
+	if n == 0 {
+		return buf[:0]
+	}
+	var tmp [chunkRoom]byte
+	head := AppendChunkHead(tmp[:0], n)
+	at := chunkRoom - len(head)
+	copy(buf[at:], head)
+	end := chunkRoom + n
+	end += copy(buf[end:], "\r\n")
+	return buf[at:end]
+}
+
+func (t *trip) spliceUp(stall time.Duration) error {
+	c, b := t.c, &t.c.body
+	err := spliceBody(&t.u.s, &c.s, b.left, stall, flow{
+		arm: func() error {
+			t.owing.Store(true)
+			c.s.readBy(stall)
+			if t.stopped.Load() {
+				return errStopped
+			}
+			return nil
+		},
+		lapsed: func() error {
+			if c.s.expired() {
+				return errBodyTimeout
+			}
+			c.s.woken()
+			return nil
+		},
+		taken: func() { t.owing.Store(false) },
+		moved: func(n int) {
+			b.left -= int64(n)
+			b.read += int64(n)
+			t.progress.Store(monotonic())
+		},
+	})
+	t.owing.Store(false)
+	b.done = b.left == 0
+	switch _, up := err.(*writeError); {
+	case err == nil || up || err == errNoPipe || t.stopped.Load():
+		return err
+	case err == errBodyTimeout:
+		b.err = err
+	default:
+		b.err = ErrClientGone
+	}
+	return b.err
+}
+
+// end stops the attendant and waits for it. A body that was not sent to its
+// end leaves neither connection usable.
+func (t *trip) end() {
+	if !t.attended {
+		return
+	}
+	t.attended = false
+	t.stopped.Store(true)
+	if !t.sent.Load() {
+		t.spoiled = true
+		t.u.s.halt()
+	}
+	t.c.s.wake()
+	t.wg.Wait()
+	t.c.s.woken()
+	t.stopped.Store(false)
+	if t.spoiled || t.c.body.err != nil {
+		t.spoiled = true
+		t.c.closing = true
+	}
+}

@@ -1,0 +1,135 @@
+package http1
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// waitGone waits until the peer closed its side or the read deadline passes.
+// Bytes that come meanwhile stay unread. It reports whether the peer is gone.
+func (s *sock) waitGone() bool {
+	if s.look == nil {
+		return false
+	}
+	if s.onPeek == nil {
+		s.onPeek = hungUp
+	}
+	err := s.look.Read(s.onPeek)
+	return err == nil || !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// stale reports whether the peer of an idle connection closed it or sent
+// something. It does not wait.
+func (s *sock) stale() bool {
+	if s.look == nil {
+		return false
+	}
+	is := true
+	s.look.Control(func(fd uintptr) {
+		if s.rc == nil {
+			is = hungUp(fd) // TLS has records of its own, such as session tickets
+		} else {
+			is = readable(fd)
+		}
+	})
+	return is
+}
+
+// coarse is how much a deadline that is only extended may lag, so that a busy
+// connection does not move a timer with every request.
+const coarse = time.Second
+
+// readBy sets the time by which the next bytes must have come, d from now;
+// 0 means no limit. Limits of many seconds may come up to a second early.
+func (s *sock) readBy(d time.Duration) {
+	if d <= 0 {
+		if s.deadline != 0 {
+			s.deadline = 0
+			s.setRead(time.Time{})
+		}
+		return
+	}
+	now := monotonic()
+	at := now + int64(d)
+	if d > 5*coarse && s.deadline <= at && at-s.deadline < int64(coarse) {
+		return
+	}
+	s.deadline = at
+	s.setRead(time.Now().Add(d))
+}
+
+func (s *sock) setRead(at time.Time) {
+	s.nc.SetReadDeadline(at)
+	if s.halted.Load() {
+		s.nc.SetReadDeadline(past)
+	}
+}
+
+// writeBy sets the time by which the next bytes must be taken, d from now; 0
+// means no limit.
+func (s *sock) writeBy(d time.Duration) error {
+	var at time.Time
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	err := s.nc.SetWriteDeadline(at)
+	if s.halted.Load() {
+		s.nc.SetWriteDeadline(past)
+	}
+	return err
+}
+
+// expired reports whether a read that failed with a deadline error failed by
+// the one of readBy. If not, it was woken.
+func (s *sock) expired() bool {
+	return s.halted.Load() || s.deadline > 0 && monotonic() >= s.deadline
+}
+
+// halt makes every read and write that waits, or comes later, fail with a
+// deadline error. Any goroutine may call it; there is no way back.
+func (s *sock) halt() {
+	s.halted.Store(true)
+	s.nc.SetDeadline(past)
+}
+
+// wake makes a reader that waits return at once with a deadline error, also
+// one that comes later, until readBy is called. Any goroutine may call it.
+func (s *sock) wake() { s.nc.SetReadDeadline(past) }
+
+// woken is to be called by the reader after wake, so that readBy sets anew.
+func (s *sock) woken() { s.deadline = -1 }
+
+var (
+	past  = time.Unix(1, 0)
+	start = time.Now()
+)
+
+// monotonic is the time since the process started, in nanoseconds.
+func monotonic() int64 { return int64(time.Since(start)) }
+
+// isTimeout reports whether err is a passed deadline.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// readable reports whether a read would not block: bytes, an end or an error.
+func readable(fd uintptr) bool {
+	return poll(fd, unix.POLLIN|unix.POLLRDHUP)
+}
+
+// hungUp reports whether the peer closed its side or the connection broke.
+func hungUp(fd uintptr) bool {
+	return poll(fd, unix.POLLRDHUP)
+}
+
+func poll(fd uintptr, events int16) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
+	for {
+		n, err := unix.Poll(fds[:], 0)
+		if err == unix.EINTR {
+			continue
+		}
+		return n > 0 || err != nil
+	}
+}
