@@ -1,0 +1,224 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// buildDir is where the programs under test are built; TestMain removes it.
+var buildDir string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "lictor-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	buildDir = dir
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// The program under test, each form built by the first test that wants it:
+// with -race if the tests have it, and plain for what is measured.
+var (
+	lictorBinary = sync.OnceValues(func() (string, error) { return buildLictor("lictor", raceEnabled) })
+	plainBinary  = sync.OnceValues(func() (string, error) { return buildLictor("lictor-plain", false) })
+)
+
+func buildLictor(name string, race bool) (string, error) {
+	path := filepath.Join(buildDir, name)
+	args := []string{"build", "-buildvcs=false", "-ldflags", "-X main.version=test", "-o", path}
+	if race {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, "lictor")...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// lictorConfig is a configuration in parts; the helper adds the addresses.
+type lictorConfig struct {
+	Gateway string // arguments of the block gateway besides address
+	Admin   string // arguments of the block admin besides address
+	DataDir string // "" = none
+	Rest    string // other blocks and arguments
+	Plain   bool   // without -race, for tests that measure
+}
+
+// lictorProcess is a running lictor. It lives until its test ends, and keeps
+// its addresses over Stop and Start.
+type lictorProcess struct {
+	Gateway string // host:port
+	Admin   string // host:port
+	File    string // of the configuration, for tests that change it
+
+	bin    string
+	cfg    lictorConfig
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when cmd is over
+	output lockedBuffer
+}
+
+// startLictor runs a lictor and waits until it answers.
+func startLictor(t *testing.T, cfg lictorConfig) *lictorProcess {
+	t.Helper()
+	p := newLictor(t, cfg)
+	p.Start(t)
+	return p
+}
+
+// newLictor prepares a lictor that Start starts.
+func newLictor(t *testing.T, cfg lictorConfig) *lictorProcess {
+	t.Helper()
+	binary := lictorBinary
+	if cfg.Plain {
+		binary = plainBinary
+	}
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &lictorProcess{
+		Gateway: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+		Admin:   fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+		File:    filepath.Join(t.TempDir(), "config.hcl"),
+		bin:     bin,
+	}
+	p.Configure(t, cfg)
+	t.Cleanup(func() {
+		if p.cmd != nil {
+			p.Kill(t)
+		}
+		if t.Failed() {
+			t.Logf("lictor %s said:\n%s", p.Gateway, p.output.String())
+		}
+	})
+	return p
+}
+
+// Configure writes the configuration; it counts from the next Start or SIGHUP on.
+func (p *lictorProcess) Configure(t *testing.T, cfg lictorConfig) {
+	t.Helper()
+	p.cfg = cfg
+	text := fmt.Sprintf("data_dir = %q\ngateway {\n  address = %q\n%s\n}\nadmin {\n  address = %q\n%s\n}\n%s\n",
+		cfg.DataDir, p.Gateway, cfg.Gateway, p.Admin, cfg.Admin, cfg.Rest)
+	if err := os.WriteFile(p.File, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Start runs the program and waits until its admin listener answers.
+func (p *lictorProcess) Start(t *testing.T) {
+	t.Helper()
+	p.cmd = exec.Command(p.bin, "run", "-config", p.File)
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.exited = make(chan struct{})
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		_ = cmd.Wait() // its status is read from cmd
+		close(exited)
+	}(p.cmd, p.exited)
+	eventually(t, 20*time.Second, "lictor answers", func() error {
+		select {
+		case <-p.exited:
+			t.Fatalf("lictor ended: %s\n%s", p.cmd.ProcessState, p.output.String())
+		default:
+		}
+		resp, err := http.Get("http://" + p.Admin + "/healthz")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	})
+}
+
+// Ready waits until /readyz says so.
+func (p *lictorProcess) Ready(t *testing.T) {
+	t.Helper()
+	eventually(t, 20*time.Second, "lictor is ready", func() error {
+		resp, err := http.Get("http://" + p.Admin + "/readyz")
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
+	})
+}
+
+// Stop ends the program in good order and returns its exit status.
+func (p *lictorProcess) Stop(t *testing.T) int {
+	t.Helper()
+	p.Signal(t, syscall.SIGTERM)
+	return p.Wait(t, time.Minute)
+}
+
+// Kill ends the program at once, as a crash does.
+func (p *lictorProcess) Kill(t *testing.T) {
+	t.Helper()
+	_ = p.cmd.Process.Kill() // it may be gone already
+	p.Wait(t, 20*time.Second)
+}
+
+// Signal sends a signal to the program.
+func (p *lictorProcess) Signal(t *testing.T, signal syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		t.Fatalf("lictor: %v", err)
+	}
+}
+
+// Wait waits for the end of the program and returns its exit status, -1 if a
+// signal ended it.
+func (p *lictorProcess) Wait(t *testing.T, limit time.Duration) int {
+	t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(limit):
+		t.Fatalf("lictor did not end within %s", limit)
+	}
+	status := p.cmd.ProcessState.ExitCode()
+	p.cmd = nil
+	return status
+}
+
+// Log is what the program wrote so far.
+func (p *lictorProcess) Log() string { return p.output.String() }
+
+// Pid is the process id, for what /proc tells.
+func (p *lictorProcess) Pid() int { return p.cmd.Process.Pid }
+
+// staticConfig is a resolver "static" with one service.
+func staticConfig(service string, urls ...string) string {
+	return fmt.Sprintf("resolver \"static\" {\n  services = { %q = %s }\n}\n", service, hclList(urls))
+}
+
+// consulConfig is a block consul and a resolver that follows c.
+func consulConfig(c *consulAgent, options string) string {
+	return fmt.Sprintf("consul {\n  address = %q\n  token = %q\n}\nresolver \"consul\" {\n%s\n}\n", c.Addr, c.Token, options)
+}
+
+func hclList(items []string) string {
+	text := "["
+	for _, item := range items {
+		text += fmt.Sprintf("%q, ", item)
+	}
+	return text + "]"
+}
