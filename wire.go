@@ -21,8 +21,10 @@ import (
 	"lictor/policy/live"
 	"lictor/presence"
 	"lictor/proxy"
+	"lictor/proxy/rabbitmq"
 	"lictor/resolver"
 	"lictor/resolver/consul"
+	"lictor/resolver/eureka"
 	"lictor/resolver/static"
 	"lictor/supervisor"
 )
@@ -40,6 +42,7 @@ type process struct {
 	access   *proxy.AccessLog // nil if there is none
 	policy   *live.Policy
 	geoip    *geoip.Reader // nil if there is none
+	bus      *rabbitmq.Bus // nil if there is none
 	gateway  *proxy.Gateway
 
 	gatewayListener net.Listener
@@ -51,7 +54,7 @@ type process struct {
 func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process, error) {
 	p := &process{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
 	p.generation.Store(1)
-	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildGateway, p.buildPresence} {
+	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildPresence} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -74,6 +77,8 @@ func (p *process) buildSources() error {
 		switch {
 		case block.Consul != nil:
 			err = p.addConsul(block.Consul)
+		case block.Eureka != nil:
+			err = p.addEureka(block.Eureka)
 		case block.Static != nil:
 			err = p.addStatic(block.Static.Services)
 		}
@@ -122,6 +127,28 @@ func (p *process) addConsul(block *config.ConsulResolver) error {
 	}
 	p.sources = append(p.sources, r)
 	p.services = append(p.services, supervisor.Service{Name: "resolver consul", Run: r.Run, Grace: 5 * time.Second})
+	return nil
+}
+
+func (p *process) addEureka(block *config.EurekaResolver) error {
+	snapshot, err := dataFile(p.cfg.DataDir, "catalog-eureka.json")
+	if err != nil {
+		return err
+	}
+	r, err := eureka.New(eureka.Config{
+		URLs:           block.URLs,
+		Refresh:        block.Refresh,
+		PreferHostname: block.PreferHostname,
+		Delta:          block.Delta,
+		EmptyHold:      block.EmptyHold,
+		SnapshotFile:   snapshot,
+		Log:            p.log.Named("resolver"),
+	})
+	if err != nil {
+		return err
+	}
+	p.sources = append(p.sources, r)
+	p.services = append(p.services, supervisor.Service{Name: "resolver eureka", Run: r.Run, Grace: 5 * time.Second})
 	return nil
 }
 
@@ -177,6 +204,7 @@ func (p *process) buildGateway() (err error) {
 		AccessLog: p.access,
 		Policy:    p.policy,
 		Locator:   p.locator(),
+		Bus:       p.busRoute(),
 	})
 	if err != nil {
 		return err

@@ -23,7 +23,9 @@ var blocks = []struct {
 	{"geoip", "", (*decoder).geoIP},
 	{"resolver", "consul", (*decoder).resolverConsul},
 	{"resolver", "static", (*decoder).resolverStatic},
+	{"resolver", "eureka", (*decoder).resolverEureka},
 	{"dispatch", "http", (*decoder).dispatchHTTP},
+	{"dispatch", "rabbitmq", (*decoder).dispatchRabbitMQ},
 	{"access_log", "", (*decoder).accessLog},
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	GeoIP     GeoIP
 	Resolvers []Resolver // in the order of the files (D10)
 	HTTP      HTTP       // dispatch "http"
+	RabbitMQ  RabbitMQ   // dispatch "rabbitmq"
 	AccessLog AccessLog
 }
 
@@ -43,6 +44,7 @@ func Default() *Config {
 		Consul:    defaultConsul(),
 		Policy:    Policy{Prefix: "lictor/"},
 		HTTP:      defaultHTTP(),
+		RabbitMQ:  defaultRabbitMQ(),
 		AccessLog: AccessLog{Format: "json"},
 	}
 }

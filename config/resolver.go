@@ -14,6 +14,7 @@ import (
 type Resolver struct {
 	Consul *ConsulResolver
 	Static *StaticResolver
+	Eureka *EurekaResolver
 }
 
 // ConsulResolver is the block resolver "consul".

@@ -154,6 +154,10 @@ func (x *exchange) crashed(p any) {
 
 // dispatch sends a request that may pass to its service.
 func (x *exchange) dispatch(p pass) {
+	if x.gw.bus.carries(p.route) {
+		x.publish(p)
+		return
+	}
 	if r := x.locate(p); r != nil {
 		x.forward(r)
 	}

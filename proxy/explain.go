@@ -169,6 +169,10 @@ func (e *Explanation) decide(x *exchange) {
 // serve it: the policy has nothing against it.
 func (e *Explanation) dispatch(x *exchange) {
 	e.Dispatch = &DispatchFact{Kind: "http", Instances: []InstanceFact{}}
+	if x.gw.bus.carries(&x.ruling.route) {
+		e.Dispatch.Kind = "rabbitmq"
+		return
+	}
 	svc, reason := x.serving()
 	if svc == nil {
 		e.Status, e.Reason = reason.status, reason.reason

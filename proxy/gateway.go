@@ -33,6 +33,7 @@ type Config struct {
 	AccessLog *AccessLog            // nil: none is written
 	Policy    Policy                // nil: every request is refused
 	Locator   policy.Locator        // nil: no country is known
+	Bus       *BusRoute             // nil: everything goes by HTTP
 }
 
 // Policy gives the policy in force.
@@ -53,6 +54,7 @@ type Gateway struct {
 	policy   Policy
 	locator  policy.Locator
 	limiter  policy.Limiter
+	bus      *BusRoute
 	live     lasting
 
 	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
@@ -64,7 +66,7 @@ func New(cfg Config) (*Gateway, error) {
 	if len(cfg.Sources) == 0 || cfg.Log == nil {
 		return nil, errors.New("proxy: Sources and Log are required")
 	}
-	g := &Gateway{sources: cfg.Sources, log: cfg.Log, access: cfg.AccessLog, policy: cfg.Policy, locator: cfg.Locator}
+	g := &Gateway{sources: cfg.Sources, log: cfg.Log, access: cfg.AccessLog, policy: cfg.Policy, locator: cfg.Locator, bus: cfg.Bus}
 	if g.policy == nil {
 		g.policy = noPolicy{}
 	}

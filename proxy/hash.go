@@ -15,6 +15,10 @@ func (x *exchange) hashKey() uint64 {
 		if v, n := x.req.Get(name); n > 0 {
 			return stringHash(v)
 		}
+	case "consumer":
+		if who := x.ruling.verdict.Identity; who != nil {
+			return stringHash(who.ID)
+		}
 	case "cookie":
 		if v, ok := cookie(x.req, name); ok {
 			return stringHash(v)

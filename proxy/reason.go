@@ -24,7 +24,9 @@ type refusal struct {
 	reason  Reason
 	message string
 
-	challenge string // value of WWW-Authenticate
+	challenge  string // value of WWW-Authenticate
+	bus        bool   // repeatable says whether a client may repeat the request
+	repeatable bool
 }
 
 var (
@@ -42,5 +44,8 @@ var (
 // retryAfter reports whether a client may repeat any request: no byte of it
 // reached a backend (X4).
 func (r refusal) retryAfter() bool {
+	if r.bus {
+		return r.repeatable
+	}
 	return r.reason == UnknownService || r.reason == NoHealthy || r.reason == Unreachable
 }

@@ -28,7 +28,7 @@ func (x *exchange) route() bool {
 // resolver, for the policy to go by.
 func (x *exchange) properName() {
 	r := &x.ruling.route
-	if r.By != policy.BySegment || r.Backends != nil {
+	if r.By != policy.BySegment || r.Backends != nil || x.gw.bus.carries(r) {
 		return
 	}
 	if name, known := x.gw.spelling(r.Service); known {

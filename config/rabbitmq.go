@@ -1,0 +1,43 @@
+package config
+
+import (
+	"errors"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// RabbitMQ is the block dispatch "rabbitmq" (D11).
+type RabbitMQ struct {
+	Configured bool          // there is a block
+	URL        string        // amqp:// or amqps://, with user and password
+	Services   []string      // globs of first segments that go to the bus
+	Timeout    time.Duration // to the answer
+	MaxBody    int64         // of a request
+}
+
+func defaultRabbitMQ() RabbitMQ {
+	return RabbitMQ{URL: "amqp://guest:guest@127.0.0.1:5672/", Timeout: 15 * time.Second, MaxBody: 8 << 20}
+}
+
+func (d *decoder) dispatchRabbitMQ(b *hcl.Block) {
+	r := &d.cfg.RabbitMQ
+	r.Configured = true
+	where := d.body(b, options{
+		"url":      secret(&r.URL, amqpURL),
+		"services": list(&r.Services, glob),
+		"timeout":  parsed(&r.Timeout, duration(moment)),
+		"max_body": parsed(&r.MaxBody, size(1, 128<<20)),
+	}, nil)
+	if len(r.Services) == 0 {
+		d.wrong(where.of("services", b), `dispatch "rabbitmq": services: want at least one name, such as "orders" or "*"`)
+	}
+}
+
+func amqpURL(s string) error {
+	if _, err := amqp.ParseURI(s); err != nil {
+		return errors.New("want amqp://USER:PASSWORD@HOST:PORT/VHOST")
+	}
+	return nil
+}

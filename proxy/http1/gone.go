@@ -1,0 +1,36 @@
+package http1
+
+import "sync"
+
+// OnGone has f called, from another goroutine, when the client leaves before
+// stop is called, or the exchange is cut; why tells which. For handlers that
+// wait for something other than an upstream connection. stop waits for f.
+func (c *Conn) OnGone(f func(why error)) (stop func()) {
+	t := &c.trip
+	var wg sync.WaitGroup
+	t.stopped.Store(false)
+	wg.Go(func() {
+		c.s.readBy(0)
+		for !t.stopped.Load() {
+			gone := c.s.waitGone()
+			switch cut := t.failed(); {
+			case cut != nil:
+				f(cut)
+				return
+			case t.stopped.Load():
+				return
+			case gone:
+				f(ErrClientGone)
+				return
+			}
+			c.s.readBy(0)
+		}
+	})
+	return func() {
+		t.stopped.Store(true)
+		c.s.wake()
+		wg.Wait()
+		c.s.woken()
+		t.stopped.Store(false)
+	}
+}
