@@ -8,7 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 TOOLS    := $(CURDIR)/integration/tools/bin
 LINT     := $(CURDIR)/integration/lint/bin
 FUZZTIME ?= 30s
-BENCH    ?= .
+BENCH    ?=
 
 # What tests run: Debian keeps servers in sbin, which is not on everyone's PATH.
 export PATH := $(PATH):$(TOOLS):/usr/sbin:/sbin
@@ -16,7 +16,7 @@ export PATH := $(PATH):$(TOOLS):/usr/sbin:/sbin
 BUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test unit integration bench fuzz lint fmt consul compiler rabbitmq peers
+.PHONY: help run demo build test unit integration bench benchparts fuzz lint fmt consul compiler rabbitmq peers
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,9 +41,12 @@ unit: compiler ## Only the unit tests
 integration: compiler consul rabbitmq ## Only the integration tests
 	go test -race -tags integration -timeout 20m ./integration/...
 
-bench: build consul peers ## Compare with nginx and HAProxy, and measure the parts
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
-	go test -tags integration -run '^$$' -bench '$(BENCH)' -benchtime 3s -timeout 30m ./integration/...
+bench: build consul peers ## Compare side by side with nginx and HAProxy (BENCH='-short' is quicker)
+	go build -buildvcs=false -o bin/bench ./integration/bench
+	bin/bench -lictor bin/lictor $(BENCH)
+
+benchparts: ## Measure the parts by themselves
+	go test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## Fuzz every target for FUZZTIME (30s)
 	@set -e; for pkg in $$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do \
@@ -80,3 +83,4 @@ rabbitmq:
 peers:
 	@integration/need nginx nginx-light
 	@integration/need haproxy haproxy
+	@integration/need wrk wrk
