@@ -21,6 +21,7 @@ import (
 	"lictor/policy/live"
 	"lictor/presence"
 	"lictor/proxy"
+	"lictor/proxy/middleware"
 	"lictor/proxy/rabbitmq"
 	"lictor/resolver"
 	"lictor/resolver/consul"
@@ -239,6 +240,7 @@ func settings(cfg *config.Config) proxy.Settings {
 		Retries:          h.Retries,
 		ConnectTimeout:   h.ConnectTimeout,
 		MaxIdle:          h.MaxIdlePerInstance,
+		Middleware:       middleware.New(cfg.Middleware),
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
+// anyLabel stands in blocks for a label that is the operator's to choose.
+const anyLabel = "*"
+
 // blocks are the blocks that a file may hold, each at most once. A kind with
 // labels has one entry for each label.
 var blocks = []struct {
@@ -26,6 +29,7 @@ var blocks = []struct {
 	{"resolver", "eureka", (*decoder).resolverEureka},
 	{"dispatch", "http", (*decoder).dispatchHTTP},
 	{"dispatch", "rabbitmq", (*decoder).dispatchRabbitMQ},
+	{"middleware", anyLabel, (*decoder).middleware},
 	{"access_log", "", (*decoder).accessLog},
 }
 
@@ -76,7 +80,7 @@ func (d *decoder) block(b *hcl.Block) {
 		if known.kind != b.Type {
 			continue
 		}
-		if known.label == "" || known.label == b.Labels[0] {
+		if known.label == "" || known.label == b.Labels[0] || known.label == anyLabel {
 			known.decode(d, b)
 			return
 		}

@@ -15,23 +15,26 @@ package config
 import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
+
+	"lictor/proxy/middleware"
 )
 
 // Config is a checked configuration. Every value is usable as it is.
 type Config struct {
-	LogLevel  hclog.Level
-	LogJSON   bool   // log_format = "json"
-	DataDir   string // last-good snapshots; "" = none are kept
-	Gateway   Gateway
-	Admin     Admin
-	Consul    Consul
-	Policy    Policy
-	ACL       ACL
-	GeoIP     GeoIP
-	Resolvers []Resolver // in the order of the files (D10)
-	HTTP      HTTP       // dispatch "http"
-	RabbitMQ  RabbitMQ   // dispatch "rabbitmq"
-	AccessLog AccessLog
+	LogLevel   hclog.Level
+	LogJSON    bool   // log_format = "json"
+	DataDir    string // last-good snapshots; "" = none are kept
+	Gateway    Gateway
+	Admin      Admin
+	Consul     Consul
+	Policy     Policy
+	ACL        ACL
+	GeoIP      GeoIP
+	Resolvers  []Resolver        // in the order of the files (D10)
+	HTTP       HTTP              // dispatch "http"
+	RabbitMQ   RabbitMQ          // dispatch "rabbitmq"
+	Middleware []middleware.Rule // in the order of the files (D19)
+	AccessLog  AccessLog
 }
 
 // Default returns the configuration of an empty file.

@@ -100,6 +100,21 @@ func number(dst *int, low, high int) setter {
 	}
 }
 
+// share stores a percentage above 0 and up to 100.
+func share(dst *float64) setter {
+	return func(v value) {
+		n := math.NaN()
+		if v.v.Type() == cty.Number {
+			n, _ = v.v.AsBigFloat().Float64()
+		}
+		if !(n > 0 && n <= 100) {
+			v.wrong(v.expr.Range(), "want a number above 0 and up to 100, got %s", show(v.v))
+			return
+		}
+		*dst = n
+	}
+}
+
 // boolean stores true or false.
 func boolean(dst *bool) setter {
 	return func(v value) {

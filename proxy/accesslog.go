@@ -96,6 +96,16 @@ func (l *AccessLog) write(x *exchange, took time.Duration) {
 	l.mu.Unlock()
 }
 
+// record writes a line for the middleware called name.
+func (l *AccessLog) record(name string, x *exchange, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf = append(l.buf, `{"record": `...)
+	l.buf = append(appendJSON(l.buf, name), ", "...)
+	l.buf = append(l.buf, appendJSONLine(nil, x, took)[1:]...)
+	l.buf = append(l.buf, '\n')
+}
+
 // flush writes what was gathered. The lock is held.
 func (l *AccessLog) flush() {
 	if len(l.buf) == 0 {

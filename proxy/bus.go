@@ -108,7 +108,7 @@ func (x *exchange) busFields() []rabbitmq.Field {
 			fields = append(fields, rabbitmq.Field{Name: f.Name, Value: f.Value})
 		}
 	}
-	added := x.appendForwarded(x.appendIdentity(nil))
+	added := x.appendForwarded(x.appendIdentity(x.appendEdits(nil, true)))
 	for line := range strings.SplitSeq(strings.TrimSuffix(string(added), "\r\n"), "\r\n") {
 		if name, value, ok := strings.Cut(line, ": "); ok {
 			fields = append(fields, rabbitmq.Field{Name: name, Value: value})
@@ -165,6 +165,7 @@ func (x *exchange) answerReply(r *rabbitmq.Reply) {
 		dst = append(dst, "\r\n"...)
 	}
 	dst = x.appendLimits(dst)
+	dst = x.appendEdits(dst, false)
 	dst = x.c.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)
 	if !bodyless && x.req.Method != "HEAD" {

@@ -5,6 +5,7 @@ import (
 
 	"lictor/policy"
 	"lictor/proxy/http1"
+	"lictor/proxy/middleware"
 	"lictor/uri"
 )
 
@@ -15,8 +16,11 @@ type ruling struct {
 	request policy.Request
 	route   policy.Route
 	verdict policy.Verdict
-	host    []byte // buffer of request.Host
-	query   []byte // buffer of a query without its key
+
+	middleware middleware.Request
+
+	host  []byte // buffer of request.Host
+	query []byte // buffer of a query without its key
 }
 
 // pass proves that a request was decided on and may go on. Only decide makes one.
@@ -25,9 +29,9 @@ type pass struct{ route *policy.Route }
 // Field implements policy.Fields.
 func (x *exchange) Field(name string) (value string, count int) { return x.req.Get(name) }
 
-// ask fills in what the policy is asked about. It reports whether the host
+// fill fills in what the policy is asked about. It reports whether the host
 // could be read.
-func (r *ruling) ask(x *exchange) bool {
+func (r *ruling) fill(x *exchange) bool {
 	host, port, buf, err := uri.Host(x.req.Host, r.host)
 	r.host = buf
 	if err != nil {

@@ -38,6 +38,7 @@ type exchange struct {
 	group   *group
 	upgrade string // the protocol to upgrade to, "" if none
 	ruling  *ruling
+	edits   *edits        // by middleware, nil if none matched
 	lasting *lastingEntry // among the answers that a policy change may cut; nil at first
 
 	tries    []*member
@@ -71,7 +72,11 @@ func (g *Gateway) Serve(c *http1.Conn) {
 	if !x.route() {
 		return
 	}
-	if p, ok := x.decide(); ok {
+	p, ok := x.decide()
+	if ok && len(x.set.Middleware) > 0 {
+		p, ok = x.pass(p)
+	}
+	if ok {
 		x.dispatch(p)
 	}
 }
@@ -133,6 +138,9 @@ func (x *exchange) finish() {
 	x.gw.metrics.count(x, took)
 	if x.gw.access != nil {
 		x.gw.access.write(x, took)
+	}
+	if x.edits != nil {
+		x.record(took)
 	}
 	if x.err != nil && x.gw.log.IsDebug() {
 		x.gw.log.Debug("request failed", "request_id", x.id, "service", x.service, "status", x.status,

@@ -125,7 +125,7 @@ func (x *exchange) explain() *Explanation {
 	}
 	e.Path = PathFact{Received: x.path.Received, Canonical: x.path.Canonical}
 	r := x.ruling
-	if !r.ask(x) {
+	if !r.fill(x) {
 		return e.refuse(refuseBadHost)
 	}
 	v := r.set.Version()
@@ -137,7 +137,7 @@ func (x *exchange) explain() *Explanation {
 	}
 	e.Path.Forwarded = r.route.Rest
 	e.decide(x)
-	if e.Allowed {
+	if e.Allowed && e.chain(x) {
 		e.dispatch(x)
 	}
 	return e

@@ -81,9 +81,16 @@ type rig struct {
 	src   *fakeSource
 	rules *fakePolicy
 	addr  string
+	stop  func() // ends the gateway and waits for it
 }
 
 func newRig(t testing.TB, edit func(*Settings)) *rig {
+	t.Helper()
+	return newRigWith(t, edit, nil)
+}
+
+// newRigWith is newRig with changes to the gateway's configuration as well.
+func newRigWith(t testing.TB, edit func(*Settings), configure func(*Config)) *rig {
 	t.Helper()
 	set := testSettings()
 	if edit != nil {
@@ -93,7 +100,11 @@ func newRig(t testing.TB, edit func(*Settings)) *rig {
 	src.catalog.Store(resolver.NewCatalog())
 	rules := new(fakePolicy)
 	rules.apply()
-	gw, err := New(Config{Settings: set, Sources: []resolver.Source{src}, Log: hclog.NewNullLogger(), Policy: rules})
+	cfg := Config{Settings: set, Sources: []resolver.Source{src}, Log: hclog.NewNullLogger(), Policy: rules}
+	if configure != nil {
+		configure(&cfg)
+	}
+	gw, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,8 +116,9 @@ func newRig(t testing.TB, edit func(*Settings)) *rig {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(func() { cancel(); wg.Wait() })
-	return &rig{t: t, gw: gw, src: src, rules: rules, addr: l.Addr().String()}
+	stop := func() { cancel(); wg.Wait() }
+	t.Cleanup(stop)
+	return &rig{t: t, gw: gw, src: src, rules: rules, addr: l.Addr().String(), stop: stop}
 }
 
 func listen(t testing.TB) net.Listener {
@@ -221,3 +233,13 @@ func (r *rig) get(target string, fields ...string) (*http.Response, string) {
 }
 
 func mustPrefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// eventually waits until ok holds.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for until := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}

@@ -67,6 +67,7 @@ func (x *exchange) appendRequest(dst []byte, m *member, r *roster) []byte {
 			dst = http1.AppendField(dst, f.Name, f.Value)
 		}
 	}
+	dst = x.appendEdits(dst, true)
 	dst = x.appendFraming(dst)
 	dst = x.appendIdentity(dst)
 	dst = x.appendForwarded(dst)
@@ -88,7 +89,7 @@ func (x *exchange) passesUp(f *http1.Field) bool {
 	if len(x.req.ConnectionNames) > 0 && listed(x.req.ConnectionNames, f.Name) {
 		return false
 	}
-	return !x.hides(f.Name) && (x.inside || !x.protected(f.Name))
+	return !x.hides(f.Name) && !x.edits.drops(f.Name, true) && (x.inside || !x.protected(f.Name))
 }
 
 // protected reports whether a header belongs to the inside, for this gateway
@@ -296,6 +297,7 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 		dst = appendDate(dst)
 	}
 	dst = x.appendLimits(dst)
+	dst = x.appendEdits(dst, false)
 	if resp.Status == 101 {
 		dst = append(dst, "Connection: Upgrade\r\n"...)
 		dst = http1.AppendField(dst, "Upgrade", resp.Upgrade)
@@ -317,7 +319,7 @@ func (x *exchange) passesDown(f *http1.Field, connection []string) bool {
 	if len(connection) > 0 && listed(connection, f.Name) {
 		return false
 	}
-	return x.inside || !x.protected(f.Name)
+	return !x.edits.drops(f.Name, false) && (x.inside || !x.protected(f.Name))
 }
 
 // appendInterim builds the head of a 1xx answer.

@@ -107,6 +107,7 @@ type connCollector struct{ g *Gateway }
 var (
 	descUpstream = prometheus.NewDesc("lictor_upstream_connections", "Connections to instances.", []string{"service", "state"}, nil)
 	descEjected  = prometheus.NewDesc("lictor_ejected_instances", "Instances that get no requests because they refused or broke them.", []string{"service"}, nil)
+	descMatched  = prometheus.NewDesc("lictor_middleware_matched_total", "Requests that a middleware block matched.", []string{"middleware"}, nil)
 	descClients  = prometheus.NewDesc("lictor_client_connections", "Open client connections.", []string{"listener"}, nil)
 )
 
@@ -115,11 +116,15 @@ func (c *connCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descUpstream
 	ch <- descEjected
 	ch <- descClients
+	ch <- descMatched
 }
 
 // Collect implements prometheus.Collector.
 func (c *connCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(descClients, prometheus.GaugeValue, float64(c.g.server.Open()), listenerName)
+	for _, l := range c.g.settings.Load().Middleware {
+		ch <- prometheus.MustNewConstMetric(descMatched, prometheus.CounterValue, float64(l.Matched.Load()), l.Rule.Name)
+	}
 	for name, grp := range *c.g.groups.Load() {
 		var active, idle, ejected int
 		if r := grp.current.Load(); r != nil {

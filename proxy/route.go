@@ -9,7 +9,7 @@ import (
 // false.
 func (x *exchange) route() bool {
 	r := x.ruling
-	if !r.ask(x) {
+	if !r.fill(x) {
 		return x.refuse(refuseBadHost)
 	}
 	r.route = r.set.Route(&r.request)

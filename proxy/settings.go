@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lictor/proxy/http1"
+	"lictor/proxy/middleware"
 	"lictor/resolver"
 )
 
@@ -29,6 +30,8 @@ type Settings struct {
 	Retries        int           // on other instances
 	ConnectTimeout time.Duration // per attempt
 	MaxIdle        int           // connections kept per instance
+
+	Middleware middleware.Chain
 }
 
 func (s *Settings) limits() http1.Limits {

@@ -1,0 +1,165 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"golang.org/x/net/http/httpguts"
+
+	"lictor/proxy/middleware"
+	"lictor/uri"
+)
+
+// middleware decodes a block middleware "NAME" (D19).
+func (d *decoder) middleware(b *hcl.Block) {
+	rule := middleware.Rule{Name: b.Labels[0]}
+	mode := "enforce"
+	request, response := new(middleware.Edit), new(middleware.Edit)
+	where := d.body(b, options{
+		"record": boolean(&rule.Effect.Record),
+		"mode":   parsed(&mode, oneOf("enforce", "report")),
+	}, nested{
+		"match":    func(in *hcl.Block) { d.match(in, &rule.Match) },
+		"request":  func(in *hcl.Block) { d.edit(in, request) },
+		"response": func(in *hcl.Block) { d.edit(in, response) },
+		"block": func(in *hcl.Block) {
+			rule.Effect.Block = &middleware.Block{Status: http.StatusForbidden}
+			d.body(in, options{
+				"status":  number(&rule.Effect.Block.Status, 200, 599),
+				"message": text(&rule.Effect.Block.Message),
+			}, nil)
+		},
+		"route": func(in *hcl.Block) {
+			place := d.body(in, options{"service": parsed(&rule.Effect.Route, serviceName)}, nil)
+			if _, written := place["service"]; !written {
+				d.wrong(in.DefRange, "%s: route: service: want the name of a service", title(b))
+			}
+		},
+	})
+	if !request.Empty() {
+		rule.Effect.Request = request
+	}
+	if !response.Empty() {
+		rule.Effect.Response = response
+	}
+	rule.Report = mode == "report"
+	if rule.Effect == (middleware.Effect{}) && !middleware.Registered(rule.Name) {
+		d.wrong(where.of("record", b), "%s: it does nothing: want request, response, block, route or record", title(b))
+	}
+	d.cfg.Middleware = append(d.cfg.Middleware, rule)
+}
+
+func (d *decoder) match(b *hcl.Block, m *middleware.Match) {
+	percent := 100.0
+	d.body(b, options{
+		"methods": list(&m.Methods, method),
+		"hosts":   list(&m.Hosts, hostPattern),
+		"paths":   list(&m.Paths, pathPrefix),
+		"headers": func(v value) {
+			m.Headers = nil
+			pairs(v, func(p part, name, text string) {
+				pattern, err := middleware.CompilePattern(name, text)
+				if err != nil {
+					v.wrong(p.at, "%q: %s", name, err)
+				}
+				m.Headers = append(m.Headers, pattern)
+			})
+		},
+		"percent": share(&percent),
+	}, nil)
+	if percent < 100 {
+		m.Share = percent / 100
+	}
+}
+
+func (d *decoder) edit(b *hcl.Block, e *middleware.Edit) {
+	fields := func(dst *[]middleware.Field) setter {
+		return func(v value) {
+			pairs(v, func(p part, name, text string) {
+				if err := editable(name); err != nil {
+					v.wrong(p.at, "%s", err)
+				} else if !httpguts.ValidHeaderFieldValue(text) {
+					v.wrong(p.at, "%q: want a header value without control characters", name)
+				}
+				*dst = append(*dst, middleware.Field{Name: name, Value: text})
+			})
+		}
+	}
+	d.body(b, options{
+		"set":    fields(&e.Set),
+		"add":    fields(&e.Add),
+		"remove": list(&e.Remove, func(s string) (string, error) { return s, editable(s) }),
+	}, nil)
+}
+
+// editable says whether middleware may touch a header field: not those that
+// frame messages, belong to the connection, or are lictor's own.
+func editable(name string) error {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return fmt.Errorf("want the name of a header field, got %q", name)
+	}
+	lower := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	switch lower {
+	case "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect", "keep-alive", "proxy", "via", "forwarded", "date":
+		return fmt.Errorf("%q frames the message or is set by lictor itself", name)
+	}
+	for _, prefix := range []string{"proxy-", "x-forwarded-", "x-consumer-", "x-wasp-", "x-real-ip", "x-request-id", "traceparent"} {
+		if strings.HasPrefix(lower, prefix) {
+			return fmt.Errorf("%q frames the message or is set by lictor itself", name)
+		}
+	}
+	return nil
+}
+
+// pairs calls f for each entry of a map of strings.
+func pairs(v value, f func(p part, name, text string)) {
+	all, ok := entries(v)
+	if !ok {
+		return
+	}
+	for _, p := range all {
+		name := p.key
+		if text, ok := parseString(v, p, func(s string) (string, error) { return s, nil }); ok {
+			f(p, name, text)
+		}
+	}
+}
+
+func method(s string) (string, error) {
+	if !isToken(s) {
+		return "", errors.New(`want a method such as "GET"`)
+	}
+	return strings.ToUpper(s), nil
+}
+
+// hostPattern parses a host, or "*.x" for the subdomains of x.
+func hostPattern(s string) (string, error) {
+	rest, wild := strings.CutPrefix(s, "*.")
+	host, err := uri.CompileHost(rest)
+	if err != nil {
+		return "", errors.New(`want a host such as "example.org" or "*.example.org"`)
+	}
+	if wild {
+		host = "*." + host
+	}
+	return host, nil
+}
+
+// pathPrefix parses a prefix of paths and returns its canonical form (D22).
+func pathPrefix(s string) (string, error) {
+	p, _, err := uri.ParsePath(s, nil)
+	if err != nil || p.HasQuery {
+		return "", errors.New(`want a path such as "/shop/admin"`)
+	}
+	return strings.Clone(p.Canonical), nil
+}
+
+func serviceName(s string) (string, error) {
+	if !uri.IsServiceName(s) {
+		return "", errors.New("want the name of a service")
+	}
+	return s, nil
+}

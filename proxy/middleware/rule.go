@@ -1,0 +1,136 @@
+package middleware
+
+import (
+	"regexp"
+	"strings"
+
+	"lictor/uri"
+)
+
+// Rule is a middleware block of the configuration.
+type Rule struct {
+	Name   string
+	Match  Match
+	Effect Effect
+	Report bool // tell what Block and Route would have done, and do not do it (X13)
+}
+
+// Match says which requests a rule is for: all of its parts must fit, of a
+// list one element. The zero Match fits every request.
+type Match struct {
+	Methods []string        // upper case
+	Hosts   []string        // as uri.CompileHost gives them, or "*.x" for its subdomains
+	Paths   []string        // prefixes by whole segments, canonical
+	Headers []HeaderPattern // all must fit
+	Share   float64         // of the requests, above 0 to below 1; 0 = all. Sticky by consumer, else by address
+}
+
+// HeaderPattern is a value that some field of a name must have. Value "" with
+// no expression wants the field to be there.
+type HeaderPattern struct {
+	Name   string
+	Value  string
+	Regexp *regexp.Regexp // in place of Value
+}
+
+// CompilePattern reads a value of match.headers: "~" begins a regular expression.
+func CompilePattern(name, value string) (HeaderPattern, error) {
+	expr, ok := strings.CutPrefix(value, "~")
+	if !ok {
+		return HeaderPattern{Name: name, Value: value}, nil
+	}
+	re, err := regexp.Compile(expr)
+	return HeaderPattern{Name: name, Regexp: re}, err
+}
+
+func (m *Match) fits(r *Request, rule *Rule) bool {
+	return oneOf(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, rule) && m.fitsHeaders(r) && m.fitsShare(r, rule.Name)
+}
+
+func oneOf(list []string, s string) bool {
+	for _, one := range list {
+		if one == s {
+			return true
+		}
+	}
+	return len(list) == 0
+}
+
+func (m *Match) fitsHost(host string) bool {
+	for _, h := range m.Hosts {
+		if suffix, ok := strings.CutPrefix(h, "*"); h == host || ok && len(host) > len(suffix) && strings.HasSuffix(host, suffix) {
+			return true
+		}
+	}
+	return len(m.Hosts) == 0
+}
+
+// fitsPath sees the canonical path; a rule that blocks sees every reading that
+// a backend could make of it (D22).
+func (m *Match) fitsPath(r *Request, rule *Rule) bool {
+	if len(m.Paths) == 0 || m.fitsReading(r.Path.Canonical) {
+		return true
+	}
+	return rule.Effect.Block != nil && uri.Any(&r.readings, r.Path, m, (*Match).fitsReading)
+}
+
+func (m *Match) fitsReading(path string) bool {
+	for _, p := range m.Paths {
+		p = strings.TrimSuffix(p, "/")
+		if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Match) fitsHeaders(r *Request) bool {
+	for i := range m.Headers {
+		h := &m.Headers[i]
+		value, n := r.Fields.Field(h.Name)
+		switch {
+		case n == 0:
+			return false
+		case h.Regexp != nil && !h.Regexp.MatchString(value):
+			return false
+		case h.Regexp == nil && h.Value != "" && value != h.Value:
+			return false
+		}
+	}
+	return true
+}
+
+// fitsShare draws a share of the clients: the same ones for as long as the
+// rule has its name.
+func (m *Match) fitsShare(r *Request, name string) bool {
+	if m.Share <= 0 || m.Share >= 1 {
+		return true
+	}
+	h := hash(fnvBasis, name)
+	if r.Consumer != "" {
+		h = hash(h, r.Consumer)
+	} else {
+		a := r.Client.As16()
+		h = hashBytes(h, a[:])
+	}
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	return float64(h>>11)/(1<<53) < m.Share
+}
+
+const fnvBasis = uint64(14695981039346656037)
+
+func hash(h uint64, s string) uint64 {
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
+}
+
+func hashBytes(h uint64, b []byte) uint64 {
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
