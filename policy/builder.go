@@ -84,6 +84,11 @@ func (b *Builder) Apply(index uint64, changes []Change) (*Set, []*Rejection) {
 		}
 	}
 	b.compile()
+	for i := range b.set.guards {
+		for j := range b.set.guards[i] {
+			b.set.guards[i][j].publish()
+		}
+	}
 	b.set.index = index
 	next := b.set
 	return &next, rejections

@@ -10,7 +10,7 @@ import (
 type decision struct {
 	set     *Set
 	req     *Request
-	route   *Route
+	route   Route // a copy, so that the caller's stays off the heap
 	verdict *Verdict
 	rec     *Recorder
 	facts   *Facts // of a request that was let in before, nil otherwise
@@ -34,7 +34,7 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 		r.Path = &noPath
 	}
 	d := &r.scratch.decision
-	*d = decision{set: s, req: r, route: t, verdict: v, rec: rec, facts: facts}
+	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
 	if d.blacklist() && d.whitelist() && d.plugin(typeKeyAuth) && d.acl() && d.limits() {
 		v.Action = Allow
 	}

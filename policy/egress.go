@@ -70,11 +70,7 @@ func refused(v *Verdict, rec *Recorder, step string) bool {
 }
 
 func (s *Set) destination(kind int, dst *Destination, how seek) inquiry {
-	q := inquiry{lists: &s.lists[kind], method: dst.Method, host: dst.Host, port: dst.Port, tunnel: dst.Path == nil, seek: how}
-	if q.host != "" {
-		q.hostSum = hashString(q.host)
-	}
-	return q
+	return inquiry{lists: &s.lists[kind], method: dst.Method, host: dst.Host, port: dst.Port, tunnel: dst.Path == nil, seek: how}
 }
 
 func (s *Set) admitted(dst *Destination, how seek) (Rule, bool) {

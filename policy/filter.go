@@ -5,8 +5,6 @@ import (
 	"strings"
 
 	"github.com/gaissmai/bart"
-
-	"lictor/uri"
 )
 
 // liveFilter is a filter in force.
@@ -118,17 +116,18 @@ func (f *liveFilter) hostClass(host string) hostClass {
 
 func (f *liveFilter) matchesPath(r *Request, as sense) bool {
 	hit := f.pathLength(r.Path.Canonical) >= 0
-	switch {
-	case as == toRoute || !r.Path.Odd():
+	if as == toRoute || hit == (as == toRestrict) || !r.Path.Odd() {
 		return hit
-	case as == toGrant:
-		return hit && !uri.Any(&r.scratch.readings, r.Path, f, (*liveFilter).missesReading)
 	}
-	return hit || uri.Any(&r.scratch.readings, r.Path, f, (*liveFilter).matchesReading)
+	readings := &r.scratch.readings
+	readings.Of(r.Path)
+	for path, ok := readings.Next(); ok; path, ok = readings.Next() {
+		if hit = f.pathLength(path) >= 0; hit == (as == toRestrict) {
+			return hit
+		}
+	}
+	return hit
 }
-
-func (f *liveFilter) matchesReading(path string) bool { return f.pathLength(path) >= 0 }
-func (f *liveFilter) missesReading(path string) bool  { return f.pathLength(path) < 0 }
 
 // pathLength is the length of the longest of the filter's paths that covers
 // path by whole segments, -1 if none does.

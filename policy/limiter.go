@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"hash/maphash"
 	"net/netip"
 	"strings"
@@ -95,7 +96,7 @@ func (l *Limiter) take(k counterKey, c *rateLimit, now time.Time, dry bool, out 
 	for _, w := range c.windows {
 		share := (c.limit[w] + divisor - 1) / divisor
 		used := n.count[w]
-		if n.number[w] != number[w] { // only in a dry run, or after the clock went back
+		if n.number[w] < number[w] { // only in a dry run; after the clock went back the later window counts on
 			used = 0
 		}
 		reset := time.Duration(max(ends[w]-now.Unix(), 1)) * time.Second
@@ -117,7 +118,8 @@ func (l *Limits) add(w Limit) {
 	l.n++
 	stops := w.Remaining == 0
 	switch {
-	case l.n == 1, stops && !l.Refused, stops && w.Reset > l.Tight.Reset, !l.Refused && w.Remaining < l.Tight.Remaining:
+	case l.n == 1, stops && !l.Refused, stops && w.Reset > l.Tight.Reset,
+		!l.Refused && cmp.Or(cmp.Compare(w.Remaining, l.Tight.Remaining), cmp.Compare(l.Tight.Reset, w.Reset)) < 0:
 		l.Tight = w
 	}
 	l.Refused = l.Refused || stops

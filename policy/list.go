@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"math/bits"
 	"net/netip"
 	"strings"
 
@@ -29,22 +28,24 @@ type liveList struct {
 // urlKey files a URL entry.
 type urlKey struct{ host, path string }
 
-func (k urlKey) hash() uint64 { return urlHash(hashString(k.host), k.path) }
-
-func urlHash(host uint64, path string) uint64 {
-	return bits.RotateLeft64(host, 31) ^ hashString(path)
+// pathHead is what there is for a path prefix: bare paths, and how many URLs.
+type pathHead struct {
+	bare []*listRule
+	urls int
 }
 
 // listIndex finds the entries that speak of a request among any number of
-// others, by hash and prefix look-ups. It is persistent: add and remove return
-// a new one. There is one for each kind of list and listener.
+// others, by hash and prefix look-ups. It is persistent: enter changes this one
+// and leaves copies of it as they were. There is one for each kind of list and
+// listener.
 type listIndex struct {
 	hosts    trie[string, []*listRule]
+	paths    trie[string, pathHead]
 	urls     trie[urlKey, []*listRule]
-	paths    trie[string, []*listRule] // bare ones, without a host
 	services trie[string, []*listRule]
 	addrs    *bart.Table[[]*listRule]
 	naddrs   int
+	seen     presence // of hosts and paths
 
 	labels int // most dots in any host entry so far: longer names are looked up only that far
 	depth  int // most slashes in any path so far
@@ -56,18 +57,15 @@ func (x *listIndex) enter(r *listRule, add bool) {
 	case r.isPath():
 		for _, p := range r.paths {
 			x.depth = max(x.depth, strings.Count(p, "/"))
-			if r.host == "" {
-				file(&x.paths, hashString(p), p, r, add)
-			} else {
-				k := urlKey{r.host, p}
-				file(&x.urls, k.hash(), k, r, add)
-			}
+			x.enterPath(r, p, add)
 		}
 	case r.service != "":
 		file(&x.services, hashString(r.service), r.service, r, add)
 	case r.host != "":
 		x.labels = max(x.labels, strings.Count(r.host, "."))
-		file(&x.hosts, hashString(r.host), r.host, r, add)
+		h := hashHost(r.host)
+		file(&x.hosts, h, r.host, r, add)
+		x.seen.add(h, add)
 	default:
 		if x.addrs == nil {
 			x.addrs = new(bart.Table[[]*listRule])
@@ -80,6 +78,22 @@ func (x *listIndex) enter(r *listRule, add bool) {
 		}
 		x.naddrs = x.addrs.Size()
 	}
+}
+
+// enterPath files a rule under one path prefix.
+func (x *listIndex) enterPath(r *listRule, path string, add bool) {
+	h := hashPath(path)
+	head, _ := x.paths.get(h, path)
+	if r.host == "" {
+		head.bare = withRule(head.bare, r, add)
+	} else {
+		k := urlKey{r.host, path}
+		before := x.urls.len
+		file(&x.urls, hashURL(hashHost(r.host), h), k, r, add)
+		head.urls += x.urls.len - before
+	}
+	set(&x.paths, h, path, head, len(head.bare)+head.urls > 0)
+	x.seen.add(h, add)
 }
 
 // file puts a rule into, or takes it out of, its bucket of a trie.
@@ -124,7 +138,7 @@ type inquiry struct {
 	port    uint16
 	ingress bool
 	tunnel  bool
-	hostSum uint64 // hash of host
+	hostSum uint64 // hash of host, once byHost has run
 	seek    seek
 
 	hit, would *listRule // first match sought; first one in report mode
@@ -179,33 +193,32 @@ func (q *inquiry) take(r *listRule) bool {
 	return false
 }
 
-// byHost looks for the host itself and every domain above it.
+// byHost looks for the host itself and every domain above it, from the right,
+// as far as the longest entry reaches.
 func (x *listIndex) byHost(q *inquiry) bool {
-	if x.hosts.len == 0 || q.host == "" {
-		return false
-	}
-	if bucket, ok := x.hosts.get(q.hostSum, q.host); ok {
-		for _, r := range bucket {
-			if r.scope != hostSubdomains && q.speaks(r) && q.take(r) {
+	h, dots := hostSeed, 0
+	for i := len(q.host) - 1; i >= 0; i-- {
+		if q.host[i] == '.' {
+			if dots <= x.labels && x.seen.may(finish(h)) && x.tryHost(q, finish(h), q.host[i+1:]) {
 				return true
 			}
+			dots++
 		}
+		h = step(h, q.host[i])
 	}
-	// Only as many labels from the right as the longest entry has.
-	rest := q.host
-	for n := strings.Count(rest, "."); n > 0; n-- {
-		rest = rest[strings.IndexByte(rest, '.')+1:]
-		if n-1 > x.labels {
-			continue
-		}
-		bucket, ok := x.hosts.get(hashString(rest), rest)
-		if !ok {
-			continue
-		}
-		for _, r := range bucket {
-			if r.scope != hostExact && q.speaks(r) && q.take(r) {
-				return true
-			}
+	q.hostSum = finish(h)
+	return dots <= x.labels && x.seen.may(q.hostSum) && x.tryHost(q, q.hostSum, q.host)
+}
+
+func (x *listIndex) tryHost(q *inquiry, hash uint64, name string) bool {
+	bucket, _ := x.hosts.get(hash, name)
+	not := hostExact
+	if len(name) == len(q.host) {
+		not = hostSubdomains
+	}
+	for _, r := range bucket {
+		if r.scope != not && q.speaks(r) && q.take(r) {
+			return true
 		}
 	}
 	return false
@@ -243,32 +256,31 @@ func (x *listIndex) byService(q *inquiry, name string) bool {
 }
 
 // byPath looks for each prefix of a path by whole segments, for any host and
-// for this one.
+// for this one. byHost has to have run.
 func (x *listIndex) byPath(q *inquiry, path string) bool {
-	depth := 0
-	for i := 0; i <= len(path) && depth <= x.depth; i++ {
-		if i < len(path) && path[i] != '/' {
-			continue
+	h, depth := pathSeed, 0
+	for i := 0; i < len(path) && depth <= x.depth; i++ {
+		if path[i] == '/' {
+			if x.seen.may(finish(h)) && x.tryPath(q, finish(h), path[:i]) {
+				return true
+			}
+			depth++
 		}
-		if x.tryPath(q, path[:i]) {
-			return true
-		}
-		depth++
+		h = step(h, path[i])
 	}
-	return false
+	return depth <= x.depth && x.seen.may(finish(h)) && x.tryPath(q, finish(h), path)
 }
 
-func (x *listIndex) tryPath(q *inquiry, prefix string) bool {
-	if x.paths.len > 0 {
-		if bucket, ok := x.paths.get(hashString(prefix), prefix); ok && q.try(bucket) {
-			return true
-		}
+func (x *listIndex) tryPath(q *inquiry, hash uint64, prefix string) bool {
+	head, _ := x.paths.get(hash, prefix)
+	if len(head.bare) > 0 && q.try(head.bare) {
+		return true
 	}
-	if x.urls.len > 0 && q.host != "" {
-		bucket, ok := x.urls.get(urlHash(q.hostSum, prefix), urlKey{q.host, prefix})
-		return ok && q.try(bucket)
+	if head.urls == 0 {
+		return false
 	}
-	return false
+	bucket, _ := x.urls.get(hashURL(q.hostSum, hash), urlKey{q.host, prefix})
+	return q.try(bucket)
 }
 
 // byReadings looks at the readings of a path: a blacklist wants any to match, a
@@ -276,20 +288,20 @@ func (x *listIndex) tryPath(q *inquiry, prefix string) bool {
 // without a path can speak of (A12).
 func (x *listIndex) byReadings(q *inquiry, p *uri.Path, r *uri.Readings, any bool) bool {
 	switch {
-	case x.paths.len == 0 && x.urls.len == 0:
+	case x.paths.len == 0:
 		return false
 	case p == nil:
 		return x.byPath(q, "")
-	case any:
-		return x.byPath(q, p.Canonical) || uri.Any(r, p, pathInquiry{x, q}, pathInquiry.matches)
 	}
-	return x.byPath(q, p.Canonical) && !uri.Any(r, p, pathInquiry{x, q}, pathInquiry.misses)
+	hit := x.byPath(q, p.Canonical)
+	if hit == any || !p.Odd() {
+		return hit
+	}
+	r.Of(p)
+	for path, ok := r.Next(); ok; path, ok = r.Next() {
+		if hit = x.byPath(q, path); hit == any {
+			return hit
+		}
+	}
+	return hit
 }
-
-type pathInquiry struct {
-	x *listIndex
-	q *inquiry
-}
-
-func (p pathInquiry) matches(path string) bool { return p.x.byPath(p.q, path) }
-func (p pathInquiry) misses(path string) bool  { return !p.x.byPath(p.q, path) }

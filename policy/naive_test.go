@@ -61,10 +61,10 @@ func under(path, prefix string) bool {
 func readings(p *uri.Path) []string {
 	all := []string{p.Canonical}
 	var r uri.Readings
-	uri.Any(&r, p, &all, func(all *[]string, path string) bool {
-		*all = append(*all, strings.Clone(path))
-		return false
-	})
+	r.Of(p)
+	for path, ok := r.Next(); ok; path, ok = r.Next() {
+		all = append(all, strings.Clone(path))
+	}
 	return all
 }
 

@@ -86,6 +86,21 @@ func (t trie[K, V]) without(hash uint64, key K) trie[K, V] {
 	return trie[K, V]{root: t.root.without(hash, key, 0), len: t.len - 1}
 }
 
+// hashes yields the hash of every entry.
+func (t trie[K, V]) hashes(yield func(uint64)) { t.root.hashes(yield) }
+
+func (n *trieNode[K, V]) hashes(yield func(uint64)) {
+	if n == nil {
+		return
+	}
+	for i := range n.entries {
+		yield(n.entries[i].hash)
+	}
+	for _, c := range n.children {
+		c.hashes(yield)
+	}
+}
+
 // all yields every entry, in no order.
 func (t trie[K, V]) all(yield func(K, V) bool) { t.root.all(yield) }
 

@@ -121,7 +121,9 @@ func TestParsePathDoesNotAllocate(t *testing.T) {
 			scratch = s
 			_, _, _ = p.Segment()
 			_, buf = p.Servlet(buf)
-			Any(&r, &p, "/svc/a", func(want, path string) bool { return path == want })
+			r.Of(&p)
+			for _, ok := r.Next(); ok; _, ok = r.Next() {
+			}
 		})
 		if n != 0 {
 			t.Errorf("reading %q allocates %v times, want 0", target, n)

@@ -13,7 +13,10 @@ package uri
 // The zero Readings is ready to use and may be used again for other paths; its
 // buffer is kept. The strings live until the next call.
 type Readings struct {
-	buf []byte
+	path   Path
+	habits mode
+	next   mode
+	buf    []byte
 }
 
 // mode is one way to read a path: a set of the habits below.
@@ -36,19 +39,37 @@ const servlet = stripRaw | escSlash | backslash | merge
 // canonical form. All the rest of this file is for odd paths only.
 func (p *Path) Odd() bool { return p.odd != 0 }
 
+// Of starts over with the readings of p, other than the canonical one.
+func (r *Readings) Of(p *Path) {
+	r.path, r.next, r.habits = *p, 0, 0
+	if p.odd == 0 {
+		r.next = modes
+		return
+	}
+	r.habits = p.habits()
+}
+
+// Next returns the next reading, false if there are no more.
+func (r *Readings) Next() (path string, ok bool) {
+	for ; r.next < modes; r.next++ {
+		m := r.next
+		if m&^r.habits != 0 || m&stripRaw != 0 && m&stripDecoded != 0 {
+			continue
+		}
+		r.next++
+		path, r.buf = r.path.read(m, r.buf)
+		return path, true
+	}
+	r.path = Path{}
+	return "", false
+}
+
 // Any reports whether match is true of some reading of p other than the
 // canonical one. arg is handed to match, so that match need not be a closure.
 func Any[T any](r *Readings, p *Path, arg T, match func(arg T, path string) bool) bool {
-	if p.odd == 0 {
-		return false
-	}
-	habits := p.habits()
-	for m := mode(0); m < modes; m++ {
-		if m&^habits != 0 || m&stripRaw != 0 && m&stripDecoded != 0 {
-			continue
-		}
-		var s string
-		if s, r.buf = p.read(m, r.buf); match(arg, s) {
+	r.Of(p)
+	for path, ok := r.Next(); ok; path, ok = r.Next() {
+		if match(arg, path) {
 			return true
 		}
 	}
