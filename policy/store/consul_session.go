@@ -179,7 +179,7 @@ func (s *session) follow(ctx context.Context) error {
 	var grace <-chan time.Time
 	for {
 		var dirty []*node
-		var paused []func()
+		var paused []wake
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -213,8 +213,8 @@ func (s *session) follow(ctx context.Context) error {
 		if !s.lay.split && s.size > s.c.splitAt {
 			return nil // grown: begin again, split
 		}
-		for _, resume := range paused {
-			resume()
+		for _, w := range paused {
+			w.resume <- max(w.node.index, 1)
 		}
 	}
 }
@@ -238,13 +238,13 @@ func (s *session) rest(ctx context.Context) error {
 	return nil
 }
 
-// gather takes w and the other wakes that are there, and returns the nodes to
-// read and what lets their watches go on afterwards.
-func (s *session) gather(w wake) (dirty []*node, paused []func()) {
-	for {
+// gather takes the first wake and the others that are there, and returns the
+// nodes to read and the watches that go on afterwards.
+func (s *session) gather(first wake) (dirty []*node, paused []wake) {
+	for w := first; ; {
 		if w.node.moved(w.answer) {
 			dirty = append(dirty, w.node)
-			paused = append(paused, func() { w.resume <- max(w.node.index, 1) })
+			paused = append(paused, w)
 		} else {
 			w.resume <- max(w.answer.index, 1)
 		}

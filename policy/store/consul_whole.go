@@ -127,6 +127,13 @@ func (s *session) doubt(ctx context.Context, gone []Change, unmoved bool) (strin
 	case unmoved:
 		return "objects are gone though nothing was written", nil
 	}
+	may, err := s.c.mayRead(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case !may:
+		return "the token lost its rights", nil
+	}
 	for _, n := range s.lay.all() {
 		if n.stored() > 0 {
 			return "", nil
@@ -148,13 +155,7 @@ func (s *session) doubtEmpty(ctx context.Context, gone []Change) (string, error)
 	if !again.empty {
 		return "", errUnstable
 	}
-	may, err := s.c.mayRead(ctx)
-	switch {
-	case err != nil:
-		return "", err
-	case !may:
-		return "the token lost its rights", nil
-	case len(gone) == 1:
+	if len(gone) == 1 {
 		return "", nil
 	}
 	single, err := s.deletedSingly(ctx, gone)

@@ -1,0 +1,65 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/policy/store"
+	"lictor/policy/store/storetest"
+)
+
+// openStore returns a store in the agent's KV, below a prefix of its own.
+func openStore(t *testing.T, agent *consulAgent, prefix, dataDir string) *store.Consul {
+	t.Helper()
+	s, err := store.NewConsul(store.ConsulConfig{
+		API:    &api.Config{Address: agent.Addr, Token: agent.Token},
+		Prefix: prefix, DataDir: dataDir, Log: testLog(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// testLog shows the log if the test fails.
+func testLog(t *testing.T) hclog.Logger {
+	output := &lockedBuffer{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the store said:\n%s", output.String())
+		}
+	})
+	return hclog.New(&hclog.LoggerOptions{Output: output, Level: hclog.Debug})
+}
+
+// kvPut and kvDelete are the operator at the command line.
+func kvPut(t *testing.T, agent *consulAgent, key, value string) {
+	t.Helper()
+	if _, err := agent.Client.KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil); err != nil {
+		t.Errorf("consul kv put %s: %v", key, err)
+	}
+}
+
+func kvDelete(t *testing.T, agent *consulAgent, key string) {
+	t.Helper()
+	if _, err := agent.Client.KV().Delete(key, nil); err != nil {
+		t.Errorf("consul kv delete %s: %v", key, err)
+	}
+}
+
+func TestConsulStore(t *testing.T) {
+	agent := startConsul(t)
+	storetest.Run(t, func(t *testing.T) storetest.Fixture {
+		prefix := "lictor-" + strings.ReplaceAll(t.Name(), "/", "-") + "/"
+		return storetest.Fixture{
+			Store:  openStore(t, agent, prefix, t.TempDir()),
+			Put:    func(key, value string) { kvPut(t, agent, prefix+"policy/"+key, value) },
+			Remove: func(key string) { kvDelete(t, agent, prefix+"policy/"+key) },
+		}
+	})
+}
