@@ -1,0 +1,76 @@
+package egress
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"lictor/proxy/http1"
+)
+
+// answerBody is the body of an answer of our own (X5, A6).
+type answerBody struct {
+	Message   string `json:"message"`
+	Reason    Reason `json:"reason"`
+	Entry     string `json:"entry,omitempty"`
+	RequestID string `json:"request_id"`
+}
+
+// refuse answers the request with r. It is the only place where the egress
+// answers by itself; it returns false, for the caller to pass on.
+func (x *exchange) refuse(r refusal) bool {
+	x.status, x.refused = r.status, r
+	x.c.SettleBody()
+	if x.req.Method == "CONNECT" {
+		x.c.Close() // what follows may have been meant for the tunnel
+	}
+	body, err := json.Marshal(answerBody{r.message, r.reason, r.entry, x.requestID()})
+	if err != nil {
+		x.err = err // strings only: cannot happen
+	}
+	body = append(body, '\n')
+
+	dst := http1.AppendStatusLine(x.c.Scratch(), r.status)
+	dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
+	dst = appendLength(dst, int64(len(body)))
+	if r.denies() {
+		dst = http1.AppendField(dst, "X-Proxy-Denied", string(r.reason))
+	}
+	if r.reason == unreachable {
+		dst = append(dst, "Retry-After: 1\r\n"...)
+	}
+	dst = appendDate(dst)
+	dst = x.c.AppendPersistence(dst)
+	dst = append(dst, "\r\n"...)
+	if x.req.Method != "HEAD" {
+		dst = append(dst, body...)
+		x.out = int64(len(body))
+	}
+	if err := x.c.Answer(dst); err != nil {
+		x.err = err
+	}
+	return false
+}
+
+// requestID is the name of the request in answers and logs.
+func (x *exchange) requestID() string { return fmt.Sprintf("%016x%016x", x.id[0], x.id[1]) }
+
+// appendDate appends the Date field (RFC 9110 6.6.1), made once a second.
+func appendDate(dst []byte) []byte {
+	now := time.Now()
+	d := dates.Load()
+	if d == nil || d.second != now.Unix() {
+		d = &date{second: now.Unix()}
+		d.line = now.UTC().AppendFormat(nil, "Date: Mon, 02 Jan 2006 15:04:05 GMT\r\n")
+		dates.Store(d)
+	}
+	return append(dst, d.line...)
+}
+
+type date struct {
+	second int64
+	line   []byte
+}
+
+var dates atomic.Pointer[date]

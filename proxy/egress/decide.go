@@ -1,0 +1,232 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"lictor/policy"
+	"lictor/proxy/egress/dns"
+)
+
+// guard is what a decision goes by, loaded once for each.
+type guard struct {
+	set      *policy.Set
+	own      *own
+	settings *Settings
+	registry policy.Registry // nil: no service is registered
+	era      uint64          // of the proxy, when the rest was loaded
+}
+
+// permit proves that a target was checked: its addresses may be dialled, and no
+// others. Only inquiry.run makes one.
+type permit struct {
+	addrs []netip.Addr
+	port  uint16
+}
+
+// inquiry is the decision about one target. Its memory is kept for the next.
+type inquiry struct {
+	guard
+	target  *target
+	dst     policy.Destination
+	verdict policy.Verdict
+	rec     *policy.Recorder // nil unless somebody wants to know the steps
+	lookup  time.Duration    // what the look-up of the name took
+	addrs   []netip.Addr     // of the target, unmapped
+
+	addrBuf, spellBuf []netip.Addr
+}
+
+// begin prepares q for a target; method and path may be those of a tunnel.
+func (q *inquiry) begin(g guard, t *target, method string, rec *policy.Recorder) {
+	q.guard, q.target, q.rec, q.lookup, q.addrs = g, t, rec, 0, nil
+	d := &q.dst
+	d.Method, d.Host, d.Port, d.Path, d.Addrs, d.Registry = method, t.host, t.port, &t.path, nil, g.registry
+	if t.tunnel {
+		d.Method, d.Path = "", nil
+	}
+}
+
+// run checks the target, in the order of A6: our own infrastructure, blacklist,
+// registered services, private addresses, whitelist. What the name alone
+// forbids is not looked up: a question to its servers is a call, too.
+func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([]netip.Addr, error)) (permit, refusal) {
+	if q.set == nil || q.own == nil {
+		q.note("policy", refuseUnavailable)
+		return permit{}, refuseUnavailable
+	}
+	t := q.target
+	if name := t.name(); name != "" {
+		if r := q.checkName(); r.status != 0 {
+			return permit{}, r
+		}
+		began := time.Now()
+		found, err := look(ctx, name)
+		q.lookup = time.Since(began)
+		if err != nil {
+			return permit{}, q.failed(name, err)
+		}
+		q.pass("dns", "")
+		q.learn(found)
+	} else {
+		q.addrBuf = append(q.addrBuf[:0], t.addr)
+		q.addrs = q.addrBuf
+	}
+	if r := q.checkAddrs(); r.status != 0 {
+		return permit{}, r
+	}
+	return permit{addrs: q.addrs, port: t.port}, refusal{}
+}
+
+// checkName checks what can be said without the addresses.
+func (q *inquiry) checkName() refusal {
+	t := q.target
+	if q.own.byName(t.host, t.port) {
+		q.note("own_address", refuseOwn)
+		return refuseOwn
+	}
+	if q.set.Blacklisted(&q.dst, &q.verdict, nil) {
+		if q.rec != nil {
+			q.set.Blacklisted(&q.dst, &q.verdict, q.rec)
+		}
+		return refuseVerdict(&q.verdict, true)
+	}
+	if t.tunnel && !q.settings.connects(t.port) {
+		q.note("connect_ports", refusePort)
+		return refusePort
+	}
+	return refusal{}
+}
+
+// again decides once more about the addresses that are known already.
+func (q *inquiry) again() refusal {
+	if q.target.name() != "" {
+		if r := q.checkName(); r.status != 0 {
+			return r
+		}
+	}
+	return q.checkAddrs()
+}
+
+// failed is the refusal of a name that has no address. That it is one of a
+// registered service is known all the same.
+func (q *inquiry) failed(name string, err error) refusal {
+	if q.isRegistered() {
+		q.note("registered_service", refuseRegistered)
+		return refuseRegistered
+	}
+	r := refuseName(name)
+	if e, ok := errors.AsType[*dns.Error](err); ok && e.Timeout || errors.Is(err, context.DeadlineExceeded) {
+		r = refuseDNSTimeout
+	}
+	q.note("dns", r)
+	return r
+}
+
+// learn takes in the addresses of the target.
+func (q *inquiry) learn(found []netip.Addr) {
+	q.addrs = found
+	for i, a := range found {
+		if a.Is4In6() {
+			q.addrBuf = append(q.addrBuf[:0], found...) // found is shared
+			for j := range q.addrBuf[i:] {
+				q.addrBuf[i+j] = q.addrBuf[i+j].Unmap()
+			}
+			q.addrs = q.addrBuf
+			break
+		}
+	}
+}
+
+// spell puts the addresses before the rules, with every IPv4 address that one
+// of them embeds.
+func (q *inquiry) spell() {
+	q.dst.Addrs = q.addrs
+	for _, a := range q.addrs {
+		if !a.Is4() {
+			q.spellBuf = append(q.spellBuf[:0], q.addrs...)
+			for _, a := range q.addrs {
+				q.spellBuf = embedded(q.spellBuf, a)
+			}
+			q.dst.Addrs = q.spellBuf
+			return
+		}
+	}
+}
+
+// checkAddrs checks all addresses: one that is forbidden forbids the target.
+func (q *inquiry) checkAddrs() refusal {
+	t := q.target
+	q.spell()
+	for _, a := range q.dst.Addrs {
+		if q.own.byAddr(a, t.port) {
+			q.note("own_address", refuseOwn)
+			return refuseOwn
+		}
+	}
+	q.pass("own_address", "")
+	if q.set.Blacklisted(&q.dst, &q.verdict, q.rec) {
+		return refuseVerdict(&q.verdict, q.mayTell(q.verdict.Rule.Entry))
+	}
+	if q.isRegistered() {
+		q.note("registered_service", refuseRegistered)
+		return refuseRegistered
+	}
+	q.pass("registered_service", "")
+	for _, a := range q.addrs {
+		if q.settings.private(a) {
+			q.note("private_address", refusePrivate)
+			return refusePrivate
+		}
+	}
+	q.pass("private_address", "")
+	if t.tunnel && !q.settings.connects(t.port) {
+		q.note("connect_ports", refusePort)
+		return refusePort
+	}
+	// A whitelist admits the addresses that are dialled, in their own spelling.
+	q.dst.Addrs = q.addrs
+	if !q.set.Whitelisted(&q.dst, &q.verdict, q.rec) {
+		return refuseVerdict(&q.verdict, true)
+	}
+	return refusal{}
+}
+
+// mayTell reports whether the client may know the entry that refused: an
+// address would tell what a name resolves to (A6).
+func (q *inquiry) mayTell(entry string) bool {
+	return q.target.addr.IsValid() || strings.HasPrefix(entry, "service:")
+}
+
+// isRegistered reports whether a service is registered at the target, by name
+// or by any of its addresses (A15).
+func (q *inquiry) isRegistered() bool {
+	if q.settings.ReachRegistered || q.registry == nil {
+		return false
+	}
+	if len(q.registry.ServicesNamed(q.dst.Host, q.dst.Port)) > 0 {
+		return true
+	}
+	for _, a := range q.dst.Addrs {
+		if len(q.registry.ServicesAt(netip.AddrPortFrom(a.Unmap(), q.dst.Port))) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// note and pass tell the recorder of the steps that the policy does not know.
+func (q *inquiry) note(step string, r refusal) {
+	if q.rec != nil {
+		q.rec.Steps = append(q.rec.Steps, policy.Step{Step: step, Verdict: "deny", Mode: policy.Enforce, Note: r.message})
+	}
+}
+
+func (q *inquiry) pass(step, note string) {
+	if q.rec != nil {
+		q.rec.Steps = append(q.rec.Steps, policy.Step{Step: step, Verdict: "pass", Note: note})
+	}
+}

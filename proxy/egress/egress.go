@@ -1,0 +1,178 @@
+// Package egress is the forward proxy: what applications call outside goes
+// through it, request by request, and nothing leaves that the policy forbids.
+//
+// [Proxy.Serve] is the life of a request: read the target, look its name up
+// once, check the name and every address (A3, A6), connect to one of the
+// addresses that were checked, relay, finish. Two rules hold everywhere:
+//
+//   - Only the request line says where a request goes; what was checked is what
+//     is dialled, and a dial needs the permit that the check gives.
+//   - Our own infrastructure is out of reach whatever is configured (X9).
+//
+// A request on a kept-alive connection is checked like the first one; what runs
+// on while the policy changes is checked again, and cut if it is now forbidden.
+package egress
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lictor/policy"
+	"lictor/proxy"
+	"lictor/proxy/egress/dns"
+	"lictor/proxy/http1"
+)
+
+// Config is what a Proxy is made of. Policy, Own and Log are required.
+type Config struct {
+	Settings Settings
+	Policy   func() *policy.Set // the one in force; nil refuses everything (X6)
+	Own      func() []Endpoint  // our own infrastructure (X9); asked again and again
+	Registry policy.Registry    // where services are registered; nil: none is known
+	Resolver *dns.Resolver      // nil: one for Settings.DNSServers
+	Roots    *x509.CertPool     // for https URIs; nil: the system's
+
+	Log          hclog.Logger
+	Metrics      prometheus.Registerer // nil: none are kept
+	AccessLog    *proxy.AccessLog      // nil: none is written
+	AccessFormat string                // json, common, combined; "" = json
+}
+
+// Proxy is the forward proxy.
+type Proxy struct {
+	policy    func() *policy.Set
+	endpoints func() []Endpoint
+	registry  policy.Registry
+	resolver  *dns.Resolver
+	log       hclog.Logger
+	access    *accessLog // nil: none
+	metrics   *metrics
+	server    *http1.Server
+
+	settings atomic.Pointer[Settings]
+	own      atomic.Pointer[own] // nil until Run found out
+	ownNames ownNames            // refreshOwn's only
+	era      atomic.Uint64       // grows when decisions made before may not hold any more
+
+	pools   pools
+	tunnels *http1.Pool // holds none that is idle: a tunnel is used once
+	slots   slots
+	lasting lasting
+
+	// How names are looked up and addresses are dialled; tests replace them.
+	lookup func(ctx context.Context, name string) ([]netip.Addr, error)
+	dial   func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+}
+
+// New returns a proxy that Run lets serve.
+func New(cfg Config) (*Proxy, error) {
+	if cfg.Policy == nil || cfg.Own == nil || cfg.Log == nil {
+		return nil, errors.New("egress: Policy, Own and Log are required")
+	}
+	p := &Proxy{
+		policy: cfg.Policy, endpoints: cfg.Own, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log,
+		ownNames: ownNames{known: make(map[string][]netip.Addr)},
+		tunnels:  http1.NewPool(http1.PoolConfig{}),
+	}
+	if p.resolver == nil {
+		p.resolver = dns.New(dns.Config{Servers: cfg.Settings.DNSServers})
+	}
+	p.lookup, p.dial = p.resolver.Lookup, p.dialChecked
+	p.pools = pools{members: make(map[poolKey]*member), roots: cfg.Roots, dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return p.dial(ctx, to) }}
+	p.slots.clients = make(map[netip.Addr]int)
+	p.lasting = lasting{entries: make(map[*lastingEntry]struct{}), changed: make(chan struct{}, 1)}
+	p.settings.Store(cfg.Settings.withDefaults())
+	p.server = http1.NewServer(p, cfg.Settings.limits())
+	if cfg.AccessLog != nil {
+		p.access = &accessLog{to: cfg.AccessLog, format: cfg.AccessFormat}
+	}
+	var err error
+	p.metrics, err = newMetrics(p, cfg.Metrics)
+	return p, err
+}
+
+// Update replaces the settings. What runs on is checked by the new ones.
+func (p *Proxy) Update(s Settings) {
+	old := p.settings.Swap(s.withDefaults())
+	p.server.SetLimits(s.limits())
+	if !slices.Equal(old.DNSServers, s.DNSServers) {
+		p.resolver.SetServers(s.DNSServers)
+	}
+	p.PolicyChanged()
+}
+
+// PolicyChanged has all that runs on checked again, soon (A2, X14). It does not
+// wait.
+func (p *Proxy) PolicyChanged() {
+	p.era.Add(1)
+	select {
+	case p.lasting.changed <- struct{}{}:
+	default: // is due already
+	}
+}
+
+// guard is what a decision made now goes by.
+func (p *Proxy) guard() guard {
+	era := p.era.Load() // first: what is loaded after it is at least as new
+	return guard{set: p.policy(), own: p.own.Load(), settings: p.settings.Load(), registry: p.registry, era: era}
+}
+
+// Run serves l until ctx ends, then closes l, lets what is under way end within
+// the drain time, and returns.
+func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
+	p.refreshOwn(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	served, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer done()
+	wg.Go(func() { p.review(served) }) // while it drains, too
+	wg.Go(func() { p.tend(served) })
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	err := p.server.Serve(l)
+	drain, cancel := context.WithTimeout(served, p.settings.Load().Drain)
+	defer cancel()
+	if left := p.server.Shutdown(drain); left != nil {
+		p.log.Warn("drain time is over, requests and tunnels were cut", "drain_ms", p.settings.Load().Drain.Milliseconds())
+	}
+	p.pools.close()
+	return err
+}
+
+// tendEvery is how often what nobody asks for is looked after.
+const tendEvery = time.Second
+
+// tend drops connections that were idle for too long, and keeps what is known
+// of our own infrastructure fresh.
+func (p *Proxy) tend(ctx context.Context) {
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	known := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			p.pools.sweep()
+			if now.Sub(known) >= ownEvery {
+				p.refreshOwn(ctx)
+				known = now
+			}
+		}
+	}
+}
+
+// KeepTrailer drops trailers that would not pass as header fields (A13).
+func (p *Proxy) KeepTrailer(_ *http1.Conn, f *http1.Field, _ bool) bool {
+	return !hopByHop(f) && f.ID != http1.FieldContentLength && f.ID != http1.FieldHost
+}

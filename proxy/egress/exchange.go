@@ -1,0 +1,241 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"lictor/policy"
+	"lictor/proxy/http1"
+)
+
+// exchange is one request on its way through the egress: what was received,
+// decided, dialled and answered.
+type exchange struct {
+	p   *Proxy
+	c   *http1.Conn
+	req *http1.RequestHead
+
+	began   time.Time
+	id      [2]uint64 // request id
+	scratch scratch
+	target  target
+	inquiry inquiry
+	dialled netip.AddrPort // the address that was connected to
+	lasting *lastingEntry  // nil unless it takes long
+
+	status  int
+	refused refusal       // by us; zero if the target answered
+	err     error         // for the log; never for the client
+	connect time.Duration // what connecting took
+	in, out int64         // bytes of the bodies or the tunnel
+
+	onInterim func(*http1.ResponseHead)
+}
+
+var exchanges = sync.Pool{New: func() any {
+	x := new(exchange)
+	x.onInterim = x.interim
+	return x
+}}
+
+// Serve is the life of a request.
+func (p *Proxy) Serve(c *http1.Conn) {
+	x := p.open(c)
+	defer x.finish()
+	pm, ok := x.decide()
+	switch {
+	case !ok:
+	case x.target.tunnel:
+		x.tunnel(pm)
+	default:
+		x.forward(pm)
+	}
+}
+
+// Refuse answers a request whose head could not be read.
+func (p *Proxy) Refuse(c *http1.Conn, err *http1.ParseError) {
+	x := p.open(c)
+	defer x.finish()
+	x.err = err
+	r := refusal{status: err.Status, reason: badRequest, message: err.Reason}
+	if err.Status == 400 {
+		r.reason = badTarget
+	}
+	x.refuse(r)
+}
+
+func (p *Proxy) open(c *http1.Conn) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.p, x.c, x.req, x.began = p, c, c.Request(), time.Now()
+	x.id = [2]uint64{rand.Uint64(), rand.Uint64()}
+	c.User = x
+	return x
+}
+
+// decide reads the target and checks it. It answers if it may not be reached.
+func (x *exchange) decide() (permit, bool) {
+	var err error
+	if x.target, err = parseTarget(x.req, &x.scratch); err != nil {
+		x.err = err
+		return permit{}, x.refuse(refuseTarget(err))
+	}
+	q := &x.inquiry
+	q.begin(x.p.guard(), &x.target, x.req.Method, nil)
+	pm, r := q.run(context.Background(), x.p.lookup)
+	for q.era != x.p.era.Load() && r.status == 0 { // it changed while the name was looked up
+		q.guard = x.p.guard()
+		if q.set == nil {
+			r = refuseUnavailable
+			break
+		}
+		q.dst.Registry = q.registry
+		r = q.again()
+	}
+	x.tellWould()
+	if r.status != 0 {
+		return permit{}, x.refuse(r)
+	}
+	return pm, true
+}
+
+// finish counts and logs, for every request, and frees what it held.
+func (x *exchange) finish() {
+	if x.lasting != nil {
+		x.settleLasting()
+	}
+	took := time.Since(x.began)
+	x.p.metrics.count(x, took)
+	if x.p.access != nil {
+		x.p.access.write(x, took)
+	}
+	x.tell(took)
+	x.c.User = nil
+	q := &x.inquiry
+	q.guard, q.target, q.addrs, q.dst, q.verdict = guard{}, nil, nil, policy.Destination{}, policy.Verdict{}
+	*x = exchange{scratch: x.scratch, inquiry: *q, onInterim: x.onInterim}
+	exchanges.Put(x)
+}
+
+// forward sends the request to the target and relays its answer.
+func (x *exchange) forward(pm permit) {
+	if err := x.c.PrepareBody(); err != nil {
+		x.refuseBody(err)
+		return
+	}
+	began := time.Now()
+	timeout := x.inquiry.settings.Timeout
+	for fresh := false; ; fresh = true {
+		u, err := x.upstream(pm, fresh, min(timeout-time.Since(began), x.inquiry.settings.ConnectTimeout))
+		if err != nil {
+			x.err = err
+			x.refuse(refuseDial(err))
+			return
+		}
+		x.connect = time.Since(began)
+		reused := u.Reused()
+		f := x.c.RoundTrip(u, x.appendRequest(x.c.Scratch()), timeout-time.Since(began), x.onInterim)
+		if f == nil {
+			x.relay()
+			return
+		}
+		// A kept-alive connection that turns out dead says nothing about the
+		// target. Nothing was sent, or nothing that acts: once more, on a new one.
+		if f.Kind == http1.Stale || f.Kind == http1.Broken && f.Clean && reused && safe(x.req.Method) {
+			continue
+		}
+		x.fail(f)
+		return
+	}
+}
+
+// upstream returns a connection to an address of the permit.
+func (x *exchange) upstream(pm permit, fresh bool, budget time.Duration) (u *http1.Upstream, err error) {
+	err = x.each(pm, budget, func(m *member, _ netip.AddrPort, patience time.Duration) (err error) {
+		if fresh {
+			u, err = m.Fresh(patience)
+		} else {
+			u, err = m.Get(patience)
+		}
+		return err
+	})
+	return u, err
+}
+
+// refuseDial is the refusal when no address could be connected to: refused, or
+// a broken TLS handshake.
+func refuseDial(err error) refusal {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" || errors.Is(err, context.DeadlineExceeded) {
+		return refuseUnreachable
+	}
+	return refuseBadGateway
+}
+
+// safe reports whether a method only reads (RFC 9110 9.2.1).
+func safe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE":
+		return true
+	}
+	return false
+}
+
+// fail answers a request that reached the target and brought no answer.
+func (x *exchange) fail(f *http1.Failure) {
+	x.err = f.Err
+	switch f.Kind {
+	case http1.TimedOut:
+		x.refuse(refuseTimeout)
+	case http1.ClientLeft, http1.WasCut:
+		x.gone()
+	case http1.BadBody:
+		x.refuseBody(f.Err)
+	default:
+		x.refuse(refuseBadGateway)
+	}
+}
+
+// gone ends an exchange that nobody waits for any more.
+func (x *exchange) gone() {
+	x.c.Close()
+	x.status, x.refused = 499, refusal{reason: clientLeft}
+}
+
+// refuseBody answers a request whose body cannot be read.
+func (x *exchange) refuseBody(err error) {
+	x.err = err
+	x.c.Close()
+	bad, ok := errors.AsType[*http1.ParseError](err)
+	switch {
+	case ok:
+		x.refuse(refusal{status: bad.Status, reason: badRequest, message: bad.Reason})
+	case errors.Is(err, http1.ErrClientGone):
+		x.gone()
+	default:
+		x.refuse(refusal{status: 408, reason: badRequest, message: "The request body took too long"})
+	}
+}
+
+// relay hands the answer on to the client.
+func (x *exchange) relay() {
+	x.status = x.c.Response().Status
+	if x.status == 101 { // no Upgrade was sent (A13)
+		x.err = errors.New("egress: 101 without an Upgrade request")
+		x.c.Abandon()
+		x.refuse(refuseBadGateway)
+		return
+	}
+	x.err = x.c.Relay(x.appendResponse(x.c.Scratch()))
+	x.in, x.out = x.c.BodyBytes(), x.c.AnswerBytes()
+}
+
+// interim relays a 1xx answer at once. HTTP/1.0 knows none.
+func (x *exchange) interim(resp *http1.ResponseHead) {
+	if x.req.Minor > 0 {
+		x.c.WriteInterim(x.appendInterim(nil, resp))
+	}
+}

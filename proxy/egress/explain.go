@@ -1,0 +1,76 @@
+package egress
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+
+	"lictor/policy"
+	"lictor/proxy"
+	"lictor/proxy/http1"
+)
+
+// Explain says what would become of a request, by the evaluation that serves
+// traffic. Its name is looked up, but nothing is sent to the target. With the
+// method CONNECT the URL is host:port. An error is a question that cannot be
+// understood.
+func (p *Proxy) Explain(ctx context.Context, q *proxy.Question) (*proxy.Explanation, error) {
+	from := q.From
+	if !from.IsValid() {
+		from = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	e := &proxy.Explanation{
+		Status: 200, Steps: []policy.Step{}, Plugins: map[string]policy.PluginUse{},
+		Client: proxy.ClientFact{Address: from.String(), From: "socket"},
+	}
+	req, err := question(q)
+	if err != nil {
+		return nil, err
+	}
+	var s scratch
+	t, err := parseTarget(req, &s)
+	if err != nil {
+		e.Status, e.Reason, e.Path.Received = 400, badTarget, q.URL
+		e.Steps = append(e.Steps, policy.Step{Step: "target", Verdict: "deny", Mode: policy.Enforce, Note: err.Error()})
+		return e, nil
+	}
+	e.Path = proxy.PathFact{Received: t.path.Received, Canonical: t.path.Canonical, Forwarded: t.rest}
+
+	var rec policy.Recorder
+	var in inquiry
+	in.begin(p.guard(), &t, req.Method, &rec)
+	v := in.set.Version()
+	e.Policy = proxy.PolicyFact{Hash: v.Hash, Index: v.Index}
+	pm, r := in.run(ctx, p.lookup)
+	e.Steps = append(e.Steps, rec.Steps...)
+	e.Allowed = r.status == 0
+	if !e.Allowed {
+		e.Status, e.Reason = r.status, r.reason
+		return e, nil
+	}
+	e.Dispatch = &proxy.DispatchFact{Kind: "egress", Instances: []proxy.InstanceFact{}}
+	for i, a := range pm.addrs {
+		to := netip.AddrPortFrom(a, pm.port).String()
+		e.Dispatch.Instances = append(e.Dispatch.Instances, proxy.InstanceFact{ID: t.host, Address: to, State: "checked", Chosen: i == 0})
+	}
+	return e, nil
+}
+
+// question makes the head of the request that is asked about, read by the
+// parser that reads them from the wire. Clients reach an https URL through a
+// tunnel, so that is what is asked about.
+func question(q *proxy.Question) (*http1.RequestHead, error) {
+	method, target := q.Method, q.URL
+	if method == "" {
+		method = "GET"
+	}
+	if u, err := url.Parse(q.URL); err == nil && u.Scheme == "https" && u.Host != "" {
+		method, target = "CONNECT", u.Host
+		if u.Port() == "" {
+			target += ":443"
+		}
+	}
+	req := new(http1.RequestHead)
+	err := req.Parse([]byte(method + " " + target + " HTTP/1.1\r\nHost: -\r\n\r\n"))
+	return req, err
+}

@@ -1,0 +1,343 @@
+package egress
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lictor/policy"
+	"lictor/proxy/egress/dns"
+	"lictor/proxy/egress/dns/dnstest"
+)
+
+// bench is an egress under test with a DNS server and a target of its own.
+type bench struct {
+	*testing.T
+	proxy  *Proxy
+	addr   string // of the egress
+	dns    *dnstest.Server
+	target *target1
+	set    atomic.Pointer[policy.Set]
+	build  *policy.Builder
+	log    *lockedBuffer
+	gather prometheus.Gatherer
+
+	mu     sync.Mutex // guards dialled
+	dialed []netip.AddrPort
+}
+
+// lists are the blacklists and whitelists of a test, by object name.
+type lists map[policy.Key]*policy.List
+
+func black(entries ...string) *policy.List { return &policy.List{Entries: entries} }
+func white(entries ...string) *policy.List {
+	return &policy.List{Allow: true, Direction: policy.Egress, Entries: entries}
+}
+
+var blackKey = policy.Key{Kind: policy.KindBlacklist, Name: "ops"}
+var whiteKey = policy.Key{Kind: policy.KindWhitelist, Name: "ops"}
+
+// quick are the settings of a bench: loopback may be reached, which is where
+// its targets are, and any port by CONNECT.
+func quick() Settings {
+	return Settings{
+		AllowPrivate: prefixes("127.0.0.0/8", "::1/128"),
+		Timeout:      2 * time.Second, Idle: 5 * time.Second, Header: 2 * time.Second, Stream: 5 * time.Second,
+		MaxHeader: 32 << 10, Drain: 100 * time.Millisecond, ConnectTimeout: time.Second,
+	}
+}
+
+// start runs an egress until the test ends. Its policy is empty.
+func start(t *testing.T, settings Settings, change ...func(*Config)) *bench {
+	t.Helper()
+	b := &bench{T: t, dns: dnstest.Start(t), log: &lockedBuffer{}, build: policy.NewBuilder(policy.Options{Prefix: "lictor/"})}
+	b.target = startTarget(t)
+	b.policy(lists{})
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(hosts, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := netip.MustParseAddrPort(l.Addr().String())
+	registry := prometheus.NewRegistry()
+	b.gather = registry
+	cfg := Config{
+		Settings: settings, Policy: b.set.Load, Metrics: registry,
+		Own:      func() []Endpoint { return []Endpoint{{Host: "127.0.0.1", Port: own.Port()}} },
+		Resolver: dns.New(dns.Config{Servers: []netip.AddrPort{b.dns.Addr}, Hosts: hosts, Timeout: 500 * time.Millisecond}),
+		Log:      hclog.New(&hclog.LoggerOptions{Output: b.log, Level: hclog.Debug}),
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	if b.proxy, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	dial := b.proxy.dial
+	b.proxy.dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+		b.mu.Lock()
+		b.dialed = append(b.dialed, to)
+		b.mu.Unlock()
+		return dial(ctx, to)
+	}
+	b.addr = l.Addr().String()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := b.proxy.Run(ctx, l); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+		if t.Failed() {
+			t.Logf("the egress said:\n%s", b.log)
+		}
+	})
+	return b
+}
+
+// policy puts lists in force in place of what was.
+func (b *bench) policy(l lists) {
+	b.Helper()
+	var changes []policy.Change
+	for _, k := range b.build.Keys() {
+		if l[k] == nil {
+			changes = append(changes, policy.Change{Key: k})
+		}
+	}
+	for k, list := range l {
+		changes = append(changes, policy.Change{Key: k, Index: 1, Object: list})
+	}
+	set, rejected := b.build.Apply(1, changes)
+	if len(rejected) > 0 {
+		b.Fatalf("the policy is wrong: %v", rejected[0].Problems)
+	}
+	b.set.Store(set)
+}
+
+// dials returns what was dialled since the last call.
+func (b *bench) dials() []netip.AddrPort {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := b.dialed
+	b.dialed = nil
+	return d
+}
+
+// answer is what a client got.
+type answer struct {
+	*http.Response
+	body   string
+	refuse answerBody // if it is an answer of the egress
+}
+
+// client is a connection to the egress.
+type client struct {
+	*testing.T
+	net.Conn
+	r *bufio.Reader
+}
+
+func (b *bench) client() *client {
+	b.Helper()
+	c, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	return &client{b.T, c, bufio.NewReader(c)}
+}
+
+// do sends a request, whose lines are given without their ends, and reads the answer.
+func (c *client) do(lines ...string) *answer {
+	c.Helper()
+	method, _, _ := strings.Cut(lines[0], " ")
+	c.send(strings.Join(lines, "\r\n") + "\r\n\r\n")
+	return c.read(method)
+}
+
+func (c *client) send(s string) {
+	c.Helper()
+	if _, err := io.WriteString(c, s); err != nil {
+		c.Fatalf("sending: %v", err)
+	}
+}
+
+func (c *client) read(method string) *answer {
+	c.Helper()
+	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
+	if err != nil {
+		c.Fatalf("no answer: %v", err)
+	}
+	a := &answer{Response: resp}
+	if method == "CONNECT" && resp.StatusCode == 200 {
+		return a
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.Fatalf("answer: %v", err)
+	}
+	a.body = string(body)
+	json.Unmarshal(body, &a.refuse) // what is not ours is no JSON
+	return a
+}
+
+// get asks for a URL on a connection of its own.
+func (b *bench) get(url string, fields ...string) *answer {
+	b.Helper()
+	return b.client().do(append([]string{"GET " + url + " HTTP/1.1", "Host: anything.example"}, fields...)...)
+}
+
+// connect asks for a tunnel on a connection of its own.
+func (b *bench) connect(authority string) (*client, *answer) {
+	b.Helper()
+	c := b.client()
+	return c, c.do("CONNECT "+authority+" HTTP/1.1", "Host: "+authority)
+}
+
+// expect checks the status and reason of an answer.
+func (b *bench) expect(a *answer, status int, reason Reason) {
+	b.Helper()
+	if a.StatusCode != status || a.refuse.Reason != reason {
+		b.Errorf("got %d %q (%s), want %d %q", a.StatusCode, a.refuse.Reason, strings.TrimSpace(a.body), status, reason)
+	}
+	denied := ""
+	if status == 403 {
+		denied = string(reason)
+	}
+	if got := a.Header.Get("X-Proxy-Denied"); got != denied {
+		b.Errorf("X-Proxy-Denied is %q, want %q", got, denied)
+	}
+}
+
+// target1 is an HTTP server that says what it got, at every loopback address.
+type target1 struct {
+	port uint16
+	mu   sync.Mutex // guards what follows
+	got  []*http.Request
+	to   []string // addresses it was reached at
+}
+
+// startTarget serves on all of 127.0.0.0/8, so that a test has as many hosts as
+// it wants.
+func startTarget(t *testing.T) *target1 {
+	t.Helper()
+	s := &target1{}
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.port = netip.MustParseAddrPort(l.Addr().String()).Port()
+	srv := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(l) }()
+	t.Cleanup(func() { srv.Close(); <-done })
+	return s
+}
+
+func (s *target1) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	s.mu.Lock()
+	s.got = append(s.got, r)
+	s.to = append(s.to, r.Context().Value(http.LocalAddrContextKey).(net.Addr).String())
+	s.mu.Unlock()
+	w.Header().Set("Proxy-Authenticate", "Basic")
+	w.Header().Set("Connection", "X-Hop")
+	w.Header().Set("X-Hop", "1")
+	w.Header().Add("X-Two", "a")
+	w.Header().Add("X-Two", "b")
+	if r.URL.Path == "/slow" {
+		w.WriteHeader(200)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		return
+	}
+	fmt.Fprintf(w, "%s %s host=%s body=%s", r.Method, r.RequestURI, r.Host, body)
+}
+
+// last is the last request that came.
+func (s *target1) last(t *testing.T) *http.Request {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.got) == 0 {
+		t.Fatal("the target got no request")
+	}
+	return s.got[len(s.got)-1]
+}
+
+func (s *target1) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.got)
+}
+
+// url is a URL of the target under some host.
+func (b *bench) url(host, path string) string {
+	return fmt.Sprintf("http://%s:%d%s", host, b.target.port, path)
+}
+
+func (b *bench) at(host string) string { return fmt.Sprintf("%s:%d", host, b.target.port) }
+
+// lockedBuffer is a log that may be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// eventually waits until ok, for at most a second: "soon" (X14).
+func (b *bench) eventually(what string, ok func() bool) {
+	b.Helper()
+	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	b.Errorf("not within a second: %s", what)
+}
+
+// fakeRegistry knows services by address and by name.
+type fakeRegistry map[string][]string
+
+func (r fakeRegistry) ServicesAt(at netip.AddrPort) []string { return r[at.String()] }
+func (r fakeRegistry) ServicesNamed(host string, port uint16) []string {
+	return r[fmt.Sprintf("%s:%d", host, port)]
+}
+
+func sorted(s []string) []string { slices.Sort(s); return s }

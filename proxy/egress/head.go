@@ -1,0 +1,136 @@
+package egress
+
+import (
+	"strconv"
+
+	"lictor/proxy/http1"
+)
+
+// appendRequest builds the request head as it goes to the target. Host is the
+// authority of the URI, framing is made from what was parsed, and nothing tells
+// where the request came from (A1, A13).
+func (x *exchange) appendRequest(dst []byte) []byte {
+	req, t := x.req, &x.target
+	dst = append(dst, req.Method...)
+	dst = append(dst, ' ')
+	dst = append(dst, t.rest...)
+	if t.path.HasQuery {
+		dst = append(dst, '?')
+		dst = append(dst, t.path.Query...)
+	}
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	dst = http1.AppendField(dst, "Host", req.Host)
+	for i := range req.Fields {
+		switch f := &req.Fields[i]; f.ID {
+		case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldVia:
+		default:
+			if passes(f, req.ConnectionNames) {
+				dst = http1.AppendField(dst, f.Name, f.Value)
+			}
+		}
+	}
+	switch req.Framing() {
+	case http1.Chunked:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case http1.Length:
+		dst = appendLength(dst, req.ContentLength)
+	default:
+		if req.ContentLength == 0 {
+			dst = appendLength(dst, 0)
+		}
+	}
+	if req.Expect100 && req.Minor > 0 && x.c.HasBody() {
+		dst = append(dst, "Expect: 100-continue\r\n"...)
+	}
+	dst = appendVia(dst, req.Fields, req.Minor)
+	return append(dst, "\r\n"...)
+}
+
+func appendLength(dst []byte, n int64) []byte {
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, n, 10)
+	return append(dst, "\r\n"...)
+}
+
+// appendVia appends the Via field: who came before, and us.
+func appendVia(dst []byte, fields []http1.Field, minor uint8) []byte {
+	dst = append(dst, "Via: "...)
+	for i := range fields {
+		if f := &fields[i]; f.ID == http1.FieldVia && f.Value != "" {
+			dst = append(dst, f.Value...)
+			dst = append(dst, ", "...)
+		}
+	}
+	dst = append(dst, "1."...)
+	dst = append(dst, '0'+minor)
+	return append(dst, " lictor\r\n"...)
+}
+
+// passes reports whether a field goes on to the other side.
+func passes(f *http1.Field, connection []string) bool {
+	if hopByHop(f) {
+		return false
+	}
+	for _, name := range connection {
+		if http1.EqualFold(name, f.Name) {
+			return false
+		}
+	}
+	return true
+}
+
+// hopByHop reports whether a field is about one connection only (A13), or would
+// be taken for such a one because of another character in place of a dash.
+func hopByHop(f *http1.Field) bool {
+	switch f.ID {
+	case http1.FieldConnection, http1.FieldKeepAlive, http1.FieldProxyConnection, http1.FieldProxy,
+		http1.FieldProxyAuthenticate, http1.FieldProxyAuthorization, http1.FieldTE, http1.FieldTrailer,
+		http1.FieldTransferEncoding, http1.FieldUpgrade, http1.FieldAlias:
+		return true
+	}
+	const prefix = "proxy-" // Proxy-*
+	return len(f.Name) >= len(prefix) && f.Name[0]|0x20 == 'p' && http1.EqualFold(f.Name[:len(prefix)], prefix)
+}
+
+// appendResponse builds the head of the target's answer as the client gets it.
+func (x *exchange) appendResponse(dst []byte) []byte {
+	resp := x.c.Response()
+	dst = http1.AppendStatusLine(dst, resp.Status)
+	framing := resp.Framing(x.req.Method)
+	dated := false
+	for i := range resp.Fields {
+		f := &resp.Fields[i]
+		switch f.ID {
+		case http1.FieldDate:
+			dated = true
+		case http1.FieldVia:
+			continue
+		case http1.FieldContentLength:
+			if framing != http1.Length && resp.Status == 204 {
+				continue // RFC 9110 8.6
+			}
+			dst = http1.AppendField(dst, f.Name, f.Value)
+			continue
+		}
+		if passes(f, resp.ConnectionNames) {
+			dst = http1.AppendField(dst, f.Name, f.Value)
+		}
+	}
+	if !dated {
+		dst = appendDate(dst)
+	}
+	dst = appendVia(dst, resp.Fields, resp.Minor)
+	dst = x.c.AppendConnection(dst)
+	return append(dst, "\r\n"...)
+}
+
+// appendInterim builds the head of a 1xx answer.
+func (x *exchange) appendInterim(dst []byte, resp *http1.ResponseHead) []byte {
+	dst = http1.AppendStatusLine(dst, resp.Status)
+	for i := range resp.Fields {
+		if f := &resp.Fields[i]; f.ID != http1.FieldContentLength && passes(f, resp.ConnectionNames) {
+			dst = http1.AppendField(dst, f.Name, f.Value)
+		}
+	}
+	return append(dst, "\r\n"...)
+}

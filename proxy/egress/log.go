@@ -1,0 +1,148 @@
+package egress
+
+import (
+	"strconv"
+	"time"
+
+	"lictor/proxy"
+)
+
+// tellWould logs and counts what rules in report mode would have done (X13).
+func (x *exchange) tellWould() {
+	for _, w := range x.inquiry.verdict.Would() {
+		x.p.metrics.would(Reason(w.Reason))
+		x.p.log.Info("would be denied", "request_id", x.requestID(), "reason", string(w.Reason), "rule", w.Rule.Key,
+			"entry", w.Rule.Entry, "note", w.Rule.Note, "host", x.target.host, "port", x.target.port,
+			"client", x.c.RemoteAddr().String())
+	}
+}
+
+// tell logs the decision, once for each request: refusals by a rule always, the
+// rest for those who want to see it. What was cut was told already.
+func (x *exchange) tell(took time.Duration) {
+	denied := x.refused.denies() && x.status == x.refused.status
+	if !denied && !x.p.log.IsDebug() {
+		return
+	}
+	event, level := "allowed", x.p.log.Debug
+	switch {
+	case denied:
+		event, level = "denied", x.p.log.Info
+	case x.refused.reason != reasonNone:
+		event = "request failed"
+	}
+	address := ""
+	if x.dialled.IsValid() {
+		address = x.dialled.String()
+	} else if denied && len(x.inquiry.addrs) > 0 {
+		address = x.inquiry.addrs[0].String()
+	}
+	level(event, "request_id", x.requestID(), "method", x.req.Method, "host", x.target.host, "port", x.target.port,
+		"address", address, "status", x.status, "reason", string(x.refused.reason), "rule", x.refused.rule.Key,
+		"entry", x.refused.rule.Entry, "note", x.refused.rule.Note, "client", x.c.RemoteAddr().String(),
+		"lookup_us", x.inquiry.lookup.Microseconds(), "connect_us", x.connect.Microseconds(),
+		"took_us", took.Microseconds(), "bytes_in", x.in, "bytes_out", x.out, "error", x.err)
+}
+
+// accessLog writes one line for each request into the log that the gateway
+// writes to as well.
+type accessLog struct {
+	to     *proxy.AccessLog
+	format string
+}
+
+func (l *accessLog) write(x *exchange, took time.Duration) {
+	buf := make([]byte, 0, 512)
+	switch l.format {
+	case "common", "combined":
+		buf = appendCommon(buf, x)
+	default:
+		buf = appendJSONLine(buf, x, took)
+	}
+	if l.format == "combined" {
+		agent, _ := x.req.Get("User-Agent")
+		buf = append(buf, ` "-" `...)
+		buf = appendQuoted(buf, agent)
+	}
+	l.to.Line(buf)
+}
+
+func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
+	text := func(name, value string) {
+		dst = append(append(append(dst, `, "`...), name...), `": `...)
+		dst = appendQuoted(dst, value)
+	}
+	number := func(name string, n int64) {
+		dst = append(append(append(dst, `, "`...), name...), `": `...)
+		dst = strconv.AppendInt(dst, n, 10)
+	}
+	dst = append(dst, `{"time": "`...)
+	dst = x.began.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z07:00")
+	dst = append(dst, `", "listener": "egress"`...)
+	text("request_id", x.requestID())
+	text("client", x.c.RemoteAddr().Addr().String())
+	text("method", x.req.Method)
+	text("host", x.target.host)
+	number("port", int64(x.target.port))
+	text("path", x.target.path.Received)
+	number("status", int64(x.status))
+	if x.refused.reason != reasonNone {
+		text("reason", string(x.refused.reason))
+	}
+	if x.refused.rule.Key != "" {
+		text("rule", x.refused.rule.Key)
+		text("entry", x.refused.rule.Entry)
+	}
+	if x.dialled.IsValid() {
+		text("upstream", x.dialled.String())
+		number("connect_us", x.connect.Microseconds())
+	}
+	number("lookup_us", x.inquiry.lookup.Microseconds())
+	number("bytes_in", x.in)
+	number("bytes_out", x.out)
+	number("took_us", took.Microseconds())
+	if x.err != nil {
+		text("error", x.err.Error())
+	}
+	return append(dst, '}')
+}
+
+// appendCommon is the NCSA common log format; the request line shows the URL
+// without its query, which may hold secrets.
+func appendCommon(dst []byte, x *exchange) []byte {
+	dst = x.c.RemoteAddr().Addr().AppendTo(dst)
+	dst = append(dst, " - - ["...)
+	dst = x.began.AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
+	dst = append(dst, "] "...)
+	url := x.req.Host
+	switch {
+	case x.target.tls:
+		url = "https://" + url + x.target.path.Received
+	case !x.target.tunnel:
+		url = "http://" + url + x.target.path.Received
+	}
+	dst = appendQuoted(dst, x.req.Method+" "+url+" HTTP/1."+string('0'+rune(x.req.Minor)))
+	dst = append(dst, ' ')
+	dst = strconv.AppendInt(dst, int64(x.status), 10)
+	dst = append(dst, ' ')
+	return strconv.AppendInt(dst, x.out, 10)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendQuoted appends s as a JSON string, which the NCSA formats can take, too.
+// What is not printable ASCII is escaped.
+func appendQuoted(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < 0x20 || c >= 0x7f:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}

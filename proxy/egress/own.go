@@ -1,0 +1,145 @@
+package egress
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"lictor/proxy/egress/dns"
+	"lictor/uri"
+)
+
+// Endpoint is a part of our own infrastructure, which nobody reaches through
+// the egress (X9): a listener, Consul, RabbitMQ, Eureka.
+type Endpoint struct {
+	Host string // name or address; "", 0.0.0.0 or :: is every address of this machine
+	Port uint16
+}
+
+// own is what Endpoints come to: where they are reached, by name and address.
+// It is immutable. A nil own knows nothing and must not be decided by.
+type own struct {
+	names      map[endpointName]bool
+	addrs      map[netip.AddrPort]bool
+	localPorts map[uint16]bool     // ours on this machine: at every address of it
+	localNames map[string]bool     // of this machine
+	locals     map[netip.Addr]bool // of this machine
+}
+
+type endpointName struct {
+	host string
+	port uint16
+}
+
+// byName reports whether host is the name of our own infrastructure.
+func (o *own) byName(host string, port uint16) bool {
+	return o.names[endpointName{host, port}] || o.localPorts[port] && (dns.IsLocalhost(host) || o.localNames[host])
+}
+
+// byAddr reports whether our own infrastructure is reached at an address.
+func (o *own) byAddr(a netip.Addr, port uint16) bool {
+	a = a.Unmap().WithZone("")
+	return o.addrs[netip.AddrPortFrom(a, port)] || o.localPorts[port] && o.isLocal(a)
+}
+
+func (o *own) isLocal(a netip.Addr) bool {
+	return a.IsLoopback() || a.IsUnspecified() || o.locals[a]
+}
+
+// lookups find the addresses of a name: as those do that connect to the
+// endpoint, and as the egress does.
+type lookups []func(ctx context.Context, name string) ([]netip.Addr, error)
+
+// newOwn finds out where the endpoints are. Names that cannot be looked up now
+// keep the addresses they had in last.
+func newOwn(ctx context.Context, endpoints []Endpoint, last *ownNames, look lookups) *own {
+	o := &own{
+		names: make(map[endpointName]bool), addrs: make(map[netip.AddrPort]bool),
+		localPorts: make(map[uint16]bool), localNames: make(map[string]bool), locals: make(map[netip.Addr]bool),
+	}
+	if ifaces, err := net.InterfaceAddrs(); err == nil {
+		for _, i := range ifaces {
+			if n, ok := i.(*net.IPNet); ok {
+				if a, ok := netip.AddrFromSlice(n.IP); ok {
+					o.locals[a.Unmap()] = true
+				}
+			}
+		}
+	}
+	if name, err := os.Hostname(); err == nil {
+		o.localNames[strings.ToLower(name)] = true
+	}
+	for _, e := range endpoints {
+		o.add(e, last.addresses(ctx, e.Host, look))
+	}
+	return o
+}
+
+func (o *own) add(e Endpoint, addrs []netip.Addr) {
+	if e.Host == "" {
+		o.localPorts[e.Port] = true
+		return
+	}
+	if host, err := uri.CompileHost(e.Host); err == nil {
+		o.names[endpointName{host, e.Port}] = true
+	}
+	for _, a := range addrs {
+		a = a.Unmap().WithZone("")
+		o.addrs[netip.AddrPortFrom(a, e.Port)] = true
+		// What listens on one address of this machine may listen on all.
+		if o.isLocal(a) {
+			o.localPorts[e.Port] = true
+		}
+	}
+}
+
+// ownNames remembers what the names of endpoints resolved to.
+type ownNames struct{ known map[string][]netip.Addr }
+
+// addresses returns the addresses of a host, the former ones if it cannot be
+// looked up.
+func (n *ownNames) addresses(ctx context.Context, host string, look lookups) []netip.Addr {
+	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return []netip.Addr{a}
+	}
+	if host == "" {
+		return nil
+	}
+	found := make([][]netip.Addr, len(look))
+	var wg sync.WaitGroup
+	for i, f := range look {
+		wg.Go(func() { found[i], _ = f(ctx, host) })
+	}
+	wg.Wait()
+	var all []netip.Addr
+	for _, addrs := range found {
+		all = append(all, addrs...)
+	}
+	if len(all) > 0 {
+		n.known[host] = all
+	}
+	return n.known[host]
+}
+
+// ownEvery is how often our own names and interfaces are looked at again.
+const (
+	ownEvery    = 15 * time.Second
+	ownPatience = 3 * time.Second
+)
+
+// refreshOwn finds out anew where our own infrastructure is.
+func (p *Proxy) refreshOwn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, ownPatience)
+	defer cancel()
+	system := func(ctx context.Context, name string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	}
+	ours := func(ctx context.Context, name string) ([]netip.Addr, error) {
+		return p.lookup(ctx, strings.ToLower(strings.TrimSuffix(name, ".")))
+	}
+	p.own.Store(newOwn(ctx, p.endpoints(), &p.ownNames, lookups{system, ours}))
+}

@@ -1,0 +1,80 @@
+package egress
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// established is the answer to a CONNECT, after which the bytes are the client's
+// and the target's.
+const established = "HTTP/1.1 200 Connection established\r\n\r\n"
+
+// tunnel connects the client to the target (A12).
+func (x *exchange) tunnel(pm permit) {
+	settings := x.inquiry.settings
+	client := x.c.RemoteAddr().Addr()
+	if !x.p.slots.take(client, settings) {
+		x.refuse(refuseTunnels)
+		return
+	}
+	defer x.p.slots.giveBack(client)
+	began := time.Now()
+	nc, err := x.direct(pm, settings.ConnectTimeout)
+	if err != nil {
+		x.err = err
+		x.refuse(refuseUnreachable)
+		return
+	}
+	x.connect = time.Since(began)
+	x.c.Connect(x.p.tunnels.Adopt(nc))
+	x.status = 200
+	x.in, x.out, x.err = x.c.Tunnel(append(x.c.Scratch(), established...))
+}
+
+// direct returns a new connection to an address of the permit.
+func (x *exchange) direct(pm permit, budget time.Duration) (nc net.Conn, err error) {
+	err = x.each(pm, budget, func(_ *member, to netip.AddrPort, patience time.Duration) (err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		nc, err = x.p.dial(ctx, to)
+		return err
+	})
+	return nc, err
+}
+
+// slots bound the tunnels, for each holds two sockets for as long as it likes.
+type slots struct {
+	mu      sync.Mutex // guards what follows
+	open    int
+	clients map[netip.Addr]int
+}
+
+// take reports whether a client may open another tunnel.
+func (s *slots) take(client netip.Addr, limits *Settings) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open >= limits.MaxTunnels || s.clients[client] >= limits.MaxClientTunnels {
+		return false
+	}
+	s.open++
+	s.clients[client]++
+	return true
+}
+
+func (s *slots) giveBack(client netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if s.clients[client]--; s.clients[client] == 0 {
+		delete(s.clients, client)
+	}
+}
+
+func (s *slots) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
+}

@@ -1,0 +1,16 @@
+package http1
+
+import "net"
+
+// Adopt makes nc, which was dialled elsewhere, a connection of the pool; the
+// pool's limits hold for it once it is idle.
+func (p *Pool) Adopt(nc net.Conn) *Upstream {
+	u := &Upstream{pool: p}
+	u.s.init(nc)
+	p.active.Add(1)
+	return u
+}
+
+// Connect begins the exchange of a CONNECT, whose target u is: nothing is sent
+// to it. [Conn.Tunnel] is what follows.
+func (c *Conn) Connect(u *Upstream) { c.trip.begin(c, u) }
