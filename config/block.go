@@ -91,13 +91,14 @@ func (d *decoder) block(b *hcl.Block) {
 
 // body decodes what stands between the braces of b, and returns where.
 func (d *decoder) body(b *hcl.Block, opts options, inner nested) places {
-	schema := &hcl.BodySchema{}
-	for _, kind := range slices.Sorted(maps.Keys(inner)) {
-		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: kind})
-	}
 	outside := d.within
 	d.within += title(b) + ": "
 	defer func() { d.within = outside }()
+	schema := &hcl.BodySchema{}
+	for _, kind := range slices.Sorted(maps.Keys(inner)) {
+		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: kind})
+		d.names = append(d.names, d.within+kind)
+	}
 	content := d.content(b.Body, schema, opts)
 	seen := make(map[string]hcl.Range)
 	for _, in := range content.Blocks {
@@ -119,7 +120,7 @@ func (d *decoder) body(b *hcl.Block, opts options, inner nested) places {
 func (d *decoder) content(body hcl.Body, schema *hcl.BodySchema, opts options) *hcl.BodyContent {
 	for _, name := range slices.Sorted(maps.Keys(opts)) {
 		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: name})
-		d.options = append(d.options, d.within+name)
+		d.names = append(d.names, d.within+name)
 	}
 	content, diags := body.Content(schema)
 	d.diagnose(diags)

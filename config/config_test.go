@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -42,14 +45,26 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// load returns the mistakes in a configuration, or what of it is not as by
+// default, so that a new block does not change what is known of the others.
 func load(paths ...string) string {
 	cfg, err := Load(paths...)
 	if err != nil {
 		return err.Error() + "\n"
 	}
-	text, _ := json.MarshalIndent(cfg, "", "  ")
-	return string(text) + "\n"
+	got, usual := reflect.ValueOf(*cfg), reflect.ValueOf(*Default())
+	var out strings.Builder
+	for i := range got.NumField() {
+		if one := got.Field(i).Interface(); !reflect.DeepEqual(one, usual.Field(i).Interface()) {
+			text, _ := json.MarshalIndent(one, "", "  ")
+			fmt.Fprintf(&out, "%s: %s\n", got.Type().Field(i).Name, nulls.ReplaceAllString(string(text), ""))
+		}
+	}
+	return out.String()
 }
+
+// nulls are the fields of a Resolver that are not set.
+var nulls = regexp.MustCompile(`\n *"[A-Za-z]+": null,?`)
 
 func golden(t *testing.T, path, got string) {
 	t.Helper()

@@ -35,7 +35,8 @@ func OS() Env {
 }
 
 // Load reads the configuration in paths, each a file or a directory of which
-// every *.hcl is read in the order of their names. Together they are one
+// every *.hcl is read in the order of their names, those that begin with a dot
+// left out: they are an editor's. Together they are one
 // configuration: what is written twice is a mistake.
 func Load(paths ...string) (*Config, error) {
 	var files []File
@@ -75,7 +76,7 @@ func filesIn(path string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if !e.IsDir() && filepath.Ext(e.Name()) == ".hcl" {
+		if !e.IsDir() && filepath.Ext(e.Name()) == ".hcl" && !strings.HasPrefix(e.Name(), ".") {
 			names = append(names, filepath.Join(path, e.Name()))
 		}
 	}
@@ -123,7 +124,7 @@ type decoder struct {
 	ctx      *hcl.EvalContext
 	order    []string // of the files
 	within   string   // the blocks around what is being decoded, as problems show them
-	options  []string // that the blocks in the files may hold; config.hcl.example must name each
+	names    []string // of what the blocks in the files may hold; config.hcl.example must show each
 	problems []*Problem
 }
 

@@ -29,6 +29,7 @@ type running struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when Run has returned
 	err    error         // of Run; to be read after done
+	early  bool          // it ended before it was asked to, and that is reported
 }
 
 // Run starts the services in order, each needing only those before it, and
@@ -53,6 +54,7 @@ func Run(ctx context.Context, log hclog.Logger, services ...Service) error {
 		// A service that sees the end of ctx in its own way may return before
 		// anybody asked it to.
 		if ctx.Err() == nil {
+			r.early = true
 			errs = append(errs, fmt.Errorf("%s ended: %w", r.Name, orNoReason(r.err)))
 			log.Error("a service ended, stopping the others", "service", r.Name, "error", r.err)
 		}
@@ -84,10 +86,8 @@ func start(ctx context.Context, s Service, early chan<- *running) *running {
 
 // stop ends the context of r and waits for it.
 func (r *running) stop() error {
-	select {
-	case <-r.done:
-		return nil // reported as having ended early
-	default:
+	if r.early {
+		return nil
 	}
 	r.cancel()
 	grace := time.NewTimer(r.Grace)

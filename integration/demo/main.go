@@ -58,6 +58,9 @@ func demo(ctx context.Context, program string) error {
 	if err := registerServices(agent.client); err != nil {
 		return err
 	}
+	if err := agent.until(ctx, "the check of broken ran", agent.checked); err != nil {
+		return err
+	}
 	gateway, admin, err := startLictor(ctx, program, dir, agent.address)
 	if err != nil {
 		return err
@@ -208,6 +211,15 @@ func registerServices(consul *api.Client) error {
 		fmt.Printf("Registered %s on port %d, with a check of its own.\n", s.id, port)
 	}
 	return nil
+}
+
+// checked reports as an error that the check of broken has not run yet.
+func (c *child) checked() error {
+	checks, _, err := c.client.Health().Checks("broken", nil)
+	if err == nil && (len(checks) == 0 || checks[0].Output == "") {
+		err = errors.New("no output yet")
+	}
+	return err
 }
 
 func startLictor(ctx context.Context, program, dir, consul string) (c *child, admin string, err error) {
