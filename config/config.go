@@ -25,6 +25,7 @@ type Config struct {
 	LogJSON    bool   // log_format = "json"
 	DataDir    string // last-good snapshots; "" = none are kept
 	Gateway    Gateway
+	Egress     Egress
 	Admin      Admin
 	Consul     Consul
 	Policy     Policy
@@ -43,6 +44,7 @@ func Default() *Config {
 		LogLevel:  hclog.Info,
 		DataDir:   "/var/lib/lictor",
 		Gateway:   defaultGateway(),
+		Egress:    defaultEgress(),
 		Admin:     defaultAdmin(),
 		Consul:    defaultConsul(),
 		Policy:    Policy{Prefix: "lictor/"},

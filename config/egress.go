@@ -1,0 +1,75 @@
+package config
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// Egress is the block egress: the forward proxy. Its time limits, the size of a
+// head and the drain time are the gateway's.
+type Egress struct {
+	Configured     bool             // there is a block; without one nothing listens
+	Address        string           // host:port; an empty host is every address
+	DNSServers     []netip.AddrPort // empty: the system's
+	DenyPrivate    bool             // A15
+	AllowPrivate   []netip.Prefix   // excepted from DenyPrivate
+	DenyRegistered bool             // deny_registered_services: every address in the registry (A15)
+	ConnectPorts   []uint16         // that CONNECT may reach; empty: any
+}
+
+func defaultEgress() Egress {
+	return Egress{Address: ":8080", DenyPrivate: true, DenyRegistered: true, ConnectPorts: []uint16{443}}
+}
+
+func (d *decoder) egress(b *hcl.Block) {
+	e := &d.cfg.Egress
+	e.Configured = true
+	d.body(b, options{
+		"address":                  parsed(&e.Address, address),
+		"dns_servers":              list(&e.DNSServers, dnsServer),
+		"deny_private":             boolean(&e.DenyPrivate),
+		"allow_private":            list(&e.AllowPrivate, cidr),
+		"deny_registered_services": boolean(&e.DenyRegistered),
+		"connect_ports":            ports(&e.ConnectPorts),
+	}, nil)
+}
+
+// dnsServer parses the address of a server, with port 53 unless it says another.
+// A name would have to be looked up first, and is refused.
+func dnsServer(s string) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.AddrPortFrom(a, 53), nil
+	}
+	at, err := netip.ParseAddrPort(s)
+	if err != nil || at.Port() == 0 {
+		return netip.AddrPort{}, errors.New(`want the address of a server such as "8.8.8.8:53" or "[2001:db8::53]:53"`)
+	}
+	return at, nil
+}
+
+// ports stores a list of port numbers.
+func ports(dst *[]uint16) setter {
+	return func(v value) {
+		parts, ok := elements(v, v.whole())
+		if !ok {
+			return
+		}
+		all := make([]uint16, 0, len(parts))
+		for _, p := range parts {
+			if p.v.IsNull() || p.v.Type() != cty.Number {
+				v.wrong(p.at, "want a port such as 443, got %s", show(p.v))
+				continue
+			}
+			n, _ := p.v.AsBigFloat().Float64()
+			if n != float64(uint16(n)) || n < 1 {
+				v.wrong(p.at, "want a port from 1 to 65535, got %s", show(p.v))
+				continue
+			}
+			all = append(all, uint16(n))
+		}
+		*dst = all
+	}
+}
