@@ -17,16 +17,20 @@ func TestLayers(t *testing.T) {
 	)
 	// The core is values: it can be read, tested and trusted without a network.
 	core := []string{"net", "net/http", consul, hcl, hclog, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/proxy/", "lictor/supervisor"}
+	edge := []string{hcl, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/proxy/", "lictor/supervisor"}
 	forbidden := map[string][]string{
-		"lictor/uri":             append([]string{"lictor/policy", "lictor/resolver"}, core...),
-		"lictor/resolver":        append([]string{"lictor/policy", "lictor/resolver/"}, core...),
-		"lictor/config":          {"lictor/admin", "lictor/proxy", "lictor/proxy/", "lictor/resolver/", "lictor/supervisor"},
-		"lictor/supervisor":      {"net/http", consul, hcl, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/resolver"},
-		"lictor/resolver/consul": {hcl, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/proxy/", "lictor/supervisor"},
-		"lictor/resolver/static": {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/proxy/", "lictor/supervisor"},
-		"lictor/proxy":           {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/supervisor"},
-		"lictor/proxy/http1":     {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/resolver", "lictor/supervisor"},
-		"lictor/admin":           {hcl, "lictor/config", "lictor/proxy", "lictor/proxy/", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/uri":              append([]string{"lictor/policy", "lictor/resolver"}, core...),
+		"lictor/policy":           append([]string{"lictor/resolver", "lictor/policy/"}, core...),
+		"lictor/resolver":         append([]string{"lictor/policy", "lictor/resolver/"}, core...),
+		"lictor/proxy/middleware": {"net", "net/http", consul, hcl, hclog, "lictor/config", "lictor/proxy", "lictor/proxy/http1"},
+		"lictor/resolver/consul":  append([]string{"lictor/policy"}, edge...),
+		"lictor/resolver/eureka":  append([]string{"lictor/policy", consul}, edge...),
+		"lictor/resolver/static":  append([]string{"lictor/policy", consul}, edge...),
+		"lictor/config":           {"lictor/admin", "lictor/proxy", "lictor/proxy/http1", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/supervisor":       {"net/http", consul, hcl, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/resolver"},
+		"lictor/proxy":            {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/proxy/http1":      {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/resolver", "lictor/supervisor"},
+		"lictor/admin":            {"lictor/config", "lictor/proxy", "lictor/resolver/", "lictor/supervisor"},
 	}
 	for pkg, bad := range forbidden {
 		t.Run(pkg, func(t *testing.T) {
