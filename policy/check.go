@@ -88,7 +88,14 @@ func (l *List) check(name string, wrong wrongFunc) {
 	default:
 		wrong("direction", `is %q, want "ingress", "egress" or "both"`, string(l.Direction))
 	}
+	if l.hasSubject() && (!l.Allow || l.Direction != Egress) {
+		wrong("consumers", "consumers and groups belong to a whitelist of the direction egress")
+	}
+	noBlanks("consumers", l.Consumers, wrong)
+	noBlanks("groups", l.Groups, wrong)
 }
+
+func (l *List) hasSubject() bool { return len(l.Consumers)+len(l.Groups) > 0 }
 
 func (c *Consumer) check(name string, wrong wrongFunc) {
 	named("name", &c.Name, name, wrong)

@@ -45,15 +45,18 @@ func (s *Set) Whitelisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 		v.Action = Allow
 		return true
 	}
-	rule, ok := s.admitted(dst, seekEnforced)
+	rule, ok, asks := s.admitted(dst, seekEnforced)
 	if n.enforced > 0 && !ok {
 		v.Action, v.Reason, v.Status, v.Message = Deny, ReasonWhitelist, 403, "Denied"
+		if asks {
+			v.Status, v.Message, v.Challenge = 407, "Proxy authentication required", `Basic realm="lictor"`
+		}
 		refused(v, rec, "whitelist")
 		return false
 	}
 	v.Action = Allow
 	if n.enforced == 0 {
-		if rule, ok = s.admitted(dst, seekAny); !ok {
+		if rule, ok, _ = s.admitted(dst, seekAny); !ok {
 			noteWould(v, rec, "whitelist", ReasonWhitelist, Rule{})
 			return true
 		}
@@ -70,21 +73,23 @@ func refused(v *Verdict, rec *Recorder, step string) bool {
 }
 
 func (s *Set) destination(kind int, dst *Destination, how seek) inquiry {
-	return inquiry{lists: &s.lists[kind], method: dst.Method, host: dst.Host, port: dst.Port, tunnel: dst.Path == nil, seek: how}
+	return inquiry{lists: &s.lists[kind], method: dst.Method, host: dst.Host, port: dst.Port, tunnel: dst.Path == nil, seek: how, who: dst.Identity}
 }
 
-func (s *Set) admitted(dst *Destination, how seek) (Rule, bool) {
+// admitted reports whether whitelists admit a destination, by which rule, and,
+// if not, whether they might if they knew who asks.
+func (s *Set) admitted(dst *Destination, how seek) (rule Rule, ok, asks bool) {
 	x := &s.guards[whitelists][egress]
 	q := s.destination(whitelists, dst, how)
 	if x.byName(&q, dst, false) {
-		return s.listRule(whitelists, q.hit), true
+		return s.listRule(whitelists, q.hit), true, false
 	}
 	for _, addr := range dst.Addrs {
 		if !x.byAddr(&q, addr) && !x.byServiceAt(&q, dst, addr) {
-			return Rule{}, false
+			return Rule{}, false, q.asks
 		}
 	}
-	return s.listRule(whitelists, q.hit), len(dst.Addrs) > 0
+	return s.listRule(whitelists, q.hit), len(dst.Addrs) > 0, q.asks
 }
 
 // byName looks for the name of a destination; any says which readings of the

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gaissmai/bart"
@@ -140,8 +141,10 @@ type inquiry struct {
 	tunnel  bool
 	hostSum uint64 // hash of host, once byHost has run
 	seek    seek
+	who     *Identity
 
 	hit, would *listRule // first match sought; first one in report mode
+	asks       bool      // a list would have spoken if only we knew who it is
 }
 
 // seek says which rules count as a hit.
@@ -180,7 +183,7 @@ func (q *inquiry) try(bucket []*listRule) bool {
 
 func (q *inquiry) take(r *listRule) bool {
 	live, ok := q.lists.get(hashString(r.list), r.list)
-	if !ok {
+	if !ok || !live.admits(q) {
 		return false
 	}
 	if q.seek == seekAny || !live.Mode.Reports() {
@@ -191,6 +194,19 @@ func (q *inquiry) take(r *listRule) bool {
 		q.would = r
 	}
 	return false
+}
+
+// admits reports whether a list speaks of the one who asks.
+func (l *liveList) admits(q *inquiry) bool {
+	switch {
+	case !l.hasSubject():
+		return true
+	case q.who == nil:
+		q.asks = q.asks || q.seek == seekAny || !l.Mode.Reports()
+		return false
+	}
+	return slices.Contains(l.Consumers, q.who.ID) || slices.Contains(l.Consumers, q.who.Name) ||
+		slices.ContainsFunc(q.who.Groups, func(g string) bool { return slices.Contains(l.Groups, g) })
 }
 
 // byHost looks for the host itself and every domain above it, from the right,

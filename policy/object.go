@@ -22,6 +22,10 @@ type List struct {
 	Direction Direction `json:"direction,omitempty"` // "" = both, for a whitelist egress
 	Mode      Mode      `json:"mode,omitempty"`
 	Reason    string    `json:"reason,omitempty"` // the operator's note for the log
+
+	// Of a whitelist for the egress: it admits only these. Both empty = anybody.
+	Consumers []string `json:"consumers,omitempty"` // ids or names
+	Groups    []string `json:"groups,omitempty"`
 }
 
 // Consumer is somebody who is known by a key (C1).

@@ -57,6 +57,7 @@ type Destination struct {
 	Path     *uri.Path    // nil for a tunnel, in which path and method are invisible
 	Addrs    []netip.Addr // what the name resolved to; empty before DNS
 	Registry Registry     // nil = no service is registered
+	Identity *Identity    // of the client, nil = anonymous; a whitelist may ask for it
 
 	readings uri.Readings
 }

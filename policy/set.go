@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
+	"unsafe"
 )
 
 // Set is a compiled policy. It is immutable; a nil Set refuses everything with
@@ -106,8 +109,20 @@ func (s *Set) UsesLocations() bool { return s != nil && s.counts[locationsCount]
 // locationsCount counts filters with locations, beside the kinds.
 const locationsCount = Kind("filters with locations")
 
-// Identify returns the consumer that a key belongs to, nil if there is none;
-// the egress uses it for Proxy-Authorization.
+// Identify returns the consumer that a key belongs to, nil if the key is
+// unknown or has run out. The egress asks it about Proxy-Authorization.
+func (s *Set) Identify(key string, now time.Time) *Identity {
+	if s == nil || key == "" {
+		return nil
+	}
+	digest := sha256.Sum256(unsafe.Slice(unsafe.StringData(key), len(key)))
+	if c := s.identify(&digest, now); c != nil {
+		return &c.Identity
+	}
+	return nil
+}
+
+// Consumer returns a consumer by id or name, nil if there is none.
 func (s *Set) Consumer(name string) *Identity {
 	if s == nil {
 		return nil

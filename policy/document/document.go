@@ -96,7 +96,7 @@ func assigns(text string) bool {
 		}
 		name, _, ok := strings.Cut(line, "=")
 		switch strings.TrimSpace(name) {
-		case "entries", "direction", "mode", "reason":
+		case "entries", "direction", "mode", "reason", "consumers", "groups":
 			return ok
 		}
 		return false

@@ -33,6 +33,8 @@ func (r *reader) object(o policy.Object, root *value) {
 		take(r, "direction", (*string)(&o.Direction))
 		take(r, "mode", (*string)(&o.Mode))
 		take(r, "reason", &o.Reason)
+		r.strings("consumers", &o.Consumers)
+		r.strings("groups", &o.Groups)
 		r.entryLines(o, root)
 	case *policy.Consumer:
 		take(r, "id", &o.ID)
