@@ -21,7 +21,7 @@ type runOptions struct {
 	dev   bool
 
 	// Only with dev, so that several can run side by side.
-	gatewayAddress, adminAddress string
+	gatewayAddress, egressAddress, adminAddress string
 }
 
 func runCommand(stdout io.Writer) *command {
@@ -32,6 +32,7 @@ func runCommand(stdout io.Writer) *command {
 	c.flags.Var(&o.files, "config", "`path` of a file, or of a directory of *.hcl; may be repeated")
 	c.flags.BoolVar(&o.dev, "dev", false, "serve a built-in echo service, without any configuration")
 	c.flags.StringVar(&o.gatewayAddress, "gateway-address", "", "with -dev: `host:port` instead of "+devGateway)
+	c.flags.StringVar(&o.egressAddress, "egress-address", "", "with -dev: `host:port` instead of "+devEgress)
 	c.flags.StringVar(&o.adminAddress, "admin-address", "", "with -dev: `host:port` instead of "+devAdmin)
 	c.run = func() error { return o.run(stdout, c.stderr) }
 	return c
@@ -41,8 +42,8 @@ func (o *runOptions) run(stdout, stderr io.Writer) error {
 	if o.dev && len(o.files) > 0 {
 		return &usageError{errors.New("lictor run: -dev takes no -config")}
 	}
-	if !o.dev && o.gatewayAddress+o.adminAddress != "" {
-		return &usageError{errors.New("lictor run: -gateway-address and -admin-address go with -dev; else they stand in the configuration")}
+	if !o.dev && o.gatewayAddress+o.egressAddress+o.adminAddress != "" {
+		return &usageError{errors.New("lictor run: -gateway-address, -egress-address and -admin-address go with -dev; else they stand in the configuration")}
 	}
 	// From here on no signal is lost, nor ends the process by itself.
 	hangup := make(chan os.Signal, 1)
@@ -63,7 +64,7 @@ func (o *runOptions) run(stdout, stderr io.Writer) error {
 	}
 	if dev != nil {
 		p.services = append(dev.services(log), p.services...)
-		dev.print(stdout, p.gatewayListener.Addr(), p.adminListener.Addr())
+		dev.print(stdout, p.gatewayListener.Addr(), p.egressListener.Addr(), p.adminListener.Addr())
 	}
 	p.services = append(p.services, supervisor.Service{
 		Name: "reload", Grace: time.Second,
@@ -87,7 +88,7 @@ func (o *runOptions) configure() (*config.Config, *devServices, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return dev.config(o.gatewayAddress, o.adminAddress), dev, nil
+	return dev.config(o.gatewayAddress, o.egressAddress, o.adminAddress), dev, nil
 }
 
 func newLogger(cfg *config.Config, out io.Writer) hclog.Logger {

@@ -22,6 +22,7 @@ import (
 // Where run -dev listens (contract 1).
 const (
 	devGateway = "127.0.0.1:8000"
+	devEgress  = "127.0.0.1:8080"
 	devAdmin   = "127.0.0.1:8001"
 )
 
@@ -46,12 +47,14 @@ func newDevServices() (*devServices, error) {
 }
 
 // config returns the configuration of the development mode.
-func (d *devServices) config(gatewayAddress, adminAddress string) *config.Config {
+func (d *devServices) config(gatewayAddress, egressAddress, adminAddress string) *config.Config {
 	cfg := config.Default()
 	cfg.DataDir = ""
 	cfg.Policy.Store = "memory"
 	cfg.Gateway.Address = cmp.Or(gatewayAddress, devGateway)
 	cfg.Gateway.Drain = 5 * time.Second
+	cfg.Egress.Configured = true
+	cfg.Egress.Address = cmp.Or(egressAddress, devEgress)
 	cfg.Admin.Address = cmp.Or(adminAddress, devAdmin)
 	cfg.Admin.Token = d.token
 	var urls []string
@@ -82,10 +85,11 @@ func (d *devServices) services(log hclog.Logger) []supervisor.Service {
 	return all
 }
 
-func (d *devServices) print(out io.Writer, gateway, admin net.Addr) {
+func (d *devServices) print(out io.Writer, gateway, egress, admin net.Addr) {
 	fmt.Fprintf(out, `lictor serves two instances of the service "echo".
 
   gateway  http://%[1]s
+  egress   http://%[4]s   a forward proxy: curl -x
   admin    http://%[2]s   token %[3]s
 
 Try:
@@ -94,5 +98,5 @@ Try:
   curl -N http://%[1]s/echo/stream
   curl -H 'X-Admin-Token: %[3]s' http://%[2]s/status
 
-`, gateway, admin, d.token)
+`, gateway, admin, d.token, egress)
 }

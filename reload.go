@@ -60,6 +60,9 @@ func (p *process) apply(next *config.Config) error {
 	}
 	p.log.SetLevel(next.LogLevel)
 	p.gateway.Update(settings(next))
+	if p.egress != nil {
+		p.egress.Update(egressSettings(next))
+	}
 	return nil
 }
 
@@ -75,6 +78,8 @@ func keep(old, next *config.Config) []string {
 		{"data_dir", &old.DataDir, &next.DataDir},
 		{"gateway: drain", &old.Gateway.Drain, &next.Gateway.Drain}, // the supervisor's grace rests on it
 		{"gateway: address", &old.Gateway.Address, &next.Gateway.Address},
+		{"egress", &old.Egress.Configured, &next.Egress.Configured},
+		{"egress: address", &old.Egress.Address, &next.Egress.Address},
 		{"admin", &old.Admin, &next.Admin},
 		{"consul", &old.Consul, &next.Consul},
 		{"access_log", &old.AccessLog, &next.AccessLog},

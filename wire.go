@@ -21,6 +21,7 @@ import (
 	"lictor/policy/live"
 	"lictor/presence"
 	"lictor/proxy"
+	"lictor/proxy/egress"
 	"lictor/proxy/middleware"
 	"lictor/proxy/rabbitmq"
 	"lictor/resolver"
@@ -45,8 +46,10 @@ type process struct {
 	geoip    *geoip.Reader // nil if there is none
 	bus      *rabbitmq.Bus // nil if there is none
 	gateway  *proxy.Gateway
+	egress   *egress.Proxy // nil if there is none
 
 	gatewayListener net.Listener
+	egressListener  net.Listener // nil if there is none
 	adminListener   net.Listener
 }
 
@@ -55,7 +58,7 @@ type process struct {
 func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process, error) {
 	p := &process{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
 	p.generation.Store(1)
-	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildPresence} {
+	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -274,5 +277,8 @@ func (p *process) describe(st *admin.Status) {
 	st.Listeners = []admin.Listener{
 		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
 		{Name: "admin", Address: p.adminListener.Addr().String()},
+	}
+	if p.egress != nil {
+		st.Listeners = append(st.Listeners, admin.Listener{Name: "egress", Address: p.egressListener.Addr().String()})
 	}
 }

@@ -122,7 +122,7 @@ func TestPortInUseIsNamed(t *testing.T) { // X16
 			if status, _, stderr := runLictor(t, "run", "-config", path); status != 1 || !strings.Contains(stderr, taken) {
 				t.Errorf("got status %d, %q, want 1 and %s", status, stderr, taken)
 			}
-			if status, _, stderr := runLictor(t, "run", "-dev", "-gateway-address", tt.gateway, "-admin-address", tt.admin); status != 1 || !strings.Contains(stderr, taken) {
+			if status, _, stderr := runLictor(t, "run", "-dev", "-gateway-address", tt.gateway, "-egress-address", "127.0.0.1:0", "-admin-address", tt.admin); status != 1 || !strings.Contains(stderr, taken) {
 				t.Errorf("-dev: got status %d, %q, want 1 and %s", status, stderr, taken)
 			}
 		})
@@ -320,7 +320,7 @@ func TestDevNeedsNothing(t *testing.T) { // contract 1
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, "run", "-dev", "-gateway-address", "127.0.0.1:0", "-admin-address", "127.0.0.1:0")
+	cmd := exec.Command(bin, "run", "-dev", "-gateway-address", "127.0.0.1:0", "-egress-address", "127.0.0.1:0", "-admin-address", "127.0.0.1:0")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

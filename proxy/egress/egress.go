@@ -38,7 +38,7 @@ type Config struct {
 	Settings Settings
 	Policy   func() *policy.Set // the one in force; nil refuses everything (X6)
 	Own      func() []Endpoint  // our own infrastructure (X9); asked again and again
-	Registry policy.Registry    // where services are registered; nil: none is known
+	Registry Registry           // where services are registered; nil: nowhere
 	Resolver *dns.Resolver      // nil: one for Settings.DNSServers
 	Roots    *x509.CertPool     // for https URIs; nil: the system's
 
@@ -48,11 +48,18 @@ type Config struct {
 	AccessFormat string                // json, common, combined; "" = json
 }
 
+// Registry knows which services are registered where.
+type Registry interface {
+	policy.Registry
+	// Ready reports whether it is known by now.
+	Ready() bool
+}
+
 // Proxy is the forward proxy.
 type Proxy struct {
 	policy    func() *policy.Set
 	endpoints func() []Endpoint
-	registry  policy.Registry
+	registry  Registry // nil: none
 	resolver  *dns.Resolver
 	log       hclog.Logger
 	access    *accessLog // nil: none
@@ -121,10 +128,18 @@ func (p *Proxy) PolicyChanged() {
 	}
 }
 
-// guard is what a decision made now goes by.
+// guard is what a decision made now goes by. As long as it is not known where
+// services are registered, nothing may pass (X6).
 func (p *Proxy) guard() guard {
 	era := p.era.Load() // first: what is loaded after it is at least as new
-	return guard{set: p.policy(), own: p.own.Load(), settings: p.settings.Load(), registry: p.registry, era: era}
+	g := guard{set: p.policy(), own: p.own.Load(), settings: p.settings.Load(), era: era}
+	if p.registry != nil {
+		g.registry = p.registry
+		if !g.settings.ReachRegistered && !p.registry.Ready() {
+			g.set = nil
+		}
+	}
+	return g
 }
 
 // Run serves l until ctx ends, then closes l, lets what is under way end within

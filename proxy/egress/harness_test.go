@@ -340,4 +340,6 @@ func (r fakeRegistry) ServicesNamed(host string, port uint16) []string {
 	return r[fmt.Sprintf("%s:%d", host, port)]
 }
 
+func (r fakeRegistry) Ready() bool { return true }
+
 func sorted(s []string) []string { slices.Sort(s); return s }

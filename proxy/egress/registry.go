@@ -18,18 +18,22 @@ type Catalogs struct {
 	sources []resolver.Source
 	index   atomic.Pointer[registered]
 	seen    []*resolver.Catalog // Run's only
+	since   time.Time           // Run's only: when all sources were ready
+	ready   atomic.Bool
 }
 
 // registered is where services are registered. It is immutable.
 type registered struct {
 	at    map[netip.AddrPort][]string
 	named map[endpointName][]string
+
+	loaded bool // no service is known by name only
 }
 
 // NewCatalogs returns a registry of what is in the sources' catalogs by now.
 func NewCatalogs(sources []resolver.Source) *Catalogs {
 	c := &Catalogs{sources: sources, seen: make([]*resolver.Catalog, len(sources))}
-	c.follow()
+	c.follow(time.Now())
 	return c
 }
 
@@ -44,29 +48,31 @@ func (c *Catalogs) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
-			c.follow()
+		case now := <-tick.C:
+			c.follow(now)
 		}
 	}
 }
 
 // follow makes a new index if a catalog changed, and has services loaded that
 // are known by name only: nobody may have asked the gateway for them.
-func (c *Catalogs) follow() {
+func (c *Catalogs) follow(now time.Time) {
 	changed := c.index.Load() == nil
 	for i, src := range c.sources {
-		if now := src.Catalog(); now != c.seen[i] {
-			c.seen[i], changed = now, true
+		if is := src.Catalog(); is != c.seen[i] {
+			c.seen[i], changed = is, true
 		}
 	}
 	if !changed {
+		c.judge(now)
 		return
 	}
-	next := &registered{at: make(map[netip.AddrPort][]string), named: make(map[endpointName][]string)}
+	next := &registered{at: make(map[netip.AddrPort][]string), named: make(map[endpointName][]string), loaded: true}
 	for i, src := range c.sources {
 		for svc := range c.seen[i].All() {
 			if !svc.Loaded {
 				src.Want(svc.Name)
+				next.loaded = false
 			}
 			for _, inst := range svc.Instances {
 				next.add(svc.Name, inst.Address)
@@ -74,7 +80,31 @@ func (c *Catalogs) follow() {
 		}
 	}
 	c.index.Store(next)
+	c.judge(now)
 }
+
+// loadPatience is how long services that do not load may keep the rest waiting.
+const loadPatience = 10 * time.Second
+
+// judge finds out whether the registry is ready, once: when every source knows
+// its services, and every service its instances.
+func (c *Catalogs) judge(now time.Time) {
+	if c.ready.Load() {
+		return
+	}
+	for _, src := range c.sources {
+		if !src.Status().Ready {
+			return
+		}
+	}
+	if c.since.IsZero() {
+		c.since = now
+	}
+	c.ready.Store(c.index.Load().loaded || now.Sub(c.since) >= loadPatience)
+}
+
+// Ready reports whether it is known where services are registered.
+func (c *Catalogs) Ready() bool { return c.ready.Load() }
 
 func (r *registered) add(service, address string) {
 	host, portText, err := net.SplitHostPort(address)

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"lictor/config"
+	"lictor/proxy/egress"
+	"lictor/resolver"
+	"lictor/resolver/consul"
+	"lictor/supervisor"
+)
+
+// buildEgress makes the forward proxy, if it is configured.
+func (p *process) buildEgress() (err error) {
+	if !p.cfg.Egress.Configured {
+		return nil
+	}
+	cfg := p.cfg // a reload does not move what this is about
+	registry, err := p.buildRegistry()
+	if err != nil {
+		return err
+	}
+	p.egress, err = egress.New(egress.Config{
+		Settings:     egressSettings(p.cfg),
+		Policy:       p.policy.Set,
+		Own:          func() []egress.Endpoint { return p.ownEndpoints(cfg) },
+		Registry:     registry,
+		Log:          p.log.Named("egress"),
+		Metrics:      p.registry,
+		AccessLog:    p.access,
+		AccessFormat: p.cfg.AccessLog.Format,
+	})
+	if err != nil {
+		return err
+	}
+	p.policy.OnChange(p.egress.PolicyChanged)
+	if p.egressListener, err = net.Listen("tcp", p.cfg.Egress.Address); err != nil {
+		return fmt.Errorf("egress: %w", err)
+	}
+	p.services = append(p.services, supervisor.Service{
+		Name: "egress", Grace: p.cfg.Gateway.Drain + 5*time.Second,
+		Run: func(ctx context.Context) error { return p.egress.Run(ctx, p.egressListener) },
+	})
+	return nil
+}
+
+// registryWatches bounds the blocking queries that only the egress needs.
+const registryWatches = 16
+
+// buildRegistry makes the list of all addresses at which services are
+// registered (A15). Of Consul it is every service: the gateway's own resolver
+// knows only those that a path may reach.
+func (p *process) buildRegistry() (*egress.Catalogs, error) {
+	var sources []resolver.Source
+	for _, src := range p.sources {
+		if _, isConsul := src.(*consul.Resolver); !isConsul {
+			sources = append(sources, src)
+		}
+	}
+	for _, block := range p.cfg.Resolvers {
+		if block.Consul == nil {
+			continue
+		}
+		client, err := consulClient(&p.cfg.Consul)
+		if err != nil {
+			return nil, err
+		}
+		snapshot, err := dataFile(p.cfg.DataDir, "registry-consul.json")
+		if err != nil {
+			return nil, err
+		}
+		r, err := consul.New(consul.Config{
+			Client: client, Log: p.log.Named("registry"), Hide: []string{}, EmptyHold: block.Consul.EmptyHold,
+			SnapshotFile: snapshot, Watches: registryWatches,
+		})
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, r)
+		p.services = append(p.services, supervisor.Service{Name: "registry consul", Run: r.Run, Grace: 5 * time.Second})
+	}
+	catalogs := egress.NewCatalogs(sources)
+	p.services = append(p.services, supervisor.Service{Name: "registry", Run: catalogs.Run, Grace: time.Second})
+	return catalogs, nil
+}
+
+// egressSettings are the part of cfg that the egress takes at any time.
+func egressSettings(cfg *config.Config) egress.Settings {
+	e, g := &cfg.Egress, &cfg.Gateway
+	return egress.Settings{
+		DNSServers:      e.DNSServers,
+		ReachPrivate:    !e.DenyPrivate,
+		AllowPrivate:    e.AllowPrivate,
+		ReachRegistered: !e.DenyRegistered,
+		ConnectPorts:    e.ConnectPorts,
+		Timeout:         g.Timeout,
+		Idle:            g.IdleTimeout,
+		Header:          g.HeaderTimeout,
+		Stream:          g.StreamIdle,
+		MaxHeader:       int(g.MaxHeaderBytes),
+		Drain:           g.Drain,
+	}
+}
+
+// ownEndpoints are what nobody may reach through the egress (X9): every
+// listener, and the Consul, RabbitMQ and Eureka that are configured. Consul
+// counts even if only its environment variables are set.
+func (p *process) ownEndpoints(cfg *config.Config) []egress.Endpoint {
+	var all []egress.Endpoint
+	for _, l := range []net.Listener{p.gatewayListener, p.egressListener, p.adminListener} {
+		all = appendEndpoint(all, l.Addr().String(), 0)
+	}
+	all = appendEndpoint(all, cfg.Consul.Address, 8500)
+	if cfg.RabbitMQ.Configured {
+		all = appendEndpoint(all, cfg.RabbitMQ.URL, 5672)
+	}
+	for _, block := range cfg.Resolvers {
+		if block.Eureka == nil {
+			continue
+		}
+		for _, u := range block.Eureka.URLs {
+			all = appendEndpoint(all, u, 80)
+		}
+	}
+	return all
+}
+
+// appendEndpoint appends what an address or URL leads to; a socket in the file
+// system is out of the egress's reach anyway.
+func appendEndpoint(all []egress.Endpoint, address string, port uint16) []egress.Endpoint {
+	if !strings.Contains(address, "://") {
+		address = "//" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme == "unix" {
+		return all
+	}
+	switch u.Scheme {
+	case "https":
+		port = 443
+	case "http":
+		port = 80
+	case "amqps":
+		port = 5671
+	}
+	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		port = uint16(n)
+	}
+	host := u.Hostname()
+	if host == "::" || host == "0.0.0.0" {
+		host = ""
+	}
+	return append(all, egress.Endpoint{Host: host, Port: port})
+}
