@@ -144,7 +144,7 @@ func NewClient(cfg *api.Config) (*api.Client, error) {
 	cfg.Transport.MaxIdleConns = 2 * defaultWatches
 	client, err := api.NewClient(cfg)
 	if err == nil {
-		cfg.HttpClient.Transport = tap{cfg.HttpClient.Transport}
+		cfg.HttpClient.Transport = &tap{RoundTripper: cfg.HttpClient.Transport}
 	}
 	return client, err
 }

@@ -170,6 +170,8 @@ func (f *fakeConsul) answer(path string, consistent bool) *http.Response {
 			entries = []*api.ServiceEntry{}
 		}
 		body = entries
+	case path == "/v1/internal/ui/services":
+		body = f.overview()
 	case path == "/v1/health/state/critical":
 		body = f.critical()
 	default:
@@ -181,6 +183,19 @@ func (f *fakeConsul) answer(path string, consistent bool) *http.Response {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(text))
 	return resp
+}
+
+// overview lists the services with how many instances they have.
+func (f *fakeConsul) overview() any {
+	type line struct {
+		Name          string
+		InstanceCount int
+	}
+	list := []line{}
+	for name, entries := range f.services {
+		list = append(list, line{name, len(entries)})
+	}
+	return list
 }
 
 // critical lists the failing checks.
@@ -292,7 +307,7 @@ func onBench(t *testing.T, fake *fakeConsul, edit func(*Config), test func(b *be
 // startBench starts a Resolver; its stop must be called in the same bubble.
 func startBench(t *testing.T, fake *fakeConsul, edit func(*Config)) *bench {
 	t.Helper()
-	client, err := api.NewClient(&api.Config{Address: "consul.test", HttpClient: &http.Client{Transport: tap{fake}}})
+	client, err := api.NewClient(&api.Config{Address: "consul.test", HttpClient: &http.Client{Transport: &tap{RoundTripper: fake}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func (f *follower) watch(ctx context.Context) {
 		step:      f.step,
 		wait:      func() time.Duration { return waitUntil(jitter(maxWait), f.deadline) },
 		recovered: f.r.waitContact,
-		pace:      bucket{burst: 20, every: time.Second},
+		pace:      []bucket{{burst: 20, every: time.Second}},
 	}
 	l.run(ctx)
 }

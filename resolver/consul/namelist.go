@@ -1,14 +1,10 @@
 package consul
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"hash/maphash"
-	"io"
-	"net/http"
-	"strings"
 )
 
 // nameList reads the answer of catalog/services: an object whose keys are the
@@ -26,7 +22,7 @@ type nameList struct {
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (l *nameList) UnmarshalJSON(text []byte) error {
-	if l.hash != 0 {
+	if string(text) == "null" {
 		return nil // the tap has read it
 	}
 	hash := max(maphash.Bytes(l.seed, text), 1)
@@ -41,35 +37,9 @@ func (l *nameList) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// tap hands the bytes of a list of names to its reader as they are. The JSON
-// decoder behind consul/api would look at each of them twice before, which is
-// most of the cost of a wake-up.
-type tap struct{ http.RoundTripper }
-
-// tapKey is the context key of the *nameList that wants the bytes.
-type tapKey struct{}
-
-// RoundTrip implements [http.RoundTripper].
-func (t tap) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.RoundTripper.RoundTrip(req)
-	list, ok := req.Context().Value(tapKey{}).(*nameList)
-	if !ok || err != nil || resp.StatusCode != http.StatusOK {
-		return resp, err
-	}
-	text, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, err
-	}
-	if err := list.UnmarshalJSON(bytes.TrimSpace(text)); err != nil {
-		return nil, err
-	}
-	resp.Body = io.NopCloser(strings.NewReader("null"))
-	return resp, nil
-}
-
 // readNames asks for the names of all services.
 func (r *Resolver) readNames(ctx context.Context, list *nameList, q query) (meta, error) {
-	return r.read(context.WithValue(ctx, tapKey{}, list), "/v1/catalog/services", q, list)
+	return r.read(withTap(ctx, list), "/v1/catalog/services", q, list)
 }
 
 // scanNames appends the keys of the JSON object in text. It finds them in all

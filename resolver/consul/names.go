@@ -44,7 +44,10 @@ type nameWatch struct {
 // watchNames runs until ctx ends.
 func (r *Resolver) watchNames(ctx context.Context, restored uint64) {
 	n := &nameWatch{r: r, index: restored, doubtful: restored > 0, held: make(map[string]bool)}
-	l := loop{step: n.step, wait: n.wait, pace: bucket{burst: 500, every: 50 * time.Millisecond}}
+	l := loop{step: n.step, wait: n.wait, pace: []bucket{
+		{burst: 20, every: 10 * time.Millisecond}, // changes that come together are read together
+		{burst: 500, every: 50 * time.Millisecond},
+	}}
 	l.run(ctx)
 }
 
@@ -227,7 +230,7 @@ func (n *nameWatch) contact(now time.Time, m meta) {
 	if r.down != nil {
 		close(r.down)
 		r.down = nil
-		r.sweeper.all()
+		r.sweeper.all(0)
 	}
 	n.note(kind, "")
 }

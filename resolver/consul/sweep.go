@@ -14,17 +14,18 @@ import (
 //   - a check became critical or warning, or ceased to be: two more watches
 //     name the services, which are read at once;
 //   - an instance was registered or went: the list of names wakes up without
-//     saying which, so all are read, at most one per sweepPace on average;
-//   - names came or went, which explains the list's waking up: the others are
-//     read within sweepLazy all the same.
+//     saying which, but an overview of all services does (summary.go);
+//   - if that shows nothing either, an instance may have changed in place:
+//     all are read, within sweepLazy.
 //
-// So a change to one of them is seen within about a second in a quiet
-// datacenter, and within seconds in a busy one.
+// So a change to one of them is seen within about a second, in place within
+// sweepLazy, and each is read every rereadEvery whatever happens.
 const (
 	sweepers   = 8                      // queries at the same time
 	sweepPace  = 4 * time.Millisecond   // of waiting for each service that was read again
 	sweepDelay = 300 * time.Millisecond // collects registrations that come together
 	sweepLazy  = 15 * time.Second
+	lookPace   = time.Second // from one overview to the next
 )
 
 // sweeper knows which services are to be read again. All of it is guarded by
@@ -32,7 +33,9 @@ const (
 type sweeper struct {
 	members map[*follower]bool // true: is to be read again
 	fresh   []*follower        // wanted by somebody who waits
-	next    time.Time          // when all are due; zero = when rereadEvery is over
+	next    time.Time          // when all are due; zero = not set
+	look    time.Time          // when an overview is due; zero = never
+	looked  time.Time          // when the last one was taken
 	kick    chan struct{}
 }
 
@@ -48,25 +51,25 @@ func (s *sweeper) add(f *follower) {
 
 func (s *sweeper) remove(f *follower) { delete(s.members, f) }
 
-// all makes every member due at once.
-func (s *sweeper) all() { s.within(0) }
+// all makes every member due after d, if that is not the case sooner.
+func (s *sweeper) all(d time.Duration) { s.within(&s.next, d) }
 
-// namesMoved notes that the list of names woke up. explained: names came or went.
+// namesMoved notes that the list of names woke up. If names came or went, that
+// explains it for now.
 func (s *sweeper) namesMoved(explained bool) {
+	d := sweepDelay
 	if explained {
-		s.within(sweepLazy)
-		return
+		d = sweepLazy
 	}
-	s.within(sweepDelay)
+	s.within(&s.look, max(d, time.Until(s.looked.Add(lookPace))))
 }
 
-// within makes every member due after d, if that is not the case sooner.
-func (s *sweeper) within(d time.Duration) {
+func (s *sweeper) within(at *time.Time, d time.Duration) {
 	if len(s.members) == 0 {
 		return
 	}
-	if at := time.Now().Add(d); s.next.IsZero() || at.Before(s.next) {
-		s.next = at
+	if then := time.Now().Add(d); at.IsZero() || then.Before(*at) {
+		*at = then
 		poke(s.kick)
 	}
 }
@@ -83,20 +86,18 @@ func (s *sweeper) some(concerned func(*follower) bool) {
 
 // take returns what to read now, and when to look again. Those who are waited
 // for are not paced; the others are left alone until rest.
-func (s *sweeper) take(now, rest, reread time.Time) (batch []*follower, again int, wake time.Time) {
+func (s *sweeper) take(now, rest time.Time) (batch []*follower, again int, wake time.Time) {
 	batch, s.fresh = s.fresh, nil
-	if s.next.IsZero() || reread.Before(s.next) {
-		s.next = reread
+	if s.next.IsZero() {
+		s.next = now.Add(jitter(rereadEvery))
 	}
 	all := !now.Before(s.next)
-	wake = s.next
+	wake = earlier(s.next, s.look)
 	for f, due := range s.members {
 		overdue := !f.deadline.IsZero() && !now.Before(f.deadline)
 		switch {
 		case !all && !due && !overdue:
-			if !f.deadline.IsZero() && f.deadline.Before(wake) {
-				wake = f.deadline
-			}
+			wake = earlier(wake, f.deadline)
 		case now.Before(rest):
 			wake = rest
 		default:
@@ -111,23 +112,30 @@ func (s *sweeper) take(now, rest, reread time.Time) (batch []*follower, again in
 	return batch, again, wake
 }
 
+// earlier returns the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // sweep reads the services that have no watch, until ctx ends.
 func (r *Resolver) sweep(ctx context.Context) {
 	var back backoff
-	rest, reread := time.Now(), time.Now().Add(jitter(rereadEvery))
+	rest := time.Now()
+	lines := summary{seed: r.seed}
+	r.overview(ctx, &lines)
 	for ctx.Err() == nil {
-		now := time.Now()
+		r.lookAround(ctx, &lines)
 		r.mu.Lock()
-		batch, again, wake := r.sweeper.take(now, rest, reread)
+		batch, again, wake := r.sweeper.take(time.Now(), rest)
 		r.mu.Unlock()
 		if len(batch) == 0 {
 			if r.idle(ctx, time.Until(wake)) != nil {
 				return
 			}
 			continue
-		}
-		if now.After(reread) {
-			reread = now.Add(jitter(rereadEvery))
 		}
 		failed := r.readAll(ctx, batch)
 		rest = time.Now().Add(time.Duration(again) * sweepPace)
@@ -138,6 +146,35 @@ func (r *Resolver) sweep(ctx context.Context) {
 		if sleep(ctx, back.next()) != nil || r.waitContact(ctx) != nil {
 			return
 		}
+	}
+}
+
+// lookAround takes an overview, if one is due, and makes the services due that moved.
+func (r *Resolver) lookAround(ctx context.Context, lines *summary) {
+	r.mu.Lock()
+	look := r.sweeper.look
+	due := !look.IsZero() && !time.Now().Before(look)
+	if due {
+		r.sweeper.look, r.sweeper.looked = time.Time{}, time.Now()
+	}
+	r.mu.Unlock()
+	if !due {
+		return
+	}
+	changed, sure := r.overview(ctx, lines)
+	moved := make(map[string]bool, len(changed))
+	for _, name := range changed {
+		moved[name] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case !sure:
+		r.sweeper.all(0)
+	case len(moved) == 0:
+		r.sweeper.all(sweepLazy)
+	default:
+		r.sweeper.some(func(f *follower) bool { return moved[f.name] })
 	}
 }
 
@@ -207,7 +244,7 @@ func (r *Resolver) watchChecks(ctx context.Context, status string) {
 		step:      step,
 		wait:      func() time.Duration { return jitter(maxWait) },
 		recovered: r.waitContact,
-		pace:      bucket{burst: 20, every: time.Second},
+		pace:      []bucket{{burst: 20, every: time.Second}},
 	}
 	l.run(ctx)
 }

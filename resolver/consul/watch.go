@@ -55,7 +55,8 @@ type loop struct {
 	// on top of the backoff.
 	recovered func(context.Context) error
 
-	pace bucket
+	// pace is asked after each answer; the slowest bucket counts.
+	pace []bucket
 }
 
 // run repeats until ctx ends.
@@ -84,7 +85,11 @@ func (l *loop) run(ctx context.Context) {
 		}
 		back = backoff{}
 		index = nextIndex(index, next)
-		if sleep(ctx, l.pace.take(time.Now())) != nil {
+		var pause time.Duration
+		for i := range l.pace {
+			pause = max(pause, l.pace[i].take(time.Now()))
+		}
+		if sleep(ctx, pause) != nil {
 			return
 		}
 	}
@@ -116,7 +121,7 @@ func jitter(d time.Duration) time.Duration {
 
 // bucket paces what succeeds: burst answers may be taken at once, then one per
 // every. So a single change passes without delay and a storm of them does not
-// keep lictor and Consul busy. The zero bucket does not pace.
+// keep lictor and Consul busy.
 type bucket struct {
 	burst int
 	every time.Duration
@@ -126,9 +131,6 @@ type bucket struct {
 
 // take returns how long to wait before the next query.
 func (b *bucket) take(now time.Time) time.Duration {
-	if b.burst == 0 {
-		return 0
-	}
 	if !b.at.IsZero() {
 		b.used = max(0, b.used-float64(now.Sub(b.at))/float64(b.every))
 	}

@@ -35,7 +35,7 @@ func TestLoop(t *testing.T) {
 		n, last := 0, time.Now()
 		l := loop{
 			wait: func() time.Duration { return time.Minute },
-			pace: bucket{burst: 9, every: time.Second},
+			pace: []bucket{{burst: 9, every: time.Second}},
 			step: func(_ context.Context, q query) (uint64, error) {
 				s := steps[n]
 				if q.index != s.wantIndex || q.wait != time.Minute {

@@ -1,0 +1,85 @@
+package consul
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"hash/maphash"
+)
+
+// summary reads Consul's one-line-per-service overview, which its own pages
+// show: how many instances, on which nodes, how many checks in which state. It
+// tells in one answer which of very many services moved. It does not tell a
+// change of address in place.
+type summary struct {
+	seed maphash.Seed
+	last map[uint64]struct{} // hashes of the lines of the last answer
+
+	lines   map[uint64]struct{}
+	changed []string // services whose line is another, or new
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *summary) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return nil // the tap has read it
+	}
+	s.lines = make(map[uint64]struct{}, len(s.last))
+	s.changed = nil
+	return eachElement(text, func(line []byte) error {
+		hash := maphash.Bytes(s.seed, line)
+		s.lines[hash] = struct{}{}
+		if _, ok := s.last[hash]; ok {
+			return nil
+		}
+		var service struct{ Name string }
+		if err := json.Unmarshal(line, &service); err != nil {
+			return err
+		}
+		s.changed = append(s.changed, service.Name)
+		return nil
+	})
+}
+
+// eachElement calls f with each element of the JSON array in text.
+func eachElement(text []byte, f func([]byte) error) error {
+	if len(text) < 2 || text[0] != '[' {
+		return errCut
+	}
+	depth, start := 0, 1
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			depth++
+		case '"':
+			if i, _ = stringEnd(text, i); i == len(text) {
+				return errCut
+			}
+		case '}', ']':
+			depth--
+		}
+		if end := depth == 0; end || depth == 1 && text[i] == ',' {
+			if element := bytes.TrimSpace(text[start:i]); len(element) > 0 {
+				if err := f(element); err != nil {
+					return err
+				}
+			}
+			if start = i + 1; end {
+				return nil
+			}
+		}
+	}
+	return errCut
+}
+
+// overview asks which services moved since the last time. sure is false if
+// that cannot be told.
+func (r *Resolver) overview(ctx context.Context, s *summary) (changed []string, sure bool) {
+	first := s.last == nil
+	if _, err := r.read(withTap(ctx, s), "/v1/internal/ui/services", query{}, s); err != nil {
+		s.last = nil
+		return nil, false
+	}
+	s.last = s.lines
+	return s.changed, !first
+}
