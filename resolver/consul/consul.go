@@ -162,6 +162,9 @@ func (r *Resolver) Status() resolver.Status {
 	defer r.mu.Unlock()
 	s := r.status
 	s.Watches = r.watched + 1
+	if len(r.sweeper.members) > 0 {
+		s.Watches += 2 // of critical and warning checks
+	}
 	if r.doubt.open(time.Now()) {
 		s.Held = r.doubt.why
 	}

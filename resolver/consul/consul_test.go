@@ -245,8 +245,8 @@ func TestManyServices(t *testing.T) {
 		for _, name := range names {
 			b.expect(name, "a passing", "wanted")
 		}
-		if got := b.Status().Watches; got != 4 {
-			t.Errorf("%d watches, want 3 and that of the names", got)
+		if got := b.Status().Watches; got != 6 {
+			t.Errorf("%d watches, want 3, that of the names and 2 of checks", got)
 		}
 		b.pass(10 * time.Second)
 		fake.check("s15", httpBad)

@@ -34,6 +34,7 @@ type fakeConsul struct {
 	away     bool            // connections are refused
 	dead     bool            // nothing is ever answered
 	status   int             // instead of 200; 0 = 200
+	refuse   string          // answers 403 to what begins so; "" = to nothing
 	filtered string          // of what begins so, ACLs hide something; "" = of nothing
 	lies     map[string]bool // services whose answer is empty unless it is a consistent one
 }
@@ -150,8 +151,13 @@ func (f *fakeConsul) answer(path string, consistent bool) *http.Response {
 	resp.Header.Set("X-Consul-KnownLeader", "true")
 	resp.Header.Set("X-Consul-LastContact", "0")
 	resp.Header.Set("X-Consul-Results-Filtered-By-Acls", strconv.FormatBool(f.filtered != "" && strings.HasPrefix(path, f.filtered)))
+	if f.refuse != "" && strings.HasPrefix(path, f.refuse) {
+		resp.StatusCode = http.StatusForbidden
+	}
 	if f.status != 0 {
 		resp.StatusCode = f.status
+	}
+	if resp.StatusCode != http.StatusOK {
 		resp.Body = io.NopCloser(strings.NewReader("the fake refuses"))
 		return resp
 	}

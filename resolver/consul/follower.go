@@ -215,7 +215,7 @@ func (f *follower) log(now time.Time, old, next *resolver.Service) {
 	case next.Held != "" && old.Held == "":
 		f.r.say(now, hclog.Warn, "keeping instances that consul does not confirm", "service", f.name,
 			"instances", len(next.Instances), "why", next.Held)
-	default:
+	case old.Loaded:
 		usable := 0
 		for _, i := range next.Instances {
 			if i.Usable() {
