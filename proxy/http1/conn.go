@@ -327,8 +327,8 @@ func (c *Conn) finish(linger bool) {
 }
 
 const (
-	lingerTime  = 2 * time.Second
-	lingerBytes = 1 << 20
+	lingerTime = 2 * time.Second  // without a byte
+	lingerMost = 10 * time.Second // in all
 )
 
 func (c *Conn) linger() {
@@ -337,16 +337,14 @@ func (c *Conn) linger() {
 		return
 	}
 	c.s.woken()
-	c.s.readBy(lingerTime)
 	l := loan{to: bulkSize}
 	defer l.giveBack()
-	for left := lingerBytes; left > 0; {
-		n, err := c.s.readLent(&l)
-		if err != nil {
+	for began := monotonic(); time.Duration(monotonic()-began) < lingerMost; {
+		c.s.readBy(lingerTime)
+		if _, err := c.s.readLent(&l); err != nil {
 			return
 		}
 		l.giveBack()
-		left -= n
 	}
 }
 
