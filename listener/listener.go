@@ -1,0 +1,76 @@
+// Package listener opens the sockets that lictor serves: by itself, or as
+// systemd hands them over, and with TLS whose certificates follow their files.
+package listener
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Listen opens the TCP socket of the listener called name. If systemd passed
+// one of that name (FileDescriptorName=), or a single one without a name of
+// its own to the gateway, it is taken instead, so that a restart loses no
+// connection (sd_listen_fds(3)).
+func Listen(name, address string) (net.Listener, error) {
+	if f := passed().take(name); f != nil {
+		defer f.Close()
+		l, err := net.FileListener(f)
+		if err != nil {
+			return nil, fmt.Errorf("the socket from systemd: %w", err)
+		}
+		return l, nil
+	}
+	return net.Listen("tcp", address)
+}
+
+// descriptors are the sockets that systemd passed, by name.
+type descriptors struct {
+	mu    sync.Mutex
+	files map[string]*os.File
+}
+
+// firstDescriptor is SD_LISTEN_FDS_START.
+const firstDescriptor = 3
+
+var passed = sync.OnceValue(func() *descriptors {
+	return passedBy(os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES"))
+})
+
+// passedBy reads systemd's environment variables. They are another process's
+// if the pid is.
+func passedBy(pid, count, names string) *descriptors {
+	d := &descriptors{files: make(map[string]*os.File)}
+	n, err := strconv.Atoi(count)
+	if err != nil || pid != strconv.Itoa(os.Getpid()) {
+		return d
+	}
+	list := strings.Split(names, ":")
+	for i := range n {
+		name := "unknown"
+		if i < len(list) && list[i] != "" {
+			name = list[i]
+		}
+		if n == 1 && !known[name] {
+			name = "gateway" // the name of a socket unit, or none
+		}
+		fd := firstDescriptor + i
+		syscall.CloseOnExec(fd)
+		d.files[name] = os.NewFile(uintptr(fd), name)
+	}
+	return d
+}
+
+var known = map[string]bool{"gateway": true, "egress": true, "admin": true}
+
+func (d *descriptors) take(name string) *os.File {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.files[name]
+	delete(d.files, name)
+	return f
+}
