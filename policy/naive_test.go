@@ -182,27 +182,8 @@ func (n *naive) route(r *policy.Request) (policy.RouteBy, string, string) {
 			if f == nil {
 				continue
 			}
-			fits, rank := true, []float64{0, -1, 0, -float64(n.created["apis/"+name])}
-			for _, x := range append([]*policy.Filter{f}, inline...) {
-				fits = fits && n.filterFits(x, r, "route")
-				for _, h := range x.Hosts {
-					if h == r.Host {
-						rank[0] = 2
-					} else if strings.HasPrefix(h, "*.") && hostCovers(r.Host, h[2:], "*.") {
-						rank[0] = math.Max(rank[0], 1)
-					}
-				}
-				for _, p := range x.Paths {
-					if under(r.Path.Canonical, p) {
-						rank[1] = math.Max(rank[1], float64(len(strings.TrimSuffix(p, "/"))))
-					}
-				}
-				for _, l := range [][]string{x.Methods, x.Hosts, x.Paths, x.IPs, x.Locations} {
-					if len(l) > 0 {
-						rank[2]++
-					}
-				}
-			}
+			fits, rank := n.rank(append([]*policy.Filter{f}, inline...), r)
+			rank = append(rank, -float64(n.created["apis/"+name]))
 			if fits && (bestRank == nil || slices.Compare(rank, bestRank) > 0) {
 				best, bestRank = name, rank
 			}
@@ -216,6 +197,32 @@ func (n *naive) route(r *policy.Request) (policy.RouteBy, string, string) {
 		return policy.ByNothing, "", ""
 	}
 	return policy.BySegment, name, name
+}
+
+// rank is how well filters fit a request: host, path, properties (C30).
+func (n *naive) rank(filters []*policy.Filter, r *policy.Request) (fits bool, rank []float64) {
+	fits, rank = true, []float64{0, -1, 0}
+	for _, x := range filters {
+		fits = fits && n.filterFits(x, r, "route")
+		for _, h := range x.Hosts {
+			if h == r.Host {
+				rank[0] = 2
+			} else if strings.HasPrefix(h, "*.") && hostCovers(r.Host, h[2:], "*.") {
+				rank[0] = math.Max(rank[0], 1)
+			}
+		}
+		for _, p := range x.Paths {
+			if under(r.Path.Canonical, p) {
+				rank[1] = math.Max(rank[1], float64(len(strings.TrimSuffix(p, "/"))))
+			}
+		}
+		for _, l := range [][]string{x.Methods, x.Hosts, x.Paths, x.IPs, x.Locations} {
+			if len(l) > 0 {
+				rank[2]++
+			}
+		}
+	}
+	return fits, rank
 }
 
 func (n *naive) consumer(ref string) *policy.Consumer {
@@ -234,176 +241,4 @@ func (n *naive) is(c *policy.Consumer, list []string) bool {
 
 func in(c *policy.Consumer, groups []string) bool {
 	return c != nil && slices.ContainsFunc(c.Groups, func(g string) bool { return slices.Contains(groups, g) })
-}
-
-// winner finds the configuration of a plugin that wins (C15).
-func (n *naive) winner(kind, api string, c *policy.Consumer, r *policy.Request, report bool) *policy.Plugin {
-	var best *policy.Plugin
-	var bestRank []float64
-	offer := func(p *policy.Plugin, level float64) {
-		if p == nil || p.Name != kind || p.Enabled != nil && !*p.Enabled || (p.Mode == policy.Report) != report {
-			return
-		}
-		size := 0.0
-		if p.Name == "rate-limiting" {
-			size = float64(p.Config["minute"].(int64))
-		}
-		rank := []float64{level, size, -float64(n.created["plugins/"+p.ID])}
-		if best == nil || slices.Compare(rank, bestRank) > 0 {
-			best, bestRank = p, rank
-		}
-	}
-	used := map[string]bool{}
-	for _, m := range n.mapped {
-		ids, scope := slices.Clone(m.Plugins), []string(nil)
-		for _, g := range m.Groups {
-			members := false
-			for _, c := range n.consumers {
-				members = members || slices.Contains(c.Groups, g)
-			}
-			x := n.groups[g]
-			if x != nil {
-				ids = append(ids, x.Plugins...)
-			}
-			if x == nil || len(x.Plugins) == 0 || members {
-				scope = append(scope, g)
-			}
-		}
-		level := 0.0
-		for _, id := range ids {
-			used[id] = true
-		}
-		if m.API != "" && m.API != api || !n.filtersFit(m.Filters, r, "restrict") {
-			continue
-		}
-		if m.API != "" {
-			level += 2
-		}
-		if len(m.Filters) > 0 {
-			level++
-		}
-		for _, id := range ids {
-			if len(m.Consumers)+len(scope) == 0 {
-				offer(n.plugins[id], level)
-			}
-			if n.is(c, m.Consumers) {
-				offer(n.plugins[id], level+8)
-			}
-			if in(c, scope) {
-				offer(n.plugins[id], level+4)
-			}
-		}
-	}
-	for id, p := range n.plugins {
-		if !used[id] && (p.Global == nil || *p.Global) {
-			offer(p, 0)
-		}
-	}
-	return best
-}
-
-// decide follows contract 4 step by step.
-func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
-	var service string
-	v.by, v.api, service = n.route(r)
-	var would []string
-	defer func() { v.would = strings.Join(would, " ") }()
-	refuse := func(reason policy.Reason) naiveVerdict {
-		v.reason, v.limit, v.hide = reason, 0, false
-		return v
-	}
-
-	if n.listed(false, "enforce", r, service) {
-		return refuse(policy.ReasonBlacklist)
-	}
-	if n.listed(false, "report", r, service) {
-		would = append(would, "blacklist")
-	}
-	enforced, reported := 0, 0
-	for _, l := range n.lists {
-		if l.Allow && l.Direction != policy.Egress {
-			if l.Mode == policy.Report {
-				reported += len(l.Entries)
-			} else {
-				enforced += len(l.Entries)
-			}
-		}
-	}
-	switch {
-	case enforced > 0 && !n.listed(true, "enforce", r, service):
-		return refuse(policy.ReasonWhitelist)
-	case enforced == 0 && reported > 0 && !n.listed(true, "enforce report", r, service):
-		would = append(would, "whitelist")
-	}
-
-	var c *policy.Consumer
-	if cred := n.keys[key]; cred != nil {
-		c = n.consumer(cred.Consumer)
-	}
-	demand := n.winner("key-auth", v.api, nil, r, false)
-	if c == nil && demand != nil {
-		if key == "" {
-			return refuse(policy.ReasonNoCredentials)
-		}
-		return refuse(policy.ReasonBadCredentials)
-	}
-	if c != nil {
-		v.consumer = c.Name
-		if won := n.winner("key-auth", v.api, c, r, false); won != nil {
-			v.hide = won.Config["hide_credentials"] == true
-		}
-	}
-
-	if reason := n.acl(v.api, c, r, &would); reason != "" {
-		return refuse(reason)
-	}
-	if won := n.winner("rate-limiting", v.api, c, r, false); won != nil {
-		v.limit = int(won.Config["minute"].(int64))
-	}
-	return v
-}
-
-func (n *naive) acl(api string, c *policy.Consumer, r *policy.Request, would *[]string) policy.Reason {
-	enforced, identify, granted, grantedByAny, total := 0, false, false, false, 0
-	for _, a := range n.acls {
-		if a.API != api {
-			continue
-		}
-		total++
-		subject := len(a.Consumers)+len(a.Groups) > 0
-		fits := (!subject || n.is(c, a.Consumers) || in(c, a.Groups)) && n.filtersFit(a.Filters, r, "grant")
-		grantedByAny = grantedByAny || fits
-		if a.Mode != policy.Report {
-			enforced++
-			identify = identify || subject
-			granted = granted || fits
-		}
-	}
-	switch {
-	case enforced > 0 && !granted && c == nil && identify:
-		return policy.ReasonNoCredentials
-	case enforced > 0 && !granted:
-		return policy.ReasonACL
-	case enforced == 0 && total > 0 && !grantedByAny:
-		*would = append(*would, "acl")
-	}
-	if !n.bind || c == nil {
-		return ""
-	}
-	bound, tried, free := false, false, false
-	for _, a := range n.acls {
-		if n.is(c, a.Consumers) || in(c, a.Groups) {
-			free = free || a.API == api
-			bound = bound || a.Mode != policy.Report
-			tried = true
-		}
-	}
-	switch {
-	case free:
-	case bound:
-		return policy.ReasonBoundConsumer
-	case tried:
-		*would = append(*would, "bound_consumer")
-	}
-	return ""
 }

@@ -31,7 +31,7 @@ func (w *world) some(n int, of ...string) (list []string) {
 }
 
 var (
-	svcs      = []string{"svc", "pub", "adm"}
+	svcs      = []string{"svc", "pub", "adm", "billing"}
 	hostNames = []string{"a.ex", "b.a.ex", "c.b.a.ex", "ex", "z.org"}
 	people3   = []string{"ann", "bob", "cyd"}
 	groups3   = []string{"g1", "g2", "g3"}
@@ -235,6 +235,35 @@ func TestAgreesWithTheNaiveEvaluator(t *testing.T) {
 		if reasons[reason] < 500 {
 			t.Errorf("only %d decisions of the reason %q: the test proves little", reasons[reason], reason)
 		}
+	}
+}
+
+// TestEgressAgreesWithTheNaiveEvaluator compares 40,000 destinations.
+func TestEgressAgreesWithTheNaiveEvaluator(t *testing.T) {
+	reasons := map[policy.Reason]int{}
+	for seed := range uint64(1000) {
+		w := newWorld(seed)
+		set := w.compile(t, w.changes)
+		for range 40 {
+			d := &policy.Destination{Method: pick(w, methods3...), Host: pick(w, hostNames...), Port: pick[uint16](w, 80, 8000, 8080), Registry: services}
+			if w.IntN(4) > 0 {
+				d.Path = mustPath(pick(w, targets...))
+			}
+			for range 1 + w.IntN(2) {
+				d.Addrs = append(d.Addrs, netip.MustParseAddr(pick(w, append(clients, "10.0.0.5")...)))
+			}
+			var v policy.Verdict
+			if !set.Blacklisted(d, &v, nil) {
+				set.Whitelisted(d, &v, nil)
+			}
+			if want := w.n.out(d); v.Reason != want || v.Allowed() != (want == "") {
+				t.Fatalf("world %d: %+v: got %+v, want %q\n%s", seed, d, v, want, w)
+			}
+			reasons[v.Reason]++
+		}
+	}
+	if reasons[""] < 1000 || reasons["blacklist"] < 1000 || reasons["whitelist"] < 500 {
+		t.Errorf("the test proves little: %v", reasons)
 	}
 }
 

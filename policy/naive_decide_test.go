@@ -1,0 +1,245 @@
+package policy_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"lictor/policy"
+)
+
+// expand returns the plugins of a mapping and the groups that narrow it (C13).
+func (n *naive) expand(m *policy.PluginMapping) (ids, scope []string) {
+	ids = slices.Clone(m.Plugins)
+	for _, g := range m.Groups {
+		members := false
+		for _, c := range n.consumers {
+			members = members || slices.Contains(c.Groups, g)
+		}
+		x := n.groups[g]
+		if x != nil {
+			ids = append(ids, x.Plugins...)
+		}
+		if x == nil || len(x.Plugins) == 0 || members {
+			scope = append(scope, g)
+		}
+	}
+	return ids, scope
+}
+
+// whitelisted counts the whitelist entries of the listeners but one.
+func (n *naive) whitelisted(not policy.Direction) (enforced, reported int) {
+	for _, l := range n.lists {
+		switch {
+		case !l.Allow || l.Direction == not:
+		case l.Mode == policy.Report:
+			reported += len(l.Entries)
+		default:
+			enforced += len(l.Entries)
+		}
+	}
+	return enforced, reported
+}
+
+// winner finds the configuration of a plugin that wins (C15).
+func (n *naive) winner(kind, api string, c *policy.Consumer, r *policy.Request, report bool) *policy.Plugin {
+	var best *policy.Plugin
+	var bestRank []float64
+	offer := func(p *policy.Plugin, level float64) {
+		if p == nil || p.Name != kind || p.Enabled != nil && !*p.Enabled || (p.Mode == policy.Report) != report {
+			return
+		}
+		size := 0.0
+		if p.Name == "rate-limiting" {
+			size = float64(p.Config["minute"].(int64))
+		}
+		rank := []float64{level, size, -float64(n.created["plugins/"+p.ID])}
+		if best == nil || slices.Compare(rank, bestRank) > 0 {
+			best, bestRank = p, rank
+		}
+	}
+	used := map[string]bool{}
+	for _, m := range n.mapped {
+		ids, scope := n.expand(m)
+		level := 0.0
+		for _, id := range ids {
+			used[id] = true
+		}
+		if m.API != "" && m.API != api || !n.filtersFit(m.Filters, r, "restrict") {
+			continue
+		}
+		if m.API != "" {
+			level += 2
+		}
+		if len(m.Filters) > 0 {
+			level++
+		}
+		for _, id := range ids {
+			if len(m.Consumers)+len(scope) == 0 {
+				offer(n.plugins[id], level)
+			}
+			if n.is(c, m.Consumers) {
+				offer(n.plugins[id], level+8)
+			}
+			if in(c, scope) {
+				offer(n.plugins[id], level+4)
+			}
+		}
+	}
+	for id, p := range n.plugins {
+		if !used[id] && (p.Global == nil || *p.Global) {
+			offer(p, 0)
+		}
+	}
+	return best
+}
+
+// decide follows contract 4 step by step.
+func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
+	var service string
+	v.by, v.api, service = n.route(r)
+	var would []string
+	defer func() { v.would = strings.Join(would, " ") }()
+	refuse := func(reason policy.Reason) naiveVerdict {
+		v.reason, v.limit, v.hide = reason, 0, false
+		return v
+	}
+
+	if n.listed(false, "enforce", r, service) {
+		return refuse(policy.ReasonBlacklist)
+	}
+	if n.listed(false, "report", r, service) {
+		would = append(would, "blacklist")
+	}
+	enforced, reported := n.whitelisted(policy.Egress)
+	switch {
+	case enforced > 0 && !n.listed(true, "enforce", r, service):
+		return refuse(policy.ReasonWhitelist)
+	case enforced == 0 && reported > 0 && !n.listed(true, "enforce report", r, service):
+		would = append(would, "whitelist")
+	}
+
+	var c *policy.Consumer
+	if cred := n.keys[key]; cred != nil {
+		c = n.consumer(cred.Consumer)
+	}
+	demand := n.winner("key-auth", v.api, nil, r, false)
+	if c == nil && demand != nil {
+		if key == "" {
+			return refuse(policy.ReasonNoCredentials)
+		}
+		return refuse(policy.ReasonBadCredentials)
+	}
+	if c != nil {
+		v.consumer = c.Name
+		if won := n.winner("key-auth", v.api, c, r, false); won != nil {
+			v.hide = won.Config["hide_credentials"] == true
+		}
+	}
+
+	if reason := n.acl(v.api, c, r, &would); reason != "" {
+		return refuse(reason)
+	}
+	if won := n.winner("rate-limiting", v.api, c, r, false); won != nil {
+		v.limit = int(won.Config["minute"].(int64))
+	}
+	return v
+}
+
+func (n *naive) acl(api string, c *policy.Consumer, r *policy.Request, would *[]string) policy.Reason {
+	enforced, identify, granted, grantedByAny, total := 0, false, false, false, 0
+	for _, a := range n.acls {
+		if a.API != api {
+			continue
+		}
+		total++
+		subject := len(a.Consumers)+len(a.Groups) > 0
+		fits := (!subject || n.is(c, a.Consumers) || in(c, a.Groups)) && n.filtersFit(a.Filters, r, "grant")
+		grantedByAny = grantedByAny || fits
+		if a.Mode != policy.Report {
+			enforced++
+			identify = identify || subject
+			granted = granted || fits
+		}
+	}
+	switch {
+	case enforced > 0 && !granted && c == nil && identify:
+		return policy.ReasonNoCredentials
+	case enforced > 0 && !granted:
+		return policy.ReasonACL
+	case enforced == 0 && total > 0 && !grantedByAny:
+		*would = append(*would, "acl")
+	}
+	if !n.bind || c == nil {
+		return ""
+	}
+	bound, tried, free := false, false, false
+	for _, a := range n.acls {
+		if n.is(c, a.Consumers) || in(c, a.Groups) {
+			free = free || a.API == api
+			bound = bound || a.Mode != policy.Report
+			tried = true
+		}
+	}
+	switch {
+	case free:
+	case bound:
+		return policy.ReasonBoundConsumer
+	case tried:
+		*would = append(*would, "bound_consumer")
+	}
+	return ""
+}
+
+// speaksOf reports whether an entry speaks of a destination, at one of its
+// addresses and in one reading of its path; the path of a tunnel is "".
+func (e *naiveEntry) speaksOf(d *policy.Destination, addr netip.Addr, path string) bool {
+	tunnel := d.Path == nil
+	switch {
+	case e.method != "" && (tunnel || e.method != d.Method):
+		return false
+	case e.service != "":
+		at := services.ServicesAt(netip.AddrPortFrom(addr, d.Port))
+		return slices.Contains(append(at, services.ServicesNamed(d.Host, d.Port)...), e.service)
+	case e.prefix.IsValid():
+		return e.prefix.Contains(addr) && (e.port == 0 || e.port == d.Port)
+	case e.path != "":
+		port := e.port
+		if !e.saidPort {
+			port = 80
+		}
+		return e.host == d.Host && port == d.Port && (tunnel && e.path == "/" || !tunnel && under(path, e.path))
+	}
+	return hostCovers(d.Host, e.host, e.scope) && (e.port == 0 || e.port == d.Port)
+}
+
+// out decides at the egress.
+func (n *naive) out(d *policy.Destination) policy.Reason {
+	paths := []string{""}
+	if d.Path != nil {
+		paths = readings(d.Path)
+	}
+	speaks := func(allow bool, addr netip.Addr, path string) bool {
+		for _, l := range n.lists {
+			for i := range l.entries {
+				if l.Allow == allow && l.Direction != policy.Ingress && l.Mode != policy.Report && l.entries[i].speaksOf(d, addr, path) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	admitted := true
+	for _, addr := range d.Addrs {
+		for _, path := range paths {
+			if speaks(false, addr, path) {
+				return policy.ReasonBlacklist
+			}
+			admitted = admitted && speaks(true, addr, path)
+		}
+	}
+	if enforced, _ := n.whitelisted(policy.Ingress); enforced > 0 && !admitted {
+		return policy.ReasonWhitelist
+	}
+	return ""
+}
