@@ -54,6 +54,7 @@ type layout struct {
 	byKind map[string]*node
 	shards map[byte]*node
 	rest   *node // everything that belongs to no other; in the small layout everything
+	mark   *node // the cleared mark; nil in the small layout
 	split  bool
 }
 
@@ -65,6 +66,8 @@ func newLayout() *layout {
 // newSplitLayout splits by the known kinds and those given.
 func newSplitLayout(kinds []string) *layout {
 	l := &layout{split: true, byKind: map[string]*node{}, shards: map[byte]*node{}, rest: &node{items: map[string]*item{}}}
+	l.mark = &node{prefix: ClearedName, within: ClearedName, items: map[string]*item{}}
+	l.nodes = append(l.nodes, l.mark)
 	for _, kind := range slices.Concat(knownKinds, kinds) {
 		if l.byKind[kind] != nil || kind == shardedKind || !validSegment(kind) || len(l.nodes) == mostKinds {
 			continue

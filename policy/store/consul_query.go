@@ -62,6 +62,7 @@ func (c *Consul) ask(ctx context.Context, q query) (answer, io.ReadCloser, error
 	if err != nil {
 		return answer{}, nil, err
 	}
+	c.openByDefault.Store(resp.Header.Get("X-Consul-Default-Acl-Policy") == "allow")
 	a := answer{empty: resp.StatusCode == http.StatusNotFound}
 	if a.index, err = strconv.ParseUint(resp.Header.Get("X-Consul-Index"), 10, 64); err != nil {
 		err = fmt.Errorf("consul answers %s without an index", resp.Status)
@@ -180,9 +181,13 @@ func (c *Consul) observe(index uint64) {
 }
 
 // mayRead asks Consul whether the token may read the policy: without the right
-// an anonymous client gets the same 404 as if there were none. A Consul without
-// ACLs, or too old to be asked, is trusted.
+// an anonymous client gets the same 404 as if there were none. A Consul that
+// allows by default, or is too old to be asked, is trusted; one without ACLs
+// would log the question as an error.
 func (c *Consul) mayRead(ctx context.Context) (bool, error) {
+	if c.openByDefault.Load() {
+		return true, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	ask, err := json.Marshal([]map[string]string{{"Resource": "key", "Segment": c.root, "Access": "read"}})

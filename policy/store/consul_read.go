@@ -22,6 +22,9 @@ func (s *session) readAll(ctx context.Context, dirty []*node) ([]*node, error) {
 		if err := s.readNode(ctx, n); err != nil {
 			return nil, err
 		}
+		if n == s.lay.mark {
+			return nil, s.whole(ctx) // which does what the mark says
+		}
 	}
 	return done, nil
 }

@@ -9,7 +9,6 @@ import (
 const (
 	rereadEvery    = 10 * time.Minute       // whatever a watch may have missed is found after this
 	heartbeatEvery = 5 * time.Second        // bounds how old Status.Contact gets while all is well
-	auditEvery     = 5 * time.Second        // between two looks at the whole of a split layout
 	auditGrace     = 250 * time.Millisecond // for the watch that knows to report the change first
 	settleRounds   = 4                      // of reading prefixes before the whole is read at once
 )
@@ -70,9 +69,6 @@ func (s *session) run(ctx context.Context) error {
 	for _, n := range s.lay.nodes {
 		watches.Go(func() { s.watch(ctx, n, n.index) })
 	}
-	if s.lay.split {
-		watches.Go(func() { s.audit(ctx, s.explained) })
-	}
 	watches.Go(func() { s.heartbeat(ctx) })
 	return s.follow(ctx)
 }
@@ -125,42 +121,41 @@ func (s *session) watch(ctx context.Context, n *node, index uint64) {
 	}
 }
 
-// audit watches the whole of a split layout, for keys that belong to no node.
-// To ask for it makes Consul walk over all keys, hence the pause.
-func (s *session) audit(ctx context.Context, index uint64) {
-	for {
-		a, err := s.c.probe(ctx, "", index)
-		if err != nil {
-			s.fail(err)
-			return
-		}
-		if a.index != index {
-			select {
-			case s.audits <- a.index:
-			case <-ctx.Done():
-				return
-			}
-		}
-		index = max(a.index, 1)
-		if sleep(ctx, auditEvery) != nil {
-			return
-		}
-	}
-}
-
 // heartbeat shows that Consul answers, and that it is the one we knew: servers
-// that lost their history let a blocking query wait out its time.
+// that lost their history let a blocking query wait out its time. In the split
+// layout it also looks for keys that belong to no node. That makes Consul walk
+// over all keys, so it is not asked in the moment of a change, nor if nothing
+// in the whole KV changed.
 func (s *session) heartbeat(ctx context.Context) {
+	last := uint64(0)
 	for sleep(ctx, heartbeatEvery) == nil {
 		seen := s.c.newest.Load()
 		now, err := s.c.now(ctx)
 		if err == nil && now < seen {
 			err = errHistory
 		}
+		if err == nil && s.lay.split && now != last {
+			last = now
+			err = s.audit(ctx)
+		}
 		if err != nil {
 			s.fail(err)
 			return
 		}
+	}
+}
+
+// audit reports the index of the whole.
+func (s *session) audit(ctx context.Context) error {
+	a, err := s.c.probe(ctx, "", 0)
+	if err != nil {
+		return err
+	}
+	select {
+	case s.audits <- a.index:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // whole reads everything in one answer, which is one state of the store, and
@@ -139,11 +140,11 @@ func (s *session) doubt(ctx context.Context, gone []Change, unmoved bool) (strin
 			return "", nil
 		}
 	}
-	return s.doubtEmpty(ctx, gone)
+	return s.doubtEmpty(ctx, gone, now)
 }
 
 // doubtEmpty is doubt where nothing at all is left.
-func (s *session) doubtEmpty(ctx context.Context, gone []Change) (string, error) {
+func (s *session) doubtEmpty(ctx context.Context, gone []Change, now uint64) (string, error) {
 	mark, err := s.c.probe(ctx, ClearedName, 0)
 	if err != nil || !mark.empty {
 		return "", err
@@ -158,7 +159,7 @@ func (s *session) doubtEmpty(ctx context.Context, gone []Change) (string, error)
 	if len(gone) == 1 {
 		return "", nil
 	}
-	single, err := s.deletedSingly(ctx, gone)
+	single, err := s.deletedSingly(ctx, gone, now)
 	if err != nil || single {
 		return "", err
 	}
@@ -167,21 +168,39 @@ func (s *session) doubtEmpty(ctx context.Context, gone []Change) (string, error)
 
 // deletedSingly reports whether objects were deleted one by one, and only seen
 // together. Consul remembers for a while at which index a key was deleted; of a
-// deleted prefix it remembers the prefix, and answers with the same index for
-// every key.
-func (s *session) deletedSingly(ctx context.Context, gone []Change) (bool, error) {
+// deleted prefix it remembers the prefix, and answers for every key with the
+// index of the whole KV, which is at least now.
+func (s *session) deletedSingly(ctx context.Context, gone []Change, now uint64) (bool, error) {
+	keys := leaves(gone)
 	indexes := map[uint64]bool{}
-	for _, change := range gone[:min(len(gone), MaxOps)] {
-		a, err := s.c.probe(ctx, change.Key(), 0)
+	for _, key := range keys[:min(len(keys), MaxOps)] {
+		a, err := s.c.probe(ctx, key, 0)
 		if err != nil {
 			return false, err
 		}
-		if !a.empty || indexes[a.index] {
+		if !a.empty || a.index > now || indexes[a.index] {
 			return false, nil
 		}
 		indexes[a.index] = true
 	}
-	return true, nil
+	return len(indexes) > 1, nil
+}
+
+// leaves returns the keys of which no other key is the beginning: to ask for a
+// key is to ask for all that begin with it.
+func leaves(gone []Change) []string {
+	keys := make([]string, len(gone))
+	for i := range gone {
+		keys[i] = gone[i].Key()
+	}
+	slices.Sort(keys)
+	var alone []string
+	for i, key := range keys {
+		if i+1 == len(keys) || !strings.HasPrefix(keys[i+1], key) {
+			alone = append(alone, key)
+		}
+	}
+	return alone
 }
 
 // hold keeps objects in force that vanished.
