@@ -1,6 +1,7 @@
 package uri
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -85,9 +86,18 @@ func TestSegment(t *testing.T) { // D1, D22
 	}
 }
 
-func TestServlet(t *testing.T) { // D22
+// readingsOf returns every reading of a path other than the canonical one.
+func readingsOf(p *Path) (all []string) {
+	var r Readings
+	r.Of(p)
+	for path, ok := r.Next(); ok; path, ok = r.Next() {
+		all = append(all, strings.Clone(path))
+	}
+	return all
+}
+
+func TestReadings(t *testing.T) { // D22: the servlet reading is among them
 	tests := map[string]string{
-		"/svc/a":                "/svc/a",
 		"/svc/admin;x=1/y":      "/svc/admin/y",
 		"/svc/x/..;/admin":      "/svc/admin",
 		`/svc\admin`:            "/svc/admin",
@@ -95,32 +105,39 @@ func TestServlet(t *testing.T) { // D22
 		"/svc%2Fadmin":          "/svc/admin",
 		"/svc//admin":           "/svc/admin",
 		"/svc/x%2F..%2Fadmin":   "/svc/admin",
-		"/svc/x/..%3B/admin":    "/svc/x/..;/admin",
+		"/svc/x/..%3B/admin":    "/svc/admin",
 		"/svc/%40me":            "/svc/@me",
-		"/svc/%2561":            "/svc/%2561",
 		"/svc/a;p=1%2Fb/c":      "/svc/a/c",
 		`/svc/x\..\..\..\admin`: "/admin",
+		"/svc//..;//..;/admin":  "/svc/admin", // what a backend sees that gets the path without /svc
 	}
 	for target, want := range tests {
 		p, _, err := ParsePath(target, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := p.Servlet(nil); got != want {
-			t.Errorf("Servlet of %q = %q, want %q", target, got, want)
+		if got := readingsOf(&p); !slices.Contains(got, want) || !p.Odd() {
+			t.Errorf("readings of %q are %q, want %q among them", target, got, want)
+		}
+		if !Any(new(Readings), &p, want, func(want, path string) bool { return path == want }) {
+			t.Errorf("Any of %q does not find %q", target, want)
+		}
+	}
+	for _, target := range []string{"/svc/a", "/svc/a.b~c/", "/svc/%C3%A4", "/svc/%2561", "/svc/%61"} {
+		if p, _, _ := ParsePath(target, nil); p.Odd() || len(readingsOf(&p)) > 0 {
+			t.Errorf("%q has other readings: %q", target, readingsOf(&p))
 		}
 	}
 }
 
 func TestParsePathDoesNotAllocate(t *testing.T) {
-	scratch, buf := make([]byte, 0, 256), make([]byte, 0, 256)
+	scratch := make([]byte, 0, 256)
 	r := Readings{buf: make([]byte, 0, 256)}
 	for _, target := range []string{"/svc/a/b?x=1", "/svc/%61/../b", "/svc/x/..;/a%2Fb//"} {
 		n := testing.AllocsPerRun(100, func() {
 			p, s, _ := ParsePath(target, scratch)
 			scratch = s
 			_, _, _ = p.Segment()
-			_, buf = p.Servlet(buf)
 			r.Of(&p)
 			for _, ok := r.Next(); ok; _, ok = r.Next() {
 			}
@@ -147,8 +164,10 @@ func FuzzParsePath(f *testing.F) {
 		if p.Canonical[0] != '/' || hasDotSegment(p.Canonical) {
 			t.Errorf("%q has the canonical form %q", target, p.Canonical)
 		}
-		if s, _ := p.Servlet(nil); s[0] != '/' || hasDotSegment(s) {
-			t.Errorf("%q has the servlet reading %q", target, s)
+		for _, s := range readingsOf(&p) {
+			if s[0] != '/' || hasDotSegment(s) {
+				t.Errorf("%q has the reading %q", target, s)
+			}
 		}
 		if p.Canonical == p.Received {
 			return

@@ -32,9 +32,6 @@ const (
 	modes
 )
 
-// servlet is the reading that D22 describes.
-const servlet = stripRaw | escSlash | backslash | merge
-
 // Odd reports whether some backend could read the path otherwise than in its
 // canonical form. All the rest of this file is for odd paths only.
 func (p *Path) Odd() bool { return p.odd != 0 }
@@ -74,21 +71,6 @@ func Any[T any](r *Readings, p *Path, arg T, match func(arg T, path string) bool
 		}
 	}
 	return false
-}
-
-// Servlet returns the reading most servlet containers make: ";params" stripped,
-// backslashes and %2F and %5C taken as slashes, repeated slashes merged, dot
-// segments resolved again. It is the very string Canonical if it does not
-// differ; else it lives in scratch.
-func (p *Path) Servlet(scratch []byte) (string, []byte) {
-	if p.odd == 0 {
-		return p.Canonical, scratch
-	}
-	s, scratch := p.read(servlet, scratch)
-	if s == p.Canonical {
-		s = p.Canonical
-	}
-	return s, scratch
 }
 
 // Decoded returns a path as a person would write it: escapes of printable ASCII
