@@ -127,6 +127,7 @@ func TestResolverFollowsChecks(t *testing.T) {
 
 // TestResolverReadsRegistrations: contract 2, weights and metadata as Consul has them.
 func TestResolverReadsRegistrations(t *testing.T) {
+	t.Parallel()
 	c := startConsul(t)
 	register(t, c, "shop", "a", "10.1.2.3:8443", withWeights(7, 2), withTags("blue"), withMeta(map[string]string{
 		"lictor-scheme": "https", "lictor-protocol": "h2", "lictor-timeout": "3600s", "lictor-balance": "least_requests",
@@ -149,6 +150,7 @@ func TestResolverReadsRegistrations(t *testing.T) {
 
 // TestResolverSurvivesKill: Consul is gone for 10 s and comes back with its data.
 func TestResolverSurvivesKill(t *testing.T) {
+	t.Parallel()
 	c := startConsul(t, persistent(t))
 	b := startBackend(t, "one")
 	register(t, c, "shop", "one", b.Addr, httpCheck(b.URL+"/health", "500ms"))
@@ -182,8 +184,10 @@ func loadedWithin(t *testing.T, r *consul.Resolver, limit time.Duration, name st
 // TestResolverSurvivesEmptyRestart: Consul restarts without its memory; the
 // services are registered again 8 s later, and their checks have to run first.
 func TestResolverSurvivesEmptyRestart(t *testing.T) {
+	t.Parallel()
 	for _, services := range []int{1, 5} {
 		t.Run(fmt.Sprintf("%d services", services), func(t *testing.T) {
+			t.Parallel()
 			c := startConsul(t)
 			b := startBackend(t, "one")
 			var names []string
@@ -212,8 +216,8 @@ func TestResolverSurvivesEmptyRestart(t *testing.T) {
 			}
 			eventually(t, 40*time.Second, "all is well", func() error {
 				s := r.Catalog().Lookup("shop-0")
-				if r.Status().Held != "" || s.Held != "" {
-					return errors.New(r.Status().Held + s.Held)
+				if s == nil || r.Status().Held != "" || s.Held != "" {
+					return errors.New(r.Status().Held + describe(s))
 				}
 				return nil
 			})
@@ -228,6 +232,7 @@ func TestResolverSurvivesEmptyRestart(t *testing.T) {
 // TestResolverSurvivesAgentRestart: an agent that was just restarted lists
 // nothing passing for a while; here until its checks have run again.
 func TestResolverSurvivesAgentRestart(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name  string
 		start func(t *testing.T) (asked, restarted *consulAgent)
@@ -247,6 +252,7 @@ func TestResolverSurvivesAgentRestart(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			asked, restarted := tt.start(t)
 			b := startBackend(t, "one")
 			register(t, restarted, "shop", "one", b.Addr, httpCheck(b.URL+"/health", "3s"))
@@ -265,6 +271,7 @@ func TestResolverSurvivesAgentRestart(t *testing.T) {
 
 // TestResolverStartsBeforeConsul: lictor starts while Consul is away and catches up.
 func TestResolverStartsBeforeConsul(t *testing.T) {
+	t.Parallel()
 	c := startConsul(t)
 	c.Kill(t)
 	r := startResolver(t, c, nil)
@@ -280,6 +287,7 @@ func TestResolverStartsBeforeConsul(t *testing.T) {
 // TestResolverColdStart: restarted while Consul is away, lictor serves within a
 // second from its last-good file.
 func TestResolverColdStart(t *testing.T) {
+	t.Parallel()
 	c := startConsul(t)
 	file := filepath.Join(t.TempDir(), "catalog.json")
 	keep := func(cfg *consul.Config) { cfg.SnapshotFile = file }
@@ -304,6 +312,7 @@ func TestResolverColdStart(t *testing.T) {
 
 // TestResolverKeepsWhatACLsHide: X6, an answer that is filtered or refused is not believed.
 func TestResolverKeepsWhatACLsHide(t *testing.T) {
+	t.Parallel()
 	const management = "11111111-2222-3333-4444-555555555555"
 	c := startConsul(t, withACL(management))
 	for i := range 5 {

@@ -72,15 +72,20 @@ func (b *belief) judge(known []*resolver.Instance, listed []sighting, now, until
 	}
 	if !slices.ContainsFunc(out.instances, (*resolver.Instance).Usable) {
 		for _, at := range resort {
-			i := *out.instances[at]
-			i.State = resolver.LastResort
-			out.instances[at] = reuse(known, &i)
-			out.keep(doubts[i.ID].Add(hold))
+			out.resort(at, known, doubts, hold)
 		}
 	}
 	slices.SortFunc(out.instances, func(a, b *resolver.Instance) int { return strings.Compare(a.ID, b.ID) })
 	b.doubts = doubts
 	return out
+}
+
+// resort makes an instance that is in doubt a last resort until its time is over.
+func (b *believed) resort(at int, known []*resolver.Instance, doubts map[string]time.Time, hold time.Duration) {
+	i := *b.instances[at]
+	i.State = resolver.LastResort
+	b.instances[at] = reuse(known, &i)
+	b.keep(doubts[i.ID].Add(hold))
 }
 
 // same returns the known instance at the address of s, and of those the one
