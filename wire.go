@@ -248,7 +248,12 @@ func settings(cfg *config.Config) proxy.Settings {
 }
 
 func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
+	routes, err := p.adminRoutes()
+	if err != nil {
+		return nil, err
+	}
 	server, err := admin.New(admin.Config{
+		Routes:   routes,
 		Log:      p.log.Named("admin"),
 		Registry: p.registry,
 		Token:    p.cfg.Admin.Token,

@@ -7,6 +7,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -20,8 +21,8 @@ import (
 	"lictor/resolver"
 )
 
-// maxBody bounds the body of a request.
-const maxBody = 8 << 20
+// maxBody bounds the body of a request to a route that does not say otherwise.
+const maxBody = 1 << 20
 
 // Config is what [New] needs.
 type Config struct {
@@ -104,7 +105,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out.Header().Set(requestIDHeader, id)
 	out.Header().Set("X-Content-Type-Options", "nosniff")
 	out.Header().Set("Cache-Control", "no-store")
-	r.Body = http.MaxBytesReader(out, r.Body, maxBody)
 	s.serve(out, r)
 
 	level := hclog.Debug
@@ -126,12 +126,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		for name, value := range found.values {
 			r.SetPathValue(name, value)
 		}
+		r.Body = http.MaxBytesReader(w, r.Body, cmp.Or(found.route.MaxBody, maxBody))
 		found.route.Handler(w, r)
 	case found.allow != "":
 		w.Header().Set("Allow", found.allow)
-		WriteError(w, http.StatusMethodNotAllowed, "method_not_allowed", "This path does not take the method "+r.Method+".")
+		WriteError(w, http.StatusMethodNotAllowed, "method_not_allowed", "Method not allowed")
 	default:
-		WriteError(w, http.StatusNotFound, "not_found", "There is nothing at this path.")
+		notFound(w, r)
 	}
 }
 

@@ -12,6 +12,7 @@ type Route struct {
 	Method  string
 	Path    string // "/consumers/{consumer}/key-auth": the handler reads r.PathValue("consumer")
 	Open    bool   // needs no token
+	MaxBody int64  // bounds the body of a request; 0 = 1 MiB
 	Handler http.HandlerFunc
 }
 

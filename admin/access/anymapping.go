@@ -1,0 +1,124 @@
+package access
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+)
+
+// anyMapping serves /mappings, where what is given decides whether it is an ACL
+// or a plugin mapping (C10).
+type anyMapping struct{ *Config }
+
+// mapping has the fields of ACLs and of plugin mappings.
+var mapping = resource{
+	one: "mapping", name: "id",
+	about: "ACLs and plugin mappings together: with any plugin in it, directly or through a group, it is a plugin mapping.",
+	fields: append(slices.Clone(pluginMappings.fields), *acls.field("mode"),
+		field{name: "type", fixed: true, enum: []string{"acl", "plugin"}, about: "what it became"}),
+}
+
+func (m *anyMapping) routes() []admin.Route {
+	return []admin.Route{route("GET", "/mappings", m.list), route("POST", "/mappings", m.create)}
+}
+
+func typeOf(o *edit.Object) (*resource, string) {
+	if o.Key.Kind == policy.KindACLs {
+		return &acls, "acl"
+	}
+	return &pluginMappings, "plugin"
+}
+
+func (m *anyMapping) show(v *viewer, o *edit.Object) (object, error) {
+	res, name := typeOf(o)
+	shown, err := v.show(res, o, nil)
+	return append(shown, member{"type", name}), err
+}
+
+func (m *anyMapping) list(w http.ResponseWriter, r *http.Request) error {
+	p, err := readPage(r)
+	if err != nil {
+		return err
+	}
+	v := m.viewer(r.Context())
+	var all []*edit.Object
+	for _, kind := range []policy.Kind{policy.KindACLs, policy.KindPluginMappings} {
+		list, err := v.list(kind)
+		if err != nil {
+			return err
+		}
+		all = append(all, list...)
+	}
+	slices.SortFunc(all, func(a, b *edit.Object) int { return placeOf(a).compare(placeOf(b)) })
+	part, next := p.cut(all)
+	data := make([]object, len(part))
+	for i, o := range part {
+		if data[i], err = m.show(v, o); err != nil {
+			return err
+		}
+	}
+	writePage(w, r, p, len(all), next, data)
+	return nil
+}
+
+func (m *anyMapping) create(w http.ResponseWriter, r *http.Request) error {
+	given, err := mapping.read(r)
+	if err != nil {
+		return err
+	}
+	if given["type"] != nil {
+		return admin.Invalid("type", "type cannot be set")
+	}
+	var o *edit.Object
+	err = m.change(w, r, func(t *edit.Txn) error {
+		res, err := m.become(t, given)
+		if err != nil {
+			return err
+		}
+		for name := range given {
+			if res.field(name) == nil && name != "plugins" {
+				return admin.Invalid(name, name+" is an unknown field of a "+res.one)
+			}
+		}
+		d, err := m.draft(t, res, create, nil, given)
+		if err != nil {
+			return err
+		}
+		o, err = d.write()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	shown, err := m.show(m.viewer(context.WithoutCancel(r.Context())), o)
+	if err != nil {
+		return err
+	}
+	_, kind := typeOf(o)
+	w.Header().Set("Location", "/mappings/"+kind+"s/"+url.PathEscape(o.Key.Name))
+	answer(w, http.StatusCreated, o, shown)
+	return nil
+}
+
+// become returns which of the two it is.
+func (m *anyMapping) become(t *edit.Txn, given map[string]any) (*resource, error) {
+	if ids, _ := given["plugins"].([]string); len(ids) > 0 {
+		return &pluginMappings, nil
+	}
+	names, _ := given["groups"].([]string)
+	for _, name := range names {
+		o, err := t.Get(policy.Key{Kind: policy.KindGroups, Name: name})
+		if err != nil {
+			return nil, err
+		}
+		if o != nil && len(o.Content.(*policy.Group).Plugins) > 0 {
+			return &pluginMappings, nil
+		}
+	}
+	return &acls, nil
+}

@@ -1,0 +1,105 @@
+package access
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+)
+
+var apis = resource{
+	kind: policy.KindAPIs, one: "api", name: "name",
+	about: "APIs: filters that route requests to a service, or backends that are not in discovery. Other APIs need no object.",
+	fields: []field{
+		{name: "name", needed: true, about: "the service's name, or *.domain for a mapped one"},
+		{name: "filters", kind: list, always: true, about: "names of filters; a request that one matches goes to the API"},
+		{name: "upstream_url", apart: true, about: "one backend; another spelling of backends"},
+		{name: "backends", kind: list, always: true, about: "http and https URLs, served in turn"},
+		{name: "protected_headers", kind: list, always: true, about: "header names, also X-Y-*, that do not pass from or to outside"},
+	},
+	fill: fillAPI,
+	show: func(_ *viewer, o *edit.Object, out map[string]any) error {
+		if backends := o.Content.(*policy.API).Backends; len(backends) == 1 {
+			out["upstream_url"] = backends[0]
+		}
+		return nil
+	},
+}
+
+func fillAPI(d *draft) error {
+	if url := d.said("upstream_url"); url != "" {
+		if d.gave("backends") && !slices.Equal(d.strings("backends"), []string{url}) {
+			return admin.Invalid("upstream_url", "upstream_url is another spelling of backends, and says something else")
+		}
+		d.doc["backends"] = []string{url}
+	} else if d.gave("upstream_url") && !d.gave("backends") {
+		delete(d.doc, "backends")
+	}
+	return d.refer("filters", func(name string) (string, error) {
+		o, err := d.Get(policy.Key{Kind: policy.KindFilters, Name: name})
+		switch {
+		case err != nil:
+			return "", err
+		case o == nil:
+			return "", missing("filters", "filter", name)
+		case o.Content.(*policy.Filter).Inline:
+			return "", admin.Invalid("filters", "filter "+name+" was made for an ACL or mapping")
+		}
+		return name, nil
+	})
+}
+
+// validAPI reports whether a name may be that of an API (C33).
+func validAPI(name string) bool {
+	return policy.ValidName(strings.TrimPrefix(name, "*."))
+}
+
+// The lists of A in the manners of the policy API.
+var (
+	blacklist = listResource(policy.KindBlacklist, "Blacklists: what is refused at the gateway and at the egress.")
+	whitelist = listResource(policy.KindWhitelist, "Whitelists: what alone is let through, at the egress unless direction says otherwise.")
+)
+
+func listResource(kind policy.Kind, about string) resource {
+	return resource{
+		kind: kind, one: string(kind), name: "name", about: about,
+		fields: []field{
+			{name: "name", needed: true, apart: true, about: "what the list is called"},
+			{name: "entries", kind: list, always: true, about: "addresses, CIDRs, hosts, URLs, paths, service:NAME"},
+			{name: "direction", enum: []string{"ingress", "egress", "both"}, about: "which listeners it guards"},
+			{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"},
+			{name: "reason", about: "your note, for the log"},
+		},
+		fill: fillList,
+		show: func(_ *viewer, o *edit.Object, out map[string]any) error {
+			out["name"] = o.Key.Name
+			return nil
+		},
+	}
+}
+
+func fillList(d *draft) error {
+	d.name = d.said("name")
+	wrong := &admin.Refusal{Status: 400, Reason: "invalid", Fields: map[string]string{}}
+	for i, entry := range d.strings("entries") {
+		if err := policy.CheckEntry(entry); err != nil {
+			wrong.Fields[entryField(i)] = err.Error()
+		}
+	}
+	if len(wrong.Fields) > 0 {
+		var texts []string
+		for i := range d.strings("entries") {
+			if text, bad := wrong.Fields[entryField(i)]; bad && len(texts) < 20 {
+				texts = append(texts, entryField(i)+": "+text)
+			}
+		}
+		wrong.Message = strings.Join(texts, "; ")
+		return wrong
+	}
+	return nil
+}
+
+func entryField(i int) string { return fmt.Sprintf("entries[%d]", i) }

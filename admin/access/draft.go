@@ -1,0 +1,245 @@
+package access
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+	"lictor/policy/document"
+)
+
+// verb is how an object is written.
+type verb uint8
+
+const (
+	create  verb = iota // POST: it must not exist
+	replace             // PUT: made, or replaced whole
+	change              // PATCH: what is given, the rest stays
+)
+
+// draft is an object that is being written. It lives for one attempt.
+type draft struct {
+	*edit.Txn
+	cfg   *Config
+	res   *resource
+	verb  verb
+	ref   string         // PUT: what the path calls the object
+	old   *edit.Object   // nil: it is made
+	given map[string]any // what the client said, by field; nil takes a field away
+	doc   map[string]any // the document, as JSON has it
+	name  string         // what to call the object, where no field of the document says it
+	once  map[string]any // shown in this answer and never again
+}
+
+// draft begins to write an object. given is not changed.
+func (c *Config) draft(t *edit.Txn, res *resource, v verb, old *edit.Object, given map[string]any) (*draft, error) {
+	d := &draft{Txn: t, cfg: c, res: res, verb: v, old: old, given: maps.Clone(given), doc: map[string]any{}, once: map[string]any{}}
+	if old != nil && v == change {
+		if err := unreadable(old); err != nil {
+			return nil, err
+		}
+	}
+	if old == nil {
+		return d, nil
+	}
+	before, err := documentOf(old)
+	if err != nil {
+		return nil, err
+	}
+	if v == change {
+		d.doc = before
+		return d, nil
+	}
+	for _, f := range res.fields {
+		if value, had := before[f.name]; had && !f.apart && (f.fixed || f.sticky) {
+			d.doc[f.name] = value
+		}
+	}
+	return d, nil
+}
+
+// documentOf returns what could be read of an object, as JSON has it.
+func documentOf(o *edit.Object) (map[string]any, error) {
+	data, err := document.JSON(o.Content)
+	if err != nil {
+		return nil, err
+	}
+	doc := map[string]any{}
+	err = json.Unmarshal(data, &doc)
+	return doc, err
+}
+
+// write makes the document and writes it with all that goes with it.
+func (d *draft) write() (*edit.Object, error) {
+	if err := d.overlay(); err != nil {
+		return nil, err
+	}
+	if d.res.fill != nil {
+		if err := d.res.fill(d); err != nil {
+			return nil, err
+		}
+	}
+	key, err := d.key()
+	if err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(d.doc)
+	if err != nil {
+		return nil, err
+	}
+	content, err := document.Parse(key, data)
+	if err != nil {
+		return nil, err
+	}
+	return d.Put(key, content)
+}
+
+// overlay puts what the client gave over the document.
+func (d *draft) overlay() error {
+	for i := range d.res.fields {
+		f := &d.res.fields[i]
+		value, given := d.given[f.name]
+		switch {
+		case !given || f.apart:
+		case f.fixed:
+			if !sameText(value, d.doc[f.name]) {
+				return admin.Invalid(f.name, f.name+" cannot be set")
+			}
+		case value == nil || f.kind == text && value == "" && !f.needed:
+			delete(d.doc, f.name)
+		default:
+			d.doc[f.name] = value
+		}
+	}
+	if name := d.res.field(d.res.name); d.old == nil && d.ref != "" && d.doc[d.res.name] == nil && name != nil && !name.apart {
+		d.doc[d.res.name] = d.ref
+	}
+	return nil
+}
+
+// sameText reports whether a client only gave back what it was shown.
+func sameText(given, have any) bool {
+	if have == nil {
+		return given == nil || given == "" || given == false
+	}
+	return fmt.Sprint(given) == fmt.Sprint(have)
+}
+
+// key returns where the object is to stand, and refuses to change that.
+func (d *draft) key() (policy.Key, error) {
+	key := policy.Key{Kind: d.res.kind, Name: d.name}
+	if key.Name == "" {
+		key.Name, _ = d.doc[d.res.name].(string)
+	}
+	switch {
+	case d.old != nil && key.Name == "":
+		key.Name = d.old.Key.Name
+	case d.old != nil && key.Name != d.old.Key.Name:
+		return key, admin.Invalid(d.res.name, d.res.name+" cannot be changed")
+	case d.old == nil && d.ref != "" && key.Name == "":
+		key.Name = d.ref
+	case d.old == nil && d.ref != "" && key.Name != d.ref && d.res.find == nil:
+		return key, admin.Invalid(d.res.name, d.res.name+" is not the one of the path")
+	}
+	if key.Name == "" {
+		return key, admin.Invalid(d.res.name, d.res.name+" is required")
+	}
+	if d.old != nil {
+		return key, nil
+	}
+	if !policy.ValidName(key.Name) && d.res.kind != policy.KindAPIs {
+		return key, admin.Invalid(d.res.name, d.res.name+" may have letters, digits and ._~- and no leading dot")
+	}
+	taken, err := d.Get(key)
+	if err == nil && taken != nil {
+		err = &admin.Refusal{
+			Status: 409, Reason: "already_exists", Message: fmt.Sprintf("%s %s already exists", d.res.one, key.Name),
+			Fields: map[string]string{d.res.name: "already exists"},
+		}
+	}
+	return key, err
+}
+
+// strings returns a list of the document.
+func (d *draft) strings(name string) []string {
+	switch v := d.doc[name].(type) {
+	case []string:
+		return v
+	case []any:
+		all := make([]string, 0, len(v))
+		for _, one := range v {
+			s, _ := one.(string)
+			all = append(all, s)
+		}
+		return all
+	}
+	return nil
+}
+
+// said returns a string that the client gave.
+func (d *draft) said(name string) string {
+	s, _ := d.given[name].(string)
+	return s
+}
+
+// gave reports whether the client said anything about a field.
+func (d *draft) gave(name string) bool {
+	_, given := d.given[name]
+	return given
+}
+
+// had are the references that the object had before. They stay as they are,
+// also those to what is gone (C35).
+func (d *draft) had(name string) []string {
+	if d.old == nil {
+		return nil
+	}
+	before, err := documentOf(d.old)
+	if err != nil {
+		return nil
+	}
+	was := draft{doc: before}
+	return was.strings(name)
+}
+
+// refer replaces the references in a field by what resolve makes of them.
+func (d *draft) refer(name string, resolve func(ref string) (string, error)) error {
+	if !d.gave(name) {
+		return nil
+	}
+	before := d.had(name)
+	var refs []string
+	for _, ref := range d.strings(name) {
+		if !slices.Contains(before, ref) {
+			var err error
+			if ref, err = resolve(ref); err != nil {
+				return err
+			}
+		}
+		if !slices.Contains(refs, ref) {
+			refs = append(refs, ref)
+		}
+	}
+	d.doc[name] = refs
+	return nil
+}
+
+// unique drops what was named before.
+func unique(list []string) []string {
+	var all []string
+	for _, s := range list {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// missing refuses a reference to what does not exist.
+func missing(field, one, ref string) error {
+	return admin.Invalid(field, fmt.Sprintf("%s %q does not exist", one, ref))
+}

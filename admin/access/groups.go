@@ -1,0 +1,123 @@
+package access
+
+import (
+	"slices"
+
+	"lictor/admin/edit"
+	"lictor/policy"
+)
+
+var groups = resource{
+	kind: policy.KindGroups, one: "group", name: "name",
+	about: "Groups of consumers, of plugins, or of both. A group is made when a consumer, an ACL or a mapping first names it.",
+	fields: []field{
+		{name: "name", needed: true, about: "what others call the group"},
+		{name: "consumers", kind: list, apart: true, always: true, about: "names of its members; where not given, they stay"},
+		{name: "plugins", kind: list, always: true, about: "ids of the plugins in it"},
+	},
+	fill: fillGroup,
+	show: func(v *viewer, o *edit.Object, out map[string]any) error {
+		members, err := v.members(o.Key.Name)
+		out["consumers"] = members
+		return err
+	},
+	gone: func(t *edit.Txn, o *edit.Object) error {
+		return inUse(t, "group", o.Key.Name, func(o *edit.Object) []string {
+			switch x := o.Content.(type) {
+			case *policy.Consumer:
+				return x.Groups
+			case *policy.ACL:
+				return x.Groups
+			case *policy.PluginMapping:
+				return x.Groups
+			}
+			return nil
+		}, policy.KindConsumers, policy.KindACLs, policy.KindPluginMappings)
+	},
+}
+
+func fillGroup(d *draft) error {
+	if err := d.refer("plugins", d.pluginID); err != nil {
+		return err
+	}
+	name, _ := d.doc["name"].(string)
+	if d.old != nil {
+		name = d.old.Key.Name
+	}
+	if err := d.setMembers(name); err != nil {
+		return err
+	}
+	mapped, err := d.mapsGroup(name)
+	if err != nil || !mapped {
+		return err
+	}
+	return d.markMapped(d.strings("plugins"))
+}
+
+// setMembers puts the consumers that were given into the group, and takes the
+// others out.
+func (d *draft) setMembers(group string) error {
+	if !d.gave("consumers") {
+		return nil
+	}
+	refs, _ := d.given["consumers"].([]string)
+	want := make(map[policy.Key]bool, len(refs))
+	for _, ref := range refs {
+		o, err := findConsumer(d.Txn, ref)
+		if err != nil {
+			return err
+		}
+		if o == nil {
+			return missing("consumers", "consumer", ref)
+		}
+		want[o.Key] = true
+	}
+	all, err := d.List(policy.KindConsumers)
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		if want[o.Key] || slices.Contains(o.Content.(*policy.Consumer).Groups, group) {
+			if err := d.setMember(o.Key, group, want[o.Key]); err != nil {
+				return err
+			}
+			delete(want, o.Key)
+		}
+	}
+	for key := range want { // too new for the list
+		if err := d.setMember(key, group, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *draft) setMember(key policy.Key, group string, is bool) error {
+	o, err := d.Get(key)
+	if err != nil || o == nil {
+		return err
+	}
+	if err := unreadable(o); err != nil {
+		return err
+	}
+	c := *o.Content.(*policy.Consumer)
+	at := slices.Index(c.Groups, group)
+	switch {
+	case is == (at >= 0):
+		return nil
+	case is:
+		c.Groups = append(slices.Clone(c.Groups), group)
+	default:
+		c.Groups = slices.Delete(slices.Clone(c.Groups), at, at+1)
+	}
+	_, err = d.Put(key, &c)
+	return err
+}
+
+// mapsGroup reports whether a plugin mapping names the group.
+func (d *draft) mapsGroup(name string) (bool, error) {
+	all, err := d.List(policy.KindPluginMappings)
+	return slices.ContainsFunc(all, func(o *edit.Object) bool {
+		return slices.Contains(o.Content.(*policy.PluginMapping).Groups, name)
+	}), err
+}

@@ -1,0 +1,95 @@
+package access
+
+import (
+	"github.com/google/uuid"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+)
+
+var keys = resource{
+	kind: policy.KindCredentials, one: "key", name: "key",
+	about: "Keys of a consumer. A key is shown once, when it is made; the store has only its SHA-256.",
+	fields: []field{
+		{name: "id", apart: true, about: "made by lictor"},
+		{name: "key", hidden: true, apart: true, about: "the key; empty = generated. Shown once"},
+		{name: "consumer_id", fixed: true, apart: true, about: "whose key it is"},
+		{name: "created_at", kind: moment, fixed: true, about: "when it was made"},
+		{name: "not_after", kind: moment, about: "the key is unknown from then on"},
+	},
+	find: findKey,
+	fill: fillKey,
+	show: func(v *viewer, o *edit.Object, out map[string]any) error {
+		c := o.Content.(*policy.Credential)
+		out["id"] = keyID(o)
+		out["consumer_id"] = c.Consumer
+		return nil
+	},
+}
+
+// keyID is what the API calls a key: its id, or the name of one that was
+// written without.
+func keyID(o *edit.Object) string {
+	if id := o.Content.(*policy.Credential).ID; id != "" {
+		return id
+	}
+	return o.Key.Name
+}
+
+// findKey finds a key by its id, or by its SHA-256.
+func findKey(t *edit.Txn, ref string) (*edit.Object, error) {
+	if o, err := t.Get(policy.Key{Kind: policy.KindCredentials, Name: ref}); o != nil || err != nil {
+		return o, err
+	}
+	all, err := t.List(policy.KindCredentials)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range all {
+		if keyID(o) == ref {
+			return t.Get(o.Key)
+		}
+	}
+	return nil, nil
+}
+
+func fillKey(d *draft) error {
+	if id := d.said("id"); id != "" && (d.old != nil && id != keyID(d.old) || d.old == nil && id != d.ref) {
+		return admin.Invalid("id", "id cannot be set")
+	}
+	if d.old != nil {
+		d.name = d.old.Key.Name
+		d.doc["id"] = keyID(d.old)
+		d.doc["consumer"] = d.old.Content.(*policy.Credential).Consumer
+		if key := d.said("key"); key != "" && digest(key) != d.name {
+			return admin.Invalid("key", "key cannot be changed; make another one and delete this one")
+		}
+		return nil
+	}
+	key := d.said("key")
+	if key == "" {
+		key = newKey()
+	}
+	d.name = digest(key)
+	d.once["key"] = key
+	if d.ref != "" {
+		d.doc["id"] = d.ref
+	} else {
+		d.doc["id"] = uuid.NewString()
+	}
+	if taken, err := d.Get(policy.Key{Kind: policy.KindCredentials, Name: d.name}); err != nil || taken != nil {
+		if err == nil {
+			err = &admin.Refusal{Status: 409, Reason: "already_exists", Message: "key is already in use", Fields: map[string]string{"key": "already exists"}}
+		}
+		return err
+	}
+	d.doc["created_at"] = now()
+	return nil
+}
+
+// ownedBy reports whether a key is one of a consumer.
+func ownedBy(o *edit.Object, c *policy.Consumer) bool {
+	owner := o.Content.(*policy.Credential).Consumer
+	return owner == c.ID || owner == c.Name
+}

@@ -1,0 +1,135 @@
+package access
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+)
+
+// scope are the fields that ACLs and plugin mappings have in common.
+var scope = append([]field{
+	{name: "id", about: "made by lictor"},
+	{name: "api", needed: true, about: "name of the API: a service, a mapped domain or an API object"},
+	{name: "consumers", kind: list, always: true, about: "names or ids of consumers"},
+	{name: "groups", kind: list, always: true, about: "groups of consumers; missing ones are made"},
+	{name: "filters", kind: list, always: true, about: "names of filters, any of which has to match; the inline one as well, always"},
+}, inlineFields()...)
+
+// inlineFields are the properties of a filter where they make an inline one.
+func inlineFields() []field {
+	fields := slices.Clone(properties)
+	for i := range fields {
+		fields[i].apart = true
+	}
+	return fields
+}
+
+var acls = resource{
+	kind: policy.KindACLs, one: "acl", name: "id",
+	about:  "ACLs let consumers and groups use an API, and close it to all others. Without a subject: anyone.",
+	fields: append(slices.Clone(scope), field{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"}),
+	fill:   (*draft).fillScope,
+	show:   showScope,
+	gone:   filtersGone,
+}
+
+var pluginMappings = resource{
+	kind: policy.KindPluginMappings, one: "mapping", name: "id",
+	about:  "Plugin mappings say where plugins hold: for an API, for consumers or members of groups, for requests that filters match.",
+	fields: append(slices.Clone(scope), field{name: "plugins", kind: list, always: true, about: "ids of the plugins; those in the groups count too"}),
+	fill:   fillPluginMapping,
+	show:   showScope,
+	gone:   filtersGone,
+}
+
+func newID() string { return uuid.NewString() }
+
+// fillScope takes what ACLs and plugin mappings have in common.
+func (d *draft) fillScope() error {
+	if d.doc["id"] == nil {
+		d.doc["id"] = newID()
+	}
+	if api, _ := d.doc["api"].(string); api == "" {
+		return admin.Invalid("api", "api is required")
+	} else if !validAPI(api) {
+		return admin.Invalid("api", "api may have letters, digits and ._~- and no leading dot, or be *.domain")
+	}
+	if err := d.refer("consumers", d.consumerID); err != nil {
+		return err
+	}
+	if d.gave("groups") {
+		d.doc["groups"] = unique(d.strings("groups"))
+		for _, name := range d.strings("groups") {
+			if err := d.mention(name); err != nil {
+				return err
+			}
+		}
+	}
+	return d.fillFilters()
+}
+
+// consumerID makes a reference to a consumer one by id (C35).
+func (d *draft) consumerID(ref string) (string, error) {
+	o, err := findConsumer(d.Txn, ref)
+	switch {
+	case err != nil:
+		return "", err
+	case o == nil:
+		return "", missing("consumers", "consumer", ref)
+	}
+	return o.Content.(*policy.Consumer).ID, nil
+}
+
+func fillPluginMapping(d *draft) error {
+	if err := d.refer("plugins", d.pluginID); err != nil {
+		return err
+	}
+	if err := d.fillScope(); err != nil {
+		return err
+	}
+	ids := d.strings("plugins")
+	for _, name := range d.strings("groups") {
+		o, err := d.Get(policy.Key{Kind: policy.KindGroups, Name: name})
+		if err != nil {
+			return err
+		}
+		if o != nil {
+			ids = append(slices.Clone(ids), o.Content.(*policy.Group).Plugins...)
+		}
+	}
+	if len(ids) == 0 {
+		return admin.Invalid("plugins", "plugins is missing, want plugins or groups that hold some")
+	}
+	return d.markMapped(ids)
+}
+
+func showScope(v *viewer, o *edit.Object, out map[string]any) error {
+	var refs []string
+	switch x := o.Content.(type) {
+	case *policy.ACL:
+		refs = x.Consumers
+	case *policy.PluginMapping:
+		refs = x.Consumers
+	}
+	names, err := v.names(refs)
+	if err != nil {
+		return err
+	}
+	out["consumers"] = names
+	return showFilters(v, o, out)
+}
+
+// apiOf is the API that an ACL or a mapping belongs to.
+func apiOf(o *edit.Object) string {
+	switch x := o.Content.(type) {
+	case *policy.ACL:
+		return x.API
+	case *policy.PluginMapping:
+		return x.API
+	}
+	return ""
+}

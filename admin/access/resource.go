@@ -1,0 +1,163 @@
+// Package access is the policy API: consumers, groups, filters, plugins, ACLs,
+// mappings, APIs, keys and lists (table C of the requirements).
+//
+// Every kind of object is one [resource]: a table of its fields, and hooks for
+// what is not in its document. One engine reads bodies, makes documents of them
+// and writes these; what it writes are the documents that operators write by
+// hand (contract 3). A request that changes several objects changes all or none.
+package access
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/admin/form"
+	"lictor/policy"
+)
+
+// maxBody bounds the body of a request (C32).
+const maxBody = 10 << 20
+
+// Config is what the API works on. Policy and Log are required.
+type Config struct {
+	Policy    *edit.Policy
+	Log       hclog.Logger
+	Locations bool // countries of addresses are known (C29)
+}
+
+// resource is one kind of object as the API shows it.
+type resource struct {
+	kind   policy.Kind
+	one    string // what messages call an object
+	about  string // for the API's description
+	name   string // the field that is the object's name; "" if no field is
+	fields []field
+
+	// find returns the object that a path names, nil if there is none; nil = by name.
+	find func(t *edit.Txn, ref string) (*edit.Object, error)
+	// fill turns what the client gave into the document and what goes with it.
+	fill func(d *draft) error
+	// show adds what is not in the document.
+	show func(v *viewer, o *edit.Object, out map[string]any) error
+	// gone removes what goes with an object, or refuses to let it go.
+	gone func(t *edit.Txn, o *edit.Object) error
+}
+
+// field is a field of the API. It is a field of the document too unless apart.
+type field struct {
+	name   string
+	kind   fieldKind
+	about  string
+	enum   []string
+	needed bool // it has to be given when the object is made
+	fixed  bool // shown; the client cannot set it
+	hidden bool // taken; shown at most when the object is made
+	apart  bool // not in the document: the hooks take it and show it
+	sticky bool // PUT keeps it where it is not given
+	always bool // shown even if the list is empty
+}
+
+type fieldKind uint8
+
+const (
+	text     fieldKind = iota
+	list               // of strings
+	truth              // true or false
+	moment             // a time, RFC 3339
+	settings           // fields of its own
+)
+
+func (r *resource) field(name string) *field {
+	for i := range r.fields {
+		if r.fields[i].name == name {
+			return &r.fields[i]
+		}
+	}
+	return nil
+}
+
+// read reads the body of a request into values of the types of the fields. All
+// that is wrong is told at once.
+func (r *resource) read(req *http.Request) (map[string]any, error) {
+	fields, err := form.Read(req)
+	if err != nil {
+		return nil, badBody(err)
+	}
+	return r.typed(fields)
+}
+
+func badBody(err error) error {
+	switch wrong, ok := errors.AsType[*form.Error](err); {
+	case ok:
+		return admin.Invalid(wrong.Field, err.Error())
+	case errors.Is(err, form.ErrMediaType):
+		return &admin.Refusal{Status: http.StatusUnsupportedMediaType, Reason: "unsupported_media_type", Message: "Unsupported media type: " + err.Error()}
+	case errors.Is(err, form.ErrJSON):
+		return admin.Invalid("", err.Error())
+	}
+	return err
+}
+
+func (r *resource) typed(fields form.Fields) (map[string]any, error) {
+	given := make(map[string]any, len(fields))
+	wrong := make(map[string]string)
+	var texts []string
+	for _, name := range fields.Names() {
+		f := r.field(name)
+		err := form.Unknown(name)
+		if f != nil {
+			given[name], err = f.typed(fields[name])
+		}
+		if err != nil {
+			at := name
+			if e, ok := errors.AsType[*form.Error](err); ok {
+				at = e.Field
+				wrong[at] = e.Text
+			}
+			texts = append(texts, err.Error())
+		}
+	}
+	if len(texts) > 0 {
+		return nil, &admin.Refusal{Status: http.StatusBadRequest, Reason: "invalid", Message: strings.Join(texts, "; "), Fields: wrong}
+	}
+	return given, nil
+}
+
+// typed returns the value of a field as the document has it; nil takes the
+// field away.
+func (f *field) typed(v any) (any, error) {
+	if v == nil || f.kind != text && f.kind != list && form.Empty(v) {
+		return nil, nil
+	}
+	switch f.kind {
+	case list:
+		return form.List(f.name, v)
+	case truth:
+		return form.Truth(f.name, v)
+	case settings:
+		return form.Object(f.name, v)
+	}
+	return form.Text(f.name, v)
+}
+
+// lookup returns the object that a path names, nil if there is none.
+func (r *resource) lookup(t *edit.Txn, ref string) (*edit.Object, error) {
+	if r.find != nil {
+		return r.find(t, ref)
+	}
+	return t.Get(policy.Key{Kind: r.kind, Name: ref})
+}
+
+// unreadable refuses to build on a value that is not in force.
+func unreadable(o *edit.Object) error {
+	if o == nil || o.Problems == nil {
+		return nil
+	}
+	return admin.Invalid("", fmt.Sprintf("%s as stored is not valid, replace it by PUT or delete it: %s", o.Key, o.Problems.Error()))
+}

@@ -1,0 +1,466 @@
+package access
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+)
+
+// shortForm serves /apis/{api}/plugins, where a plugin and its mapping are one
+// thing (C14).
+type shortForm struct{ *Config }
+
+// pair is that thing: a mapping and one of its plugins.
+type pair struct {
+	mapping, plugin *edit.Object
+}
+
+// both are the fields of both, as one resource.
+var both = resource{
+	one: "plugin", name: "id",
+	about: "Plugins of one API: a plugin and its mapping in one request.",
+	fields: append(append(slices.Clone(plugins.fields),
+		field{name: "mapping", fixed: true, about: "id of the mapping that says where the plugin holds"}),
+		scope[1:]...),
+}
+
+func (s *shortForm) routes() []admin.Route {
+	const path, item = "/apis/{api}/plugins", "/apis/{api}/plugins/{id}"
+	return []admin.Route{
+		route("GET", path, s.list),
+		route("POST", path, s.create),
+		route("GET", item, s.get),
+		route("PATCH", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, change) }),
+		route("PUT", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, replace) }),
+		route("DELETE", item, s.remove),
+	}
+}
+
+// split parts what was given into what the plugin and what the mapping says.
+func split(given map[string]any) (plugin, mapping map[string]any) {
+	plugin, mapping = map[string]any{}, map[string]any{}
+	for name, value := range given {
+		switch {
+		case name == "mapping":
+		case plugins.field(name) != nil:
+			plugin[name] = value
+		default:
+			mapping[name] = value
+		}
+	}
+	return plugin, mapping
+}
+
+func apiOfPath(r *http.Request) (string, error) {
+	api := r.PathValue("api")
+	if !validAPI(api) {
+		return "", admin.NotFound()
+	}
+	return api, nil
+}
+
+func (s *shortForm) create(w http.ResponseWriter, r *http.Request) error {
+	given, err := both.read(r)
+	if err != nil {
+		return err
+	}
+	var p pair
+	err = s.change(w, r, func(t *edit.Txn) (err error) {
+		p, err = s.make(t, r, given)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", strings.TrimSuffix(r.URL.EscapedPath(), "/")+"/"+p.plugin.Key.Name)
+	return s.answer(w, r, http.StatusCreated, p)
+}
+
+// make writes a new plugin and its mapping.
+func (s *shortForm) make(t *edit.Txn, r *http.Request, given map[string]any) (p pair, err error) {
+	if given["mapping"] != nil {
+		return p, admin.Invalid("mapping", "mapping cannot be set")
+	}
+	ofPlugin, ofMapping := split(given)
+	d, err := s.draft(t, &plugins, create, nil, ofPlugin)
+	if err != nil {
+		return p, err
+	}
+	if d.ref = r.PathValue("id"); d.ref != "" {
+		d.verb = replace
+	}
+	if p.plugin, err = d.write(); err != nil {
+		return p, err
+	}
+	m, err := s.draft(t, &pluginMappings, create, nil, ofMapping)
+	if err != nil {
+		return p, err
+	}
+	if err := withinAPI.set(m, r.PathValue("api")); err != nil {
+		return p, err
+	}
+	m.given["plugins"] = []string{p.plugin.Key.Name}
+	if m.given["id"], err = s.freeScope(t, p.plugin, m); err != nil {
+		return p, err
+	}
+	if p.mapping, err = m.write(); err != nil {
+		return p, err
+	}
+	p.plugin, err = t.Get(p.plugin.Key) // now marked as mapped
+	return p, err
+}
+
+// freeScope returns the id for a new mapping, made of its plugin's type and its
+// scope, so that of two who make the same at once one finds it taken (C14).
+func (s *shortForm) freeScope(t *edit.Txn, plugin *edit.Object, m *draft) (string, error) {
+	kind := plugin.Content.(*policy.Plugin).Name
+	want, err := m.scope(kind)
+	if err != nil {
+		return "", err
+	}
+	all, err := t.List(policy.KindPluginMappings)
+	if err != nil {
+		return "", err
+	}
+	for _, o := range all {
+		if apiOf(o) != m.said("api") {
+			continue
+		}
+		same, err := s.hasScope(t, o, kind, want)
+		if err != nil {
+			return "", err
+		}
+		if same {
+			return "", takenScope(kind)
+		}
+	}
+	sum := sha256.Sum256([]byte(want))
+	id := uuid.NewHash(sha256.New(), uuid.NameSpaceOID, sum[:], 8).String()
+	o, err := t.Get(policy.Key{Kind: policy.KindPluginMappings, Name: id})
+	if err != nil || o == nil {
+		return id, err
+	}
+	if same, err := s.hasScope(t, o, kind, want); err != nil || same {
+		if err == nil {
+			err = takenScope(kind)
+		}
+		return "", err
+	}
+	return newID(), nil // its scope was changed since
+}
+
+func takenScope(kind string) error {
+	return admin.Taken(fmt.Sprintf("plugin %s already exists with this scope", kind))
+}
+
+// hasScope reports whether a mapping holds a plugin of a type with that scope.
+func (s *shortForm) hasScope(t *edit.Txn, o *edit.Object, kind, want string) (bool, error) {
+	x := o.Content.(*policy.PluginMapping)
+	of := false
+	for _, id := range x.Plugins {
+		p, err := t.Get(policy.Key{Kind: policy.KindPlugins, Name: id})
+		if err != nil {
+			return false, err
+		}
+		of = of || p != nil && p.Content.(*policy.Plugin).Name == kind
+	}
+	if !of {
+		return false, nil
+	}
+	is := scopeText{kind: kind, api: x.API, consumers: x.Consumers, groups: x.Groups}
+	for _, name := range x.Filters {
+		f, err := t.Get(policy.Key{Kind: policy.KindFilters, Name: name})
+		if err != nil {
+			return false, err
+		}
+		if f != nil && f.Content.(*policy.Filter).Inline {
+			is.inline = *f.Content.(*policy.Filter)
+		} else {
+			is.filters = append(is.filters, name)
+		}
+	}
+	return is.String() == want, nil
+}
+
+// scope is what a mapping that is being made covers.
+func (d *draft) scope(kind string) (string, error) {
+	is := scopeText{kind: kind, api: d.said("api")}
+	refs, _ := d.given["consumers"].([]string)
+	for _, ref := range refs {
+		id, err := d.consumerID(ref)
+		if err != nil {
+			return "", err
+		}
+		is.consumers = append(is.consumers, id)
+	}
+	is.groups, _ = d.given["groups"].([]string)
+	is.filters, _ = d.given["filters"].([]string)
+	for name, to := range propertiesOf(&is.inline) {
+		*to, _ = d.given[name].([]string)
+	}
+	return is.String(), nil
+}
+
+// scopeText names a scope, the same one always alike.
+type scopeText struct {
+	kind, api                  string
+	consumers, groups, filters []string
+	inline                     policy.Filter
+}
+
+func (s scopeText) String() string {
+	sorted := func(list []string) []string {
+		list = slices.Clone(list)
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
+	f := &s.inline
+	policy.Check("", f) // upper case where case does not count
+	return fmt.Sprintf("%q %q %q %q %q %q %q %q %q %q", s.kind, s.api, sorted(s.consumers), sorted(s.groups), sorted(s.filters),
+		sorted(f.Methods), sorted(f.Hosts), sorted(f.Paths), sorted(f.IPs), sorted(f.Locations))
+}
+
+// pairs returns the plugins of an API, oldest mapping first.
+func (s *shortForm) pairs(v *viewer, api string) ([]pair, error) {
+	mappings, err := v.list(policy.KindPluginMappings)
+	if err != nil {
+		return nil, err
+	}
+	all, err := v.list(policy.KindPlugins)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]*edit.Object, len(all))
+	for _, o := range all {
+		byID[o.Key.Name] = o
+	}
+	var pairs []pair
+	for _, m := range mappings {
+		if apiOf(m) != api {
+			continue
+		}
+		for _, id := range m.Content.(*policy.PluginMapping).Plugins {
+			if p := byID[id]; p != nil {
+				pairs = append(pairs, pair{m, p})
+			}
+		}
+	}
+	return pairs, nil
+}
+
+// find returns the plugin that a path names, by its id or its mapping's.
+func (s *shortForm) find(t *edit.Txn, r *http.Request) (p pair, err error) {
+	api, err := apiOfPath(r)
+	if err != nil {
+		return p, err
+	}
+	all, err := s.pairs(s.viewer(r.Context()), api)
+	if err != nil {
+		return p, err
+	}
+	ref := r.PathValue("id")
+	at := slices.IndexFunc(all, func(p pair) bool { return p.plugin.Key.Name == ref || p.mapping.Key.Name == ref })
+	if at < 0 {
+		return p, nil
+	}
+	if p.mapping, err = t.Get(all[at].mapping.Key); err != nil || p.mapping == nil {
+		return pair{}, err
+	}
+	if p.plugin, err = t.Get(all[at].plugin.Key); err != nil || p.plugin == nil {
+		return pair{}, err
+	}
+	return p, nil
+}
+
+func (s *shortForm) show(v *viewer, p pair) (object, error) {
+	shown, err := v.show(&plugins, p.plugin, nil)
+	if err != nil {
+		return nil, err
+	}
+	of, err := v.show(&pluginMappings, p.mapping, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range of {
+		switch m.name {
+		case "id":
+			shown = append(shown, member{"mapping", m.value})
+		case "plugins":
+		default:
+			shown = append(shown, m)
+		}
+	}
+	return shown, nil
+}
+
+func (s *shortForm) answer(w http.ResponseWriter, r *http.Request, status int, p pair) error {
+	shown, err := s.show(s.viewer(context.WithoutCancel(r.Context())), p)
+	if err == nil {
+		answer(w, status, p.plugin, shown)
+	}
+	return err
+}
+
+func (s *shortForm) list(w http.ResponseWriter, r *http.Request) error {
+	api, err := apiOfPath(r)
+	if err != nil {
+		return err
+	}
+	p, err := readPage(r)
+	if err != nil {
+		return err
+	}
+	v := s.viewer(r.Context())
+	all, err := s.pairs(v, api)
+	if err != nil {
+		return err
+	}
+	// A mapping of several plugins stands on the page of its mapping, whole.
+	var mappings []*edit.Object
+	for _, one := range all {
+		if n := len(mappings); n == 0 || mappings[n-1] != one.mapping {
+			mappings = append(mappings, one.mapping)
+		}
+	}
+	part, next := p.cut(mappings)
+	data := []object{}
+	for _, one := range all {
+		if !slices.Contains(part, one.mapping) {
+			continue
+		}
+		shown, err := s.show(v, one)
+		if err != nil {
+			return err
+		}
+		data = append(data, shown)
+	}
+	writePage(w, r, p, len(all), next, data)
+	return nil
+}
+
+func (s *shortForm) get(w http.ResponseWriter, r *http.Request) error {
+	var p pair
+	_, err := s.Policy.Do(r.Context(), func(t *edit.Txn) (err error) {
+		p, err = s.find(t, r)
+		return err
+	})
+	if err == nil && p.plugin == nil {
+		err = admin.NotFound()
+	}
+	if err != nil {
+		return err
+	}
+	return s.answer(w, r, http.StatusOK, p)
+}
+
+func (s *shortForm) update(w http.ResponseWriter, r *http.Request, v verb) error {
+	given, err := both.read(r)
+	if err != nil {
+		return err
+	}
+	var p pair
+	status := http.StatusOK
+	err = s.change(w, r, func(t *edit.Txn) (err error) {
+		if p, err = s.find(t, r); err != nil {
+			return err
+		}
+		if err := precondition(r, p.plugin); err != nil {
+			return err
+		}
+		if status = http.StatusOK; p.plugin == nil {
+			if v == change {
+				return admin.NotFound()
+			}
+			status = http.StatusCreated
+			p, err = s.make(t, r, given)
+			return err
+		}
+		p, err = s.rewrite(t, r, v, p, given)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.answer(w, r, status, p)
+}
+
+// rewrite changes a plugin and its mapping.
+func (s *shortForm) rewrite(t *edit.Txn, r *http.Request, v verb, old pair, given map[string]any) (p pair, err error) {
+	if id, said := given["mapping"]; said && id != old.mapping.Key.Name {
+		return p, admin.Invalid("mapping", "mapping cannot be changed")
+	}
+	ofPlugin, ofMapping := split(given)
+	d, err := s.draft(t, &plugins, v, old.plugin, ofPlugin)
+	if err != nil {
+		return p, err
+	}
+	if p.plugin, err = d.write(); err != nil {
+		return p, err
+	}
+	m, err := s.draft(t, &pluginMappings, v, old.mapping, ofMapping)
+	if err != nil {
+		return p, err
+	}
+	if err := withinAPI.set(m, r.PathValue("api")); err != nil {
+		return p, err
+	}
+	m.given["plugins"] = old.mapping.Content.(*policy.PluginMapping).Plugins
+	if p.mapping, err = m.write(); err != nil {
+		return p, err
+	}
+	p.plugin, err = t.Get(p.plugin.Key)
+	return p, err
+}
+
+// remove takes the plugin out of the mapping; what nothing refers to any more
+// goes with it.
+func (s *shortForm) remove(w http.ResponseWriter, r *http.Request) error {
+	err := s.change(w, r, func(t *edit.Txn) error {
+		p, err := s.find(t, r)
+		if err != nil {
+			return err
+		}
+		if err := precondition(r, p.plugin); err != nil {
+			return err
+		}
+		if p.plugin == nil {
+			return admin.NotFound()
+		}
+		return s.drop(t, p)
+	})
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
+}
+
+func (s *shortForm) drop(t *edit.Txn, p pair) error {
+	m := *p.mapping.Content.(*policy.PluginMapping)
+	id := p.plugin.Key.Name
+	elsewhere := inUse(t, "plugin", id, func(o *edit.Object) []string {
+		if o.Key == p.mapping.Key {
+			return nil
+		}
+		return pluginsOf(o)
+	}, policy.KindPluginMappings, policy.KindGroups)
+	m.Plugins = slices.DeleteFunc(slices.Clone(m.Plugins), func(one string) bool { return one == id })
+	var err error
+	if len(m.Plugins) > 0 {
+		_, err = t.Put(p.mapping.Key, &m)
+	} else {
+		err = pluginMappings.delete(t, p.mapping)
+	}
+	if err != nil || elsewhere != nil {
+		return err
+	}
+	return t.Delete(p.plugin.Key)
+}

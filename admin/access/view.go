@@ -1,0 +1,203 @@
+package access
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+)
+
+// viewer shows objects to one request. It lists each kind once.
+type viewer struct {
+	ctx    context.Context
+	policy *edit.Policy
+
+	lists   map[policy.Kind][]*edit.Object
+	byGroup map[string][]string       // names of the members
+	byID    map[string]string         // names of consumers
+	filters map[string]*policy.Filter // by name
+	plugins map[string]bool           // that are mapped
+}
+
+func (c *Config) viewer(ctx context.Context) *viewer {
+	return &viewer{ctx: ctx, policy: c.Policy, lists: make(map[policy.Kind][]*edit.Object)}
+}
+
+func (v *viewer) list(kind policy.Kind) ([]*edit.Object, error) {
+	if all, ok := v.lists[kind]; ok {
+		return all, nil
+	}
+	all, err := v.policy.List(v.ctx, kind)
+	if err == nil {
+		v.lists[kind] = all
+	}
+	return all, err
+}
+
+// members returns the names of the consumers in a group, oldest first.
+func (v *viewer) members(group string) ([]string, error) {
+	if v.byGroup == nil {
+		all, err := v.list(policy.KindConsumers)
+		if err != nil {
+			return nil, err
+		}
+		v.byGroup = make(map[string][]string)
+		for _, o := range all {
+			c := o.Content.(*policy.Consumer)
+			for _, g := range c.Groups {
+				v.byGroup[g] = append(v.byGroup[g], o.Key.Name)
+			}
+		}
+	}
+	return append([]string{}, v.byGroup[group]...), nil
+}
+
+// names makes ids of consumers names. An id that nobody has is left as it is.
+func (v *viewer) names(refs []string) ([]string, error) {
+	names := append([]string{}, refs...)
+	if len(names) == 0 {
+		return names, nil
+	}
+	if v.byID == nil {
+		all, err := v.list(policy.KindConsumers)
+		if err != nil {
+			return nil, err
+		}
+		v.byID = make(map[string]string)
+		for _, o := range all {
+			v.byID[o.Content.(*policy.Consumer).ID] = o.Key.Name
+		}
+	}
+	for i, ref := range names {
+		if name, known := v.byID[ref]; known {
+			names[i] = name
+		}
+	}
+	return names, nil
+}
+
+func (v *viewer) filter(name string) (*policy.Filter, error) {
+	if v.filters == nil {
+		all, err := v.list(policy.KindFilters)
+		if err != nil {
+			return nil, err
+		}
+		v.filters = make(map[string]*policy.Filter)
+		for _, o := range all {
+			v.filters[o.Key.Name] = o.Content.(*policy.Filter)
+		}
+	}
+	return v.filters[name], nil
+}
+
+// mapped reports whether a mapping names a plugin, or a group that holds it.
+func (v *viewer) mapped(id string) (bool, error) {
+	if v.plugins == nil {
+		mappings, err := v.list(policy.KindPluginMappings)
+		if err != nil {
+			return false, err
+		}
+		groups, err := v.list(policy.KindGroups)
+		if err != nil {
+			return false, err
+		}
+		v.plugins = make(map[string]bool)
+		for _, o := range mappings {
+			m := o.Content.(*policy.PluginMapping)
+			for _, id := range m.Plugins {
+				v.plugins[id] = true
+			}
+			for _, g := range groups {
+				if slices.Contains(m.Groups, g.Key.Name) {
+					for _, id := range pluginsOf(g) {
+						v.plugins[id] = true
+					}
+				}
+			}
+		}
+	}
+	return v.plugins[id], nil
+}
+
+// member is a field of an answer.
+type member struct {
+	name  string
+	value any
+}
+
+// object is an answer whose fields keep their order.
+type object []member
+
+// MarshalJSON implements [json.Marshaler].
+func (o object) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, m := range o {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(m.name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(m.value)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// show returns an object as the API has it, with what is shown only once.
+func (v *viewer) show(r *resource, o *edit.Object, once map[string]any) (object, error) {
+	out, err := documentOf(o)
+	if err != nil {
+		return nil, err
+	}
+	if r.show != nil {
+		if err := r.show(v, o, out); err != nil {
+			return nil, err
+		}
+	}
+	if f := r.field(r.name); f != nil && out[r.name] == nil && !f.hidden {
+		out[r.name] = o.Key.Name // the value says nothing else, or cannot be read
+	}
+	var shown object
+	for i := range r.fields {
+		f := &r.fields[i]
+		value, has := out[f.name]
+		if once[f.name] != nil {
+			value, has = once[f.name], true
+		} else if f.hidden {
+			continue
+		}
+		switch {
+		case has && value != nil:
+			shown = append(shown, member{f.name, value})
+		case f.always:
+			shown = append(shown, member{f.name, []string{}})
+		}
+	}
+	if o.Problems != nil {
+		shown = append(shown, member{"error", o.Problems.Error()})
+	}
+	return shown, nil
+}
+
+func etag(index uint64) string { return `"` + strconv.FormatUint(index, 10) + `"` }
+
+// answer writes an object with its ETag.
+func answer(w http.ResponseWriter, status int, o *edit.Object, shown object) {
+	w.Header().Set("ETag", etag(o.Index))
+	admin.WriteJSON(w, status, shown)
+}

@@ -1,0 +1,168 @@
+// Package admintest runs the APIs of the admin listener in tests.
+package admintest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lictor/admin"
+	"lictor/admin/access"
+	"lictor/admin/edit"
+	"lictor/admin/mapping"
+	"lictor/policy"
+	"lictor/policy/live"
+	"lictor/policy/store"
+)
+
+// Server is an admin listener on a policy store, with the policy in force.
+type Server struct {
+	Store  store.Store
+	Policy *live.Policy
+	Log    *bytes.Buffer // what the API logged
+
+	server *admin.Server
+}
+
+// Run runs a test on a memory and on a file store.
+func Run(t *testing.T, test func(t *testing.T, s *Server)) {
+	t.Run("memory", func(t *testing.T) { test(t, Memory(t)) })
+	t.Run("file", func(t *testing.T) { test(t, File(t)) })
+}
+
+// Memory starts a server on a store in memory.
+func Memory(t *testing.T) *Server {
+	return Start(t, store.NewMemory(hclog.NewNullLogger()))
+}
+
+// File starts a server on a store in a directory.
+func File(t *testing.T) *Server {
+	s, err := store.NewDir(store.DirConfig{Dir: t.TempDir(), Log: hclog.NewNullLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Start(t, s)
+}
+
+// Start starts a server on a store; it ends with the test.
+func Start(t *testing.T, s store.Store) *Server {
+	t.Helper()
+	p, err := live.New(live.Config{Store: s, Prefix: "lictor/", Log: hclog.NewNullLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := make(chan struct{}, 1)
+	p.OnChange(func() {
+		select {
+		case loaded <- struct{}{}:
+		default:
+		}
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := p.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	<-loaded
+	out := &Server{Store: s, Policy: p, Log: &bytes.Buffer{}}
+	policy := edit.New(s)
+	log := hclog.New(&hclog.LoggerOptions{Output: out.Log})
+	mappings, err := mapping.Routes(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := access.Routes(access.Config{Policy: policy, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.server, err = admin.New(admin.Config{Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(), Routes: append(mappings, objects...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.server.ServeHTTP(w, r) }
+
+// Answer is what a request got.
+type Answer struct {
+	Status int
+	Header http.Header
+	Text   string
+	JSON   map[string]any // nil if it is none
+}
+
+// Do sends a request. A body that begins with { or [ is JSON, another one a
+// form; header holds names and values in turn.
+func (s *Server) Do(method, target, body string, header ...string) Answer {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	if body == "" {
+		r.Body = http.NoBody
+	}
+	switch {
+	case body == "":
+	case body[0] == '{' || body[0] == '[':
+		r.Header.Set("Content-Type", "application/json")
+	default:
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	a := Answer{Status: w.Code, Header: w.Result().Header}
+	text, _ := io.ReadAll(w.Result().Body)
+	a.Text = string(text)
+	if json.Unmarshal(text, &a.JSON) != nil {
+		a.JSON = nil
+	}
+	return a
+}
+
+// Want sends a request and checks the status.
+func (s *Server) Want(t *testing.T, status int, method, target, body string, header ...string) Answer {
+	t.Helper()
+	a := s.Do(method, target, body, header...)
+	if a.Status != status {
+		t.Errorf("%s %s %s: got %d %s, want %d", method, target, body, a.Status, a.Text, status)
+	}
+	return a
+}
+
+// Compact is the JSON of an answer without the fields that differ each time.
+func (a Answer) Compact(without ...string) string {
+	for _, name := range without {
+		delete(a.JSON, name)
+	}
+	text, err := json.Marshal(a.JSON)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Value returns the document at a key, "" if there is none.
+func (s *Server) Value(kind policy.Kind, name string) string {
+	o, err := s.Store.Get(context.Background(), string(kind), name)
+	if err != nil {
+		return ""
+	}
+	return string(o.Value)
+}

@@ -1,0 +1,122 @@
+// Package edit reads and changes the objects of the policy for the admin
+// listener's APIs.
+//
+// A change is a function that reads what it needs from a [Txn] and says what to
+// write. [Policy.Do] writes all of it or nothing, provided that nothing of what
+// was read has changed in the meantime; else it runs the function again. So no
+// writer loses another one's change, on whichever node or by whichever way it
+// came (X7).
+package edit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"lictor/policy"
+	"lictor/policy/document"
+	"lictor/policy/store"
+)
+
+// Object is an object of the policy as it stands in the store. It is shared:
+// whoever changes it clones it first.
+type Object struct {
+	Key     policy.Key
+	Index   uint64 // changes with every write; the ETag
+	Created uint64 // the age: smaller is older
+	Value   []byte
+	// Content is what could be read of Value, never nil for a known kind.
+	Content policy.Object
+	// Problems say why the value is not in force (X6); nil if it is.
+	Problems policy.Problems
+}
+
+// Policy is what the store holds. [New] makes one; it may be used by any number
+// of goroutines.
+type Policy struct {
+	store store.Store
+
+	mu    sync.Mutex // guards kinds, which spare reading what did not change
+	kinds map[policy.Kind]map[string]*Object
+}
+
+// New returns the policy in a store.
+func New(s store.Store) *Policy {
+	return &Policy{store: s, kinds: make(map[policy.Kind]map[string]*Object)}
+}
+
+// List returns the objects of a kind in the order of creation, as this node
+// works with them.
+func (p *Policy) List(ctx context.Context, kind policy.Kind) ([]*Object, error) {
+	stored, err := p.store.List(ctx, string(kind))
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*Object, len(stored))
+	p.mu.Lock()
+	known := p.kinds[kind]
+	for i := range stored {
+		if o := known[stored[i].Name]; o != nil && o.Index == stored[i].Index && o.Created == stored[i].CreateIndex {
+			list[i] = o
+		}
+	}
+	p.mu.Unlock()
+	next := make(map[string]*Object, len(list))
+	for i, o := range list {
+		if o == nil {
+			list[i] = read(&stored[i])
+		}
+		next[list[i].Key.Name] = list[i]
+	}
+	p.mu.Lock()
+	p.kinds[kind] = next
+	p.mu.Unlock()
+	slices.SortFunc(list, func(a, b *Object) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Key.Name, b.Key.Name))
+	})
+	return list, nil
+}
+
+// Get returns an object as it is in the store now, or, while the store is away,
+// as it was last seen. nil: there is none.
+func (p *Policy) Get(ctx context.Context, key policy.Key) (*Object, error) {
+	if !p.store.Status().Live { // asking it might take long
+		list, err := p.List(ctx, key.Kind)
+		if i := slices.IndexFunc(list, func(o *Object) bool { return o.Key == key }); i >= 0 {
+			return list[i], nil
+		}
+		return nil, err
+	}
+	stored, err := p.store.Get(ctx, string(key.Kind), key.Name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	p.mu.Lock()
+	known := p.kinds[key.Kind][key.Name]
+	p.mu.Unlock()
+	if known != nil && known.Index == stored.Index && known.Created == stored.CreateIndex {
+		return known, nil
+	}
+	return read(&stored), nil
+}
+
+func read(s *store.Object) *Object {
+	o := &Object{Key: policy.Key{Kind: policy.Kind(s.Kind), Name: s.Name}, Index: s.Index, Created: s.CreateIndex, Value: s.Value}
+	var err error
+	if o.Content, err = document.Parse(o.Key, s.Value); err != nil {
+		o.Problems = problemsOf(err)
+	}
+	return o
+}
+
+func problemsOf(err error) policy.Problems {
+	if p, ok := errors.AsType[policy.Problems](err); ok {
+		return p
+	}
+	return policy.Problems{{Text: err.Error()}}
+}

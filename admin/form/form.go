@@ -1,0 +1,189 @@
+// Package form reads the bodies of the policy API in every spelling of C32:
+// urlencoded and multipart forms, and JSON.
+//
+// A body becomes a [Fields]: names to values, nested where a name has dots. What
+// a form says has no type until somebody asks for one: [List] makes a list of
+// "a,b", [Text] leaves it alone.
+package form
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// Fields are what a body says, by name. A value is nil, a bool, a string, a
+// json.Number, []any or Fields, as JSON has it, or what a form said of a field.
+type Fields map[string]any
+
+// Limits of a body, besides its size: what it may cost to read one.
+const (
+	maxFields = 100_000 // pairs of a form
+	maxParts  = 1_000   // of a multipart body
+	maxDepth  = 32      // of JSON, and of dots in a name
+)
+
+// ErrMediaType says that a body is of none of the three forms.
+var ErrMediaType = errors.New("want application/json, application/x-www-form-urlencoded or multipart/form-data")
+
+// ErrJSON says that a body is no JSON object.
+var ErrJSON = errors.New("Cannot parse JSON body")
+
+// Error says what is wrong with a field.
+type Error struct {
+	Field string
+	Text  string
+}
+
+func (e *Error) Error() string { return strings.TrimSpace(e.Field + " " + e.Text) }
+
+// Read reads the body of r.
+func Read(r *http.Request) (Fields, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	kind := r.Header.Get("Content-Type")
+	if len(body) == 0 && kind == "" {
+		return Fields{}, nil
+	}
+	return Decode(kind, body)
+}
+
+// Decode reads a body of a Content-Type.
+func Decode(contentType string, body []byte) (Fields, error) {
+	kind, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return nil, ErrMediaType
+	}
+	var fields Fields
+	switch kind {
+	case "application/json":
+		fields, err = readJSON(body)
+	case "application/x-www-form-urlencoded":
+		fields, err = readForm(body)
+	case "multipart/form-data":
+		fields, err = readMultipart(body, params["boundary"])
+	default:
+		return nil, ErrMediaType
+	}
+	return fields, err
+}
+
+// put enters a value under a name, in which dots nest.
+func (f Fields) put(name string, value any) error {
+	at, path := f, strings.Split(name, ".")
+	if len(path) > maxDepth {
+		return &Error{name, "is nested too deep"}
+	}
+	for i, step := range path[:len(path)-1] {
+		inner, ok := at[step].(Fields)
+		if !ok {
+			if _, taken := at[step]; taken {
+				return &Error{strings.Join(path[:i+1], "."), "is given twice"}
+			}
+			inner = Fields{}
+			at[step] = inner
+		}
+		at = inner
+	}
+	last := path[len(path)-1]
+	old, taken := at[last]
+	if !taken {
+		at[last] = value
+		return nil
+	}
+	// {"config": {"second": 1}, "config.minute": 2} says two things of config.
+	into, ok := old.(Fields)
+	from, also := value.(Fields)
+	if !ok || !also {
+		return &Error{name, "is given twice"}
+	}
+	for k, v := range from {
+		if _, twice := into[k]; twice {
+			return &Error{name + "." + k, "is given twice"}
+		}
+		into[k] = v
+	}
+	return nil
+}
+
+// readJSON reads a JSON object, and refuses names given twice, which would mean
+// one thing to us and another to somebody else.
+func readJSON(body []byte) (Fields, error) {
+	if !utf8.Valid(body) {
+		return nil, ErrJSON
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	value, err := readValue(dec, 0)
+	if err != nil {
+		if _, ok := errors.AsType[*Error](err); ok {
+			return nil, err
+		}
+		return nil, ErrJSON
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, ErrJSON
+	}
+	raw, ok := value.(Fields)
+	if !ok {
+		return nil, ErrJSON
+	}
+	return raw, nil
+}
+
+// readValue reads one value. The names of every object are split at their dots.
+func readValue(dec *json.Decoder, depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, errors.New("nested too deep")
+	}
+	token, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch token {
+	case json.Delim('['):
+		list := []any{}
+		for dec.More() {
+			v, err := readValue(dec, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err = dec.Token()
+		return list, err
+	case json.Delim('{'):
+		fields := Fields{}
+		for dec.More() {
+			name, err := dec.Token()
+			if err != nil {
+				return nil, err
+			}
+			v, err := readValue(dec, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			if err := fields.put(name.(string), v); err != nil {
+				return nil, err
+			}
+		}
+		_, err = dec.Token()
+		return fields, err
+	}
+	return token, nil
+}
+
+// Unknown is the error of a field that nobody knows (C32).
+func Unknown(field string) error { return &Error{field, "is an unknown field"} }
+
+func wrong(field, format string, args ...any) error {
+	return &Error{field, fmt.Sprintf(format, args...)}
+}

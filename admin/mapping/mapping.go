@@ -1,0 +1,305 @@
+// Package mapping is the mapping API /v1: tenants map domains to backends
+// (table B of the requirements).
+//
+// A mapping is one object of the policy store, its key is the domain; so a
+// domain is one tenant's, and of those who want it at once one gets it (B4).
+package mapping
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+)
+
+// Form is a mapping as the API shows and takes it.
+type Form struct {
+	Domain   string   `json:"domain"`
+	Backends []string `json:"backends"`
+}
+
+// Page is a part of a tenant's mappings (B6).
+type Page struct {
+	Project string `json:"project"` // the tenant
+	Routes  []Form `json:"routes"`  // in the order of creation
+	Total   int    `json:"total"`
+	Offset  int    `json:"offset"`
+	Limit   int    `json:"limit"`
+}
+
+// Limits of a page (B6, B7).
+const (
+	defaultLimit = 50
+	maxLimit     = 1000
+)
+
+const maxBody = 1 << 20 // B13
+
+// writeTime is how long a change may take. It goes on when the client leaves.
+const writeTime = 25 * time.Second
+
+type api struct{ policy *edit.Policy }
+
+// Routes returns the routes of the mapping API.
+func Routes(p *edit.Policy) ([]admin.Route, error) {
+	if p == nil {
+		return nil, errors.New("mapping: a policy is required")
+	}
+	a := &api{p}
+	const all, one = "/v1/{tenant}/mapping", "/v1/{tenant}/mapping/{domain}"
+	return []admin.Route{
+		a.route("GET", all, a.list),
+		a.route("PUT", all, a.create),
+		a.route("GET", one, a.get),
+		a.route("PUT", one, a.update),
+		a.route("POST", one, a.update),
+		a.route("DELETE", one, a.remove),
+	}, nil
+}
+
+func (a *api) route(method, path string, serve func(w http.ResponseWriter, r *http.Request, tenant string) error) admin.Route {
+	return admin.Route{Method: method, Path: path, MaxBody: maxBody, Handler: admin.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		tenant := r.PathValue("tenant")
+		if !validTenant(tenant) {
+			return admin.Invalid("", "tenant: want 1 to 256 letters, digits and ._~-")
+		}
+		return serve(w, r, tenant)
+	})}
+}
+
+// validTenant reports whether s may be a tenant (B18).
+func validTenant(s string) bool {
+	return len(s) <= 256 && policy.ValidName("x"+s) && s != ""
+}
+
+func keyOf(domain string) policy.Key { return policy.Key{Kind: policy.KindMappings, Name: domain} }
+
+func contentOf(o *edit.Object) *policy.Mapping { return o.Content.(*policy.Mapping) }
+
+// own finds the tenant's mapping that the path names. nil: there is none, or it
+// is another tenant's, which nobody is told (B5).
+func own(t *edit.Txn, r *http.Request, tenant string) (*edit.Object, error) {
+	domain, err := policy.ParseDomain(r.PathValue("domain"))
+	if err != nil {
+		return nil, nil //nolint:nilerr // what is no domain is not mapped
+	}
+	o, err := t.Get(keyOf(domain))
+	if err != nil || o == nil || contentOf(o).Tenant != tenant {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (a *api) change(w http.ResponseWriter, r *http.Request, change func(*edit.Txn) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTime)
+	defer cancel()
+	result, err := a.policy.Do(ctx, change)
+	if result.Unseen {
+		w.Header().Set("Warning", `199 lictor "written, but not yet in force on this node"`)
+	}
+	return err
+}
+
+func precondition(r *http.Request, o *edit.Object) error {
+	if o == nil {
+		return admin.Precondition(r, "")
+	}
+	return admin.Precondition(r, etag(o))
+}
+
+func etag(o *edit.Object) string { return strconv.Quote(strconv.FormatUint(o.Index, 10)) }
+
+// answer shows a mapping.
+func answer(w http.ResponseWriter, status int, o *edit.Object) error {
+	w.Header().Set("ETag", etag(o))
+	admin.WriteJSON(w, status, formOf(o))
+	return nil
+}
+
+func formOf(o *edit.Object) Form {
+	f := Form{Domain: o.Key.Name, Backends: contentOf(o).Backends}
+	if f.Backends == nil {
+		f.Backends = []string{} // of a value that cannot be read
+	}
+	return f
+}
+
+// create is PUT on the collection: a new mapping, or the tenant's own anew (B2-B4).
+func (a *api) create(w http.ResponseWriter, r *http.Request, tenant string) error {
+	want, err := read(r)
+	if err != nil {
+		return err
+	}
+	var made *edit.Object
+	status := http.StatusCreated
+	err = a.change(w, r, func(t *edit.Txn) error {
+		old, err := t.Get(keyOf(want.Domain))
+		if err != nil {
+			return err
+		}
+		status = http.StatusCreated
+		if old != nil {
+			status = http.StatusOK
+			if contentOf(old).Tenant != tenant {
+				return taken()
+			}
+		}
+		if err := precondition(r, old); err != nil {
+			return err
+		}
+		made, err = put(t, want, tenant, old)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if status == http.StatusCreated {
+		w.Header().Set("Location", "/v1/"+url.PathEscape(tenant)+"/mapping/"+url.PathEscape(want.Domain))
+	}
+	return answer(w, status, made)
+}
+
+func taken() error { return admin.Taken("Domain already in use") }
+
+// put writes a mapping; one that takes the place of old has its place in the
+// order as well (B8).
+func put(t *edit.Txn, want Form, tenant string, old *edit.Object) (*edit.Object, error) {
+	m := &policy.Mapping{Domain: want.Domain, Tenant: tenant, Backends: want.Backends}
+	if old != nil {
+		m.Seq = order(old)
+	}
+	return t.Put(keyOf(want.Domain), m)
+}
+
+// order is the place of a mapping: the store's index of its first version.
+func order(o *edit.Object) uint64 { return cmp.Or(contentOf(o).Seq, o.Created) }
+
+// update is PUT and POST on a mapping: replaced whole, perhaps renamed (B9-B11).
+func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) error {
+	want, err := read(r)
+	if err != nil {
+		return err
+	}
+	var made *edit.Object
+	err = a.change(w, r, func(t *edit.Txn) error {
+		old, err := own(t, r, tenant)
+		if err != nil {
+			return err
+		}
+		if err := precondition(r, old); err != nil {
+			return err
+		}
+		if old == nil {
+			return admin.NotFound()
+		}
+		if want.Domain != old.Key.Name {
+			if err := move(t, old, want.Domain); err != nil {
+				return err
+			}
+		}
+		made, err = put(t, want, tenant, old)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, made)
+}
+
+// move makes room for a mapping under another domain (B11).
+func move(t *edit.Txn, old *edit.Object, domain string) error {
+	there, err := t.Get(keyOf(domain))
+	if err != nil {
+		return err
+	}
+	if there != nil {
+		return taken()
+	}
+	return t.Delete(old.Key)
+}
+
+func (a *api) get(w http.ResponseWriter, r *http.Request, tenant string) error {
+	var o *edit.Object
+	_, err := a.policy.Do(r.Context(), func(t *edit.Txn) (err error) {
+		o, err = own(t, r, tenant)
+		return err
+	})
+	if err == nil && o == nil {
+		err = admin.NotFound()
+	}
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, o)
+}
+
+func (a *api) remove(w http.ResponseWriter, r *http.Request, tenant string) error {
+	err := a.change(w, r, func(t *edit.Txn) error {
+		o, err := own(t, r, tenant)
+		if err != nil {
+			return err
+		}
+		if err := precondition(r, o); err != nil {
+			return err
+		}
+		if o == nil {
+			return admin.NotFound()
+		}
+		return t.Delete(o.Key)
+	})
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
+}
+
+func (a *api) list(w http.ResponseWriter, r *http.Request, tenant string) error {
+	page := Page{Project: tenant, Routes: []Form{}}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err == nil {
+		page.Offset, err = number(query, "offset", 0)
+	}
+	if err == nil {
+		page.Limit, err = number(query, "limit", defaultLimit)
+	}
+	if err != nil {
+		return admin.Invalid("", err.Error())
+	}
+	if page.Limit = min(page.Limit, maxLimit); page.Limit < 1 {
+		return admin.Invalid("limit", "limit is 0, want 1 to 1000")
+	}
+	all, err := a.policy.List(r.Context(), policy.KindMappings)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(o *edit.Object) bool { return contentOf(o).Tenant != tenant })
+	slices.SortStableFunc(all, func(a, b *edit.Object) int {
+		return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a.Key.Name, b.Key.Name))
+	})
+	page.Total = len(all)
+	for _, o := range all[min(page.Offset, len(all)):min(page.Offset+page.Limit, len(all))] {
+		page.Routes = append(page.Routes, formOf(o))
+	}
+	admin.WriteJSON(w, http.StatusOK, page)
+	return nil
+}
+
+// number reads an argument of the query (B7).
+func number(query url.Values, name string, otherwise int) (int, error) {
+	if !query.Has(name) {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseUint(query.Get(name), 10, 31)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, errors.New(name + " is no whole number from 0")
+	}
+	return int(n), nil
+}

@@ -1,0 +1,104 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"lictor/policy"
+	"lictor/policy/store"
+)
+
+// Refusal is an answer that says no (X5), as an error.
+type Refusal struct {
+	Status  int
+	Reason  string // one of the closed set of X5
+	Message string
+	Fields  map[string]string // what is wrong, by field
+}
+
+func (r *Refusal) Error() string { return r.Message }
+
+// Invalid refuses a request for one thing that is wrong. Without a field it is
+// the whole.
+func Invalid(field, message string) *Refusal {
+	r := &Refusal{Status: http.StatusBadRequest, Reason: "invalid", Message: message}
+	if field != "" {
+		r.Fields = map[string]string{field: message}
+	}
+	return r
+}
+
+// NotFound refuses a request for an object that does not exist (C33).
+func NotFound() *Refusal {
+	return &Refusal{Status: http.StatusNotFound, Reason: "not_found", Message: "Not found"}
+}
+
+// Taken refuses to make what exists.
+func Taken(message string) *Refusal {
+	return &Refusal{Status: http.StatusConflict, Reason: "already_exists", Message: message}
+}
+
+// Handle makes a handler of a function that returns what went wrong instead of
+// answering with it.
+func Handle(serve func(w http.ResponseWriter, r *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := serve(w, r); err != nil {
+			refuse(w, err)
+		}
+	}
+}
+
+// refuse answers with an error. It is the only place that knows which answer
+// belongs to which error.
+func refuse(w http.ResponseWriter, err error) {
+	answer := refusalOf(err)
+	if answer.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	WriteJSON(w, answer.Status, Error{
+		Message: answer.Message, Reason: answer.Reason, Fields: answer.Fields, RequestID: w.Header().Get(requestIDHeader),
+	})
+}
+
+func refusalOf(err error) *Refusal {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r
+	}
+	if p, ok := errors.AsType[policy.Problems](err); ok {
+		return invalidObject(p)
+	}
+	_, long := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case long:
+		return &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: "body_too_large", Message: "The body is too large"}
+	case errors.Is(err, store.ErrTooLarge):
+		return &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: "body_too_large", Message: "The change is too large for the policy store: " + err.Error()}
+	case errors.Is(err, store.ErrInvalid):
+		return Invalid("", err.Error())
+	}
+	// What is left is the store, or the time that it takes.
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable", Message: "The policy store is unavailable, nothing was changed: " + err.Error()}
+}
+
+// invalidObject tells what is wrong with an object, by field.
+func invalidObject(problems policy.Problems) *Refusal {
+	r := &Refusal{Status: http.StatusBadRequest, Reason: "invalid"}
+	texts := make([]string, len(problems))
+	for i, p := range problems {
+		texts[i] = p.Text
+		if p.Field == "" {
+			continue
+		}
+		if r.Fields == nil {
+			r.Fields = make(map[string]string)
+		}
+		r.Fields[p.Field] = p.Text
+		// A text that is no sentence by itself speaks of its field.
+		if first := p.Text[:1]; first == strings.ToLower(first) && first != `"` {
+			texts[i] = p.Field + " " + p.Text
+		}
+	}
+	r.Message = strings.Join(texts, "; ")
+	return r
+}
