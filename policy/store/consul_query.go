@@ -140,10 +140,27 @@ func (c *Consul) head(ctx context.Context, q query) (answer, error) {
 		_, err = io.Copy(io.Discard, body)
 		err = errors.Join(err, body.Close())
 	}
-	if err == nil {
-		c.mirror.contact()
-	}
 	return a, err
+}
+
+// names asks for the names that lie directly below policy/, those of kinds with
+// a slash at the end.
+func (c *Consul) names(ctx context.Context) ([]string, answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	a, body, err := c.ask(ctx, query{keys: true})
+	if err != nil || body == nil {
+		return nil, a, err
+	}
+	var names []string
+	err = json.NewDecoder(body).Decode(&names)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return nil, a, err
+	}
+	for i := range names {
+		names[i] = strings.TrimPrefix(names[i], c.root)
+	}
+	return names, a, nil
 }
 
 // read asks for the content below key and calls fn with each entry, if there is one.
@@ -158,7 +175,6 @@ func (c *Consul) read(ctx context.Context, key string, fn func(*entry) error) (a
 	if err = errors.Join(err, body.Close()); err != nil {
 		return answer{}, fmt.Errorf("consul's answer on %s: %w", c.root+key, err)
 	}
-	c.mirror.contact()
 	return a, nil
 }
 

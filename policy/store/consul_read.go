@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"strings"
 )
 
 // readAll reads nodes and returns them without doubles. If one of them is not
@@ -115,4 +116,16 @@ func (s *session) movedShards(ctx context.Context) (moved []*node, err error) {
 		s.shardsAt = all.index
 	}
 	return moved, nil
+}
+
+// unwatched reports whether there is a name that no watch and no whole answer
+// knows: another kind, or a key beside the kinds.
+func (s *session) unwatched(names []string) bool {
+	for _, name := range names {
+		kind := strings.TrimSuffix(name, "/")
+		if s.lay.byKind[kind] == nil && kind != shardedKind && kind != ClearedName && !s.tops[name] {
+			return true
+		}
+	}
+	return false
 }

@@ -24,13 +24,14 @@ type session struct {
 	scratch []byte
 	pace    pacer
 
-	size      int64  // bytes of the last whole answer
-	shardsAt  uint64 // index of shardedKind at which all its shards are known; 0 = not so
-	explained uint64 // index of the last whole answer
-	audited   uint64 // highest index that the audit saw
+	size      int64           // bytes of the last whole answer
+	shardsAt  uint64          // index of shardedKind at which all its shards are known; 0 = not so
+	explained uint64          // index of the last whole answer
+	tops      map[string]bool // what lay directly below policy/ in it
+	audited   uint64          // highest index that the audit saw
 
 	wakes  chan wake
-	audits chan uint64
+	audits chan overview
 	failed chan error
 }
 
@@ -42,10 +43,16 @@ type wake struct {
 	resume chan<- uint64
 }
 
+// overview is the word of the audit.
+type overview struct {
+	names []string
+	index uint64
+}
+
 func newSession(c *Consul) *session {
 	s := &session{
 		c: c, lay: newLayout(), pending: map[string]Change{}, pace: newPacer(),
-		wakes: make(chan wake), audits: make(chan uint64), failed: make(chan error, 1),
+		wakes: make(chan wake), audits: make(chan overview), failed: make(chan error, 1),
 	}
 	s.lay.fill(c.mirror.everything())
 	return s
@@ -67,9 +74,11 @@ func (s *session) run(ctx context.Context) error {
 		}
 	}
 	for _, n := range s.lay.nodes {
-		watches.Go(func() { s.watch(ctx, n, n.index) })
+		index := n.index
+		watches.Go(func() { s.watch(ctx, n, index) })
 	}
-	watches.Go(func() { s.heartbeat(ctx) })
+	split := s.lay.split
+	watches.Go(func() { s.heartbeat(ctx, split) })
 	return s.follow(ctx)
 }
 
@@ -126,7 +135,7 @@ func (s *session) watch(ctx context.Context, n *node, index uint64) {
 // layout it also looks for keys that belong to no node. That makes Consul walk
 // over all keys, so it is not asked in the moment of a change, nor if nothing
 // in the whole KV changed.
-func (s *session) heartbeat(ctx context.Context) {
+func (s *session) heartbeat(ctx context.Context, split bool) {
 	last := uint64(0)
 	for sleep(ctx, heartbeatEvery) == nil {
 		seen := s.c.newest.Load()
@@ -134,7 +143,7 @@ func (s *session) heartbeat(ctx context.Context) {
 		if err == nil && now < seen {
 			err = errHistory
 		}
-		if err == nil && s.lay.split && now != last {
+		if err == nil && split && now != last {
 			last = now
 			err = s.audit(ctx)
 		}
@@ -142,17 +151,18 @@ func (s *session) heartbeat(ctx context.Context) {
 			s.fail(err)
 			return
 		}
+		s.c.mirror.contact()
 	}
 }
 
-// audit reports the index of the whole.
+// audit reports what lies directly below policy/.
 func (s *session) audit(ctx context.Context) error {
-	a, err := s.c.probe(ctx, "", 0)
+	names, a, err := s.c.names(ctx)
 	if err != nil {
 		return err
 	}
 	select {
-	case s.audits <- a.index:
+	case s.audits <- overview{names: names, index: a.index}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -182,8 +192,11 @@ func (s *session) follow(ctx context.Context) error {
 			return err
 		case <-reread.C:
 			return nil
-		case s.audited = <-s.audits:
-			if s.audited > s.known() {
+		case o := <-s.audits:
+			if s.unwatched(o.names) {
+				return nil
+			}
+			if s.audited = o.index; s.audited > s.known() {
 				grace = time.After(auditGrace)
 			}
 			continue

@@ -26,7 +26,7 @@ func (s *session) whole(ctx context.Context) (err error) {
 		}
 	}
 	s.round++
-	s.size = 0
+	s.size, s.tops = 0, map[string]bool{}
 	cleared := false
 	a, err := s.c.read(ctx, "", func(e *entry) error {
 		s.size += int64(len(e.key) + len(e.value))
@@ -34,6 +34,9 @@ func (s *session) whole(ctx context.Context) (err error) {
 		if !ok || string(key) == ClearedName {
 			cleared = cleared || ok
 			return nil
+		}
+		if top := topOf(key); !s.tops[string(top)] {
+			s.tops[string(top)] = true
 		}
 		return s.take(s.lay.find(key), key, e)
 	})
@@ -63,6 +66,14 @@ func (s *session) whole(ctx context.Context) (err error) {
 	}
 	s.loaded = true
 	return nil
+}
+
+// topOf is the part of a key up to the first slash, with it.
+func topOf(key []byte) []byte {
+	if i := bytes.IndexByte(key, '/'); i >= 0 {
+		return key[:i+1]
+	}
+	return key
 }
 
 // noteWhole sets what the nodes are known for. In the split layout the indexes
@@ -106,6 +117,7 @@ func (s *session) settleOn(ctx context.Context, index uint64, unmoved bool) erro
 	changes := slices.Collect(maps.Values(s.pending))
 	clear(s.pending)
 	s.c.mirror.publish(Update{Changes: changes, Index: index})
+	s.c.mirror.contact()
 	s.c.showHeld()
 	return nil
 }

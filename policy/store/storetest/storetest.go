@@ -525,9 +525,9 @@ func oddKeys(t *testing.T, f Fixture) {
 	f.Put("blacklists/typo", "1")
 	f.Put("stray", "2")
 	f.Put("acls/a/b", "3")
-	f.Put("credentials/Not-hex", "4")
 	f.Put("acls/.hidden/x", "5")
 	f.Put("acls/a/c", "6")
+	f.Put("credentials/Not-hex", "4")
 	w.Eventually("they are delivered", func(c map[string]store.Object) bool {
 		return string(c["blacklists/typo"].Value) == "1" && string(c["stray"].Value) == "2" &&
 			string(c["acls/a/b"].Value) == "3" && string(c["credentials/Not-hex"].Value) == "4"

@@ -1,0 +1,39 @@
+package store
+
+import "io"
+
+// SplitAlways makes c use the split layout for any policy.
+func (c *Consul) SplitAlways() { c.splitAt = -1 }
+
+// Scanned is an entry as scanEntries reads it.
+type Scanned struct {
+	Key, Value     string
+	Modify, Create uint64
+}
+
+// Scan reads entries by hand.
+func Scan(r io.Reader) ([]Scanned, error) {
+	var all []Scanned
+	err := scanEntries(r, func(e *entry) error {
+		all = append(all, Scanned{string(e.key), string(e.value), e.modify, e.create})
+		return nil
+	})
+	return all, err
+}
+
+// DecodeKept reads a kept policy, and returns its objects as it would be written again.
+func DecodeKept(data []byte) (objects int, again []byte, err error) {
+	content, err := decodeKept(data)
+	if content == nil {
+		return 0, nil, err
+	}
+	return len(content.changes), appendFrame([]byte(lastGoodMagic), content.changes, content.index), err
+}
+
+// Kept file and limits, for tests.
+const (
+	LastGoodFile = lastGoodFile
+	JournalName  = journalName
+	BlockFor     = blockFor
+	RereadEvery  = rereadEvery
+)
