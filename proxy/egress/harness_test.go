@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,17 +31,25 @@ import (
 // bench is an egress under test with a DNS server and a target of its own.
 type bench struct {
 	*testing.T
+	*rig
+}
+
+// rig is what subtests share.
+type rig struct {
 	proxy  *Proxy
 	addr   string // of the egress
 	dns    *dnstest.Server
-	target *target1
+	origin *origin
 	set    atomic.Pointer[policy.Set]
 	build  *policy.Builder
 	log    *lockedBuffer
 	gather prometheus.Gatherer
 
-	mu     sync.Mutex // guards dialled
-	dialed []netip.AddrPort
+	registry fakeRegistry
+
+	mu      sync.Mutex // guards what follows
+	dialed  []netip.AddrPort
+	refused []string // addresses that nobody answers at
 }
 
 // lists are the blacklists and whitelists of a test, by object name.
@@ -65,11 +74,26 @@ func quick() Settings {
 }
 
 // start runs an egress until the test ends. Its policy is empty.
-func start(t *testing.T, settings Settings, change ...func(*Config)) *bench {
+func start(t *testing.T, settings Settings) *bench {
 	t.Helper()
-	b := &bench{T: t, dns: dnstest.Start(t), log: &lockedBuffer{}, build: policy.NewBuilder(policy.Options{Prefix: "lictor/"})}
-	b.target = startTarget(t)
+	b := newBench(t)
+	b.run(settings)
+	return b
+}
+
+// newBench returns a bench whose egress does not run yet.
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{T: t, rig: &rig{dns: dnstest.Start(t), log: &lockedBuffer{}, build: policy.NewBuilder(policy.Options{Prefix: "lictor/"})}}
+	b.origin = startTarget(t)
 	b.policy(lists{})
+	return b
+}
+
+// run lets the egress of a bench run until the test ends.
+func (b *bench) run(settings Settings, change ...func(*Config)) {
+	t := b.T
+	t.Helper()
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(hosts, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -82,7 +106,7 @@ func start(t *testing.T, settings Settings, change ...func(*Config)) *bench {
 	registry := prometheus.NewRegistry()
 	b.gather = registry
 	cfg := Config{
-		Settings: settings, Policy: b.set.Load, Metrics: registry,
+		Settings: settings, Policy: b.set.Load, Metrics: registry, Registry: &b.registry,
 		Own:      func() []Endpoint { return []Endpoint{{Host: "127.0.0.1", Port: own.Port()}} },
 		Resolver: dns.New(dns.Config{Servers: []netip.AddrPort{b.dns.Addr}, Hosts: hosts, Timeout: 500 * time.Millisecond}),
 		Log:      hclog.New(&hclog.LoggerOptions{Output: b.log, Level: hclog.Debug}),
@@ -97,7 +121,11 @@ func start(t *testing.T, settings Settings, change ...func(*Config)) *bench {
 	b.proxy.dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 		b.mu.Lock()
 		b.dialed = append(b.dialed, to)
+		refused := slices.Contains(b.refused, to.Addr().String())
 		b.mu.Unlock()
+		if refused {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}
 		return dial(ctx, to)
 	}
 	b.addr = l.Addr().String()
@@ -116,7 +144,6 @@ func start(t *testing.T, settings Settings, change ...func(*Config)) *bench {
 			t.Logf("the egress said:\n%s", b.log)
 		}
 	})
-	return b
 }
 
 // policy puts lists in force in place of what was.
@@ -136,6 +163,13 @@ func (b *bench) policy(l lists) {
 		b.Fatalf("the policy is wrong: %v", rejected[0].Problems)
 	}
 	b.set.Store(set)
+}
+
+// refuse makes connections to some addresses fail.
+func (b *bench) refuse(addrs ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refused = addrs
 }
 
 // dials returns what was dialled since the last call.
@@ -234,20 +268,20 @@ func (b *bench) expect(a *answer, status int, reason Reason) {
 	}
 }
 
-// target1 is an HTTP server that says what it got, at every loopback address.
-type target1 struct {
+// origin is an HTTP server that says what it got, at every loopback address.
+type origin struct {
 	port uint16
 	mu   sync.Mutex // guards what follows
 	got  []*http.Request
 	to   []string // addresses it was reached at
 }
 
-// startTarget serves on all of 127.0.0.0/8, so that a test has as many hosts as
-// it wants.
-func startTarget(t *testing.T) *target1 {
+// startTarget serves on every address, all of 127.0.0.0/8 included, so that a
+// test has as many hosts as it wants.
+func startTarget(t *testing.T) *origin {
 	t.Helper()
-	s := &target1{}
-	l, err := net.Listen("tcp", "0.0.0.0:0")
+	s := &origin{}
+	l, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +293,7 @@ func startTarget(t *testing.T) *target1 {
 	return s
 }
 
-func (s *target1) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s.mu.Lock()
 	s.got = append(s.got, r)
@@ -280,7 +314,7 @@ func (s *target1) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // last is the last request that came.
-func (s *target1) last(t *testing.T) *http.Request {
+func (s *origin) last(t *testing.T) *http.Request {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -290,7 +324,7 @@ func (s *target1) last(t *testing.T) *http.Request {
 	return s.got[len(s.got)-1]
 }
 
-func (s *target1) count() int {
+func (s *origin) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.got)
@@ -298,10 +332,10 @@ func (s *target1) count() int {
 
 // url is a URL of the target under some host.
 func (b *bench) url(host, path string) string {
-	return fmt.Sprintf("http://%s:%d%s", host, b.target.port, path)
+	return fmt.Sprintf("http://%s:%d%s", host, b.origin.port, path)
 }
 
-func (b *bench) at(host string) string { return fmt.Sprintf("%s:%d", host, b.target.port) }
+func (b *bench) at(host string) string { return fmt.Sprintf("%s:%d", host, b.origin.port) }
 
 // lockedBuffer is a log that may be read while it is written.
 type lockedBuffer struct {
@@ -332,14 +366,47 @@ func (b *bench) eventually(what string, ok func() bool) {
 	b.Errorf("not within a second: %s", what)
 }
 
-// fakeRegistry knows services by address and by name.
-type fakeRegistry map[string][]string
-
-func (r fakeRegistry) ServicesAt(at netip.AddrPort) []string { return r[at.String()] }
-func (r fakeRegistry) ServicesNamed(host string, port uint16) []string {
-	return r[fmt.Sprintf("%s:%d", host, port)]
+// fakeRegistry knows services by address and by name, both with port.
+type fakeRegistry struct {
+	known atomic.Pointer[map[string][]string]
 }
 
-func (r fakeRegistry) Ready() bool { return true }
+func (r *fakeRegistry) set(known map[string][]string) { r.known.Store(&known) }
 
-func sorted(s []string) []string { slices.Sort(s); return s }
+func (r *fakeRegistry) at(key string) []string {
+	if known := r.known.Load(); known != nil {
+		return (*known)[key]
+	}
+	return nil
+}
+
+func (r *fakeRegistry) ServicesAt(at netip.AddrPort) []string { return r.at(at.String()) }
+func (r *fakeRegistry) ServicesNamed(host string, port uint16) []string {
+	return r.at(fmt.Sprintf("%s:%d", host, port))
+}
+func (r *fakeRegistry) Ready() bool { return true }
+
+// in is b for a subtest.
+func (b *bench) in(t *testing.T) *bench { return &bench{T: t, rig: b.rig} }
+
+// metric is the sum of the series of a metric with that label.
+func (b *bench) metric(name, label, value string) (sum float64) {
+	b.Helper()
+	all, err := b.gather.Gather()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, family := range all {
+		if family.GetName() != name {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == label && l.GetValue() == value {
+					sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+				}
+			}
+		}
+	}
+	return sum
+}
