@@ -38,7 +38,6 @@ type consulOptions struct {
 	dataDir string
 	token   string
 	join    string
-	config  string
 }
 
 type consulOption func(*consulOptions)
@@ -60,11 +59,6 @@ func withACL(token string) consulOption {
 func joining(t *testing.T, server *consulAgent) consulOption {
 	dir := t.TempDir()
 	return func(o *consulOptions) { o.dataDir, o.join = dir, server.Serf }
-}
-
-// agentConfig adds a line of HCL to the agent's configuration.
-func agentConfig(hcl string) consulOption {
-	return func(o *consulOptions) { o.config += hcl + "\n" }
 }
 
 // startConsul runs an agent until the test ends and waits until it has a
@@ -116,7 +110,7 @@ func startConsul(t *testing.T, opts ...consulOption) *consulAgent {
 // fast election, and ACLs.
 func writeAgentConfig(t *testing.T, o *consulOptions) string {
 	t.Helper()
-	text := "disable_update_check = true\nperformance { raft_multiplier = 1 }\n" + o.config
+	text := "disable_update_check = true\nperformance { raft_multiplier = 1 }\n"
 	if o.token != "" {
 		text += fmt.Sprintf("acl { enabled = true default_policy = \"deny\" tokens { initial_management = %q agent = %q } }\n",
 			o.token, o.token)

@@ -39,6 +39,8 @@ const (
 	// agent accepts (http_max_conns_per_client), for the policy and for writes.
 	defaultWatches = 128
 
+	idleConns = 16
+
 	// rereadEvery is how often a watch asks without an index, whatever it believes.
 	rereadEvery = 5 * time.Minute
 )
@@ -134,14 +136,15 @@ func New(cfg Config) (*Resolver, error) {
 }
 
 // NewClient returns a client for cfg whose transport suits many long-lived
-// queries: connections are kept, and answers of a near agent are not compressed.
+// queries: connections are kept, but not so many idle ones that together with
+// the watches they come near the agent's limit, and answers are not compressed.
 func NewClient(cfg *api.Config) (*api.Client, error) {
 	if cfg.Transport == nil {
 		cfg.Transport = api.DefaultConfig().Transport
 	}
 	cfg.Transport.DisableCompression = true
-	cfg.Transport.MaxIdleConnsPerHost = 2 * defaultWatches
-	cfg.Transport.MaxIdleConns = 2 * defaultWatches
+	cfg.Transport.MaxIdleConnsPerHost = idleConns
+	cfg.Transport.MaxIdleConns = idleConns
 	client, err := api.NewClient(cfg)
 	if err == nil {
 		cfg.HttpClient.Transport = &tap{RoundTripper: cfg.HttpClient.Transport}
@@ -231,6 +234,7 @@ func (r *Resolver) Run(ctx context.Context) error {
 		if overflow && !sweeping {
 			sweeping = true
 			parts.Go(func() { r.sweep(ctx) })
+			parts.Go(func() { r.readFresh(ctx) })
 			parts.Go(func() { r.watchChecks(ctx, "critical") })
 			parts.Go(func() { r.watchChecks(ctx, "warning") })
 		}

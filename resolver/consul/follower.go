@@ -24,6 +24,7 @@ type follower struct {
 	stop     func()        // ends its watch; nil while it has none
 	answered chan struct{} // closed at the next answer, good or bad
 	err      string        // of the last query
+	busy     bool          // beyond Watches: its first answer is on the way
 
 	// Only used by whoever asks: its watch, or the sweep.
 	belief   belief

@@ -32,7 +32,8 @@ const (
 // Resolver.mu.
 type sweeper struct {
 	members map[*follower]bool // true: is to be read again
-	fresh   []*follower        // wanted by somebody who waits
+	fresh   []*follower        // wanted by somebody who waits, not read yet
+	hurry   chan struct{}      // tells that fresh has something
 	next    time.Time          // when all are due; zero = not set
 	look    time.Time          // when an overview is due; zero = never
 	looked  time.Time          // when the last one was taken
@@ -40,13 +41,14 @@ type sweeper struct {
 }
 
 func newSweeper() sweeper {
-	return sweeper{members: make(map[*follower]bool), kick: make(chan struct{}, 1)}
+	return sweeper{members: make(map[*follower]bool), hurry: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 }
 
 func (s *sweeper) add(f *follower) {
 	s.members[f] = false
+	f.busy = true
 	s.fresh = append(s.fresh, f)
-	poke(s.kick)
+	poke(s.hurry)
 }
 
 func (s *sweeper) remove(f *follower) { delete(s.members, f) }
@@ -84,32 +86,43 @@ func (s *sweeper) some(concerned func(*follower) bool) {
 	}
 }
 
-// take returns what to read now, and when to look again. Those who are waited
-// for are not paced; the others are left alone until rest.
-func (s *sweeper) take(now, rest time.Time) (batch []*follower, again int, wake time.Time) {
-	batch, s.fresh = s.fresh, nil
+// take returns what to read now, and when to look again. All are left alone
+// until rest.
+func (s *sweeper) take(now, rest time.Time) (batch []*follower, wake time.Time) {
 	if s.next.IsZero() {
 		s.next = now.Add(jitter(rereadEvery))
 	}
-	all := !now.Before(s.next)
+	if !now.Before(s.next) {
+		s.next = time.Time{}
+		for f := range s.members {
+			s.members[f] = true
+		}
+	}
 	wake = earlier(s.next, s.look)
 	for f, due := range s.members {
 		overdue := !f.deadline.IsZero() && !now.Before(f.deadline)
 		switch {
-		case !all && !due && !overdue:
+		case f.busy: // its first answer is on the way
+		case !due && !overdue:
 			wake = earlier(wake, f.deadline)
 		case now.Before(rest):
-			wake = rest
+			wake = earlier(wake, rest)
 		default:
 			s.members[f] = false
 			batch = append(batch, f)
-			again++
 		}
 	}
-	if all && !now.Before(rest) {
-		s.next = time.Time{}
+	return batch, wake
+}
+
+// done notes which of a batch could be read. What failed is due again.
+func (s *sweeper) done(batch []*follower, failed map[*follower]bool) {
+	for _, f := range batch {
+		f.busy = false
+		if _, member := s.members[f]; member && failed[f] {
+			s.members[f] = true
+		}
 	}
-	return batch, again, wake
 }
 
 // earlier returns the earlier of two times, of which zero is none.
@@ -129,17 +142,15 @@ func (r *Resolver) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.lookAround(ctx, &lines)
 		r.mu.Lock()
-		batch, again, wake := r.sweeper.take(time.Now(), rest)
+		batch, wake := r.sweeper.take(time.Now(), rest)
 		r.mu.Unlock()
 		if len(batch) == 0 {
-			if r.idle(ctx, time.Until(wake)) != nil {
-				return
-			}
+			idle(ctx, r.sweeper.kick, time.Until(wake))
 			continue
 		}
 		failed := r.readAll(ctx, batch)
-		rest = time.Now().Add(time.Duration(again) * sweepPace)
-		if failed == 0 {
+		rest = time.Now().Add(time.Duration(len(batch)) * sweepPace)
+		if !failed {
 			back = backoff{}
 			continue
 		}
@@ -178,45 +189,60 @@ func (r *Resolver) lookAround(ctx context.Context, lines *summary) {
 	}
 }
 
+// readFresh reads at once what somebody waits for, until ctx ends. It does not
+// wait for a sweep.
+func (r *Resolver) readFresh(ctx context.Context) {
+	for ctx.Err() == nil {
+		r.mu.Lock()
+		batch := r.sweeper.fresh
+		r.sweeper.fresh = nil
+		r.mu.Unlock()
+		if len(batch) == 0 {
+			idle(ctx, r.sweeper.hurry, rereadEvery)
+			continue
+		}
+		r.readAll(ctx, batch)
+		poke(r.sweeper.kick) // some may be due again
+	}
+}
+
 // idle waits until there may be something to read.
-func (r *Resolver) idle(ctx context.Context, d time.Duration) error {
+func idle(ctx context.Context, kick <-chan struct{}, d time.Duration) {
 	t := time.NewTimer(max(d, time.Millisecond))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
-	case <-r.sweeper.kick:
+	case <-kick:
 	case <-t.C:
 	}
-	return nil
 }
 
-// readAll reads each service of the batch once, and returns how many failed;
-// these are due again.
-func (r *Resolver) readAll(ctx context.Context, batch []*follower) int {
+// readAll reads each service of the batch once, and reports whether any failed.
+func (r *Resolver) readAll(ctx context.Context, batch []*follower) bool {
 	var parts sync.WaitGroup
-	var next, failed atomic.Int64
+	var next atomic.Int64
+	var mu sync.Mutex // guards failed
+	failed := make(map[*follower]bool)
 	for range min(sweepers, len(batch)) {
 		parts.Go(func() {
-			for {
+			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
-				if i >= len(batch) || ctx.Err() != nil {
+				if i >= len(batch) {
 					return
 				}
-				f := batch[i]
-				if _, err := f.step(ctx, query{}); err != nil {
-					failed.Add(1)
-					r.mu.Lock()
-					if _, member := r.sweeper.members[f]; member {
-						r.sweeper.members[f] = true
-					}
-					r.mu.Unlock()
+				if _, err := batch[i].step(ctx, query{}); err != nil {
+					mu.Lock()
+					failed[batch[i]] = true
+					mu.Unlock()
 				}
 			}
 		})
 	}
 	parts.Wait()
-	return int(failed.Load())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweeper.done(batch, failed)
+	return len(failed) > 0
 }
 
 // checkKey names a check; node is part of it, for IDs are unique there only.
