@@ -46,6 +46,7 @@ type rig struct {
 	gather prometheus.Gatherer
 
 	registry fakeRegistry
+	prepare  func(*Proxy) // before it runs
 
 	mu      sync.Mutex // guards what follows
 	dialed  []netip.AddrPort
@@ -127,6 +128,9 @@ func (b *bench) run(settings Settings, change ...func(*Config)) {
 			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 		}
 		return dial(ctx, to)
+	}
+	if b.prepare != nil {
+		b.prepare(b.proxy)
 	}
 	b.addr = l.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
