@@ -21,13 +21,17 @@ const maxFile = 16 << 20
 func (d *Dir) read(keys map[string]bool, all, patient bool) (again time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	s := &scan{d: d, patient: patient, seen: map[string]bool{}, marks: map[string]fileMark{}}
 	unlock, err := d.lock()
+	if errors.Is(err, fs.ErrNotExist) && d.mirror.Status().Loaded {
+		s.missing(false) // what comes back later does not replace what vanished
+		d.mirror.publish(Update{Changes: s.changes, Index: d.index, LastGood: d.mirror.Status().LastGood})
+	}
 	if err != nil {
 		d.report(err)
 		return retryAfter
 	}
 	defer unlock()
-	s := &scan{d: d, patient: patient, seen: map[string]bool{}, marks: map[string]fileMark{}}
 	txn := d.lastTxn()
 	if all = all || !txn.Equal(d.txn) || s.look(keys); all {
 		clear(s.seen)

@@ -30,6 +30,11 @@ func DecodeKept(data []byte) (objects int, again []byte, err error) {
 	return len(content.changes), appendFrame([]byte(lastGoodMagic), content.changes, content.index), err
 }
 
+// EncodeKept is a kept policy of these objects and these changes after it.
+func EncodeKept(objects, later []Change) []byte {
+	return appendFrame(appendFrame([]byte(lastGoodMagic), objects, 1), later, 2)
+}
+
 // Kept file and limits, for tests.
 const (
 	LastGoodFile = lastGoodFile
