@@ -19,12 +19,12 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Message }
 
-// Invalid refuses a request for one thing that is wrong. Without a field it is
-// the whole.
+// Invalid refuses a request for one thing that is wrong with a field, which the
+// message may begin with. Without a field it is the whole.
 func Invalid(field, message string) *Refusal {
 	r := &Refusal{Status: http.StatusBadRequest, Reason: "invalid", Message: message}
 	if field != "" {
-		r.Fields = map[string]string{field: message}
+		r.Fields = map[string]string{field: strings.TrimPrefix(message, field+" ")}
 	}
 	return r
 }

@@ -115,8 +115,13 @@ func (d *draft) overlay() error {
 			d.doc[f.name] = value
 		}
 	}
-	if name := d.res.field(d.res.name); d.old == nil && d.ref != "" && d.doc[d.res.name] == nil && name != nil && !name.apart {
-		d.doc[d.res.name] = d.ref
+	// A name that is not given is the one there is, or the path's.
+	if f := d.res.field(d.res.name); f != nil && !f.apart && d.doc[f.name] == nil {
+		if d.old != nil {
+			d.doc[f.name] = d.old.Key.Name
+		} else if d.ref != "" {
+			d.doc[f.name] = d.ref
+		}
 	}
 	return nil
 }

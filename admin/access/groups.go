@@ -41,9 +41,6 @@ func fillGroup(d *draft) error {
 		return err
 	}
 	name, _ := d.doc["name"].(string)
-	if d.old != nil {
-		name = d.old.Key.Name
-	}
 	if err := d.setMembers(name); err != nil {
 		return err
 	}

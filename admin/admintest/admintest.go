@@ -166,3 +166,12 @@ func (s *Server) Value(kind policy.Kind, name string) string {
 	}
 	return string(o.Value)
 }
+
+// Write writes a document as an operator does by hand, and waits until it is in
+// force.
+func (s *Server) Write(t *testing.T, kind policy.Kind, name, value string) {
+	t.Helper()
+	if _, err := s.Store.Write(t.Context(), []store.Op{{Kind: string(kind), Name: name, Value: []byte(value)}}); err != nil {
+		t.Fatal(err)
+	}
+}
