@@ -69,6 +69,7 @@ func TestAnswersOfOddUpstreams(t *testing.T) {
 	}
 	r := newRig(t, nil)
 	var answer, then atomic.Value
+	late := make(chan struct{}, 1)
 	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
 		for {
 			req, err := http.ReadRequest(in)
@@ -91,6 +92,7 @@ func TestAnswersOfOddUpstreams(t *testing.T) {
 			default:
 				time.Sleep(5 * time.Millisecond)
 				io.WriteString(c, strings.TrimPrefix(do, "late: "))
+				late <- struct{}{}
 			}
 		}
 	})
@@ -114,7 +116,7 @@ func TestAnswersOfOddUpstreams(t *testing.T) {
 				t.Errorf("got %d %q %v, want %d %q", resp.StatusCode, body, err, tt.status, tt.body)
 			}
 			if strings.HasPrefix(tt.then, "late") {
-				time.Sleep(20 * time.Millisecond)
+				<-late
 			}
 			next := fmt.Sprintf("/next-%d", i)
 			for range 2 {

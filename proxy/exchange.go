@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,8 +39,9 @@ type exchange struct {
 	group   *group
 	upgrade string // the protocol to upgrade to, "" if none
 	ruling  *ruling
-	edits   *edits        // by middleware, nil if none matched
-	lasting *lastingEntry // among the answers that a policy change may cut; nil at first
+	edits   *edits          // by middleware, nil if none matched
+	former  []*policy.Facts // of decisions for services that middleware took it away from
+	lasting *lastingEntry   // among the answers that a policy change may cut; nil at first
 
 	tries    []*member
 	triesArr [4]*member
@@ -64,12 +66,9 @@ var exchanges = sync.Pool{New: func() any {
 func (g *Gateway) Serve(c *http1.Conn) {
 	x := g.open(c)
 	defer x.finish()
-	if !x.read() {
-		return
-	}
 	x.identify()
 	x.nameRequest()
-	if !x.route() {
+	if !x.read() || !x.route() {
 		return
 	}
 	p, ok := x.decide()
@@ -111,6 +110,7 @@ func (x *exchange) read() bool {
 	x.path, x.scratch, err = uri.ParsePath(target, x.scratch)
 	if err != nil {
 		x.err = err
+		x.path.Received, _, _ = strings.Cut(target, "?") // for the log
 		if target == "*" {
 			return x.refuse(refuseNoService)
 		}

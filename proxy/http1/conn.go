@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -14,10 +15,9 @@ import (
 // served. One goroutine owns it for its whole life; only [Conn.Cut] may be
 // called by others. Between requests it holds no buffer.
 type Conn struct {
-	srv    *Server
-	s      sock
-	remote netip.AddrPort
-	local  netip.AddrPort
+	srv  *Server
+	s    sock
+	peer Peer
 
 	ws      *workspace // nil while idle
 	r, w    int        // bytes read and not yet used: ws.in[r:w]
@@ -25,6 +25,8 @@ type Conn struct {
 	trip    trip
 	closing bool // no further request on this connection
 	reset   bool // end it by RST, so that a cut answer cannot look complete
+
+	waited time.Duration // for the next request, before a nap
 
 	// User is the handler's, for the request being served.
 	User any
@@ -87,6 +89,7 @@ func (l *loan) giveBack() {
 var (
 	errIdle  = errors.New("http1: connection idle")
 	errDrain = errors.New("http1: server stops")
+	errNap   = errors.New("http1: connection naps")
 )
 
 // errHeadTimeout is a head that began and did not end in time.
@@ -103,11 +106,11 @@ func (c *Conn) Response() *ResponseHead { return &c.ws.resp }
 // passing it to RoundTrip, Relay or Answer.
 func (c *Conn) Scratch() []byte { return c.ws.out[:0] }
 
-// RemoteAddr is the address of the socket's peer.
-func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote }
+// RemoteAddr is the address of the socket's peer, or what a trusted proxy said it is.
+func (c *Conn) RemoteAddr() netip.AddrPort { return c.peer.Remote }
 
 // LocalAddr is the address the client connected to.
-func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
+func (c *Conn) LocalAddr() netip.AddrPort { return c.peer.Local }
 
 // Close makes this request the last one of the connection.
 func (c *Conn) Close() { c.closing = true }
@@ -176,7 +179,7 @@ func (c *Conn) readHead() error {
 			return err
 		}
 		if n > lim.MaxHeader || n == 0 && c.w-c.r >= lim.MaxHeader {
-			return TooLarge(c.ws.in[c.r:c.w])
+			return TooLarge(c.ws.in[c.r:min(c.w, c.r+lim.MaxHeader)])
 		}
 		if n > 0 {
 			return c.parseHead(n)
@@ -191,33 +194,43 @@ func (c *Conn) readHead() error {
 	}
 }
 
+// defaultNap is how long a connection is idle before it gives back its stack.
+const defaultNap = 3 * time.Second
+
 // lastLook is how long a server that stops waits for a request that may be on
 // its way.
 const lastLook = 5 * time.Millisecond
 
-// awaitFirst waits, holding nothing, until bytes of a request are there.
+// awaitFirst waits, holding nothing, until bytes of a request are there. It
+// returns errNap once, for a connection whose stack may have grown.
 func (c *Conn) awaitFirst(lim *Limits) error {
-	c.s.readBy(lim.Idle)
+	nap := min(cmp.Or(lim.Nap, defaultNap), lim.Idle)
+	if c.waited > 0 {
+		nap = lim.Idle - c.waited
+	}
+	c.s.readBy(max(nap, 1))
 	c.state.CompareAndSwap(stateActive, stateIdle)
+	var err error
 	if c.srv.draining.Load() { // Shutdown may have come too early to see the idle state
 		c.state.Store(stateStopped)
-	} else if n, _ := c.s.readLent(c); n > 0 {
+	} else if c.w, err = c.s.readLent(c); c.w > 0 {
 		if !c.state.CompareAndSwap(stateIdle, stateActive) {
 			c.s.woken()
 		}
-		c.w = n
 		return nil
 	}
 	if c.state.Load() != stateStopped {
+		if c.waited == 0 && nap < lim.Idle && isTimeout(err) {
+			c.waited = nap
+			return errNap
+		}
 		return errIdle // closed, timed out: nobody waits for an answer
 	}
 	c.s.woken()
 	c.s.readBy(lastLook)
-	n, _ := c.s.readLent(c)
-	if n == 0 {
+	if c.w, _ = c.s.readLent(c); c.w == 0 {
 		return errDrain
 	}
-	c.w = n
 	return nil
 }
 
@@ -350,7 +363,7 @@ func (c *Conn) linger() {
 
 // lingers reports whether the client may be sending while the connection ends.
 func (c *Conn) lingers() bool {
-	return !c.body.done || c.r < c.w || !c.ws.req.Close || c.s.stale()
+	return c.s.stream == nil && (!c.body.done || c.r < c.w || !c.ws.req.Close || c.s.stale())
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

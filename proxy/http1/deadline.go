@@ -11,6 +11,9 @@ import (
 // waitGone waits until the peer closed its side or the read deadline passes.
 // Bytes that come meanwhile stay unread. It reports whether the peer is gone.
 func (s *sock) waitGone() bool {
+	if s.stream != nil {
+		return s.stream.WaitGone()
+	}
 	if s.look == nil {
 		return false
 	}
@@ -38,12 +41,9 @@ func (s *sock) stale() bool {
 	return is
 }
 
-// coarse is how much a deadline that is only extended may lag, so that a busy
-// connection does not move a timer with every request.
-const coarse = time.Second
-
 // readBy sets the time by which the next bytes must have come, d from now;
-// 0 means no limit. Limits of many seconds may come up to a second early.
+// 0 means no limit. So that a busy connection does not move a timer with every
+// request, it may come early by a fifth of d, at most a second.
 func (s *sock) readBy(d time.Duration) {
 	if d <= 0 {
 		if s.deadline != 0 {
@@ -54,7 +54,7 @@ func (s *sock) readBy(d time.Duration) {
 	}
 	now := monotonic()
 	at := now + int64(d)
-	if d > 5*coarse && s.deadline <= at && at-s.deadline < int64(coarse) {
+	if s.deadline <= at && at-s.deadline < int64(min(d/5, time.Second)) {
 		return
 	}
 	s.deadline = at

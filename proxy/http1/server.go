@@ -46,6 +46,8 @@ type Server struct {
 	handler  Handler
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
+	entrance Entrance
+	entering entering
 
 	wg    sync.WaitGroup
 	mu    sync.Mutex // guards conns
@@ -94,14 +96,26 @@ const (
 )
 
 func (s *Server) serveConn(nc net.Conn) {
-	c := &Conn{srv: s, remote: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
+	nc, peer := s.enter(nc)
+	if nc == nil {
+		return
+	}
+	if speaksHTTP2(nc) {
+		s.entrance.HTTP2.ServeConn(nc, peer, nil)
+		return
+	}
+	c := &Conn{srv: s, peer: peer}
 	c.s.init(nc)
 	s.track(c, true)
 	defer s.track(c, false)
 	linger := false
 	defer func() { c.finish(linger) }()
-	for {
+	for first := true; ; first = false {
 		if err := c.readHead(); err != nil {
+			if err == error(ErrHTTP2Preface) && first && s.entrance.HTTP2 != nil {
+				c.becomeHTTP2()
+				return
+			}
 			if bad, ok := errors.AsType[*ParseError](err); ok {
 				c.refuse(bad)
 				linger = true
@@ -148,6 +162,9 @@ func (s *Server) track(c *Conn, add bool) {
 // closed before. It returns when all connections are gone.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
+	if h := s.entrance.HTTP2; h != nil {
+		h.Drain()
+	}
 	s.each(func(c *Conn) {
 		if c.state.CompareAndSwap(stateIdle, stateStopped) {
 			c.s.wake()
@@ -176,6 +193,10 @@ func (s *Server) cutAll(done <-chan struct{}) {
 	defer again.Stop()
 	for {
 		s.each(func(c *Conn) { c.Cut(ErrDrained) })
+		s.entering.cut()
+		if h := s.entrance.HTTP2; h != nil {
+			h.Cut()
+		}
 		select {
 		case <-done:
 			return
