@@ -96,14 +96,21 @@ func (l *AccessLog) write(x *exchange, took time.Duration) {
 	l.mu.Unlock()
 }
 
-// record writes a line for the middleware called name.
+// record writes a line for the middleware called name, in JSON whatever the
+// log's format. A nil AccessLog writes none.
 func (l *AccessLog) record(name string, x *exchange, took time.Duration) {
+	if l == nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.buf = append(l.buf, `{"record": `...)
 	l.buf = append(appendJSON(l.buf, name), ", "...)
 	l.buf = append(l.buf, appendJSONLine(nil, x, took)[1:]...)
 	l.buf = append(l.buf, '\n')
+	if len(l.buf) >= flushSize {
+		l.flush()
+	}
 }
 
 // flush writes what was gathered. The lock is held.
@@ -142,6 +149,8 @@ func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
 		dst = appendJSON(dst, x.member.inst.ID)
 		dst = append(dst, `, "upstream": `...)
 		dst = appendJSON(dst, x.member.inst.Address)
+	}
+	if x.upstream > 0 {
 		dst = append(dst, `, "upstream_us": `...)
 		dst = strconv.AppendInt(dst, x.upstream.Microseconds(), 10)
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"lictor/policy"
@@ -27,20 +29,17 @@ type BusRoute struct {
 	MaxBody  int64         // of a request
 }
 
-// carries reports whether requests for a service go to the bus. Only a first
-// segment names an exchange; a nil route carries nothing.
+// carries reports whether a route's service is reached over the bus, however
+// the route was found. Backends that are written into the policy are not. A
+// nil BusRoute carries nothing.
 func (b *BusRoute) carries(r *policy.Route) bool {
-	if b == nil || r.By != policy.BySegment || r.Backends != nil {
-		return false
-	}
-	for _, glob := range b.Services {
-		if ok, _ := path.Match(glob, r.Service); ok {
-			return true
-		}
-	}
-	return false
+	return b != nil && r.Service != "" && r.Backends == nil && slices.ContainsFunc(b.Services, func(glob string) bool {
+		ok, _ := path.Match(glob, r.Service) // the configuration checked the glob
+		return ok
+	})
 }
 
+// Reasons that only the bus has.
 const (
 	BusReplyLost  Reason = "reply_lost"
 	BusKeyTooLong Reason = "routing_key_too_long"
@@ -52,8 +51,8 @@ var refuseUpgrade = refusal{status: 501, reason: BusNoUpgrade, message: "An upgr
 // publish sends the request over the bus and answers with the reply (D12-D17).
 func (x *exchange) publish(p pass) {
 	b := x.gw.bus
-	x.service = strings.Clone(p.route.Service) // for the log; no metric, for a glob lets clients make up names
-	if x.upgrade != "" || x.req.Upgrade != "" {
+	x.service = strings.Clone(p.route.Service)
+	if x.upgrade != "" {
 		x.refuse(refuseUpgrade)
 		return
 	}
@@ -62,16 +61,16 @@ func (x *exchange) publish(p pass) {
 		x.refuseBody(err)
 		return
 	}
+	began := time.Now()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	x.gw.Lasting(x.c)
-	stop := x.c.OnGone(func(why error) { cancel(why) })
-	began := time.Now()
+	stop := x.watch(cancel)
 	reply, err := b.Bus.Call(ctx, &rabbitmq.Request{
 		Exchange: p.route.Service, Method: x.req.Method, Path: p.route.Rest, Query: x.query,
 		Fields: x.busFields(), Body: body, Deadline: began.Add(b.Timeout),
 	})
 	stop()
+	x.group = x.gw.busGroup(x.service, err == nil)
 	if err != nil {
 		x.busFailed(ctx, err)
 		return
@@ -82,17 +81,21 @@ func (x *exchange) publish(p pass) {
 
 // readWhole reads the request's body, at most limit bytes of it.
 func (x *exchange) readWhole(limit int64) ([]byte, error) {
+	if !x.c.HasBody() {
+		return nil, nil
+	}
 	if x.req.ContentLength > limit {
 		return nil, http1.ErrBodyTooLarge
 	}
 	if x.set.MaxBody == 0 || limit < x.set.MaxBody {
 		x.c.LimitBody(limit)
 	}
-	if x.req.Expect100 && x.req.Minor > 0 && x.c.HasBody() {
+	if x.req.Expect100 && x.req.Minor > 0 {
 		if err := x.c.WriteInterim([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
 			return nil, http1.ErrClientGone
 		}
 	}
+	x.gw.Lasting(x.c) // a client may take its time with a body
 	return io.ReadAll(bodyReader{x.c})
 }
 
@@ -100,21 +103,65 @@ type bodyReader struct{ c *http1.Conn }
 
 func (r bodyReader) Read(p []byte) (int, error) { return r.c.ReadBody(p) }
 
+// watchAfter is how long a worker may think before the client is watched for
+// leaving, and the policy for a change: most answer sooner.
+const watchAfter = 50 * time.Millisecond
+
+// watch cancels when the client leaves or the exchange is cut (X14), until stop
+// is called.
+func (x *exchange) watch(cancel context.CancelCauseFunc) (stop func()) {
+	var mu sync.Mutex // guards over and unwatch
+	over, unwatch := false, func() {}
+	timer := time.AfterFunc(watchAfter, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			x.gw.Lasting(x.c)
+			unwatch = x.c.OnGone(cancel)
+		}
+	})
+	return func() {
+		if timer.Stop() {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		unwatch()
+	}
+}
+
 // busFields are the header fields as a backend would get them by HTTP.
 func (x *exchange) busFields() []rabbitmq.Field {
-	var fields []rabbitmq.Field
+	fields := make([]rabbitmq.Field, 0, len(x.req.Fields)+12)
 	for i := range x.req.Fields {
 		if f := &x.req.Fields[i]; x.passesUp(f) {
 			fields = append(fields, rabbitmq.Field{Name: f.Name, Value: f.Value})
 		}
 	}
-	added := x.appendForwarded(x.appendIdentity(x.appendEdits(nil, true)))
+	if x.req.Host != "" {
+		fields = append(fields, rabbitmq.Field{Name: "Host", Value: x.req.Host})
+	}
+	added := x.appendForwarded(x.appendIdentity(x.appendEdits(x.c.Scratch(), true)))
 	for line := range strings.SplitSeq(strings.TrimSuffix(string(added), "\r\n"), "\r\n") {
 		if name, value, ok := strings.Cut(line, ": "); ok {
 			fields = append(fields, rabbitmq.Field{Name: name, Value: value})
 		}
 	}
-	return append(fields, rabbitmq.Field{Name: "Host", Value: x.req.Host})
+	return fields
+}
+
+// busGroup returns the group that counts requests for a service on the bus, nil
+// if there is none: of a name that nobody has answered to yet nothing is kept,
+// for a glob lets clients make up names.
+func (g *Gateway) busGroup(name string, answered bool) *group {
+	if !answered && !slices.Contains(g.bus.Services, name) {
+		return (*g.groups.Load())[name]
+	}
+	grp := g.group(name)
+	grp.onBus.Store(true)
+	grp.used.Store(monotonic())
+	return grp
 }
 
 // busFailed answers a request that got no reply.
@@ -130,16 +177,15 @@ func (x *exchange) busFailed(ctx context.Context, err error) {
 }
 
 var busMessages = map[string]string{
-	"no_service":            refuseNoService.message,
-	"unknown_service":       refuseUnknown.message,
-	"no_healthy_instance":   "No worker listens",
-	"unreachable":           "The bus cannot be reached",
-	"reply_lost":            "The reply was lost",
-	"timeout":               refuseTimeout.message,
-	"bad_gateway":           refuseBadGateway.message,
-	"body_too_large":        refuseTooLarge.message,
-	"routing_key_too_long":  "The path is too long for a routing key",
-	"upgrade_not_supported": refuseUpgrade.message,
+	"no_service":           refuseNoService.message,
+	"unknown_service":      refuseUnknown.message,
+	"no_healthy_instance":  "No worker listens",
+	"unreachable":          "The bus cannot be reached",
+	"reply_lost":           "The reply was lost",
+	"timeout":              refuseTimeout.message,
+	"bad_gateway":          refuseBadGateway.message,
+	"body_too_large":       "The request is too large for the bus",
+	"routing_key_too_long": "The path is too long for a routing key",
 }
 
 // answerReply writes a reply as the answer (D14).
@@ -147,19 +193,19 @@ func (x *exchange) answerReply(r *rabbitmq.Reply) {
 	x.status = r.Status
 	dst := http1.AppendStatusLine(x.c.Scratch(), r.Status)
 	dated := false
-	for _, f := range r.Fields {
-		field := http1.Field{Name: f.Name, Value: f.Value, ID: http1.IDOf(f.Name)}
-		if !http1.ValidFieldName(f.Name) || !http1.ValidFieldValue(f.Value) || !x.passesDown(&field, nil) {
+	for i := range r.Fields {
+		f := http1.Field{Name: r.Fields[i].Name, Value: r.Fields[i].Value, ID: http1.IDOf(r.Fields[i].Name)}
+		if !http1.ValidFieldName(f.Name) || !http1.ValidFieldValue(f.Value) || !x.passesDown(&f, nil) {
 			continue
 		}
-		dated = dated || field.ID == http1.FieldDate
+		dated = dated || f.ID == http1.FieldDate
 		dst = http1.AppendField(dst, f.Name, f.Value)
 	}
 	if !dated {
 		dst = appendDate(dst)
 	}
-	bodyless := r.Status == 204 || r.Status == 304
-	if !bodyless {
+	bodyless, head := r.Status == 204 || r.Status == 304, x.req.Method == "HEAD"
+	if !bodyless && !(head && len(r.Body) == 0) { // of a HEAD it would speak of the GET (RFC 9110 8.6)
 		dst = append(dst, "Content-Length: "...)
 		dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
 		dst = append(dst, "\r\n"...)
@@ -168,7 +214,7 @@ func (x *exchange) answerReply(r *rabbitmq.Reply) {
 	dst = x.appendEdits(dst, false)
 	dst = x.c.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)
-	if !bodyless && x.req.Method != "HEAD" {
+	if !bodyless && !head {
 		dst = append(dst, r.Body...)
 		x.bytesOut = int64(len(r.Body))
 	}

@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"strings"
 	"time"
 
 	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
+	"lictor/uri"
 )
 
 // Middleware is the reason of what a middleware blocked (D19).
@@ -38,9 +40,7 @@ func (x *exchange) pass(p pass) (_ pass, ok bool) {
 		}
 		l.Matched.Add(1)
 		if l.Rule.Report {
-			if e.Block != nil || e.Route != "" {
-				x.gw.metrics.would(policy.Reason(Middleware))
-			}
+			x.tellWouldAct(l, &e)
 			e = middleware.Effect{Record: e.Record}
 		}
 		x.take(l, &e)
@@ -52,22 +52,50 @@ func (x *exchange) pass(p pass) (_ pass, ok bool) {
 			if p, ok = x.reroute(e.Route); !ok {
 				return p, false
 			}
-			r.Service = e.Route
+			r = x.ask()
 		}
 	}
 	return p, true
 }
 
-// ask is the request as middleware sees it.
+// ask is the request as middleware sees it: what the client asked for, and
+// whom it goes to by now.
 func (x *exchange) ask() *middleware.Request {
 	r := &x.ruling.middleware
 	q := &x.ruling.request
-	r.Method, r.Host, r.Path, r.Client, r.Fields = q.Method, q.Host, q.Path, q.Client, x
+	r.Method, r.Host, r.Path, r.Client, r.Fields = q.Method, q.Host, &x.path, q.Client, x
 	r.Service, r.Consumer = x.ruling.route.Service, ""
 	if who := x.ruling.verdict.Identity; who != nil {
 		r.Consumer = who.ID
 	}
 	return r
+}
+
+// Nth implements middleware.Fields. Fields that are not believed from this
+// client, and never get to a backend, are not there (contract 4, step 3).
+func (x *exchange) Nth(name string, n int) (value string, ok bool) {
+	for i := range x.req.Fields {
+		f := &x.req.Fields[i]
+		if !http1.EqualFold(f.Name, name) || !x.believes(f) {
+			continue
+		}
+		if n == 0 {
+			return f.Value, true
+		}
+		n--
+	}
+	return "", false
+}
+
+func (x *exchange) believes(f *http1.Field) bool {
+	switch f.ID {
+	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias, http1.FieldProxy:
+		return false
+	case http1.FieldXForwarded, http1.FieldXForwardedFor, http1.FieldXForwardedProto, http1.FieldXForwardedHost,
+		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded:
+		return x.trusted
+	}
+	return x.inside || !x.protected(f.Name)
 }
 
 func (x *exchange) take(l *middleware.Link, e *middleware.Effect) {
@@ -84,6 +112,18 @@ func (x *exchange) take(l *middleware.Link, e *middleware.Effect) {
 	}
 }
 
+// tellWouldAct logs what a middleware in report mode would have done, and
+// counts a refusal (X13).
+func (x *exchange) tellWouldAct(l *middleware.Link, e *middleware.Effect) {
+	if e.Block != nil {
+		x.gw.metrics.would(policy.Reason(Middleware))
+	}
+	if does := e.String(); does != "" {
+		x.gw.log.Info("middleware would act", "middleware", l.Rule.Name, "action", does,
+			"request_id", x.id, "method", x.req.Method, "path", x.path.Canonical, "client", x.client.String())
+	}
+}
+
 func blocked(b *middleware.Block) refusal {
 	r := refusal{status: b.Status, reason: Middleware, message: b.Message}
 	if r.message == "" {
@@ -95,13 +135,39 @@ func blocked(b *middleware.Block) refusal {
 // reroute sends the request to another service, if that one's own rules let it
 // pass: routing is no way round them.
 func (x *exchange) reroute(service string) (pass, bool) {
+	x.former = append(x.former, x.ruling.request.Facts(&x.ruling.route, &x.ruling.verdict))
+	if !x.redirect(service) {
+		x.refuse(refuseUnknown)
+		return pass{}, false
+	}
+	return x.decide()
+}
+
+// redirect makes the request one for another service, for the rules to see it
+// as if the client had asked for that one. It reports whether there can be a
+// service of the name.
+func (x *exchange) redirect(service string) bool {
 	r := x.ruling
+	if !uri.IsServiceName(service) {
+		return false
+	}
+	var target strings.Builder
+	target.WriteString("/" + service + r.route.Rest)
+	if x.path.HasQuery {
+		target.WriteString("?" + x.path.Query)
+	}
+	path, _, err := uri.ParsePath(target.String(), nil)
+	if err != nil {
+		x.err = err
+		return false
+	}
+	r.redirected = path
 	to := policy.Route{By: policy.BySegment, Rest: r.route.Rest, Stripped: r.route.Stripped}
 	r.set.Rename(&to, service)
 	r.route = to
-	r.request.Limiter = &x.gw.limiter
+	r.request.Path, r.request.Limiter = &r.redirected, &x.gw.limiter
 	x.properName()
-	return x.decide()
+	return true
 }
 
 // appendEdits appends the fields that middleware adds.
@@ -119,16 +185,10 @@ func (x *exchange) appendEdits(dst []byte, up bool) []byte {
 	return dst
 }
 
-// record writes a line for each middleware that wants one: into the access
-// log, in JSON whatever its format, or else into the log.
+// record writes a line for each middleware that wants one.
 func (x *exchange) record(took time.Duration) {
 	for _, name := range x.edits.recorded {
-		if x.gw.access != nil {
-			x.gw.access.record(name, x, took)
-			continue
-		}
-		x.gw.log.Info("recorded", "middleware", name, "request_id", x.id, "method", x.req.Method, "path", x.path.Received,
-			"service", x.service, "status", x.status, "took_us", took.Microseconds())
+		x.gw.records.record(name, x, took)
 	}
 }
 
@@ -142,32 +202,39 @@ func (e *Explanation) chain(x *exchange) bool {
 			continue
 		}
 		step := policy.Step{Step: "middleware", Verdict: "pass", Note: l.Rule.Name}
-		switch does := effect.Block != nil || effect.Route != ""; {
-		case l.Rule.Report && does:
+		if does := effect.String(); does != "" {
+			step.Note += ": " + does
+		}
+		switch {
+		case l.Rule.Report && effect.Block != nil:
 			step.Verdict, step.Mode = "would_deny", policy.Report
+		case l.Rule.Report:
+			step.Mode = policy.Report
 		case effect.Block != nil:
 			step.Verdict, step.Mode = "deny", policy.Enforce
 			e.refuse(blocked(effect.Block))
-		case effect.Route != "":
-			step.Note += ": route to " + effect.Route
 		}
 		e.Steps = append(e.Steps, step)
 		if step.Verdict == "deny" {
 			return false
 		}
-		if effect.Route != "" && !l.Rule.Report && !e.reroute(x, effect.Route) {
+		if effect.Route == "" || l.Rule.Report {
+			continue
+		}
+		if !e.reroute(x, effect.Route) {
 			return false
 		}
+		r = x.ask()
 	}
 	return true
 }
 
 // reroute explains the other service's rules behind the first one's.
 func (e *Explanation) reroute(x *exchange, service string) bool {
-	r := x.ruling
-	to := policy.Route{By: policy.BySegment, Rest: r.route.Rest, Stripped: r.route.Stripped}
-	r.set.Rename(&to, service)
-	r.route = to
+	if !x.redirect(service) {
+		e.refuse(refuseUnknown)
+		return false
+	}
 	before := e.Steps
 	e.decide(x)
 	e.Steps = append(before, e.Steps...)

@@ -18,6 +18,7 @@ type ruling struct {
 	verdict policy.Verdict
 
 	middleware middleware.Request
+	redirected uri.Path // of request, if middleware sent it to another service
 
 	host  []byte // buffer of request.Host
 	query []byte // buffer of a query without its key
@@ -58,6 +59,8 @@ func (x *exchange) decide() (p pass, ok bool) {
 	v := &r.verdict
 	for _, w := range v.Would() {
 		x.gw.metrics.would(w.Reason)
+		x.gw.log.Info("would be denied", "request_id", x.id, "reason", string(w.Reason), "rule", w.Rule.Key,
+			"entry", w.Rule.Entry, "note", w.Rule.Note, "path", x.path.Canonical, "client", x.client.String())
 	}
 	if !v.Allowed() {
 		x.refuse(refusal{status: v.Status, reason: Reason(v.Reason), message: v.Message, challenge: v.Challenge})

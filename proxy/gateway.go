@@ -8,6 +8,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -31,6 +32,7 @@ type Config struct {
 	Log       hclog.Logger
 	Metrics   prometheus.Registerer // nil: none are kept
 	AccessLog *AccessLog            // nil: none is written
+	Records   *AccessLog            // for what middleware records; nil: AccessLog
 	Policy    Policy                // nil: every request is refused
 	Locator   policy.Locator        // nil: no country is known
 	Bus       *BusRoute             // nil: everything goes by HTTP
@@ -48,6 +50,7 @@ type Gateway struct {
 	sources  []resolver.Source
 	log      hclog.Logger
 	access   *AccessLog
+	records  *AccessLog // nil: records are not written
 	metrics  *metrics
 	settings atomic.Pointer[Settings]
 	server   *http1.Server
@@ -66,7 +69,7 @@ func New(cfg Config) (*Gateway, error) {
 	if len(cfg.Sources) == 0 || cfg.Log == nil {
 		return nil, errors.New("proxy: Sources and Log are required")
 	}
-	g := &Gateway{sources: cfg.Sources, log: cfg.Log, access: cfg.AccessLog, policy: cfg.Policy, locator: cfg.Locator, bus: cfg.Bus}
+	g := &Gateway{sources: cfg.Sources, log: cfg.Log, access: cfg.AccessLog, records: cmp.Or(cfg.Records, cfg.AccessLog), policy: cfg.Policy, locator: cfg.Locator, bus: cfg.Bus}
 	if g.policy == nil {
 		g.policy = noPolicy{}
 	}
@@ -150,7 +153,7 @@ func (g *Gateway) sweep() {
 	}
 }
 
-// fixedIdle is how long a group of fixed backends is kept without a request.
+// fixedIdle is how long a group that no resolver knows is kept without a request.
 const fixedIdle = 10 * time.Minute
 
 // following returns what the members of grp are taken from, and whether the
@@ -158,6 +161,9 @@ const fixedIdle = 10 * time.Minute
 func (g *Gateway) following(grp *group) (svc *resolver.Service, alive bool) {
 	if f := grp.fixed.Load(); f != nil {
 		return f.service, monotonic()-grp.used.Load() < int64(fixedIdle)
+	}
+	if grp.onBus.Load() && monotonic()-grp.used.Load() < int64(fixedIdle) {
+		return nil, true
 	}
 	return g.find(grp.name)
 }
@@ -262,5 +268,5 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, upstream bool) bool
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return x.inside && !upstream
 	}
-	return x.inside || !x.protected(f.Name)
+	return !x.edits.drops(f.Name, upstream) && (x.inside || !x.protected(f.Name))
 }

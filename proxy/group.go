@@ -20,7 +20,8 @@ type group struct {
 	turn    atomic.Uint64 // round robin
 	metrics *serviceMetrics
 	fixed   atomic.Pointer[fixedService] // nil: the instances come from discovery
-	used    atomic.Int64                 // monotonic time of the last request, with fixed
+	onBus   atomic.Bool                  // a bus serves it
+	used    atomic.Int64                 // monotonic time of the last request, with fixed or onBus
 
 	mu sync.Mutex // serialises take
 }

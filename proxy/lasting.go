@@ -22,7 +22,7 @@ type lasting struct {
 // lastingEntry is one of them, with its facts in memory of its own.
 type lastingEntry struct {
 	conn  *http1.Conn
-	facts *policy.Facts
+	facts []*policy.Facts // of each decision that let it pass
 
 	mu     sync.Mutex // guards what follows
 	over   bool       // the exchange ended: conn serves another one by now
@@ -40,7 +40,7 @@ func (g *Gateway) Lasting(c *http1.Conn) {
 		return
 	}
 	r := x.ruling
-	x.lasting = &lastingEntry{conn: c, facts: r.request.Facts(&r.route, &r.verdict)}
+	x.lasting = &lastingEntry{conn: c, facts: append(x.former, r.request.Facts(&r.route, &r.verdict))}
 	g.live.mu.Lock()
 	if g.live.entries == nil {
 		g.live.entries = make(map[*lastingEntry]struct{})
@@ -114,14 +114,16 @@ func (e *lastingEntry) recheck(set *policy.Set) {
 	if set == nil {
 		return // without a policy nothing new is let in; what runs was let in by one
 	}
-	var v policy.Verdict
-	set.Recheck(e.facts, time.Now(), &v)
-	if v.Allowed() {
+	for _, f := range e.facts {
+		var v policy.Verdict
+		if set.Recheck(f, time.Now(), &v); v.Allowed() {
+			continue
+		}
+		e.mu.Lock()
+		e.reason, e.rule = v.Reason, v.Rule
+		e.mu.Unlock()
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.reason, e.rule = v.Reason, v.Rule
 }
 
 // cut ends the exchange if it was found forbidden.

@@ -15,6 +15,8 @@ package middleware
 
 import (
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"lictor/uri"
@@ -33,13 +35,17 @@ type Request struct {
 	readings uri.Readings
 }
 
-// Fields gives access to the header of a request. Names are compared without case.
+// Fields gives access to the header of a request. Names are compared without
+// case. What the client may not say of itself is not in it: identity, protected
+// fields, X-Forwarded-* of a peer that is not trusted.
 type Fields interface {
-	Field(name string) (value string, count int)
+	// Nth returns the n-th field called name, from 0 on; not ok if there are fewer.
+	Nth(name string, n int) (value string, ok bool)
 }
 
 // Effect is what a middleware wants to happen. The zero Effect is nothing.
-// What it points to must not change.
+// What it points to must not change. Edits must keep away from fields that
+// frame a message or that lictor sets itself, as those of a block must.
 type Effect struct {
 	Request  *Edit  // of the header as it goes to the backend
 	Response *Edit  // of the header as it goes to the client
@@ -86,7 +92,8 @@ func New(rules []Rule) Chain {
 
 // Apply asks one link. fits is false if the request passes it by.
 func (l *Link) Apply(r *Request) (e Effect, fits bool) {
-	if !l.Rule.Match.fits(r, &l.Rule) {
+	denies := l.own != nil || l.Rule.Effect.Block != nil
+	if !l.Rule.Match.fits(r, l.Rule.Name, denies) {
 		return Effect{}, false
 	}
 	e = l.Rule.Effect
@@ -108,6 +115,27 @@ func (e Effect) with(own Effect) Effect {
 	}
 	e.Record = e.Record || own.Record
 	return e
+}
+
+// String says what the effect does to a request, for people; "" if nothing.
+func (e Effect) String() string {
+	var does []string
+	if e.Block != nil {
+		does = append(does, "block with "+strconv.Itoa(e.Block.Status))
+	}
+	if e.Route != "" {
+		does = append(does, "route to "+e.Route)
+	}
+	if !e.Request.Empty() {
+		does = append(does, "edit the request")
+	}
+	if !e.Response.Empty() {
+		does = append(does, "edit the response")
+	}
+	if e.Record {
+		does = append(does, "record")
+	}
+	return strings.Join(does, ", ")
 }
 
 // Registered reports whether name is a middleware written in Go.

@@ -43,8 +43,8 @@ func CompilePattern(name, value string) (HeaderPattern, error) {
 	return HeaderPattern{Name: name, Regexp: re}, err
 }
 
-func (m *Match) fits(r *Request, rule *Rule) bool {
-	return oneOf(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, rule) && m.fitsHeaders(r) && m.fitsShare(r, rule.Name)
+func (m *Match) fits(r *Request, name string, denies bool) bool {
+	return oneOf(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, denies) && m.fitsHeaders(r) && m.fitsShare(r, name)
 }
 
 func oneOf(list []string, s string) bool {
@@ -65,13 +65,13 @@ func (m *Match) fitsHost(host string) bool {
 	return len(m.Hosts) == 0
 }
 
-// fitsPath sees the canonical path; a rule that blocks sees every reading that
+// fitsPath sees the canonical path; a rule that denies sees every reading that
 // a backend could make of it (D22).
-func (m *Match) fitsPath(r *Request, rule *Rule) bool {
+func (m *Match) fitsPath(r *Request, denies bool) bool {
 	if len(m.Paths) == 0 || m.fitsReading(r.Path.Canonical) {
 		return true
 	}
-	return rule.Effect.Block != nil && uri.Any(&r.readings, r.Path, m, (*Match).fitsReading)
+	return denies && uri.Any(&r.readings, r.Path, m, (*Match).fitsReading)
 }
 
 func (m *Match) fitsReading(path string) bool {
@@ -86,18 +86,24 @@ func (m *Match) fitsReading(path string) bool {
 
 func (m *Match) fitsHeaders(r *Request) bool {
 	for i := range m.Headers {
-		h := &m.Headers[i]
-		value, n := r.Fields.Field(h.Name)
-		switch {
-		case n == 0:
-			return false
-		case h.Regexp != nil && !h.Regexp.MatchString(value):
-			return false
-		case h.Regexp == nil && h.Value != "" && value != h.Value:
+		if !m.Headers[i].fits(r.Fields) {
 			return false
 		}
 	}
 	return true
+}
+
+// fits looks at every field of the name: one more of them must not hide one.
+func (h *HeaderPattern) fits(fields Fields) bool {
+	for n := 0; ; n++ {
+		value, ok := fields.Nth(h.Name, n)
+		if !ok {
+			return false
+		}
+		if h.Regexp != nil && h.Regexp.MatchString(value) || h.Regexp == nil && (h.Value == "" || h.Value == value) {
+			return true
+		}
+	}
 }
 
 // fitsShare draws a share of the clients: the same ones for as long as the
