@@ -105,8 +105,8 @@ func NewConsul(cfg ConsulConfig) (*Consul, error) {
 	c := &Consul{
 		api: *cfg.API, log: cfg.Log, root: strings.TrimPrefix(prefix, "/") + "policy/",
 		kick: make(chan struct{}, 1), splitAt: splitDefault,
-		mirror: newMirror(KindConsul, cfg.Log, newLastGood(cfg.DataDir)),
 	}
+	c.mirror = newMirror(KindConsul, cfg.Log, newLastGood(cfg.DataDir, "consul "+c.root))
 	if c.api.HttpClient == nil && c.api.Transport == nil {
 		// The watches keep a connection each; the default would close all but three between answers.
 		c.api.Transport = http.DefaultTransport.(*http.Transport).Clone()

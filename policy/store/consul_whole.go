@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // whole reads everything in one answer, which is one state of the store, and
@@ -15,47 +14,22 @@ func (s *session) whole(ctx context.Context) (err error) {
 	waiters := s.c.takeWaiters()
 	defer func() { s.c.settle(waiters, err) }()
 	if !s.loaded {
-		seen := s.c.newest.Load()
-		now, err := s.c.now(ctx)
-		if err != nil {
-			return err
-		}
-		s.c.lost = s.c.lost || now < seen
-		if err := s.allowed(ctx); err != nil {
+		if err := s.meet(ctx); err != nil {
 			return err
 		}
 	}
-	s.round++
-	s.size, s.tops = 0, map[string]bool{}
-	cleared := false
-	a, err := s.c.read(ctx, "", func(e *entry) error {
-		s.size += int64(len(e.key) + len(e.value))
-		key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
-		if !ok || string(key) == ClearedName {
-			cleared = cleared || ok
-			return nil
-		}
-		if top := topOf(key); !s.tops[string(top)] {
-			s.tops[string(top)] = true
-		}
-		return s.take(s.lay.find(key), key, e)
-	})
+	a, cleared, err := s.readWhole(ctx)
 	if err != nil {
 		return err
 	}
-	for _, n := range s.lay.all() {
-		s.sweep(n)
-	}
-	s.noteWhole(a)
-	if cleared && !s.c.mirror.wasCleared() {
-		s.c.log.Warn("the cleared mark is there: a loss of every object at once will be obeyed", "key", s.c.root+ClearedName)
-	}
 	if cleared {
+		if !s.c.mirror.wasCleared() {
+			s.c.log.Warn("the cleared mark is there: a loss of every object at once will be obeyed", "key", s.c.root+ClearedName)
+		}
 		s.c.mirror.setCleared(true)
 		s.release()
 	}
-	unmoved := a.index == s.c.lastRoot
-	if err := s.settleOn(ctx, a.index, unmoved); err != nil {
+	if err := s.settleOn(ctx, a.index, a.index == s.c.lastRoot); err != nil {
 		return err
 	}
 	s.c.mirror.setCleared(cleared)
@@ -68,22 +42,59 @@ func (s *session) whole(ctx context.Context) (err error) {
 	return nil
 }
 
+// meet asks, before anything is believed, whether this is the Consul we knew
+// and whether we may see everything.
+func (s *session) meet(ctx context.Context) error {
+	seen := s.c.newest.Load()
+	now, err := s.c.now(ctx)
+	if err != nil {
+		return err
+	}
+	s.c.lost = s.c.lost || now < seen
+	return s.allowed(ctx)
+}
+
+// readWhole reads everything into the nodes and the pending changes, and
+// reports whether the cleared mark is there. In the split layout the indexes of
+// the nodes do not follow from that of the whole; they stay, and what is read
+// twice because of it costs nothing.
+func (s *session) readWhole(ctx context.Context) (a answer, cleared bool, err error) {
+	s.round++
+	s.size, s.tops = 0, map[string]bool{}
+	a, err = s.c.read(ctx, "", func(e *entry) error {
+		s.size += int64(len(e.key) + len(e.value))
+		key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
+		if !ok {
+			return nil
+		}
+		if string(key) == ClearedName {
+			cleared = true
+			return nil
+		}
+		if top := topOf(key); !s.tops[string(top)] {
+			s.tops[string(top)] = true
+		}
+		return s.take(s.lay.find(key), key, e)
+	})
+	if err != nil {
+		return answer{}, false, err
+	}
+	for _, n := range s.lay.all() {
+		s.sweep(n)
+	}
+	s.explained, s.shardsAt = a.index, 0
+	if !s.lay.split {
+		s.lay.rest.index, s.lay.rest.empty = a.index, a.empty
+	}
+	return a, cleared, nil
+}
+
 // topOf is the part of a key up to the first slash, with it.
 func topOf(key []byte) []byte {
 	if i := bytes.IndexByte(key, '/'); i >= 0 {
 		return key[:i+1]
 	}
 	return key
-}
-
-// noteWhole sets what the nodes are known for. In the split layout the indexes
-// of the nodes do not follow from that of the whole; they stay, and what was
-// read twice costs nothing.
-func (s *session) noteWhole(a answer) {
-	s.explained, s.shardsAt = a.index, 0
-	if !s.lay.split {
-		s.lay.rest.index, s.lay.rest.empty = a.index, a.empty
-	}
 }
 
 // allowed refuses to believe what a token sees that may not see everything.
@@ -120,126 +131,4 @@ func (s *session) settleOn(ctx context.Context, index uint64, unmoved bool) erro
 	s.c.mirror.contact()
 	s.c.showHeld()
 	return nil
-}
-
-// doubt returns why a loss of objects is not believed, or "" (X6). The deletion
-// of single objects is believed, also of the last one.
-func (s *session) doubt(ctx context.Context, gone []Change, unmoved bool) (string, error) {
-	if s.c.mirror.wasCleared() {
-		return "", nil
-	}
-	seen := s.c.newest.Load()
-	now, err := s.c.now(ctx)
-	switch {
-	case err != nil:
-		return "", err
-	case now < seen && s.loaded:
-		return "", errHistory // to be read from the start
-	case s.c.lost || now < seen:
-		return "consul lost its history", nil
-	case unmoved:
-		return "objects are gone though nothing was written", nil
-	}
-	may, err := s.c.mayRead(ctx)
-	switch {
-	case err != nil:
-		return "", err
-	case !may:
-		return "the token lost its rights", nil
-	}
-	for _, n := range s.lay.all() {
-		if n.stored() > 0 {
-			return "", nil
-		}
-	}
-	return s.doubtEmpty(ctx, gone, now)
-}
-
-// doubtEmpty is doubt where nothing at all is left.
-func (s *session) doubtEmpty(ctx context.Context, gone []Change, now uint64) (string, error) {
-	mark, err := s.c.probe(ctx, ClearedName, 0)
-	if err != nil || !mark.empty {
-		return "", err
-	}
-	again, err := s.c.head(ctx, query{keys: true, consistent: true, timeout: queryTimeout})
-	if err != nil {
-		return "", err
-	}
-	if !again.empty {
-		return "", errUnstable
-	}
-	if len(gone) == 1 {
-		return "", nil
-	}
-	single, err := s.deletedSingly(ctx, gone, now)
-	if err != nil || single {
-		return "", err
-	}
-	return "everything vanished at once", nil
-}
-
-// deletedSingly reports whether objects were deleted one by one, and only seen
-// together. Consul remembers for a while at which index a key was deleted; of a
-// deleted prefix it remembers the prefix, and answers for every key with the
-// index of the whole KV, which is at least now.
-func (s *session) deletedSingly(ctx context.Context, gone []Change, now uint64) (bool, error) {
-	keys := leaves(gone)
-	indexes := map[uint64]bool{}
-	for _, key := range keys[:min(len(keys), MaxOps)] {
-		a, err := s.c.probe(ctx, key, 0)
-		if err != nil {
-			return false, err
-		}
-		if !a.empty || a.index > now || indexes[a.index] {
-			return false, nil
-		}
-		indexes[a.index] = true
-	}
-	return len(indexes) > 1, nil
-}
-
-// leaves returns the keys of which no other key is the beginning: to ask for a
-// key is to ask for all that begin with it.
-func leaves(gone []Change) []string {
-	keys := make([]string, len(gone))
-	for i := range gone {
-		keys[i] = gone[i].Key()
-	}
-	slices.Sort(keys)
-	var alone []string
-	for i, key := range keys {
-		if i+1 == len(keys) || !strings.HasPrefix(keys[i+1], key) {
-			alone = append(alone, key)
-		}
-	}
-	return alone
-}
-
-// hold keeps objects in force that vanished.
-func (s *session) hold(gone []Change, why string) {
-	s.c.log.Error("objects vanished from the policy and stay in force, as this looks like an accident",
-		"key", s.c.root, "objects", len(gone), "reason", why, "to_mean_it_put", s.c.root+ClearedName)
-	s.c.heldWhy = why
-	for _, change := range gone {
-		key := change.Key()
-		o, err := s.c.mirror.get(change.Kind, change.Name)
-		if err != nil {
-			continue // it came and went unseen
-		}
-		o.Held = true
-		s.lay.find([]byte(key)).items[key] = &item{object: &o}
-		s.pending[key] = Change{Object: o}
-	}
-}
-
-// release lets go of what is held, for the loss is meant.
-func (s *session) release() {
-	for _, n := range s.lay.all() {
-		for key, it := range n.items {
-			if it.object.Held {
-				delete(n.items, key)
-				s.pending[key] = Change{Object: Object{Kind: it.object.Kind, Name: it.object.Name, Held: true}, Deleted: true}
-			}
-		}
-	}
 }

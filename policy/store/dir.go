@@ -80,7 +80,7 @@ func NewDir(cfg DirConfig) (*Dir, error) {
 	}
 	return &Dir{
 		dir: dir, log: cfg.Log, files: map[string]fileMark{},
-		mirror: newMirror(KindFile, cfg.Log, newLastGood(cfg.DataDir)),
+		mirror: newMirror(KindFile, cfg.Log, newLastGood(cfg.DataDir, "directory "+dir)),
 	}, nil
 }
 

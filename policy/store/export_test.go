@@ -23,16 +23,16 @@ func Scan(r io.Reader) ([]Scanned, error) {
 
 // DecodeKept reads a kept policy, and returns its objects as it would be written again.
 func DecodeKept(data []byte) (objects int, again []byte, err error) {
-	content, err := decodeKept(data)
+	content, err := decodeKept(data, headOf("test"))
 	if content == nil {
 		return 0, nil, err
 	}
-	return len(content.changes), appendFrame([]byte(lastGoodMagic), content.changes, content.index), err
+	return len(content.changes), appendFrame([]byte(headOf("test")), content.changes, content.index), err
 }
 
 // EncodeKept is a kept policy of these objects and these changes after it.
 func EncodeKept(objects, later []Change) []byte {
-	return appendFrame(appendFrame([]byte(lastGoodMagic), objects, 1), later, 2)
+	return appendFrame(appendFrame([]byte(headOf("test")), objects, 1), later, 2)
 }
 
 // Kept file and limits, for tests.

@@ -17,7 +17,7 @@ import (
 // lastGood keeps the content in a file of data_dir, for a start while the store
 // is away (X6).
 //
-// The file is a line that names the format and then frames, each with its
+// The file is a line that names the format and the store, and then frames, each with its
 // length and checksum. The first frame is a whole content, every further one an
 // update, so that a change costs its own size and a crash loses at most the
 // updates of the last second, never a part of one. When the updates outweigh
@@ -25,6 +25,7 @@ import (
 // the last contact with the store.
 type lastGood struct {
 	path string
+	head string // the first line: the format, and of which store it is
 
 	mu      sync.Mutex // guards what follows
 	pending []byte     // frames to append
@@ -42,21 +43,23 @@ type kept struct {
 }
 
 const (
-	lastGoodMagic = "lictor policy 1\n"
-	lastGoodFile  = "policy.lastgood"
-	frameHead     = 8
-	saveEvery     = time.Second
-	touchEvery    = 30 * time.Second
-	slack         = 1 << 20 // updates of this size do not make the file be written anew
+	lastGoodFile = "policy.lastgood"
+	frameHead    = 8
+	saveEvery    = time.Second
+	touchEvery   = 30 * time.Second
+	slack        = 1 << 20 // updates of this size do not make the file be written anew
 )
 
-// newLastGood returns the snapshot in dir, nil if dir is "".
-func newLastGood(dir string) *lastGood {
+// newLastGood returns the snapshot in dir of the store at a place, nil if dir is
+// "". What is kept of another place is not used.
+func newLastGood(dir, place string) *lastGood {
 	if dir == "" {
 		return nil
 	}
-	return &lastGood{path: filepath.Join(dir, lastGoodFile), whole: true}
+	return &lastGood{path: filepath.Join(dir, lastGoodFile), head: headOf(place), whole: true}
 }
+
+func headOf(place string) string { return fmt.Sprintf("lictor policy 1 %q\n", place) }
 
 // load returns what the file holds, nil if there is no file. An update that is
 // broken ends it, with an error that says so; a broken content is no content,
@@ -73,17 +76,17 @@ func (l *lastGood) load() (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := decodeKept(data)
+	content, err := decodeKept(data, l.head)
 	if content != nil {
 		content.contact = info.ModTime()
 	}
 	return content, err
 }
 
-func decodeKept(data []byte) (*kept, error) {
-	rest, ok := bytes.CutPrefix(data, []byte(lastGoodMagic))
+func decodeKept(data []byte, head string) (*kept, error) {
+	rest, ok := bytes.CutPrefix(data, []byte(head))
 	if !ok {
-		return nil, errors.New("not a kept policy")
+		return nil, fmt.Errorf("it does not begin with %q", head)
 	}
 	var out *kept
 	objects := map[string]Change{}
@@ -328,7 +331,7 @@ func (l *lastGood) append(frames []byte) error {
 // rewrite writes the whole content. What is added meanwhile is in it and comes
 // once more as an update, which does no harm.
 func (l *lastGood) rewrite(m *mirror) error {
-	data := appendFrame([]byte(lastGoodMagic), m.everything(), m.index())
+	data := appendFrame([]byte(l.head), m.everything(), m.index())
 	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
 		return err
 	}

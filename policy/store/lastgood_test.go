@@ -48,8 +48,9 @@ func TestTheKeptPolicySurvives(t *testing.T) {
 		{"as it was written", func(d []byte) []byte { return d }, "acls/a=1 filters/f=3 groups/g=2"},
 		{"cut off in the last change", func(d []byte) []byte { return d[:len(d)-3] }, "acls/a=1 groups/g=2"},
 		{"with rubbish behind it", func(d []byte) []byte { return append(d, "rubbish"...) }, "acls/a=1 filters/f=3 groups/g=2"},
-		{"cut off in the content", func(d []byte) []byte { return d[:40] }, ""},
-		{"changed in the content", func(d []byte) []byte { d[30] ^= 1; return d }, ""},
+		{"cut off in the content", func(d []byte) []byte { return d[:60] }, ""},
+		{"changed in the content", func(d []byte) []byte { d[60] ^= 1; return d }, ""},
+		{"of another place", func(d []byte) []byte { return bytes.Replace(d, []byte("lictor/"), []byte("victor/"), 1) }, ""},
 		{"another format", func([]byte) []byte { return []byte("lictor policy 2\n") }, ""},
 		{"empty", func([]byte) []byte { return nil }, ""},
 	} {
@@ -148,7 +149,7 @@ func FuzzKept(f *testing.F) {
 	f.Add(store.EncodeKept(nil, nil))
 	one := store.Object{Kind: "acls", Name: "a", Value: []byte("1"), Index: 12, CreateIndex: 300, Held: true}
 	f.Add(store.EncodeKept([]store.Change{{Object: one}}, []store.Change{{Object: one, Deleted: true}}))
-	f.Add([]byte("lictor policy 1\n"))
+	f.Add([]byte("lictor policy 1 \"test\"\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		n, again, err := store.DecodeKept(data)
 		if again == nil {
