@@ -78,6 +78,9 @@ func keep(old, next *config.Config) []string {
 		{"data_dir", &old.DataDir, &next.DataDir},
 		{"gateway: drain", &old.Gateway.Drain, &next.Gateway.Drain}, // the supervisor's grace rests on it
 		{"gateway: address", &old.Gateway.Address, &next.Gateway.Address},
+		{"gateway: tls", &old.Gateway.TLS, &next.Gateway.TLS},
+		{"gateway: proxy_protocol", &old.Gateway.ProxyProtocol, &next.Gateway.ProxyProtocol},
+		{"dispatch \"http\": upstream_tls", &old.HTTP.TLS, &next.HTTP.TLS},
 		{"egress", &old.Egress.Configured, &next.Egress.Configured},
 		{"egress: address", &old.Egress.Address, &next.Egress.Address},
 		{"admin", &old.Admin, &next.Admin},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -200,6 +201,10 @@ func (p *process) buildGateway() (err error) {
 		}
 		p.services = append(p.services, supervisor.Service{Name: "access log", Run: p.access.Run, Grace: 5 * time.Second})
 	}
+	tlsConfig, err := p.buildTLS("gateway", &p.cfg.Gateway.TLS, "http/1.1")
+	if err != nil {
+		return err
+	}
 	p.gateway, err = proxy.New(proxy.Config{
 		Settings:  settings(p.cfg),
 		Sources:   p.sources,
@@ -209,13 +214,16 @@ func (p *process) buildGateway() (err error) {
 		Policy:    p.policy,
 		Locator:   p.locator(),
 		Bus:       p.busRoute(),
+
+		TLS:           tlsConfig,
+		ProxyProtocol: p.cfg.Gateway.ProxyProtocol,
 	})
 	if err != nil {
 		return err
 	}
 	p.policy.OnChange(p.gateway.PolicyChanged)
-	if p.gatewayListener, err = net.Listen("tcp", p.cfg.Gateway.Address); err != nil {
-		return fmt.Errorf("gateway: %w", err)
+	if p.gatewayListener, err = listen("gateway", p.cfg.Gateway.Address); err != nil {
+		return err
 	}
 	p.services = append(p.services, supervisor.Service{
 		Name: "gateway", Grace: p.cfg.Gateway.Drain + 5*time.Second,
@@ -270,8 +278,12 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.adminListener, err = net.Listen("tcp", p.cfg.Admin.Address); err != nil {
-		return nil, fmt.Errorf("admin: %w", err)
+	tlsConfig, err := p.buildTLS("admin", &p.cfg.Admin.TLS, "http/1.1")
+	if err != nil {
+		return nil, err
+	}
+	if p.adminListener, err = listen("admin", p.cfg.Admin.Address); err == nil && tlsConfig != nil {
+		p.adminListener = tls.NewListener(p.adminListener, tlsConfig)
 	}
 	return server, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -40,8 +39,8 @@ func (p *process) buildEgress() (err error) {
 		return err
 	}
 	p.policy.OnChange(p.egress.PolicyChanged)
-	if p.egressListener, err = net.Listen("tcp", p.cfg.Egress.Address); err != nil {
-		return fmt.Errorf("egress: %w", err)
+	if p.egressListener, err = listen("egress", p.cfg.Egress.Address); err != nil {
+		return err
 	}
 	p.services = append(p.services, supervisor.Service{
 		Name: "egress", Grace: p.cfg.Gateway.Drain + 5*time.Second,

@@ -13,10 +13,11 @@ type Admin struct {
 	Address string // host:port
 	Token   string // "" = none is asked for; only on a loopback address (X8)
 	Header  string // that carries the token
+	TLS     TLS
 }
 
 func defaultAdmin() Admin {
-	return Admin{Address: "127.0.0.1:8001", Header: "X-Admin-Token"}
+	return Admin{Address: "127.0.0.1:8001", Header: "X-Admin-Token", TLS: defaultTLS()}
 }
 
 func (d *decoder) admin(b *hcl.Block) {
@@ -25,7 +26,7 @@ func (d *decoder) admin(b *hcl.Block) {
 		"address": parsed(&a.Address, address),
 		"token":   secret(&a.Token, visible),
 		"header":  parsed(&a.Header, headerName),
-	}, nil)
+	}, nested{"tls": d.tls(&a.TLS)})
 	if a.Token == "" && !IsLoopback(a.Address) {
 		d.wrong(where.of("address", b), "admin: a token is needed unless the address is a loopback address, got %q", a.Address)
 	}

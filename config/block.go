@@ -37,8 +37,12 @@ var blocks = []struct {
 // options are the arguments that a body may hold, by name.
 type options map[string]setter
 
-// nested are the blocks that a block may hold, without label and each at most once.
+// nested are the blocks that a block may hold, without label and each at most
+// once but for those in repeatable.
 type nested map[string]func(*hcl.Block)
+
+// repeatable are the nested blocks of which there may be several.
+var repeatable = map[string]bool{"certificate": true}
 
 // places says where the options stand that a body does hold.
 type places map[string]hcl.Range
@@ -103,7 +107,7 @@ func (d *decoder) body(b *hcl.Block, opts options, inner nested) places {
 	content := d.content(b.Body, schema, opts)
 	seen := make(map[string]hcl.Range)
 	for _, in := range content.Blocks {
-		if first, dup := seen[in.Type]; dup {
+		if first, dup := seen[in.Type]; dup && !repeatable[in.Type] {
 			d.wrong(in.DefRange, "%s%s: already written at %s", d.within, in.Type, first)
 		} else {
 			seen[in.Type] = in.DefRange

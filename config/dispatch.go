@@ -17,6 +17,7 @@ type HTTP struct {
 	Retries            int           // on other instances
 	ConnectTimeout     time.Duration // of one attempt
 	MaxIdlePerInstance int           // connections kept open; 0 = none
+	TLS                UpstreamTLS
 }
 
 func defaultHTTP() HTTP {
@@ -36,7 +37,7 @@ func (d *decoder) dispatchHTTP(b *hcl.Block) {
 		"retries":               number(&h.Retries, 0, 100),
 		"connect_timeout":       parsed(&h.ConnectTimeout, duration(moment)),
 		"max_idle_per_instance": number(&h.MaxIdlePerInstance, 0, 100_000),
-	}, nil)
+	}, nested{"upstream_tls": d.upstreamTLS(&h.TLS)})
 	if h.Balance == resolver.Hash && h.HashOn == "" {
 		if _, tried := where["hash_on"]; !tried {
 			d.wrong(where.of("balance", b), `dispatch "http": balance: "hash" needs hash_on`)

@@ -25,6 +25,8 @@ type Gateway struct {
 	TrustedProxies   []netip.Prefix // whose X-Forwarded-* are believed
 	TrustedNetworks  []netip.Prefix // that are inside: protected headers pass
 	ProtectedHeaders []string       // names, maybe with * at the end
+	ProxyProtocol    bool           // connections of TrustedProxies begin with a PROXY header
+	TLS              TLS
 }
 
 func defaultGateway() Gateway {
@@ -36,12 +38,13 @@ func defaultGateway() Gateway {
 		StreamIdle:     5 * time.Minute,
 		MaxHeaderBytes: 32 << 10,
 		Drain:          30 * time.Second,
+		TLS:            defaultTLS(),
 	}
 }
 
 func (d *decoder) gateway(b *hcl.Block) {
 	g := &d.cfg.Gateway
-	d.body(b, options{
+	where := d.body(b, options{
 		"address":           parsed(&g.Address, address),
 		"timeout":           parsed(&g.Timeout, duration(moment)),
 		"idle_timeout":      parsed(&g.IdleTimeout, duration(moment)),
@@ -53,7 +56,11 @@ func (d *decoder) gateway(b *hcl.Block) {
 		"trusted_proxies":   list(&g.TrustedProxies, cidr),
 		"trusted_networks":  list(&g.TrustedNetworks, cidr),
 		"protected_headers": list(&g.ProtectedHeaders, headerPattern),
-	}, nil)
+		"proxy_protocol":    boolean(&g.ProxyProtocol),
+	}, nested{"tls": d.tls(&g.TLS)})
+	if g.ProxyProtocol && len(g.TrustedProxies) == 0 {
+		d.wrong(where.of("proxy_protocol", b), "gateway: proxy_protocol needs trusted_proxies")
+	}
 }
 
 // address parses where to listen.

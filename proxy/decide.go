@@ -41,7 +41,7 @@ func (r *ruling) fill(x *exchange) bool {
 		return false
 	}
 	if port == 0 {
-		port = 80
+		_, port = x.scheme()
 	}
 	r.set = x.gw.policy.Set()
 	q := &r.request

@@ -10,6 +10,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"maps"
 	"net"
@@ -36,6 +37,9 @@ type Config struct {
 	Policy    Policy                // nil: every request is refused
 	Locator   policy.Locator        // nil: no country is known
 	Bus       *BusRoute             // nil: everything goes by HTTP
+
+	TLS           *tls.Config // nil: the listener speaks plain text
+	ProxyProtocol bool        // connections of trusted proxies begin with a PROXY header
 }
 
 // Policy gives the policy in force.
@@ -77,6 +81,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.settings.Store(&cfg.Settings)
 	g.groups.Store(&map[string]*group{})
 	g.server = http1.NewServer(g, cfg.Settings.limits())
+	g.server.SetEntrance(g.entrance(&cfg))
 	g.metrics = newMetrics(g, cfg.Metrics)
 	return g, nil
 }

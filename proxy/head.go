@@ -140,7 +140,8 @@ func (x *exchange) appendFraming(dst []byte) []byte {
 // (contract 4). From a trusted proxy it continues what that one said, from
 // anybody else it begins anew.
 func (x *exchange) appendForwarded(dst []byte) []byte {
-	proto, host, port := "http", x.req.Host, ""
+	proto, _ := x.scheme()
+	host, port := x.req.Host, ""
 	if x.trusted {
 		proto, host, port = x.told(proto, host)
 	}

@@ -27,6 +27,7 @@ type Conn struct {
 	reset   bool // end it by RST, so that a cut answer cannot look complete
 
 	waited time.Duration // for the next request, before a nap
+	served bool          // a request
 
 	// User is the handler's, for the request being served.
 	User any

@@ -33,8 +33,9 @@ type Handler interface {
 	KeepTrailer(c *Conn, f *Field, upstream bool) bool
 }
 
-// Limits bound a connection. All are required.
+// Limits bound a connection. All but Nap are required.
 type Limits struct {
+	Nap       time.Duration // without a request, after which a connection gives back its grown stack; 0: 3 s
 	Idle      time.Duration // between requests
 	Header    time.Duration // from the first byte of a head to its last
 	Stream    time.Duration // without a byte either way on a body or tunnel
@@ -107,32 +108,46 @@ func (s *Server) serveConn(nc net.Conn) {
 	c := &Conn{srv: s, peer: peer}
 	c.s.init(nc)
 	s.track(c, true)
-	defer s.track(c, false)
-	linger := false
-	defer func() { c.finish(linger) }()
-	for first := true; ; first = false {
-		if err := c.readHead(); err != nil {
-			if err == error(ErrHTTP2Preface) && first && s.entrance.HTTP2 != nil {
-				c.becomeHTTP2()
-				return
-			}
-			if bad, ok := errors.AsType[*ParseError](err); ok {
-				c.refuse(bad)
-				linger = true
-			}
-			return
+	c.run()
+}
+
+// run serves requests until the connection ends or naps. A stack that serving
+// requests made grow does not shrink below 4 KiB, so a connection that has been
+// idle for a while waits on in a goroutine of its own, with a new one.
+func (c *Conn) run() {
+	linger, err := c.serve()
+	switch {
+	case err == errNap:
+		c.srv.wg.Go(c.run)
+		return
+	case err == error(ErrHTTP2Preface) && !c.served && c.srv.entrance.HTTP2 != nil:
+		c.becomeHTTP2()
+	case err != nil:
+		if bad, ok := errors.AsType[*ParseError](err); ok {
+			c.refuse(bad)
+			linger = true
 		}
-		s.handler.Serve(c)
+	}
+	c.finish(linger)
+	c.srv.track(c, false)
+}
+
+// serve serves requests. It reports whether the client may still be sending.
+func (c *Conn) serve() (linger bool, err error) {
+	for {
+		if err := c.readHead(); err != nil {
+			return false, err
+		}
+		c.srv.handler.Serve(c)
+		c.waited, c.served = 0, true
 		if c.reset {
-			return
+			return false, nil
 		}
 		if c.closing || c.body.err != nil {
-			linger = c.lingers()
-			return
+			return c.lingers(), nil
 		}
 		if err := c.discard(); err != nil {
-			linger = true
-			return
+			return true, nil
 		}
 	}
 }

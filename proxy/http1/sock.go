@@ -24,6 +24,9 @@ type sock struct {
 	look syscall.RawConn // of tcp, to see whether the peer is still there
 	rc   syscall.RawConn // of tcp, to read and write; nil with TLS
 
+	stream Stream  // what nc is, if it is one
+	one    [1]byte // see readOver
+
 	// Arguments and results of the callbacks, which are made once so that a
 	// call allocates no closure. r* belong to the reader, w* to the writer.
 	rbuf   []byte
@@ -52,6 +55,9 @@ var errStale = errors.New("http1: connection closed while idle")
 
 func (s *sock) init(nc net.Conn) {
 	s.nc = nc
+	if s.stream, _ = nc.(Stream); s.stream != nil {
+		return
+	}
 	below := nc
 	if over, ok := nc.(interface{ NetConn() net.Conn }); ok { // crypto/tls
 		below = over.NetConn()
@@ -91,11 +97,7 @@ type lender interface {
 // if it was ever lent.
 func (s *sock) readLent(l lender) (int, error) {
 	if s.rc == nil {
-		n, err := s.nc.Read(l.lend())
-		if err != nil {
-			l.giveBack()
-		}
-		return n, err
+		return s.readOver(l)
 	}
 	s.rbuf, s.lender = nil, l
 	n, err := s.readRaw()

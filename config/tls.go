@@ -1,0 +1,98 @@
+package config
+
+import (
+	"crypto/tls"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// TLS is the block tls of a listener. Without a certificate no TLS is spoken.
+type TLS struct {
+	Certificates []KeyPair // the first is for clients that name no server
+	ClientCAFile string    // "" = clients need no certificate
+	MinVersion   uint16    // tls.VersionTLS12 or tls.VersionTLS13
+}
+
+// KeyPair names the PEM files of a certificate and its key.
+type KeyPair struct {
+	CertFile string
+	KeyFile  string
+}
+
+// Enabled reports whether the listener speaks TLS.
+func (t *TLS) Enabled() bool { return len(t.Certificates) > 0 }
+
+func defaultTLS() TLS { return TLS{MinVersion: tls.VersionTLS12} }
+
+// tls returns the decoder of a block tls into t.
+func (d *decoder) tls(t *TLS) func(*hcl.Block) {
+	return func(b *hcl.Block) {
+		var first KeyPair
+		where := d.body(b, options{
+			"cert_file":      text(&first.CertFile),
+			"key_file":       text(&first.KeyFile),
+			"client_ca_file": text(&t.ClientCAFile),
+			"min_version":    parsed(&t.MinVersion, tlsVersion),
+		}, nested{"certificate": d.certificate(t)})
+		further := t.Certificates
+		t.Certificates = nil
+		d.keyPair(t, first, where, b)
+		switch {
+		case len(further) > 0 && len(t.Certificates) == 0:
+			d.wrong(where.of("cert_file", b), "%stls: cert_file and key_file are needed besides certificate", d.within)
+		case t.ClientCAFile != "" && len(t.Certificates) == 0:
+			d.wrong(where.of("client_ca_file", b), "%stls: client_ca_file needs cert_file and key_file", d.within)
+		}
+		t.Certificates = append(t.Certificates, further...)
+	}
+}
+
+// certificate returns the decoder of a further certificate, which is chosen by
+// the name of the server that the client asks for.
+func (d *decoder) certificate(t *TLS) func(*hcl.Block) {
+	return func(b *hcl.Block) {
+		var pair KeyPair
+		where := d.body(b, options{"cert_file": text(&pair.CertFile), "key_file": text(&pair.KeyFile)}, nil)
+		d.keyPair(t, pair, where, b)
+	}
+}
+
+func (d *decoder) keyPair(t *TLS, pair KeyPair, where places, b *hcl.Block) {
+	switch {
+	case (pair.CertFile == "") != (pair.KeyFile == ""):
+		d.wrong(where.of("cert_file", b), "%s%s: cert_file and key_file are needed together", d.within, b.Type)
+	case pair.CertFile != "":
+		t.Certificates = append(t.Certificates, pair)
+	}
+}
+
+func tlsVersion(s string) (uint16, error) {
+	word, err := oneOf("1.2", "1.3")(s)
+	if word == "1.3" {
+		return tls.VersionTLS13, err
+	}
+	return tls.VersionTLS12, err
+}
+
+// UpstreamTLS is the block upstream_tls of dispatch "http": how instances with
+// lictor-scheme = "https" are spoken to.
+type UpstreamTLS struct {
+	CAFile     string // "" = the system's
+	CertFile   string // with KeyFile, to identify lictor
+	KeyFile    string
+	ServerName string // expected in the certificate; "" = the host of the instance's address
+}
+
+func (d *decoder) upstreamTLS(u *UpstreamTLS) func(*hcl.Block) {
+	return func(b *hcl.Block) {
+		where := d.body(b, options{
+			"ca_file":     text(&u.CAFile),
+			"cert_file":   text(&u.CertFile),
+			"key_file":    text(&u.KeyFile),
+			"server_name": text(&u.ServerName),
+		}, nil)
+		if (u.CertFile == "") != (u.KeyFile == "") {
+			d.wrong(where.of("cert_file", b), "%supstream_tls: cert_file and key_file are needed together", d.within)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package http1
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Entrance is what happens to a connection before a request is read from it.
+// The zero Entrance lets plain HTTP/1.x in.
+type Entrance struct {
+	// Introduce reads what a proxy in front says about the client, byte for
+	// byte: nothing behind it may be read. Invalid addresses leave those of the
+	// socket. nil: nobody is in front.
+	Introduce func(nc net.Conn) (remote, local netip.AddrPort, err error)
+	// TLS is spoken if it is set. It says which protocols may be agreed on.
+	TLS *tls.Config
+	// HTTP2 serves connections that turn out to speak HTTP/2; nil: none may.
+	HTTP2 HTTP2
+}
+
+// HTTP2 serves connections that carry many requests at once. It hands each of
+// them to [Server.ServeStream].
+type HTTP2 interface {
+	// ServeConn serves nc until it ends. Bytes that were read from it already
+	// are in early.
+	ServeConn(nc net.Conn, p Peer, early []byte)
+	// Drain has every connection take no further request and end after those it has.
+	Drain()
+	// Cut ends every connection at once.
+	Cut()
+}
+
+// Peer says who is at the other end of a connection, and how it is secured.
+type Peer struct {
+	Remote netip.AddrPort
+	Local  netip.AddrPort
+	TLS    bool
+	// Certificate is the client's, if it showed one that was verified.
+	Certificate *x509.Certificate
+}
+
+// SetEntrance is to be called before Serve.
+func (s *Server) SetEntrance(e Entrance) { s.entrance = e }
+
+// Limits returns the limits in force.
+func (s *Server) Limits() *Limits { return s.limits.Load() }
+
+// Draining reports whether the server is about to stop.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// entering are the connections that are not yet served, for Shutdown.
+type entering struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+func (e *entering) add(nc net.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conns == nil {
+		e.conns = make(map[net.Conn]struct{})
+	}
+	e.conns[nc] = struct{}{}
+}
+
+func (e *entering) remove(nc net.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.conns, nc)
+}
+
+func (e *entering) cut() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for nc := range e.conns {
+		nc.Close()
+	}
+}
+
+// enter does what the entrance asks for, all of it within the time that a head
+// may take, and returns the connection to read requests from. It is nil if the
+// connection was not let in, or was served as HTTP/2.
+func (s *Server) enter(nc net.Conn) (net.Conn, Peer) {
+	p := Peer{Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr())}
+	e := &s.entrance
+	if e.Introduce == nil && e.TLS == nil {
+		return nc, p
+	}
+	s.entering.add(nc)
+	defer s.entering.remove(nc)
+	nc.SetDeadline(time.Now().Add(s.limits.Load().Header))
+	if e.Introduce != nil {
+		remote, local, err := e.Introduce(nc)
+		if err != nil {
+			nc.Close()
+			return nil, p
+		}
+		if remote.IsValid() && local.IsValid() {
+			p.Remote, p.Local = remote, local
+		}
+	}
+	if e.TLS != nil {
+		tc := tls.Server(nc, e.TLS)
+		if err := tc.Handshake(); err != nil {
+			answerPlain(err)
+			nc.Close()
+			return nil, p
+		}
+		p.secured(tc.ConnectionState())
+		nc = tc
+	}
+	nc.SetDeadline(time.Time{})
+	return nc, p
+}
+
+func (p *Peer) secured(state tls.ConnectionState) {
+	p.TLS = true
+	if len(state.VerifiedChains) > 0 {
+		p.Certificate = state.PeerCertificates[0]
+	}
+}
+
+// plainAnswer is for those who speak HTTP where TLS is expected.
+const plainAnswer = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\n" +
+	"Content-Length: 96\r\nConnection: close\r\n\r\n" +
+	`{"message": "This port speaks TLS, and the request came as plain HTTP", "reason": "bad_request"}`
+
+// answerPlain answers a plain HTTP request on a port that speaks TLS.
+func answerPlain(err error) {
+	record, ok := errors.AsType[tls.RecordHeaderError](err)
+	if !ok || record.Conn == nil || !bytes.ContainsAny(record.RecordHeader[:1], "GHPDCOT") {
+		return
+	}
+	io.WriteString(record.Conn, plainAnswer)
+	if cw, ok := record.Conn.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
+		// What the client still sends is read, for the kernel would answer it
+		// with RST, and that may destroy the answer.
+		record.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+		io.Copy(io.Discard, io.LimitReader(record.Conn, 64<<10))
+	}
+}
+
+// speaksHTTP2 reports whether the client chose HTTP/2 in the handshake.
+func speaksHTTP2(nc net.Conn) bool {
+	tc, ok := nc.(*tls.Conn)
+	return ok && tc.ConnectionState().NegotiatedProtocol == "h2"
+}

@@ -1,0 +1,87 @@
+package http1
+
+import (
+	"crypto/x509"
+	"errors"
+	"net"
+	"time"
+)
+
+// Stream is a net.Conn that is one request's part of a connection which
+// carries many. What is read from it is the text of an HTTP/1.1 request, what
+// is written to it that of the answer, each in one piece up to the end of its
+// head; so one path applies the rules to every version of HTTP.
+type Stream interface {
+	net.Conn
+	// WaitGone waits until the peer gave the stream up or the read deadline
+	// passes, and reports whether the peer is gone.
+	WaitGone() bool
+}
+
+// ServeStream serves the one request of st.
+func (s *Server) ServeStream(st Stream, p Peer) {
+	c := &Conn{srv: s, peer: p}
+	c.s.init(st)
+	s.track(c, true)
+	defer s.track(c, false)
+	defer c.finish(false)
+	if err := c.readHead(); err != nil {
+		if bad, ok := errors.AsType[*ParseError](err); ok {
+			c.refuse(bad)
+		}
+		return
+	}
+	c.closing = true
+	s.handler.Serve(c)
+}
+
+// becomeHTTP2 hands a connection over that began with the preface of HTTP/2.
+func (c *Conn) becomeHTTP2() {
+	early := append([]byte(nil), c.ws.in[c.r:c.w]...)
+	c.giveBack()
+	c.s.nc.SetDeadline(time.Time{})
+	c.srv.entrance.HTTP2.ServeConn(c.s.nc, c.peer, early)
+}
+
+// Secure reports whether the client came by TLS.
+func (c *Conn) Secure() bool { return c.peer.TLS }
+
+// Certificate is the client's, nil if it showed none that was verified.
+func (c *Conn) Certificate() *x509.Certificate { return c.peer.Certificate }
+
+// Version is the version of HTTP that the client speaks.
+func (c *Conn) Version() string {
+	switch {
+	case c.s.stream != nil:
+		return "2.0"
+	case c.ws.req.Minor == 0:
+		return "1.0"
+	}
+	return "1.1"
+}
+
+// readOver is readLent where bytes do not come straight from a socket. With
+// TLS nobody outside crypto/tls knows whether bytes are there: so one is
+// waited for, and the rest of its record is read without waiting.
+func (s *sock) readOver(l lender) (int, error) {
+	if s.stream != nil {
+		n, err := s.nc.Read(l.lend())
+		if err != nil {
+			l.giveBack()
+		}
+		return n, err
+	}
+	n, err := s.nc.Read(s.one[:])
+	if n == 0 {
+		return 0, err
+	}
+	p := l.lend()
+	p[0] = s.one[0]
+	if len(p) == 1 {
+		return 1, nil
+	}
+	s.nc.SetReadDeadline(past)
+	more, _ := s.nc.Read(p[1:]) // an error that stays comes again with the next read
+	s.woken()
+	return 1 + more, nil
+}

@@ -1,0 +1,167 @@
+package proxy
+
+import (
+	"bufio"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"lictor/listener/certtest"
+	"lictor/proxy/http1"
+)
+
+// newTLSRig is a gateway that speaks TLS, and the authority it is signed by.
+func newTLSRig(t *testing.T, configure func(*Config)) (*rig, *certtest.CA) {
+	t.Helper()
+	ca := certtest.NewCA(t)
+	cert := ca.Issue(t, "gw.test")
+	r := newRigWith(t, nil, func(c *Config) {
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
+		if configure != nil {
+			configure(c)
+		}
+	})
+	return r, ca
+}
+
+// dialTLS is dial with a handshake.
+func (r *rig) dialTLS(ca *certtest.CA) *client {
+	r.t.Helper()
+	raw := r.dial()
+	c := tls.Client(raw.Conn, &tls.Config{RootCAs: ca.Pool(), ServerName: "gw.test"})
+	if err := c.Handshake(); err != nil {
+		r.t.Fatal(err)
+	}
+	return &client{r.t, c, bufio.NewReader(c)}
+}
+
+// TestTLSTakesTheSamePath sends requests over one TLS connection; the backend
+// learns that they came by https (D6).
+func TestTLSTakesTheSamePath(t *testing.T) {
+	r, ca := newTLSRig(t, nil)
+	r.backend(func(w http.ResponseWriter, q *http.Request) {
+		body, _ := io.ReadAll(q.Body)
+		io.WriteString(w, q.Header.Get("X-Forwarded-Proto")+" "+string(body))
+	})
+	c := r.dialTLS(ca)
+	large := strings.Repeat("x", 300<<10)
+	for _, body := range []string{"", "a", large, "b"} {
+		c.send("POST /svc/ HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+		if body != "" {
+			chunk := http1.AppendChunk(nil, []byte(body))
+			c.send(string(chunk[:1]))
+			c.send(string(chunk[1:]))
+		}
+		c.send("0\r\n\r\n")
+		if resp, got := c.answer("POST"); resp.StatusCode != 200 || got != "https "+body {
+			t.Fatalf("got %d with %d bytes, want 200 with %d", resp.StatusCode, len(got), len(body)+6)
+		}
+	}
+}
+
+// TestPlainHTTPOnATLSPortIsToldSo asks without TLS where TLS is spoken.
+func TestPlainHTTPOnATLSPortIsToldSo(t *testing.T) {
+	r, _ := newTLSRig(t, nil)
+	c := r.dial()
+	c.send("GET / HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+	if resp, body := c.answer("GET"); resp.StatusCode != 400 || !strings.Contains(body, "TLS") {
+		t.Errorf("got %d %q, want a 400 that speaks of TLS", resp.StatusCode, body)
+	}
+}
+
+// TestHandshakeIsBounded opens a connection and never says hello.
+func TestHandshakeIsBounded(t *testing.T) {
+	r, _ := newTLSRig(t, func(c *Config) { c.Settings.Header = 50 * time.Millisecond })
+	c := r.dial()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.in.ReadByte(); err != io.EOF {
+		t.Errorf("got %v, want the end of the connection", err)
+	}
+}
+
+// TestShutdownEndsTLSConnections stops the gateway while one connection is
+// idle and one in its handshake; newRig's cleanup waits for the end (X16).
+func TestShutdownEndsTLSConnections(t *testing.T) {
+	r, ca := newTLSRig(t, func(c *Config) { c.Settings.Drain = 100 * time.Millisecond })
+	idle, silent := r.dialTLS(ca), r.dial()
+	eventually(t, "the connection is idle", func() bool { return r.gw.server.Open() == 1 })
+	began := time.Now()
+	r.stop()
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	for _, c := range []*client{idle, silent} {
+		if _, err := c.in.ReadByte(); err == nil {
+			t.Error("the connection is still open")
+		}
+	}
+}
+
+// TestPROXYHeaderNamesTheClient begins connections with PROXY headers.
+func TestPROXYHeaderNamesTheClient(t *testing.T) {
+	from, to := netip.MustParseAddrPort("203.0.113.9:4711"), netip.MustParseAddrPort("198.51.100.1:443")
+	v1, _ := http1.AppendProxyHeader(nil, 1, from, to)
+	v2, _ := http1.AppendProxyHeader(nil, 2, from, to)
+	local := "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+	tests := []struct {
+		name, header, want string
+		trusted            bool
+	}{
+		{"version 1 of a trusted proxy is believed", string(v1), "203.0.113.9 443", true},
+		{"version 2 of a trusted proxy is believed", string(v2), "203.0.113.9 443", true},
+		{"a health check of the proxy itself is the proxy", local, "127.0.0.1", true},
+		{"an unknown client is the proxy", "PROXY UNKNOWN\r\n", "127.0.0.1", true},
+		{"a trusted proxy must send one", "", "", true},
+		{"half a header is none", "PROXY TCP4 203.0.113.9\r\n", "", true},
+		{"a line without end is none", "PROXY TCP4 " + strings.Repeat("1", 200), "", true},
+		{"from anybody else it is a bad request", string(v1), "400", false},
+		{"anybody else needs none", "", "127.0.0.1", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r, ca := newTLSRig(t, func(c *Config) {
+				c.ProxyProtocol = true
+				if c.Settings.TrustedProxies = []netip.Prefix{mustPrefix("192.0.2.0/24")}; tt.trusted {
+					c.Settings.TrustedProxies = []netip.Prefix{mustPrefix("127.0.0.0/8")}
+				}
+				if tt.want == "400" {
+					c.TLS = nil
+				}
+			})
+			r.backend(func(w http.ResponseWriter, q *http.Request) {
+				io.WriteString(w, q.Header.Get("X-Real-IP")+" "+q.Header.Get("X-Forwarded-Port"))
+			})
+			raw := r.dial()
+			raw.send(tt.header)
+			if tt.want == "400" {
+				raw.send("GET /svc/ HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+				if resp, _ := raw.answer("GET"); resp.StatusCode != 400 {
+					t.Errorf("got %d, want 400", resp.StatusCode)
+				}
+				return
+			}
+			got := askTLS(raw.Conn, ca)
+			if tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// askTLS sends a request over TLS on c and returns the body of the answer, ""
+// if there is none.
+func askTLS(c net.Conn, ca *certtest.CA) string {
+	tc := tls.Client(c, &tls.Config{RootCAs: ca.Pool(), ServerName: "gw.test"})
+	io.WriteString(tc, "GET /svc/ HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(tc), nil)
+	if err != nil {
+		return ""
+	}
+	body, _ := io.ReadAll(resp.Body)
+	return string(body)
+}
