@@ -39,7 +39,7 @@ type Config struct {
 // Server answers on the admin listener. [New] makes one.
 type Server struct {
 	cfg    Config
-	guard  guard
+	guard  *guard
 	router router
 	began  time.Time
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // guard knows the token. Its zero value asks for none.
@@ -13,10 +14,11 @@ type guard struct {
 	needed bool
 	header string
 	sum    [sha256.Size]byte // of the token
+	wrong  backoff
 }
 
-func newGuard(token, header string) guard {
-	return guard{needed: token != "", header: cmp.Or(header, "X-Admin-Token"), sum: sha256.Sum256([]byte(token))}
+func newGuard(token, header string) *guard {
+	return &guard{needed: token != "", header: cmp.Or(header, "X-Admin-Token"), sum: sha256.Sum256([]byte(token))}
 }
 
 // pass reports whether r carries the token, and answers if not (X8).
@@ -33,11 +35,18 @@ func (g *guard) pass(w http.ResponseWriter, r *http.Request) bool {
 		WriteError(w, http.StatusUnauthorized, "no_token", "The admin token is missing; send it as "+g.header+" or Authorization: Bearer.")
 		return false
 	}
+	client, now := clientOf(r), time.Now()
+	if wait := g.wrong.waits(client, now); wait > 0 {
+		refuseGuess(w, wait)
+		return false
+	}
 	// Sums are of one length, so the time says nothing about the token.
 	if sum := sha256.Sum256([]byte(token)); subtle.ConstantTimeCompare(sum[:], g.sum[:]) != 1 {
+		g.wrong.failed(client, now)
 		WriteError(w, http.StatusForbidden, "wrong_token", "The admin token is wrong.")
 		return false
 	}
+	g.wrong.passed(client)
 	return true
 }
 
