@@ -66,7 +66,7 @@ func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([
 		began := time.Now()
 		found, err := look(ctx, name)
 		q.lookup = time.Since(began)
-		if err != nil {
+		if err != nil || len(found) == 0 {
 			return permit{}, q.failed(name, err)
 		}
 		q.pass("dns", "")

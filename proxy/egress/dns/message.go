@@ -238,6 +238,8 @@ func (rs *records) of(name string, typ dnsmessage.Type) (found []addr) {
 // empty is the answer when the chain from name ends at a name without addresses.
 func (rs *records) empty(name, at string, ttl time.Duration, h dnsmessage.Header) answer {
 	switch {
+	case at == "": // an alias of the root: there is nothing
+		return answer{ttl: ttl, err: ErrNoName}
 	case h.RCode == dnsmessage.RCodeNameError:
 		return answer{ttl: min(ttl, rs.negative), err: ErrNoName}
 	case rs.soa:
