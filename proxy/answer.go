@@ -35,6 +35,7 @@ func (x *exchange) refuse(r refusal) bool {
 		dst = http1.AppendField(dst, "WWW-Authenticate", r.challenge)
 	}
 	dst = x.appendLimits(dst)
+	dst = x.appendDecision(dst)
 	dst = appendDate(dst)
 	dst = x.c.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)

@@ -210,7 +210,7 @@ func (x *exchange) answerReply(r *rabbitmq.Reply) {
 		dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
 		dst = append(dst, "\r\n"...)
 	}
-	dst = x.appendLimits(dst)
+	dst = x.appendDecision(x.appendLimits(dst))
 	dst = x.appendEdits(dst, false)
 	dst = x.c.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)

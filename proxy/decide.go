@@ -55,7 +55,7 @@ func (r *ruling) fill(x *exchange) bool {
 // answers if it may not.
 func (x *exchange) decide() (p pass, ok bool) {
 	r := x.ruling
-	r.set.Decide(&r.request, &r.route, &r.verdict, nil)
+	r.set.Decide(&r.request, &r.route, &r.verdict, x.recorder)
 	v := &r.verdict
 	for _, w := range v.Would() {
 		x.gw.metrics.would(w.Reason)

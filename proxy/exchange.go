@@ -30,18 +30,19 @@ type exchange struct {
 	trusted bool       // the peer is a trusted proxy
 	inside  bool       // the client is in a trusted network
 
-	path    uri.Path
-	scratch []byte // of path
-	service string // that the request was routed to, for logs; "" if none exists
-	prefix  string // the segment that was stripped; "" if none
-	target  string // the path that goes to the backend
-	query   string // that goes to the backend, if the path has one
-	group   *group
-	upgrade string // the protocol to upgrade to, "" if none
-	ruling  *ruling
-	edits   *edits          // by middleware, nil if none matched
-	former  []*policy.Facts // of decisions for services that middleware took it away from
-	lasting *lastingEntry   // among the answers that a policy change may cut; nil at first
+	path     uri.Path
+	scratch  []byte // of path
+	service  string // that the request was routed to, for logs; "" if none exists
+	prefix   string // the segment that was stripped; "" if none
+	target   string // the path that goes to the backend
+	query    string // that goes to the backend, if the path has one
+	group    *group
+	upgrade  string // the protocol to upgrade to, "" if none
+	ruling   *ruling
+	recorder *policy.Recorder // of the decision, nil if nobody asked for it
+	edits    *edits           // by middleware, nil if none matched
+	former   []*policy.Facts  // of decisions for services that middleware took it away from
+	lasting  *lastingEntry    // among the answers that a policy change may cut; nil at first
 
 	tries    []*member
 	triesArr [4]*member
@@ -68,6 +69,9 @@ func (g *Gateway) Serve(c *http1.Conn) {
 	defer x.finish()
 	x.identify()
 	x.nameRequest()
+	if x.inside {
+		x.askWhy()
+	}
 	if !x.read() || !x.route() {
 		return
 	}
@@ -141,6 +145,9 @@ func (x *exchange) finish() {
 	}
 	if x.edits != nil {
 		x.record(took)
+	}
+	if x.recorder != nil {
+		x.keepDecision()
 	}
 	if x.err != nil && x.gw.log.IsDebug() {
 		x.gw.log.Debug("request failed", "request_id", x.id, "service", x.service, "status", x.status,

@@ -51,18 +51,19 @@ type Policy interface {
 
 // Gateway is the reverse proxy.
 type Gateway struct {
-	sources  []resolver.Source
-	log      hclog.Logger
-	access   *AccessLog
-	records  *AccessLog // nil: records are not written
-	metrics  *metrics
-	settings atomic.Pointer[Settings]
-	server   *http1.Server
-	policy   Policy
-	locator  policy.Locator
-	limiter  policy.Limiter
-	bus      *BusRoute
-	live     lasting
+	sources   []resolver.Source
+	log       hclog.Logger
+	access    *AccessLog
+	records   *AccessLog // nil: records are not written
+	metrics   *metrics
+	settings  atomic.Pointer[Settings]
+	server    *http1.Server
+	policy    Policy
+	locator   policy.Locator
+	limiter   policy.Limiter
+	bus       *BusRoute
+	live      lasting
+	decisions decisions
 
 	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
 	mu     sync.Mutex                        // serialises changes of groups

@@ -89,7 +89,7 @@ func (x *exchange) passesUp(f *http1.Field) bool {
 	if len(x.req.ConnectionNames) > 0 && listed(x.req.ConnectionNames, f.Name) {
 		return false
 	}
-	return !x.hides(f.Name) && !x.edits.drops(f.Name, true) && (x.inside || !x.protected(f.Name))
+	return !asksWhy(f) && !x.hides(f.Name) && !x.edits.drops(f.Name, true) && (x.inside || !x.protected(f.Name))
 }
 
 // protected reports whether a header belongs to the inside, for this gateway
@@ -298,6 +298,7 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 		dst = appendDate(dst)
 	}
 	dst = x.appendLimits(dst)
+	dst = x.appendDecision(dst)
 	dst = x.appendEdits(dst, false)
 	if resp.Status == 101 {
 		dst = append(dst, "Connection: Upgrade\r\n"...)
