@@ -35,7 +35,7 @@ type bed struct {
 // newBed starts what all rows need.
 func newBed(ctx context.Context, o *options) (b *bed, err error) {
 	b = &bed{duration: o.duration, running: make(map[*contestant]*proxy)}
-	if b.programs, err = findPrograms(o.lictor); err != nil {
+	if b.programs, err = findPrograms(o.lictor, o.against); err != nil {
 		return nil, err
 	}
 	if err := b.splitCPUs(o.pin); err != nil {
@@ -54,16 +54,20 @@ func newBed(ctx context.Context, o *options) (b *bed, err error) {
 }
 
 // findPrograms looks for everything first, so that nothing is missed late.
-func findPrograms(lictor string) (map[string]string, error) {
+func findPrograms(lictor, against string) (map[string]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]string{backendCommand: self}
-	for name, program := range map[string]string{
+	wanted := map[string]string{
 		"lictor": lictor, "consul": cmp.Or(os.Getenv("CONSUL_BIN"), "consul"),
 		"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk",
-	} {
+	}
+	if against != "" {
+		wanted[otherLictor.name] = against
+	}
+	for name, program := range wanted {
 		path, e := find(program)
 		if e != nil && name == "consul" {
 			path, e = find("integration/tools/bin/consul")
@@ -166,7 +170,11 @@ func (b *bed) startProxy(ctx context.Context, c *contestant) (*proxy, error) {
 		return nil, err
 	}
 	p.address = address
-	if err := p.answers(ctx, address); err != nil {
+	err = p.answers(ctx, address)
+	if err == nil && c.ready != nil {
+		err = c.ready(ctx, p)
+	}
+	if err != nil {
 		p.stop()
 		return nil, err
 	}

@@ -56,6 +56,34 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 	}
 }
 
+func TestTheTableComparesWithinARow(t *testing.T) {
+	tests := []struct {
+		name string
+		res  *result
+		want string
+	}{
+		{"the usual contestants have a column each",
+			&result{row: &row{title: "get", unit: "µs", aim: "low", who: peers}, figures: [][]float64{{2}, {4}, {1}}},
+			"| get | **2.0** (2.0..2.0) µs | **4.0** (4.0..4.0) µs | **1.0** (1.0..1.0) µs | **0.50** (0.50..0.50) of nginx, **2.00** (2.00..2.00) of HAProxy | low |"},
+		{"others are seen in the ratio",
+			&result{row: rowPolicy, figures: [][]float64{{3}, {2}}},
+			"| " + rowPolicy.title + " | **3.0** (3.0..3.0) µs | | | **1.50** (1.50..1.50) of the same without policy | " + rowPolicy.aim + " |"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.res.line(); got != tt.want {
+				t.Errorf("\n got %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTheLastBlacklistEntryIsAPath(t *testing.T) {
+	if got := denied(deniedEntries - 1); got != deniedPath(deniedEntries-1) {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestBackendAnswersOneRequestAfterTheOther(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()

@@ -11,6 +11,7 @@ import (
 type contestant struct {
 	name  string // in the table
 	start func(b *bed, address string) (*proxy, error)
+	ready func(ctx context.Context, p *proxy) error // waits for what is more than to answer; nil: nothing
 }
 
 // proxy is a running contestant.

@@ -1,21 +1,45 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // lictor finds the backend in Consul, writes its access log and keeps its
 // metrics. GOMAXPROCS is its default: one, if it was given one CPU.
 var lictor = &contestant{name: "lictor", start: func(b *bed, address string) (*proxy, error) {
-	return startLictor(b, address, "")
+	return startLictor(b, "lictor", address, "")
 }}
 
-// startLictor starts lictor with more configuration than every row needs.
-func startLictor(b *bed, address, more string) (*proxy, error) {
+// otherLictor is another build of it.
+var otherLictor = &contestant{name: "other lictor", start: func(b *bed, address string) (*proxy, error) {
+	return startLictor(b, "other lictor", address, "")
+}}
+
+// against adds the other build to the rows in which the usual one is compared
+// with nginx and HAProxy.
+func against(rows []*row) []*row {
+	var all []*row
+	for _, r := range rows {
+		more := *r
+		if slices.Equal(r.who, peers) {
+			more.who = append(slices.Clone(peers), otherLictor)
+		}
+		all = append(all, &more)
+	}
+	return all
+}
+
+// startLictor starts a build of lictor with more configuration than every row needs.
+func startLictor(b *bed, program, address, more string) (*proxy, error) {
 	admin, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	access := b.dir + "/lictor.access"
-	file, err := b.write("lictor.hcl", fmt.Sprintf(`
+	name := "lictor-" + strings.ReplaceAll(address, ":", "-") // several may run at once
+	access := b.dir + "/" + name + ".access"
+	file, err := b.write(name+".hcl", fmt.Sprintf(`
 log_level = "warn"
 data_dir  = ""
 gateway {
@@ -35,7 +59,7 @@ access_log {
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.start("lictor", b.proxies, b.programs["lictor"], "run", "-config", file)
+	p, err := b.start(name, b.proxies, b.programs[program], "run", "-config", file)
 	if err != nil {
 		return nil, err
 	}

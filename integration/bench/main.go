@@ -26,6 +26,7 @@ import (
 // options is the command line.
 type options struct {
 	lictor   string
+	against  string
 	rounds   int
 	duration time.Duration
 	rows     string
@@ -43,6 +44,7 @@ func main() {
 	}
 	var o options
 	flag.StringVar(&o.lictor, "lictor", "bin/lictor", "`path` of the program")
+	flag.StringVar(&o.against, "against", "", "`path` of another lictor to compare with, such as the last release")
 	flag.IntVar(&o.rounds, "rounds", 20, "how often each row is measured; rows about memory at most 3 times")
 	flag.DurationVar(&o.duration, "duration", time.Second, "of a single measurement, in whole seconds")
 	flag.StringVar(&o.rows, "rows", "", "comma-separated `names`; all if empty: "+strings.Join(names(rows), ", "))
@@ -77,6 +79,9 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 	}
 	defer bed.close()
 	var results []*result
+	if o.against != "" {
+		chosen = against(chosen)
+	}
 	for _, r := range chosen {
 		fmt.Fprintf(progress, "%s: ", r.name)
 		res, err := r.run(ctx, bed, r.limit(o.rounds), func() { fmt.Fprint(progress, ".") })

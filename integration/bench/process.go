@@ -98,7 +98,7 @@ func (p *process) until(ctx context.Context, ok func() error) error {
 // which processes it consists of.
 func (p *process) answers(ctx context.Context, address string) error {
 	for path, size := range map[string]int64{smallPath: smallSize, bigPath: bigSize} {
-		err := p.until(ctx, func() error { return fetch(ctx, "http://"+address+path, size) })
+		err := p.until(ctx, func() error { return fetch(ctx, "http://"+address+path, accessKey, http.StatusOK, size) })
 		if err != nil {
 			return err
 		}
@@ -106,8 +106,8 @@ func (p *process) answers(ctx context.Context, address string) error {
 	return p.findGroup()
 }
 
-// fetch wants a 200 with size bytes.
-func fetch(ctx context.Context, url string, size int64) error {
+// fetch wants an answer with that status and, unless size is -1, of size bytes.
+func fetch(ctx context.Context, url, key string, status int, size int64) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -115,13 +115,16 @@ func fetch(ctx context.Context, url string, size int64) error {
 		return err
 	}
 	req.Close = true
+	if key != "" {
+		req.Header.Set(keyHeader, key)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	n, err := io.Copy(io.Discard, resp.Body)
-	if err == nil && (resp.StatusCode != http.StatusOK || n != size) {
+	if err == nil && (resp.StatusCode != status || size >= 0 && n != size) {
 		err = fmt.Errorf("%s: %s, %d bytes", url, resp.Status, n)
 	}
 	return err

@@ -19,7 +19,7 @@ type row struct {
 }
 
 // rows are all measurements, in the order of the table.
-var rows = []*row{rowGet, rowDown, rowUp, rowIdle, rowSettled}
+var rows = []*row{rowGet, rowPolicy, rowDown, rowUp, rowIdle, rowSettled}
 
 // The usual contestants.
 var peers = []*contestant{lictor, nginx, haproxy}

@@ -14,11 +14,11 @@ import (
 // The rows about memory: what the proxy's processes hold more (PSS) with many
 // kept-alive connections that each had one request than without them.
 
-const idleConnections = 2000
+const idleConnections = 5000
 
 var rowIdle = &row{
 	name: "idle", unit: "KiB",
-	title:   "2,000 idle connections: memory per connection",
+	title:   "5,000 idle connections: memory per connection",
 	aim:     "at most 5 KiB",
 	who:     peers,
 	fresh:   true,

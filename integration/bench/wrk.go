@@ -16,6 +16,7 @@ type load struct {
 	size        int64 // of the answer's body
 	connections int
 	upload      int64 // of the request's body; 0: a GET
+	key         bool  // send the access key
 }
 
 // wrkMark begins the line in which the script tells the result.
@@ -27,6 +28,9 @@ func (l load) script() string {
 	var s strings.Builder
 	if l.upload > 0 {
 		fmt.Fprintf(&s, "wrk.method = 'POST'\nwrk.body = string.rep('x', %d)\n", l.upload)
+	}
+	if l.key {
+		fmt.Fprintf(&s, "wrk.headers['%s'] = '%s'\n", keyHeader, accessKey)
 	}
 	fmt.Fprintf(&s, `done = function(summary, latency, requests)
   local e = summary.errors
