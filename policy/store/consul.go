@@ -231,6 +231,9 @@ func (b *backoff) next() time.Duration {
 func (b *backoff) reset() { b.last = 0 }
 
 func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

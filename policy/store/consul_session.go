@@ -183,7 +183,6 @@ func (s *session) follow(ctx context.Context) error {
 	defer reread.Stop()
 	var grace <-chan time.Time
 	for {
-		var dirty []*node
 		var paused []wake
 		select {
 		case <-ctx.Done():
@@ -196,9 +195,7 @@ func (s *session) follow(ctx context.Context) error {
 			if s.unwatched(o.names) {
 				return nil
 			}
-			if s.audited = o.index; s.audited > s.known() {
-				grace = time.After(auditGrace)
-			}
+			s.audited, grace = o.index, time.After(auditGrace)
 			continue
 		case <-grace:
 			grace = nil
@@ -208,16 +205,17 @@ func (s *session) follow(ctx context.Context) error {
 			continue
 		case <-s.c.kick:
 		case w := <-s.wakes:
-			if err := s.rest(ctx); err != nil {
+			var err error
+			if paused, err = s.collect(ctx, w); err != nil {
 				return err
 			}
-			dirty, paused = s.gather(w)
+			if len(paused) == 0 {
+				continue // an empty prefix wakes with its neighbours
+			}
 		}
-		began := time.Now()
-		if err := s.cycle(ctx, dirty); err != nil {
+		if err := s.cycle(ctx, paused); err != nil {
 			return err
 		}
-		s.pace.spend(time.Since(began))
 		if !s.lay.split && s.size > s.c.splitAt {
 			return nil // grown: begin again, split
 		}
@@ -225,6 +223,24 @@ func (s *session) follow(ctx context.Context) error {
 			w.resume <- max(w.node.index, 1)
 		}
 	}
+}
+
+// collect returns the watches whose nodes are to be read, after a rest if the
+// changes come in a stream.
+func (s *session) collect(ctx context.Context, first wake) ([]wake, error) {
+	paused := s.gather(first, nil)
+	if len(paused) == 0 {
+		return nil, nil
+	}
+	if err := s.rest(ctx); err != nil {
+		return nil, err
+	}
+	select {
+	case w := <-s.wakes:
+		paused = s.gather(w, paused)
+	default:
+	}
+	return paused, nil
 }
 
 // rest waits as the pace wants, but not while a writer waits.
@@ -246,12 +262,11 @@ func (s *session) rest(ctx context.Context) error {
 	return nil
 }
 
-// gather takes the first wake and the others that are there, and returns the
-// nodes to read and the watches that go on afterwards.
-func (s *session) gather(first wake) (dirty []*node, paused []wake) {
+// gather takes the first wake and the others that are there, and appends those
+// whose nodes are to be read to paused; the other watches go on.
+func (s *session) gather(first wake, paused []wake) []wake {
 	for w := first; ; {
 		if w.node.moved(w.answer) {
-			dirty = append(dirty, w.node)
 			paused = append(paused, w)
 		} else {
 			w.resume <- max(w.answer.index, 1)
@@ -259,16 +274,23 @@ func (s *session) gather(first wake) (dirty []*node, paused []wake) {
 		select {
 		case w = <-s.wakes:
 		default:
-			return dirty, paused
+			return paused
 		}
 	}
 }
 
-// cycle reads the dirty nodes and those that a writer waits for, until what is
-// known is one state of the store, and publishes it.
-func (s *session) cycle(ctx context.Context, dirty []*node) (err error) {
-	waiters := s.c.takeWaiters()
-	defer func() { s.c.settle(waiters, err) }()
+// cycle reads the nodes that woke and those that a writer waits for, until what
+// is known is one state of the store, and publishes it.
+func (s *session) cycle(ctx context.Context, woken []wake) (err error) {
+	began, waiters := time.Now(), s.c.takeWaiters()
+	defer func() {
+		s.c.settle(waiters, err)
+		s.pace.spend(time.Since(began))
+	}()
+	var dirty []*node
+	for _, w := range woken {
+		dirty = append(dirty, w.node)
+	}
 	for _, w := range waiters {
 		for _, key := range w.keys {
 			dirty = append(dirty, s.lay.find([]byte(key)))

@@ -70,13 +70,6 @@ func (m *mirror) end() {
 	m.mu.Unlock()
 }
 
-// watching reports whether a watch runs.
-func (m *mirror) watching() bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.deliver != nil
-}
-
 // publish takes the changes over and delivers them. An update that changes
 // nothing is delivered only if it is the first one or confirms what was kept.
 func (m *mirror) publish(u Update) {
