@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
+	"net/netip"
+	"time"
+
 	"lictor/admin"
 	"lictor/admin/access"
 	"lictor/admin/edit"
 	"lictor/admin/mapping"
+	"lictor/proxy"
 )
 
 // adminRoutes returns the APIs of the admin listener.
@@ -18,5 +23,35 @@ func (p *process) adminRoutes() ([]admin.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(mappings, objects...), nil
+	routes := append(mappings, objects...)
+	return append(routes, p.explainer().Routes()...), nil
+}
+
+// explainer asks the listeners that there are.
+func (p *process) explainer() admin.Explainer {
+	e := admin.Explainer{
+		Gateway: func(_ context.Context, q *admin.Question, from netip.Addr) (any, error) {
+			return p.aged(p.gateway.Explain(question(q, from)))
+		},
+		Decision: p.gateway.Decision,
+	}
+	if p.egress != nil {
+		e.Egress = func(ctx context.Context, q *admin.Question, from netip.Addr) (any, error) {
+			return p.aged(p.egress.Explain(ctx, question(q, from)))
+		}
+	}
+	return e
+}
+
+func question(q *admin.Question, from netip.Addr) *proxy.Question {
+	return &proxy.Question{Method: q.Method, URL: q.URL, Headers: q.Headers.Pairs(), From: from}
+}
+
+// aged says how old the policy is that spoke.
+func (p *process) aged(e *proxy.Explanation, err error) (*proxy.Explanation, error) {
+	if contact := p.policy.Store().Status().Contact; err == nil && !contact.IsZero() {
+		age := time.Since(contact).Seconds()
+		e.Policy.AgeSeconds = &age
+	}
+	return e, err
 }

@@ -1,0 +1,126 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/netip"
+	"slices"
+)
+
+// Question is what is asked about at /explain.
+type Question struct {
+	Method  string  `json:"method,omitempty"` // "" = GET
+	URL     string  `json:"url"`              // a path, or absolute: then its authority is the Host
+	Headers Headers `json:"headers,omitempty"`
+	From    string  `json:"from,omitempty"`   // the address that the request comes from; "" = 127.0.0.1
+	Egress  bool    `json:"egress,omitempty"` // ask the forward proxy instead of the gateway
+}
+
+// Headers are header fields, by name: a string, or a list of them.
+type Headers map[string][]string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (h *Headers) UnmarshalJSON(data []byte) error {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return errors.New("headers: want an object of strings or lists")
+	}
+	*h = make(Headers, len(raw))
+	for name, value := range raw {
+		var one string
+		var many []string
+		if json.Unmarshal(value, &one) == nil {
+			many = []string{one}
+		} else if json.Unmarshal(value, &many) != nil {
+			return fmt.Errorf("headers: %s: want a string or a list of strings", name)
+		}
+		(*h)[name] = many
+	}
+	return nil
+}
+
+// Pairs returns the fields as names and values, sorted by name.
+func (h Headers) Pairs() (pairs [][2]string) {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, value := range h[name] {
+			pairs = append(pairs, [2]string{name, value})
+		}
+	}
+	return pairs
+}
+
+// Explainer answers questions. A nil function is of a listener that there is not.
+type Explainer struct {
+	Gateway func(ctx context.Context, q *Question, from netip.Addr) (any, error)
+	Egress  func(ctx context.Context, q *Question, from netip.Addr) (any, error)
+	// Decision returns the decision on a request that asked for it, by its id.
+	Decision func(id string) (json.RawMessage, bool)
+}
+
+// Routes returns the routes of /explain.
+func (e Explainer) Routes() []Route {
+	return []Route{
+		{Method: "POST", Path: "/explain", Handler: Handle(e.explain)},
+		{Method: "GET", Path: "/explain/{id}", Handler: Handle(e.decision)},
+	}
+}
+
+func (e Explainer) explain(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	q, from, err := parseQuestion(body)
+	if err != nil {
+		return err
+	}
+	ask, listener := e.Gateway, "gateway"
+	if q.Egress {
+		ask, listener = e.Egress, "egress"
+	}
+	if ask == nil {
+		return Invalid("egress", "There is no "+listener+" to ask")
+	}
+	explanation, err := ask(r.Context(), q, from)
+	if err != nil {
+		return Invalid("", err.Error())
+	}
+	WriteJSON(w, http.StatusOK, explanation)
+	return nil
+}
+
+func parseQuestion(body []byte) (*Question, netip.Addr, error) {
+	q := &Question{}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(q); err != nil {
+		return nil, netip.Addr{}, Invalid("", "Cannot parse JSON body: "+err.Error())
+	}
+	if q.URL == "" {
+		return nil, netip.Addr{}, Invalid("url", "url is required")
+	}
+	if q.From == "" {
+		return q, netip.Addr{}, nil
+	}
+	from, err := netip.ParseAddr(q.From)
+	if err != nil {
+		return nil, from, Invalid("from", fmt.Sprintf("from is %q, want an address", q.From))
+	}
+	return q, from.Unmap().WithZone(""), nil
+}
+
+func (e Explainer) decision(w http.ResponseWriter, r *http.Request) error {
+	if e.Decision != nil {
+		if text, kept := e.Decision(r.PathValue("id")); kept {
+			WriteJSON(w, http.StatusOK, text)
+			return nil
+		}
+	}
+	return NotFound()
+}
