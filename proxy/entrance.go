@@ -32,7 +32,7 @@ func (g *Gateway) introduce(nc net.Conn) (remote, local netip.AddrPort, err erro
 
 // scheme is that by which the client came.
 func (x *exchange) scheme() (name string, port uint16) {
-	if x.c.Secure() {
+	if x.c != nil && x.c.Secure() { // there is none in an explanation
 		return "https", 443
 	}
 	return "http", 80
