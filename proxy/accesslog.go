@@ -179,7 +179,7 @@ func appendCommon(dst []byte, x *exchange, took time.Duration) []byte {
 	dst = append(dst, ' ')
 	dst = appendQuoted(dst, x.path.Received)
 	dst = append(dst, " HTTP/"...)
-	dst = append(dst, x.c.Version()...)
+	dst = append(dst, x.version...)
 	dst = append(dst, '"', ' ')
 	dst = strconv.AppendInt(dst, int64(x.status), 10)
 	dst = append(dst, ' ')

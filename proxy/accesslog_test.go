@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ func logged(t *testing.T, head string) *exchange {
 	if err := x.req.Parse([]byte(head)); err != nil {
 		t.Fatal(err)
 	}
+	x.version = fmt.Sprintf("1.%d", x.req.Minor)
 	var err error
 	if x.path, _, err = uri.ParsePath(pathOf(x.req), nil); err != nil {
 		t.Fatal(err)

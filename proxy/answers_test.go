@@ -80,8 +80,9 @@ func TestAnswersOfOddUpstreams(t *testing.T) {
 				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(req.URL.Path), req.URL.Path)
 				continue
 			}
+			do := then.Load().(string) // before the client may go on
 			io.WriteString(c, answer.Load().(string))
-			switch do := then.Load().(string); do {
+			switch do {
 			case "":
 			case "close":
 				return

@@ -22,6 +22,8 @@ type exchange struct {
 	c   *http1.Conn
 	req *http1.RequestHead
 
+	version string // of HTTP, that the client speaks
+
 	began   time.Time
 	id      string // request id
 	idBytes [32]byte
@@ -97,7 +99,7 @@ func (g *Gateway) Refuse(c *http1.Conn, err *http1.ParseError) {
 func (g *Gateway) open(c *http1.Conn) *exchange {
 	x := exchanges.Get().(*exchange)
 	*x = exchange{
-		gw: g, set: g.settings.Load(), c: c, req: c.Request(), began: time.Now(),
+		gw: g, set: g.settings.Load(), c: c, req: c.Request(), version: c.Version(), began: time.Now(),
 		peer: c.RemoteAddr().Addr(), scratch: x.scratch, onInterim: x.onInterim, ruling: x.ruling,
 	}
 	x.tries = x.triesArr[:0]
