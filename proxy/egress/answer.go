@@ -2,7 +2,6 @@ package egress
 
 import (
 	"encoding/json"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -54,7 +53,18 @@ func (x *exchange) refuse(r refusal) bool {
 }
 
 // requestID is the name of the request in answers and logs.
-func (x *exchange) requestID() string { return fmt.Sprintf("%016x%016x", x.id[0], x.id[1]) }
+func (x *exchange) requestID() string { return string(x.appendID(make([]byte, 0, 32))) }
+
+const hexDigits = "0123456789abcdef"
+
+func (x *exchange) appendID(dst []byte) []byte {
+	for _, word := range x.id {
+		for shift := 60; shift >= 0; shift -= 4 {
+			dst = append(dst, hexDigits[word>>shift&15])
+		}
+	}
+	return dst
+}
 
 // appendDate appends the Date field (RFC 9110 6.6.1), made once a second.
 func appendDate(dst []byte) []byte {

@@ -33,6 +33,7 @@ type exchange struct {
 	err     error         // for the log; never for the client
 	connect time.Duration // what connecting took
 	in, out int64         // bytes of the bodies or the tunnel
+	line    []byte        // buffer of the line in the access log
 
 	onInterim func(*http1.ResponseHead)
 }
@@ -117,7 +118,7 @@ func (x *exchange) finish() {
 	x.c.User = nil
 	q := &x.inquiry
 	q.guard, q.target, q.addrs, q.dst, q.verdict = guard{}, nil, nil, policy.Destination{}, policy.Verdict{}
-	*x = exchange{scratch: x.scratch, inquiry: *q, onInterim: x.onInterim}
+	*x = exchange{scratch: x.scratch, inquiry: *q, line: x.line, onInterim: x.onInterim}
 	exchanges.Put(x)
 }
 

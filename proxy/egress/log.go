@@ -52,7 +52,7 @@ type accessLog struct {
 }
 
 func (l *accessLog) write(x *exchange, took time.Duration) {
-	buf := make([]byte, 0, 512)
+	buf := x.line[:0]
 	switch l.format {
 	case "common", "combined":
 		buf = appendCommon(buf, x)
@@ -64,47 +64,58 @@ func (l *accessLog) write(x *exchange, took time.Duration) {
 		buf = append(buf, ` "-" `...)
 		buf = appendQuoted(buf, agent)
 	}
+	x.line = buf
 	l.to.Line(buf)
 }
 
 func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
-	text := func(name, value string) {
-		dst = append(append(append(dst, `, "`...), name...), `": `...)
-		dst = appendQuoted(dst, value)
-	}
-	number := func(name string, n int64) {
-		dst = append(append(append(dst, `, "`...), name...), `": `...)
-		dst = strconv.AppendInt(dst, n, 10)
-	}
 	dst = append(dst, `{"time": "`...)
 	dst = x.began.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z07:00")
-	dst = append(dst, `", "listener": "egress"`...)
-	text("request_id", x.requestID())
-	text("client", x.c.RemoteAddr().Addr().String())
-	text("method", x.req.Method)
-	text("host", x.target.host)
-	number("port", int64(x.target.port))
-	text("path", x.target.path.Received)
-	number("status", int64(x.status))
+	dst = append(dst, `", "listener": "egress", "request_id": "`...)
+	dst = x.appendID(dst)
+	dst = append(dst, `", "client": "`...)
+	dst = x.c.RemoteAddr().Addr().AppendTo(dst)
+	dst = append(dst, '"')
+	dst = appendText(dst, "method", x.req.Method)
+	dst = appendText(dst, "host", x.target.host)
+	dst = appendNumber(dst, "port", int64(x.target.port))
+	dst = appendText(dst, "path", x.target.path.Received)
+	dst = appendNumber(dst, "status", int64(x.status))
 	if x.refused.reason != reasonNone {
-		text("reason", string(x.refused.reason))
+		dst = appendText(dst, "reason", string(x.refused.reason))
 	}
 	if x.refused.rule.Key != "" {
-		text("rule", x.refused.rule.Key)
-		text("entry", x.refused.rule.Entry)
+		dst = appendText(dst, "rule", x.refused.rule.Key)
+		dst = appendText(dst, "entry", x.refused.rule.Entry)
 	}
 	if x.dialled.IsValid() {
-		text("upstream", x.dialled.String())
-		number("connect_us", x.connect.Microseconds())
+		dst = append(dst, `, "upstream": "`...)
+		dst = x.dialled.AppendTo(dst)
+		dst = append(dst, '"')
+		dst = appendNumber(dst, "connect_us", x.connect.Microseconds())
 	}
-	number("lookup_us", x.inquiry.lookup.Microseconds())
-	number("bytes_in", x.in)
-	number("bytes_out", x.out)
-	number("took_us", took.Microseconds())
+	dst = appendNumber(dst, "lookup_us", x.inquiry.lookup.Microseconds())
+	dst = appendNumber(dst, "bytes_in", x.in)
+	dst = appendNumber(dst, "bytes_out", x.out)
+	dst = appendNumber(dst, "took_us", took.Microseconds())
 	if x.err != nil {
-		text("error", x.err.Error())
+		dst = appendText(dst, "error", x.err.Error())
 	}
 	return append(dst, '}')
+}
+
+func appendKey(dst []byte, name string) []byte {
+	dst = append(dst, `, "`...)
+	dst = append(dst, name...)
+	return append(dst, `": `...)
+}
+
+func appendText(dst []byte, name, value string) []byte {
+	return appendQuoted(appendKey(dst, name), value)
+}
+
+func appendNumber(dst []byte, name string, n int64) []byte {
+	return strconv.AppendInt(appendKey(dst, name), n, 10)
 }
 
 // appendCommon is the NCSA common log format; the request line shows the URL
@@ -127,8 +138,6 @@ func appendCommon(dst []byte, x *exchange) []byte {
 	dst = append(dst, ' ')
 	return strconv.AppendInt(dst, x.out, 10)
 }
-
-const hexDigits = "0123456789abcdef"
 
 // appendQuoted appends s as a JSON string, which the NCSA formats can take, too.
 // What is not printable ASCII is escaped.

@@ -45,7 +45,7 @@ func (m *member) downAt(now int64) int {
 // Limits of idle upstream connections, and how long an address that refused is
 // tried last.
 const (
-	maxIdle     = 32
+	maxIdle     = 256
 	idleTimeout = 30 * time.Second
 	downTime    = 10 * time.Second
 )
