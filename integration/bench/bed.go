@@ -170,7 +170,11 @@ func (b *bed) startProxy(ctx context.Context, c *contestant) (*proxy, error) {
 		return nil, err
 	}
 	p.address = address
-	err = p.answers(ctx, address)
+	if c.asked != nil {
+		err = c.asked(ctx, b, p)
+	} else {
+		err = p.answers(ctx, address)
+	}
 	if err == nil && c.ready != nil {
 		err = c.ready(ctx, p)
 	}

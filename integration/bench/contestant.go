@@ -11,7 +11,8 @@ import (
 type contestant struct {
 	name  string // in the table
 	start func(b *bed, address string) (*proxy, error)
-	ready func(ctx context.Context, p *proxy) error // waits for what is more than to answer; nil: nothing
+	asked func(ctx context.Context, b *bed, p *proxy) error // waits until it answers; nil: by the backend's paths
+	ready func(ctx context.Context, p *proxy) error         // waits for what is more than to answer; nil: nothing
 }
 
 // proxy is a running contestant.

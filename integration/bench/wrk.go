@@ -15,8 +15,9 @@ type load struct {
 	path        string
 	size        int64 // of the answer's body
 	connections int
-	upload      int64 // of the request's body; 0: a GET
-	key         bool  // send the access key
+	upload      int64  // of the request's body; 0: a GET
+	key         bool   // send the access key
+	url         string // asked for in absolute form, of a forward proxy; "": path
 }
 
 // wrkMark begins the line in which the script tells the result.
@@ -28,6 +29,9 @@ func (l load) script() string {
 	var s strings.Builder
 	if l.upload > 0 {
 		fmt.Fprintf(&s, "wrk.method = 'POST'\nwrk.body = string.rep('x', %d)\n", l.upload)
+	}
+	if l.url != "" {
+		fmt.Fprintf(&s, "wrk.path = '%s'\n", l.url)
 	}
 	if l.key {
 		fmt.Fprintf(&s, "wrk.headers['%s'] = '%s'\n", keyHeader, accessKey)
