@@ -126,10 +126,20 @@ func (p Problem) String() string {
 // Problems is what is wrong with an object, as an error.
 type Problems []Problem
 
+// Error tells the first problems, each cut short: a list of which every line is
+// wrong, or one line of half a megabyte, is to leave the log readable.
 func (p Problems) Error() string {
-	texts := make([]string, len(p))
-	for i, one := range p {
-		texts[i] = one.String()
+	const most, longest = 20, 300
+	var texts []string
+	for _, one := range p[:min(len(p), most)] {
+		text := one.String()
+		if len(text) > longest {
+			text = strings.ToValidUTF8(text[:longest], "") + "..."
+		}
+		texts = append(texts, text)
+	}
+	if len(p) > most {
+		texts = append(texts, "and "+strconv.Itoa(len(p)-most)+" more")
 	}
 	return strings.Join(texts, "; ")
 }

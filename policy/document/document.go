@@ -42,10 +42,14 @@ func Parse(key policy.Key, data []byte) (policy.Object, error) {
 	}
 	if len(r.problems) > 0 {
 		slices.SortStableFunc(r.problems, func(a, b policy.Problem) int { return a.Line - b.Line })
-		return o, r.problems
+		return o, r.problems[:min(len(r.problems), maxProblems)]
 	}
 	return o, nil
 }
+
+// maxProblems bounds what is told of one document: a text in which every line
+// is wrong is not helped by a line about each.
+const maxProblems = 100
 
 // invalidUTF8 returns where the first byte stands that is no UTF-8, -1 if all are.
 func invalidUTF8(data []byte) int {
