@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"flag"
@@ -31,14 +32,28 @@ func (c *adminClient) flags(set *flag.FlagSet) {
 const maxAnswer = 256 << 20
 
 // get returns the body of a good answer, and what a bad one says as an error.
-func (c *adminClient) get(path string) ([]byte, error) {
+func (c *adminClient) get(path string) ([]byte, error) { return c.send(http.MethodGet, path, nil) }
+
+// ask is get with a body, which it sends as JSON.
+func (c *adminClient) ask(path string, body any) ([]byte, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return c.send(http.MethodPost, path, text)
+}
+
+func (c *adminClient) send(method, path string, sent []byte) ([]byte, error) {
 	address := strings.TrimSuffix(c.address, "/")
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
-	req, err := http.NewRequest(http.MethodGet, address+path, nil)
+	req, err := http.NewRequest(method, address+path, bytes.NewReader(sent))
 	if err != nil {
 		return nil, &usageError{err}
+	}
+	if sent != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if token := cmp.Or(c.token, os.Getenv("LICTOR_ADMIN_TOKEN")); token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)

@@ -41,6 +41,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		runCommand(stdout),
 		validateCommand(stdout),
 		statusCommand(stdout),
+		explainCommand(stdout),
+		policyCheckCommand(stdout),
+		policyDiffCommand(stdout),
+		policyApplyCommand(stdout),
+		policyExportCommand(stdout),
 		versionCommand(stdout),
 	} {
 		c.stderr = stderr
@@ -68,6 +73,8 @@ type command struct {
 	usage    string // what follows the name on the command line
 	help     string // more, before the flags
 	flags    *flag.FlagSet
+	takes    string // what its one argument is called; "" if it takes none
+	arg      string // that argument
 	run      func() error
 	stderr   io.Writer
 }
@@ -98,10 +105,7 @@ func (c *command) Help() string {
 // Run implements [cli.Command].
 func (c *command) Run(args []string) int {
 	c.flags.SetOutput(io.Discard) // what is wrong is said once, below
-	err := c.flags.Parse(args)
-	if err == nil && c.flags.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q", c.flags.Arg(0))
-	}
+	err := c.parse(args)
 	if err != nil {
 		fmt.Fprintf(c.stderr, "lictor %s: %s\nTry: lictor %s -h\n", c.name, err, c.name)
 		return exitUsage
@@ -116,6 +120,24 @@ func (c *command) Run(args []string) int {
 	}
 	fmt.Fprintf(c.stderr, "lictor %s: %s\n", c.name, err)
 	return exitFailed
+}
+
+// parse takes the flags and the argument, in any order.
+func (c *command) parse(args []string) error {
+	for {
+		if err := c.flags.Parse(args); err != nil {
+			return err
+		}
+		switch args = c.flags.Args(); {
+		case len(args) == 0 && c.takes != "" && c.arg == "":
+			return fmt.Errorf("want %s", c.takes)
+		case len(args) == 0:
+			return nil
+		case c.takes == "" || c.arg != "" || args[0] == "":
+			return fmt.Errorf("unexpected argument %q", args[0])
+		}
+		c.arg, args = args[0], args[1:]
+	}
 }
 
 // usageError is a mistake in the command line or the configuration.

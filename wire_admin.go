@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"lictor/admin"
 	"lictor/admin/access"
 	"lictor/admin/edit"
 	"lictor/admin/mapping"
+	"lictor/admin/objects"
 	"lictor/proxy"
 )
 
@@ -19,11 +21,15 @@ func (p *process) adminRoutes() ([]admin.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects, err := access.Routes(access.Config{Policy: policy, Log: p.log.Named("admin"), Locations: p.geoip != nil})
+	resources, err := access.Routes(access.Config{Policy: policy, Log: p.log.Named("admin"), Locations: p.geoip != nil})
 	if err != nil {
 		return nil, err
 	}
-	routes := append(mappings, objects...)
+	documents, err := objects.Routes(p.policy.Store())
+	if err != nil {
+		return nil, err
+	}
+	routes := slices.Concat(mappings, resources, documents)
 	return append(routes, p.explainer().Routes()...), nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 	"lictor/admin/access"
 	"lictor/admin/edit"
 	"lictor/admin/mapping"
+	"lictor/admin/objects"
 	"lictor/policy"
 	"lictor/policy/live"
 	"lictor/policy/store"
@@ -86,11 +88,15 @@ func Start(t *testing.T, s store.Store) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, err := access.Routes(access.Config{Policy: policy, Log: log})
+	documents, err := objects.Routes(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out.server, err = admin.New(admin.Config{Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(), Routes: append(mappings, objects...)})
+	resources, err := access.Routes(access.Config{Policy: policy, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.server, err = admin.New(admin.Config{Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(), Routes: slices.Concat(mappings, resources, documents)})
 	if err != nil {
 		t.Fatal(err)
 	}

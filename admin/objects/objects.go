@@ -1,0 +1,207 @@
+// Package objects serves the policy as it stands in the store: its documents,
+// byte for byte, and transactions on them. It is what "lictor policy" talks to.
+package objects
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+	"lictor/policy/document"
+	"lictor/policy/store"
+)
+
+// maxBody bounds the body of a transaction.
+const maxBody = 10 << 20
+
+// writeTime is how long a transaction may take. It goes on when the client leaves.
+const writeTime = 25 * time.Second
+
+// Object is a document of the policy.
+type Object struct {
+	Key   string `json:"key"`             // kind/name
+	Value []byte `json:"value"`           // in base64, since it may be anything
+	Index uint64 `json:"index"`           // changes with every write
+	Error string `json:"error,omitempty"` // why it is not in force
+}
+
+// List is the policy as this node works with it.
+type List struct {
+	Objects []Object `json:"objects"` // by key
+}
+
+// Operation is a step of a transaction.
+type Operation struct {
+	Op    string `json:"op"` // put, delete, verify
+	Key   string `json:"key"`
+	Value []byte `json:"value,omitempty"` // of a put, in base64
+	// Index is what the object must be at; Absent: it must not exist. Without
+	// either it may be as it likes.
+	Index  uint64 `json:"index,omitempty"`
+	Absent bool   `json:"absent,omitempty"`
+}
+
+// Transaction is done whole or not at all.
+type Transaction struct {
+	Operations []Operation `json:"operations"` // at most 64, each of another key
+}
+
+// Done is what a transaction did.
+type Done struct {
+	Index uint64 `json:"index"` // of all objects written
+}
+
+type api struct {
+	store  store.Store
+	policy *edit.Policy
+}
+
+// Routes returns the routes of the policy's documents.
+func Routes(s store.Store) ([]admin.Route, error) {
+	if s == nil {
+		return nil, errors.New("objects: a store is required")
+	}
+	a := &api{s, edit.New(s)}
+	return []admin.Route{
+		{Method: "GET", Path: "/policy/objects", Handler: admin.Handle(a.list)},
+		{Method: "POST", Path: "/policy/objects", MaxBody: maxBody, Handler: admin.Handle(a.write)},
+	}, nil
+}
+
+func (a *api) list(w http.ResponseWriter, r *http.Request) error {
+	out := List{Objects: []Object{}}
+	for _, kind := range policy.Kinds {
+		all, err := a.policy.List(r.Context(), kind)
+		if err != nil {
+			return err
+		}
+		for _, o := range all {
+			shown := Object{Key: string(o.Key.Kind) + "/" + o.Key.Name, Value: o.Value, Index: o.Index}
+			if o.Problems != nil {
+				shown.Error = o.Problems.Error()
+			}
+			out.Objects = append(out.Objects, shown)
+		}
+	}
+	slices.SortFunc(out.Objects, func(a, b Object) int { return cmp.Compare(a.Key, b.Key) })
+	admin.WriteJSON(w, http.StatusOK, out)
+	return nil
+}
+
+func (a *api) write(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	ops, err := decode(body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTime)
+	defer cancel()
+	index, err := a.store.Write(ctx, ops)
+	if conflict, ok := errors.AsType[*store.ConflictError](err); ok {
+		if conflict.Op.Check.Absent {
+			return admin.Taken(conflict.Error())
+		}
+		return &admin.Refusal{Status: http.StatusPreconditionFailed, Reason: "precondition_failed", Message: conflict.Error()}
+	}
+	if errors.Is(err, store.ErrNotSeen) {
+		w.Header().Set("Warning", `199 lictor "written, but not yet in force on this node"`)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	admin.WriteJSON(w, http.StatusOK, Done{index})
+	return nil
+}
+
+// decode reads a transaction and checks every document that it puts.
+func decode(body []byte) ([]store.Op, error) {
+	var t Transaction
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&t); err != nil {
+		return nil, admin.Invalid("", "Cannot parse JSON body: "+err.Error())
+	}
+	wrong := &admin.Refusal{Status: http.StatusBadRequest, Reason: "invalid", Fields: map[string]string{}}
+	ops := make([]store.Op, len(t.Operations))
+	for i := range t.Operations {
+		var err error
+		if ops[i], err = t.Operations[i].op(); err != nil {
+			field := "operations[" + strconv.Itoa(i) + "]"
+			wrong.Fields[field] = err.Error()
+			if wrong.Message == "" {
+				wrong.Message = field + ": " + err.Error()
+			}
+		}
+	}
+	if len(wrong.Fields) > 0 {
+		return nil, wrong
+	}
+	return ops, nil
+}
+
+func (o *Operation) op() (store.Op, error) {
+	key, ok := policy.ParseKey("policy/" + o.Key)
+	if !ok {
+		return store.Op{}, fmt.Errorf("key is %q, want kind/name with one of the kinds %v", o.Key, policy.Kinds)
+	}
+	op := store.Op{Kind: string(key.Kind), Name: key.Name, Check: store.Check{Absent: o.Absent, Index: o.Index}}
+	switch o.Op {
+	case "put":
+		op.Verb, op.Value = store.Put, append([]byte{}, o.Value...)
+		if problems := Check(key, op.Value); problems != nil {
+			return op, fmt.Errorf("%s: %w", o.Key, problems)
+		}
+	case "delete":
+		op.Verb = store.Delete
+	case "verify":
+		op.Verb = store.Verify
+	default:
+		return op, fmt.Errorf("op is %q, want put, delete or verify", o.Op)
+	}
+	if o.Op != "put" && o.Value != nil {
+		return op, errors.New("value is only for put")
+	}
+	return op, nil
+}
+
+// Check returns what is wrong with a document, entries of lists included; nil
+// if nothing is.
+func Check(key policy.Key, value []byte) error {
+	content, err := document.Parse(key, value)
+	if err != nil {
+		return err
+	}
+	list, ok := content.(*policy.List)
+	if !ok {
+		return nil
+	}
+	var wrong policy.Problems
+	for i, entry := range list.Entries {
+		if err := policy.CheckEntry(entry); err != nil {
+			p := policy.Problem{Field: fmt.Sprintf("entries[%d]", i), Text: err.Error()}
+			if i < len(list.Lines) {
+				p.Line = list.Lines[i]
+			}
+			wrong = append(wrong, p)
+		}
+	}
+	if len(wrong) > 0 {
+		return wrong
+	}
+	return nil
+}

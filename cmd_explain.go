@@ -1,0 +1,199 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"lictor/admin"
+	"lictor/policy"
+	"lictor/proxy"
+)
+
+// headerFlag collects header fields: -H 'K: V', as often as wanted.
+type headerFlag struct{ admin.Headers }
+
+func (h *headerFlag) String() string { return "" }
+
+func (h *headerFlag) Set(s string) error {
+	name, value, ok := strings.Cut(s, ":")
+	if !ok || name == "" {
+		return errors.New("want 'Name: value'")
+	}
+	if h.Headers == nil {
+		h.Headers = admin.Headers{}
+	}
+	h.Headers[name] = append(h.Headers[name], strings.TrimSpace(value))
+	return nil
+}
+
+func explainCommand(stdout io.Writer) *command {
+	c := newCommand("explain", "Say why a request would be let through or not", "[-X METHOD] [-H 'K: V'].. [-from IP] [-egress] URL",
+		"Asks a running lictor what would become of a request, and which rule says so.\n"+
+			"URL is a path (/service/x) or absolute, then its host counts as the Host.\n"+
+			"Nothing is sent to a backend, no limit is used up.")
+	c.takes = "a URL"
+	var client adminClient
+	client.flags(c.flags)
+	var q admin.Question
+	var headers headerFlag
+	c.flags.StringVar(&q.Method, "X", http.MethodGet, "`method` of the request")
+	c.flags.Var(&headers, "H", "`'Name: value'` of a header field; may be repeated")
+	c.flags.StringVar(&q.From, "from", "", "`IP` that the request comes from (default 127.0.0.1)")
+	c.flags.BoolVar(&q.Egress, "egress", false, "ask the forward proxy instead of the gateway")
+	asJSON := c.flags.Bool("json", false, "print the answer of /explain as it is")
+	c.run = func() error {
+		q.URL, q.Headers = c.arg, headers.Headers
+		body, err := client.ask("/explain", &q)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			_, err := stdout.Write(body)
+			return err
+		}
+		var e proxy.Explanation
+		if err := json.Unmarshal(body, &e); err != nil {
+			return fmt.Errorf("the answer is no explanation: %w", err)
+		}
+		return printExplanation(stdout, q.Method, &e)
+	}
+	return c
+}
+
+// printExplanation writes an explanation for people: first what happens, then
+// the rule that says so and where it is stored, then the rest.
+func printExplanation(out io.Writer, method string, e *proxy.Explanation) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, outcome(e))
+	if rule, note := speaker(e); rule != nil {
+		fmt.Fprintf(w, "  rule\t%s\n", ruleText(rule))
+		if note != "" {
+			fmt.Fprintf(w, "  note\t%s\n", oneLine(note))
+		}
+	} else if note != "" {
+		fmt.Fprintf(w, "  why\t%s\n", oneLine(note))
+	}
+	fmt.Fprintf(w, "\n  request\t%s %s\n", oneLine(method), oneLine(e.Path.Received))
+	if e.Path.Canonical != "" && e.Path.Canonical != e.Path.Received {
+		fmt.Fprintf(w, "  read as\t%s\n", oneLine(e.Path.Canonical))
+	}
+	fmt.Fprintf(w, "  client\t%s (from %s)\n", e.Client.Address, e.Client.From)
+	if r := e.Route; r != nil {
+		fmt.Fprintf(w, "  route\tAPI %s, by %s%s\n", r.API, r.By, storedAt(r.Rule))
+	}
+	if c := e.Consumer; c != nil {
+		fmt.Fprintf(w, "  consumer\t%s%s\n", oneLine(c.Name), inParens("groups ", c.Groups))
+	}
+	printSteps(w, e.Steps)
+	printPlugins(w, e.Plugins)
+	printDispatch(w, e)
+	fmt.Fprintf(w, "\npolicy %.12s at index %d%s\n", e.Policy.Hash, e.Policy.Index, agoText(e.Policy.AgeSeconds))
+	return w.Flush()
+}
+
+func outcome(e *proxy.Explanation) string {
+	switch {
+	case !e.Allowed:
+		return fmt.Sprintf("REFUSED: %d %s", e.Status, e.Reason)
+	case e.Status >= 400:
+		return fmt.Sprintf("ALLOWED, but not served: %d %s", e.Status, e.Reason)
+	}
+	return "ALLOWED"
+}
+
+// speaker returns the rule that settled it and what is noted about it; a
+// refusal may have no rule.
+func speaker(e *proxy.Explanation) (*policy.Rule, string) {
+	if e.Allowed {
+		return nil, ""
+	}
+	for _, s := range e.Steps {
+		if s.Verdict == "deny" {
+			return s.Rule, s.Note
+		}
+	}
+	return nil, ""
+}
+
+func ruleText(r *policy.Rule) string {
+	text := oneLine(r.Key)
+	if r.Entry != "" {
+		text += fmt.Sprintf(" entry %s", oneLine(r.Entry))
+	}
+	return text + fmt.Sprintf(" (index %d)", r.Index)
+}
+
+func storedAt(r *policy.Rule) string {
+	if r == nil {
+		return ""
+	}
+	return ", " + ruleText(r)
+}
+
+func inParens(before string, list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return " (" + before + oneLine(strings.Join(list, ", ")) + ")"
+}
+
+func printSteps(w io.Writer, steps []policy.Step) {
+	if len(steps) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nSTEP\tVERDICT\tRULE\tNOTE")
+	for _, s := range steps {
+		rule := "-"
+		if s.Rule != nil {
+			rule = ruleText(s.Rule)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Step, s.Verdict, rule, oneLine(s.Note))
+	}
+}
+
+func printPlugins(w io.Writer, plugins map[string]policy.PluginUse) {
+	if len(plugins) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nPLUGIN\tWON BY\tRULE\tCONFIG\tLEFT")
+	for _, name := range slices.Sorted(maps.Keys(plugins)) {
+		p := plugins[name]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, p.WonBy, ruleText(&p.Rule), oneLine(pairs(p.Config)), pairs(p.Remaining))
+	}
+}
+
+func pairs[V any](m map[string]V) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		all = append(all, fmt.Sprintf("%s=%v", name, m[name]))
+	}
+	return strings.Join(all, " ")
+}
+
+func printDispatch(w io.Writer, e *proxy.Explanation) {
+	if e.Dispatch == nil {
+		return
+	}
+	fmt.Fprintf(w, "\nGOES TO\tADDRESS\tSTATE\t(%s, path %s)\n", e.Dispatch.Kind, oneLine(e.Path.Forwarded))
+	for _, i := range e.Dispatch.Instances {
+		mark := ""
+		if i.Chosen {
+			mark = "<- next"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", oneLine(i.ID), i.Address, i.State, mark)
+	}
+}
+
+func agoText(age *float64) string {
+	if age == nil {
+		return ""
+	}
+	return ", " + seconds(*age) + " old"
+}

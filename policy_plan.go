@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"lictor/admin/objects"
+	"lictor/policy"
+	"lictor/policy/document"
+	"lictor/policy/store"
+)
+
+// step is one object that is to change.
+type step struct {
+	key  policy.Key
+	file *policyFile     // nil: delete it
+	live *objects.Object // nil: it is new
+}
+
+// applyPlan is what makes the live policy that of the files.
+type applyPlan struct {
+	steps []step
+	same  int // objects that are already as they should be
+	extra int // live objects without a file that stay
+}
+
+// closing is the order in which kinds are written: what closes before what
+// opens, and a plugin after the mapping that keeps it from being global.
+// Deletions go the other way round.
+var closing = []policy.Kind{
+	policy.KindBlacklist, policy.KindWhitelist, policy.KindFilters, policy.KindGroups, policy.KindACLs,
+	policy.KindPluginMappings, policy.KindPlugins, policy.KindConsumers, policy.KindCredentials, policy.KindAPIs, policy.KindMappings,
+}
+
+// planApply compares a directory with the live policy.
+func planApply(client *adminClient, dir string, prune bool) (*applyPlan, error) {
+	files, err := readPolicy(dir)
+	if err != nil {
+		return nil, err
+	}
+	live, err := livePolicy(client)
+	if err != nil {
+		return nil, err
+	}
+	return comparePolicy(files, live, prune), nil
+}
+
+func comparePolicy(files []policyFile, live []objects.Object, prune bool) *applyPlan {
+	plan := &applyPlan{}
+	there := make(map[policy.Key]*objects.Object, len(live))
+	for i := range live {
+		if key, ok := policy.ParseKey("policy/" + live[i].Key); ok {
+			there[key] = &live[i]
+		}
+	}
+	wanted := make(map[policy.Key]bool, len(files))
+	kinds := make(map[policy.Kind]bool)
+	for i := range files {
+		f := &files[i]
+		wanted[f.key], kinds[f.key.Kind] = true, true
+		if o := there[f.key]; o != nil && sameDocument(f, o) {
+			plan.same++
+			continue
+		}
+		plan.steps = append(plan.steps, step{key: f.key, file: f, live: there[f.key]})
+	}
+	for key, o := range there {
+		switch {
+		case wanted[key]:
+		case prune && kinds[key.Kind]:
+			plan.steps = append(plan.steps, step{key: key, live: o})
+		default:
+			plan.extra++
+		}
+	}
+	slices.SortFunc(plan.steps, func(a, b step) int {
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.key.Name, b.key.Name))
+	})
+	return plan
+}
+
+// rank orders steps so that between two transactions more is closed than will
+// be in the end, never less.
+func (s *step) rank() int {
+	at := slices.Index(closing, s.key.Kind)
+	if s.file == nil {
+		return 2*len(closing) - at
+	}
+	return at
+}
+
+// sameDocument reports whether a file says what is live.
+func sameDocument(f *policyFile, o *objects.Object) bool {
+	if bytes.Equal(f.value, o.Value) {
+		return true
+	}
+	content, err := document.Parse(f.key, o.Value)
+	if err != nil {
+		return false
+	}
+	mine, err := document.JSON(f.content)
+	if err != nil {
+		return false
+	}
+	theirs, err := document.JSON(content)
+	return err == nil && bytes.Equal(mine, theirs)
+}
+
+func (s *step) operation() objects.Operation {
+	op := objects.Operation{Op: "put", Key: string(s.key.Kind) + "/" + s.key.Name}
+	if s.live == nil {
+		op.Absent = true
+	} else {
+		op.Index = s.live.Index
+	}
+	if s.file == nil {
+		op.Op = "delete"
+	} else {
+		op.Value = s.file.value
+	}
+	return op
+}
+
+// transactions parts the steps into what fits into one transaction each.
+func (p *applyPlan) transactions() (all [][]step) {
+	var ops []store.Op
+	for _, s := range p.steps {
+		op := store.Op{Kind: string(s.key.Kind), Name: s.key.Name}
+		if s.file != nil {
+			op.Value = s.file.value
+		}
+		ops = append(ops, op)
+		if n := len(all); n == 0 || len(ops) > store.MaxOps || store.Size(ops...) > store.MaxBytes {
+			all = append(all, nil)
+			ops = []store.Op{op}
+		}
+		all[len(all)-1] = append(all[len(all)-1], s)
+	}
+	return all
+}
+
+// apply does the plan, or only says what it is.
+func (p *applyPlan) apply(client *adminClient, out io.Writer, dry bool) error {
+	all := p.transactions()
+	for i, steps := range all {
+		verb := "Transaction"
+		if dry {
+			verb = "Would do transaction"
+		}
+		if len(all) > 1 || dry {
+			fmt.Fprintf(out, "%s %d of %d:\n", verb, i+1, len(all))
+		}
+		if !dry {
+			if err := send(client, steps); err != nil {
+				return fmt.Errorf("transaction %d of %d was not done, and none after it: %w", i+1, len(all), err)
+			}
+		}
+		for _, s := range steps {
+			fmt.Fprintln(out, s.line())
+		}
+	}
+	_, err := fmt.Fprintln(out, p.summary(dry))
+	return err
+}
+
+func send(client *adminClient, steps []step) error {
+	var t objects.Transaction
+	for _, s := range steps {
+		t.Operations = append(t.Operations, s.operation())
+	}
+	_, err := client.ask("/policy/objects", &t)
+	return err
+}
+
+func (s *step) line() string {
+	mark := "~"
+	switch {
+	case s.live == nil:
+		mark = "+"
+	case s.file == nil:
+		mark = "-"
+	}
+	return mark + " " + oneLine(s.key.String()[len("policy/"):])
+}
+
+func (p *applyPlan) summary(dry bool) string {
+	var made, changed, deleted int
+	for _, s := range p.steps {
+		switch {
+		case s.live == nil:
+			made++
+		case s.file == nil:
+			deleted++
+		default:
+			changed++
+		}
+	}
+	done := "made, %d changed, %d deleted; %d were the same"
+	if dry {
+		done = "to make, %d to change, %d to delete; %d are the same"
+	}
+	text := fmt.Sprintf("%d "+done, made, changed, deleted, p.same)
+	if p.extra > 0 {
+		text += fmt.Sprintf(", %d without a file stay", p.extra)
+	}
+	return text + "."
+}
+
+// printDiff says what differs, field by field.
+func (p *applyPlan) printDiff(out io.Writer) error {
+	for _, s := range p.steps {
+		fmt.Fprintln(out, s.line())
+		if s.file == nil || s.live == nil {
+			continue
+		}
+		for _, line := range s.changes() {
+			fmt.Fprintln(out, "    "+oneLine(line))
+		}
+	}
+	_, err := fmt.Fprintln(out, p.summary(true))
+	return err
+}
+
+// changes are the fields that differ, from what is live to what the file says.
+func (s *step) changes() []string {
+	content, err := document.Parse(s.key, s.live.Value)
+	if err != nil {
+		return []string{"what is live is not valid: " + err.Error()}
+	}
+	before, after := fieldsOf(content), fieldsOf(s.file.content)
+	names := slices.Sorted(maps.Keys(before))
+	for name := range after {
+		if _, both := before[name]; !both {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var lines []string
+	for _, name := range names {
+		if !reflect.DeepEqual(before[name], after[name]) {
+			lines = append(lines, fmt.Sprintf("%s: %s -> %s", name, jsonText(before[name]), jsonText(after[name])))
+		}
+	}
+	return lines
+}
+
+func fieldsOf(o policy.Object) map[string]any {
+	fields := map[string]any{}
+	if text, err := document.JSON(o); err == nil {
+		_ = json.Unmarshal(text, &fields) // it was made just now
+	}
+	return fields
+}
+
+func jsonText(v any) string {
+	if v == nil {
+		return "(none)"
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v) // into memory
+	return strings.TrimSpace(b.String())
+}
