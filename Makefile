@@ -41,7 +41,7 @@ unit: compiler ## Only the unit tests
 integration: compiler consul rabbitmq ## Only the integration tests
 	go test -race -tags integration -timeout 20m ./integration/...
 
-bench: build consul peers ## Compare side by side with nginx and HAProxy (BENCH='-short' is quicker)
+bench: build consul peers ## Compare side by side with nginx, HAProxy and squid (BENCH='-short' is quicker)
 	go build -buildvcs=false -o bin/bench ./integration/bench
 	bin/bench -lictor bin/lictor $(BENCH)
 
@@ -84,3 +84,4 @@ peers:
 	@integration/need nginx nginx-light
 	@integration/need haproxy haproxy
 	@integration/need wrk wrk
+	@integration/need squid squid
