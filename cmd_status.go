@@ -56,6 +56,7 @@ func printStatus(out io.Writer, st *admin.Status) error {
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", r.Kind, r.Services, r.Watches, age, resolverState(&r))
 	}
+	printDispatchers(w, st)
 	if len(st.Services) > 0 {
 		fmt.Fprintln(w, "\nSERVICE\tRESOLVER\tINSTANCE\tADDRESS\tSTATE\tWEIGHT\tNOTE")
 		for _, s := range st.Services {
@@ -69,6 +70,29 @@ func printStatus(out io.Writer, st *admin.Status) error {
 		}
 	}
 	return w.Flush()
+}
+
+func printDispatchers(w io.Writer, st *admin.Status) {
+	if len(st.Dispatchers) > 0 {
+		fmt.Fprintln(w, "\nDISPATCHER\tSERVICES\tADDRESS\tIN FLIGHT\tSTATE")
+	}
+	for _, d := range st.Dispatchers {
+		services := "all others"
+		if d.Services != nil {
+			services = strings.Join(d.Services, " ")
+		}
+		state := "ok"
+		if !d.Ready {
+			state = oneLine(d.Error)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", d.Kind, oneLine(services), d.Address, d.InFlight, state)
+	}
+	if len(st.Middleware) > 0 {
+		fmt.Fprintln(w, "\nMIDDLEWARE\tMODE\tMATCHED\tDOES")
+		for _, m := range st.Middleware {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", oneLine(m.Name), m.Mode, m.Matched, oneLine(m.Action))
+		}
+	}
 }
 
 func printService(w io.Writer, s *admin.ServiceStatus) {

@@ -85,6 +85,10 @@ func keep(old, next *config.Config) []string {
 		{"egress: address", &old.Egress.Address, &next.Egress.Address},
 		{"admin", &old.Admin, &next.Admin},
 		{"consul", &old.Consul, &next.Consul},
+		{"policy", &old.Policy, &next.Policy},
+		{"acl", &old.ACL, &next.ACL},
+		{"geoip", &old.GeoIP, &next.GeoIP},
+		{"dispatch \"rabbitmq\"", &old.RabbitMQ, &next.RabbitMQ},
 		{"access_log", &old.AccessLog, &next.AccessLog},
 	} {
 		from, to := reflect.ValueOf(option.old).Elem(), reflect.ValueOf(option.next).Elem()

@@ -201,6 +201,10 @@ func (p *process) buildGateway() (err error) {
 		}
 		p.services = append(p.services, supervisor.Service{Name: "access log", Run: p.access.Run, Grace: 5 * time.Second})
 	}
+	records, err := p.buildRecords()
+	if err != nil {
+		return err
+	}
 	tlsConfig, err := p.buildTLS("gateway", &p.cfg.Gateway.TLS, "http/1.1")
 	if err != nil {
 		return err
@@ -211,6 +215,7 @@ func (p *process) buildGateway() (err error) {
 		Log:       p.log.Named("gateway"),
 		Metrics:   p.registry,
 		AccessLog: p.access,
+		Records:   records,
 		Policy:    p.policy,
 		Locator:   p.locator(),
 		Bus:       p.busRoute(),
@@ -267,7 +272,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Token:    p.cfg.Admin.Token,
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
-		Describe: []func(*admin.Status){p.describe, p.describePolicy},
+		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeDispatch},
 		Checks: append(p.policyChecks(), admin.Check{Name: "shutdown", Ready: func() error {
 			if ctx.Err() != nil {
 				return errors.New("the process is stopping")
@@ -285,7 +290,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 	if p.adminListener, err = listen("admin", p.cfg.Admin.Address); err == nil && tlsConfig != nil {
 		p.adminListener = tls.NewListener(p.adminListener, tlsConfig)
 	}
-	return server, nil
+	return server, err
 }
 
 func (p *process) describe(st *admin.Status) {

@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"lictor/admin"
 	"lictor/proxy"
 	"lictor/proxy/rabbitmq"
 	"lictor/supervisor"
@@ -21,7 +22,7 @@ func (p *process) buildBus() (err error) {
 		return err
 	}
 	p.services = append(p.services, supervisor.Service{Name: "bus", Run: p.bus.Run, Grace: 5 * time.Second})
-	return nil
+	return p.registry.Register(p.bus)
 }
 
 // busRoute says which services go to the bus; nil if there is none.
@@ -31,4 +32,48 @@ func (p *process) busRoute() *proxy.BusRoute {
 	}
 	cfg := &p.cfg.RabbitMQ
 	return &proxy.BusRoute{Bus: p.bus, Services: cfg.Services, Timeout: cfg.Timeout, MaxBody: cfg.MaxBody}
+}
+
+// buildRecords makes where middleware records to: the access log, else
+// standard output.
+func (p *process) buildRecords() (*proxy.AccessLog, error) {
+	if p.access != nil {
+		return p.access, nil
+	}
+	records, err := proxy.NewAccessLog("-", "json")
+	if err == nil {
+		p.services = append(p.services, supervisor.Service{Name: "records", Run: records.Run, Grace: 5 * time.Second})
+	}
+	return records, err
+}
+
+// describeDispatch adds the ways to services, and what stands in them, to the status.
+func (p *process) describeDispatch(st *admin.Status) {
+	st.Dispatchers = append(st.Dispatchers, admin.DispatcherStatus{Kind: "http", Ready: true, InFlight: p.gateway.InFlight()})
+	if p.bus != nil {
+		s := p.bus.Stats()
+		d := admin.DispatcherStatus{Kind: "rabbitmq", Services: p.gateway.Bus().Services, Address: p.bus.Address(), InFlight: s.InFlight}
+		switch {
+		case !s.Connected:
+			d.Error = "not connected"
+			if s.Error != "" {
+				d.Error += ": " + s.Error
+			}
+		case s.Blocked:
+			d.Error = "the broker accepts no messages"
+		default:
+			d.Ready = true
+		}
+		st.Dispatchers = append(st.Dispatchers, d)
+		if !d.Ready {
+			st.Problems = append(st.Problems, "dispatch rabbitmq: "+d.Error)
+		}
+	}
+	for _, l := range p.gateway.Middleware() {
+		mode := "enforce"
+		if l.Rule.Report {
+			mode = "report"
+		}
+		st.Middleware = append(st.Middleware, admin.MiddlewareStatus{Name: l.Rule.Name, Mode: mode, Action: l.Rule.Effect.String(), Matched: l.Matched.Load()})
+	}
 }

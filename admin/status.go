@@ -26,6 +26,9 @@ type Status struct {
 	Services      []ServiceStatus  `json:"services"`  // by name
 	Policy        *PolicyStatus    `json:"policy"`
 	Problems      []string         `json:"problems"` // what an operator should look at
+
+	Dispatchers []DispatcherStatus `json:"dispatchers"`
+	Middleware  []MiddlewareStatus `json:"middleware"` // in its order
 }
 
 // PolicyStatus says which policy is in force and how fresh it is. Two lictors
@@ -98,6 +101,8 @@ func (s *Server) Status() *Status {
 		Listeners:     []Listener{},
 		Resolvers:     []ResolverStatus{},
 		Services:      []ServiceStatus{},
+		Dispatchers:   []DispatcherStatus{},
+		Middleware:    []MiddlewareStatus{},
 		Problems:      []string{},
 	}
 	for _, source := range s.cfg.Sources {

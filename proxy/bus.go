@@ -39,6 +39,9 @@ func (b *BusRoute) carries(r *policy.Route) bool {
 	})
 }
 
+// Bus returns which services are on a bus, nil if there is none.
+func (g *Gateway) Bus() *BusRoute { return g.bus }
+
 // Reasons that only the bus has.
 const (
 	BusReplyLost  Reason = "reply_lost"

@@ -29,6 +29,9 @@ func (e *edits) drops(name string, up bool) bool {
 	return e.down.Drops(name)
 }
 
+// Middleware returns the chain in force.
+func (g *Gateway) Middleware() middleware.Chain { return g.settings.Load().Middleware }
+
 // pass runs the middleware, in its order, on a request that the policy let
 // pass. It answers if it is not ok.
 func (x *exchange) pass(p pass) (_ pass, ok bool) {

@@ -162,6 +162,18 @@ func weightedOrder(members []*member) []uint16 {
 	return order
 }
 
+// InFlight is the number of requests that instances are working on.
+func (g *Gateway) InFlight() (n int) {
+	for _, grp := range *g.groups.Load() {
+		if r := grp.current.Load(); r != nil {
+			for _, m := range r.members {
+				n += int(m.inflight.Load())
+			}
+		}
+	}
+	return n
+}
+
 // close ends the group's idle connections.
 func (g *group) close() {
 	g.mu.Lock()

@@ -200,7 +200,9 @@ func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
 	}
 	l := b.link.Load()
 	if l == nil {
-		return nil, unreachable(errNotConnected)
+		err := unreachable(errNotConnected)
+		b.stats.count(err)
+		return nil, err
 	}
 	limit := time.NewTimer(time.Until(c.deadline))
 	defer limit.Stop()
