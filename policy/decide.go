@@ -92,7 +92,7 @@ func (d *decision) inquire(x *listIndex, q *inquiry, any bool) bool {
 
 func (d *decision) inquiry(kind int, how seek) *inquiry {
 	q := &d.req.scratch.inquiry
-	*q = inquiry{lists: &d.set.lists[kind], method: d.req.Method, host: d.req.Host, port: d.req.Port, ingress: true, seek: how}
+	*q = inquiry{lists: &d.set.lists[kind], method: d.req.Method, host: d.req.Host, port: d.req.Port, ingress: true, denies: kind == blacklists, seek: how}
 	if q.host != "" {
 		q.hostSum = hashString(q.host)
 	}

@@ -73,7 +73,8 @@ func refused(v *Verdict, rec *Recorder, step string) bool {
 }
 
 func (s *Set) destination(kind int, dst *Destination, how seek) inquiry {
-	return inquiry{lists: &s.lists[kind], method: dst.Method, host: dst.Host, port: dst.Port, tunnel: dst.Path == nil, seek: how, who: dst.Identity}
+	return inquiry{lists: &s.lists[kind], method: dst.Method, host: dst.Host, port: dst.Port, tunnel: dst.Path == nil,
+		denies: kind == blacklists, seek: how, who: dst.Identity}
 }
 
 // admitted reports whether whitelists admit a destination, by which rule, and,

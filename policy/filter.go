@@ -84,13 +84,20 @@ func (f *liveFilter) properties() int {
 func (f *liveFilter) matches(r *Request, as sense) bool {
 	switch {
 	case f.never,
-		len(f.Methods) > 0 && !slices.Contains(f.Methods, r.Method),
+		len(f.Methods) > 0 && !f.matchesMethod(r.Method, as),
 		f.hosts != nil && f.hostClass(r.Host) == noHost,
 		f.ips != nil && !(r.Client.IsValid() && f.ips.Contains(r.Client.Unmap().WithZone(""))),
 		f.paths != nil && !f.matchesPath(r, as):
 		return false
 	}
 	return f.countries == nil || f.countries[r.country()]
+}
+
+// matchesMethod takes a method as it is to grant, and in any case to restrict,
+// for some backends do.
+func (f *liveFilter) matchesMethod(method string, as sense) bool {
+	return slices.Contains(f.Methods, method) ||
+		as == toRestrict && slices.ContainsFunc(f.Methods, func(m string) bool { return strings.EqualFold(m, method) })
 }
 
 // hostClass ranks how a filter's hosts cover a request (C30).

@@ -139,6 +139,7 @@ type inquiry struct {
 	port    uint16
 	ingress bool
 	tunnel  bool
+	denies  bool   // the lists are blacklists
 	hostSum uint64 // hash of host, once byHost has run
 	seek    seek
 	who     *Identity
@@ -159,7 +160,7 @@ const (
 // in all other respects.
 func (q *inquiry) speaks(r *listRule) bool {
 	switch {
-	case r.method != "" && (q.tunnel || r.method != q.method):
+	case r.method != "" && (q.tunnel || !q.does(r.method)):
 		return false
 	case r.port == 0:
 		return true
@@ -169,6 +170,12 @@ func (q *inquiry) speaks(r *listRule) bool {
 		return false // A17: an address with a port is never a client
 	}
 	return !r.portSaid || r.port == q.port // the gateway's own port is not the URL's default
+}
+
+// does reports whether the request's method is that of an entry. One that denies
+// takes it in any case, for some backends do; one that admits as it is.
+func (q *inquiry) does(method string) bool {
+	return q.method == method || q.denies && strings.EqualFold(q.method, method)
 }
 
 // try looks through a bucket and reports whether an enforced rule is found.

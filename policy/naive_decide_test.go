@@ -193,10 +193,10 @@ func (n *naive) acl(api string, c *policy.Consumer, r *policy.Request, would *[]
 
 // speaksOf reports whether an entry speaks of a destination, at one of its
 // addresses and in one reading of its path; the path of a tunnel is "".
-func (e *naiveEntry) speaksOf(d *policy.Destination, addr netip.Addr, path string) bool {
+func (e *naiveEntry) speaksOf(d *policy.Destination, addr netip.Addr, path string, allow bool) bool {
 	tunnel := d.Path == nil
 	switch {
-	case e.method != "" && (tunnel || e.method != d.Method):
+	case e.method != "" && (tunnel || !naiveMethod(e.method, d.Method, !allow)):
 		return false
 	case e.service != "":
 		at := services.ServicesAt(netip.AddrPortFrom(addr, d.Port))
@@ -222,7 +222,7 @@ func (n *naive) out(d *policy.Destination) policy.Reason {
 	speaks := func(allow bool, addr netip.Addr, path string) bool {
 		for _, l := range n.lists {
 			for i := range l.entries {
-				if l.Allow == allow && l.Direction != policy.Ingress && l.Mode != policy.Report && l.entries[i].speaksOf(d, addr, path) {
+				if l.Allow == allow && l.Direction != policy.Ingress && l.Mode != policy.Report && l.entries[i].speaksOf(d, addr, path, allow) {
 					return true
 				}
 			}

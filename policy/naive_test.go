@@ -73,11 +73,17 @@ func hostCovers(host, entry, scope string) bool {
 	return scope == "" && host == entry || scope == "." && (host == entry || sub) || scope == "*." && sub
 }
 
+// naiveMethod reports whether a rule's method is that of a request: whatever
+// its case, if the rule denies.
+func naiveMethod(rule, method string, denies bool) bool {
+	return rule == method || denies && rule == strings.ToUpper(method)
+}
+
 // speaks reports whether an entry speaks of a request; paths says whether any
 // or all readings have to match.
-func (e *naiveEntry) speaks(r *policy.Request, service, path string) bool {
+func (e *naiveEntry) speaks(r *policy.Request, service, path string, allow bool) bool {
 	switch {
-	case e.method != "" && e.method != r.Method:
+	case e.method != "" && !naiveMethod(e.method, r.Method, !allow):
 		return false
 	case e.service != "":
 		return e.service == service
@@ -97,7 +103,7 @@ func (n *naive) listed(allow bool, modes string, r *policy.Request, service stri
 				continue
 			}
 			for i := range l.entries {
-				if l.entries[i].speaks(r, service, path) {
+				if l.entries[i].speaks(r, service, path, allow) {
 					return true
 				}
 			}
@@ -134,7 +140,8 @@ func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how string) bool
 			paths = paths || onPath(p)
 		}
 	}
-	return hosts && ips && paths && (len(f.Methods) == 0 || slices.Contains(f.Methods, r.Method)) &&
+	methods := slices.ContainsFunc(f.Methods, func(m string) bool { return naiveMethod(m, r.Method, how == "restrict") })
+	return hosts && ips && paths && (len(f.Methods) == 0 || methods) &&
 		(len(f.Locations) == 0 || slices.Contains(f.Locations, geo[r.Client.String()]))
 }
 
