@@ -94,7 +94,9 @@ func printExplanation(out io.Writer, method string, e *proxy.Explanation) error 
 	printSteps(w, e.Steps)
 	printPlugins(w, e.Plugins)
 	printDispatch(w, e)
-	fmt.Fprintf(w, "\npolicy %.12s at index %d%s\n", e.Policy.Hash, e.Policy.Index, agoText(e.Policy.AgeSeconds))
+	if e.Policy.Hash != "" {
+		fmt.Fprintf(w, "\npolicy %.12s at index %d%s\n", e.Policy.Hash, e.Policy.Index, agoText(e.Policy.AgeSeconds))
+	}
 	return w.Flush()
 }
 
@@ -182,6 +184,9 @@ func printDispatch(w io.Writer, e *proxy.Explanation) {
 		return
 	}
 	fmt.Fprintf(w, "\nGOES TO\tADDRESS\tSTATE\t(%s, path %s)\n", e.Dispatch.Kind, oneLine(e.Path.Forwarded))
+	if len(e.Dispatch.Instances) == 0 {
+		fmt.Fprintln(w, "nobody\t-\t-\t")
+	}
 	for _, i := range e.Dispatch.Instances {
 		mark := ""
 		if i.Chosen {

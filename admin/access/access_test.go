@@ -21,3 +21,16 @@ func TestMediaType(t *testing.T) { // C32
 	}
 	s.Want(t, 201, "POST", "/consumers", `{"name":"a"}`, "Content-Type", "application/json; charset=utf-8")
 }
+
+// TestFromNothing is the way of a new user: five commands to a consumer with a
+// key, an ACL and a limit (issue: tried as a new user would).
+func TestFromNothing(t *testing.T) {
+	s := admintest.Memory(t)
+	s.Want(t, 201, "POST", "/consumers", `name=alice&groups=staff&key=s3cret`)
+	s.Want(t, 201, "POST", "/apis/echo/acls", `groups=staff`)
+	s.Want(t, 201, "POST", "/apis/echo/plugins", `name=rate-limiting&config.second=5`)
+	s.WantDecisions(t, map[string]int{"GET /echo/x s3cret": 200, "GET /echo/x": 401, "GET /echo/x wrong": 401})
+	if _, limit := s.Decide(t, "GET /echo/x s3cret"); limit != 5 {
+		t.Errorf("the limit is %d, want 5", limit)
+	}
+}
