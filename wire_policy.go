@@ -64,7 +64,11 @@ func (p *process) policyStore() (store.Store, error) {
 
 // policyChecks say when the policy makes lictor unready.
 func (p *process) policyChecks() []admin.Check {
-	return []admin.Check{{Name: "policy", Ready: p.policy.Ready}}
+	checks := []admin.Check{{Name: "policy", Ready: p.policy.Ready}}
+	if p.egress != nil {
+		checks = append(checks, admin.Check{Name: "egress", Ready: p.egress.Ready})
+	}
+	return checks
 }
 
 // describePolicy adds the policy to the status.

@@ -1,6 +1,7 @@
 // Command demo shows lictor in front of a real Consul: it starts a Consul,
 // registers two instances of a service with real checks and a service whose
-// check fails, starts lictor, and runs a few requests. Then it stays, for
+// check fails, starts lictor, and runs a few requests, in through the gateway
+// and out through the egress. Then it stays, for
 // requests of your own, until Ctrl-C; without a terminal, or with CI or
 // DEMO_ONCE set, it ends.
 package main
@@ -31,8 +32,9 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := demo(ctx, *lictor)
+	interrupted := ctx.Err() != nil
 	stop()
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !interrupted {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -61,13 +63,16 @@ func demo(ctx context.Context, program string) error {
 	if err := agent.until(ctx, "the check of broken ran", agent.checked); err != nil {
 		return err
 	}
-	gateway, admin, err := startLictor(ctx, program, dir, agent.address)
+	gateway, egress, admin, err := startLictor(ctx, program, dir, agent.address)
 	if err != nil {
 		return err
 	}
 	defer gateway.stop()
 
 	if err := show(ctx, program, gateway.address, admin); err != nil {
+		return err
+	}
+	if err := showEgress(ctx, egress, agent); err != nil {
 		return err
 	}
 	if !stays() {
@@ -203,7 +208,8 @@ func registerServices(consul *api.Client) error {
 		port := l.Addr().(*net.TCPAddr).Port
 		err = consul.Agent().ServiceRegister(&api.AgentServiceRegistration{
 			Name: s.name, ID: s.id, Address: "127.0.0.1", Port: port,
-			Check: &api.AgentServiceCheck{HTTP: fmt.Sprintf("http://127.0.0.1:%d/health", port), Interval: "1s", Timeout: "1s"},
+			Check: &api.AgentServiceCheck{HTTP: fmt.Sprintf("http://127.0.0.1:%d/health", port), Interval: "1s", Timeout: "1s",
+				Status: api.HealthPassing}, // else a check that fails from the start is told of only minutes later
 		})
 		if err != nil {
 			return err
@@ -222,17 +228,22 @@ func (c *child) checked() error {
 	return err
 }
 
-func startLictor(ctx context.Context, program, dir, consul string) (c *child, admin string, err error) {
-	ports, err := freePorts(2)
+func startLictor(ctx context.Context, program, dir, consul string) (c *child, egress, admin string, err error) {
+	ports, err := freePorts(3)
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	gateway, admin := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
+	egress = fmt.Sprintf("127.0.0.1:%d", ports[2])
 	file := filepath.Join(dir, "config.hcl")
 	text := fmt.Sprintf(`log_level = "warn"
 data_dir  = %q
 gateway {
   address = %q
+}
+egress {
+  address       = %q
+  allow_private = ["127.0.0.0/8", "::1/128"]
 }
 admin {
   address = %q
@@ -241,23 +252,23 @@ consul {
   address = %q
 }
 resolver "consul" {}
-`, filepath.Join(dir, "data"), gateway, admin, consul)
+`, filepath.Join(dir, "data"), gateway, egress, admin, consul)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	fmt.Printf("lictor starts with this configuration:\n\n%s\n", text)
 	cmd := exec.Command(program, "run", "-config", file)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if c, err = start(cmd); err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	c.address = gateway
-	err = c.until(ctx, "lictor finds both instances", func() error { return both(gateway) })
+	err = c.until(ctx, "lictor finds both instances and is ready", func() error { return errors.Join(both(gateway), ready(admin)) })
 	if err != nil {
 		c.stop()
-		return nil, "", err
+		return nil, "", "", err
 	}
-	return c, admin, nil
+	return c, egress, admin, nil
 }
 
 func freePorts(n int) ([]int, error) {

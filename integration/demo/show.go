@@ -34,6 +34,19 @@ func both(gateway string) error {
 	return nil
 }
 
+// ready reports as an error that lictor does not know all yet that it needs.
+func ready(admin string) error {
+	resp, err := http.Get("http://" + admin + "/readyz")
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
 // show runs the requests that the demo is about, as curl would print them.
 func show(ctx context.Context, program, gateway, admin string) error {
 	for _, line := range []struct {

@@ -142,6 +142,17 @@ func (p *Proxy) guard() guard {
 	return g
 }
 
+// Ready returns why requests are refused for want of knowledge, nil if they are not.
+func (p *Proxy) Ready() error {
+	switch {
+	case p.own.Load() == nil:
+		return errors.New("it does not run yet")
+	case p.registry != nil && !p.settings.Load().ReachRegistered && !p.registry.Ready():
+		return errors.New("it is not known yet where services are registered")
+	}
+	return nil
+}
+
 // Run serves l until ctx ends, then closes l, lets what is under way end within
 // the drain time, and returns.
 func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
