@@ -135,7 +135,7 @@ func (c *Conn) giveBack() {
 	if ws == nil {
 		return
 	}
-	c.ws = nil
+	c.ws, c.r, c.w = nil, 0, 0
 	if len(ws.in) > keepCap {
 		ws.in = make([]byte, inSize)
 	}
@@ -221,7 +221,7 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 		return nil
 	}
 	if c.state.Load() != stateStopped {
-		if c.waited == 0 && nap < lim.Idle && isTimeout(err) {
+		if c.waited == 0 && nap < lim.Idle && isTimeout(err) && !c.s.halted.Load() {
 			c.waited = nap
 			return errNap
 		}
