@@ -205,7 +205,7 @@ func (p *process) buildGateway() (err error) {
 	if err != nil {
 		return err
 	}
-	tlsConfig, err := p.buildTLS("gateway", &p.cfg.Gateway.TLS, "http/1.1")
+	tlsConfig, err := p.buildTLS("gateway", &p.cfg.Gateway.TLS, "h2", "http/1.1")
 	if err != nil {
 		return err
 	}

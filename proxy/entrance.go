@@ -5,12 +5,13 @@ import (
 	"net/netip"
 
 	"lictor/proxy/http1"
+	"lictor/proxy/http2"
 )
 
 // entrance is how connections get in: through the proxies in front, by TLS, as
 // HTTP/1.1 or HTTP/2.
 func (g *Gateway) entrance(cfg *Config) http1.Entrance {
-	e := http1.Entrance{TLS: cfg.TLS}
+	e := http1.Entrance{TLS: cfg.TLS, HTTP2: http2.NewServer(g.server)}
 	if cfg.ProxyProtocol {
 		e.Introduce = g.introduce
 	}

@@ -66,7 +66,7 @@ func (c *Conn) Version() string {
 func (s *sock) readOver(l lender) (int, error) {
 	if s.stream != nil {
 		n, err := s.nc.Read(l.lend())
-		if err != nil {
+		if n == 0 {
 			l.giveBack()
 		}
 		return n, err

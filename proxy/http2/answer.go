@@ -1,0 +1,207 @@
+package http2
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+
+	"golang.org/x/net/http2"
+)
+
+// phase is how far the answer is.
+type phase uint8
+
+const (
+	heads  phase = iota // a head comes: interim or final
+	length              // a body of known length
+	chunks              // a body in chunks
+	raw                 // bytes of another protocol
+	done                // the stream is ended
+)
+
+// answer turns the text of an answer into frames. The text is our own, so it
+// is not checked as if it were a stranger's.
+type answer struct {
+	phase phase
+	left  int64  // with length: bytes to come; with chunks: of the chunk
+	block []byte // a header block
+}
+
+var errAnswer = errors.New("http2: the answer is not the text of HTTP/1.1")
+
+// Write implements net.Conn: the answer as text. Each call holds whole heads
+// and whole framing of chunks.
+func (st *stream) Write(p []byte) (int, error) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rest := p
+	for len(rest) > 0 {
+		n, err := st.step(rest)
+		if err != nil {
+			return len(p) - len(rest), err
+		}
+		rest = rest[n:]
+	}
+	if st.answer.phase == done && st.ended && st.err == nil {
+		st.leave(false) // both sides have ended it, whatever is still to do here
+	}
+	return len(p), c.flush()
+}
+
+// step handles what p begins with, and returns how long that is.
+func (st *stream) step(p []byte) (int, error) {
+	a := &st.answer
+	switch a.phase {
+	case heads:
+		return st.writeHead(p)
+	case length:
+		n := int(min(int64(len(p)), a.left))
+		a.left -= int64(n)
+		if a.left == 0 {
+			a.phase = done
+		}
+		return n, st.writeData(p[:n], a.left == 0)
+	case chunks:
+		return st.writeChunk(p)
+	case raw:
+		return len(p), st.writeData(p, false)
+	}
+	return 0, errAnswer
+}
+
+// writeHead sends a head, interim or final.
+func (st *stream) writeHead(p []byte) (int, error) {
+	a := &st.answer
+	n := bytes.Index(p, []byte("\r\n\r\n"))
+	if n < 0 || len(p) < 12 {
+		return 0, errAnswer
+	}
+	status, err := strconv.Atoi(string(p[9:12]))
+	if err != nil {
+		return 0, errAnswer
+	}
+	size := int64(-1)
+	a.block, size, err = appendBlock(a.block[:0], p[:n+2], status, st.connect)
+	n += 4
+	if err != nil || st.err != nil {
+		return n, errors.Join(err, st.err)
+	}
+	switch {
+	case status == 101:
+		a.phase = raw
+	case status < 200: // the final one is to come
+	case st.head, status == 204, status == 304, size == 0:
+		a.phase = done
+	case size > 0:
+		a.phase, a.left = length, size
+	default:
+		a.phase = chunks
+	}
+	st.c.appendHeaders(st.id, a.block, a.phase == done)
+	if a.phase == raw {
+		st.cond.Broadcast() // a reader may wait for it
+	}
+	return n, nil
+}
+
+// writeChunk sends a chunk, or the rest of one, or the end of the body.
+func (st *stream) writeChunk(p []byte) (int, error) {
+	a := &st.answer
+	if a.left > 0 {
+		n := int(min(int64(len(p)), a.left))
+		a.left -= int64(n)
+		const end = "\r\n0\r\n\r\n"
+		if a.left == 0 && string(p[n:]) == end {
+			a.phase = done
+			return len(p), st.writeData(p[:n], true)
+		}
+		return n, st.writeData(p[:n], false)
+	}
+	at := 0
+	if bytes.HasPrefix(p, []byte("\r\n")) { // the end of the chunk before
+		if at = 2; len(p) == at {
+			return at, nil
+		}
+	}
+	n := bytes.IndexByte(p[at:], '\n')
+	if n < 1 {
+		return 0, errAnswer
+	}
+	size, err := strconv.ParseUint(string(p[at:at+n-1]), 16, 31)
+	if err != nil {
+		return 0, errAnswer
+	}
+	at += n + 1
+	if size > 0 {
+		a.left = int64(size)
+		return at, nil
+	}
+	return len(p), st.writeTrailers(p[at:])
+}
+
+// writeTrailers ends the body. p holds the trailers and an empty line.
+func (st *stream) writeTrailers(p []byte) error {
+	a := &st.answer
+	a.phase = done
+	if len(p) <= 2 {
+		return st.writeData(nil, true)
+	}
+	if st.err != nil {
+		return st.err
+	}
+	a.block = appendFields(a.block[:0], p[:len(p)-2], nil)
+	st.c.appendHeaders(st.id, a.block, true)
+	return nil
+}
+
+// writeData sends p as the client's windows let it.
+func (st *stream) writeData(p []byte, last bool) error {
+	c := st.c
+	for {
+		if st.err != nil {
+			return st.err
+		}
+		if c.err != nil {
+			return c.err
+		}
+		n := min(int64(len(p)), int64(c.frameSize), st.sendWindow, c.sendWindow)
+		if (n <= 0 && len(p) > 0) || len(c.out) >= maxOut {
+			if err := st.await(); err != nil {
+				return err
+			}
+			continue
+		}
+		st.sendWindow -= n
+		c.sendWindow -= n
+		part := p[:n]
+		p = p[n:]
+		flags := http2.Flags(0)
+		if last && len(p) == 0 {
+			flags = http2.FlagDataEndStream
+		}
+		if n > 0 || flags != 0 {
+			c.out = append(appendFrame(c.out, len(part), http2.FrameData, flags, st.id), part...)
+		}
+		if len(p) == 0 {
+			return nil
+		}
+	}
+}
+
+// await waits until the client takes more.
+func (st *stream) await() error {
+	if err := st.c.flush(); err != nil {
+		return err
+	}
+	if st.canSend() { // it came while we wrote
+		return nil
+	}
+	st.stuck = true
+	defer func() { st.stuck = false }()
+	return st.wait(1, st.writeBy)
+}
+
+func (st *stream) canSend() bool {
+	return st.err != nil || st.sendWindow > 0 && st.c.sendWindow > 0 && len(st.c.out) < maxOut
+}

@@ -1,0 +1,312 @@
+package http2
+
+import (
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"lictor/proxy/http1"
+)
+
+// What we tell the client at the start.
+const (
+	maxStreams   = 250
+	streamWindow = 512 << 10 // bytes of a body that are taken before the backend takes them
+	connWindow   = 4 << 20   // of all bodies together
+	maxFrame     = 16 << 10
+	frameHead    = 9
+)
+
+// What HTTP/2 begins with.
+const (
+	defaultWindow = 65535
+	maxWindow     = 1<<31 - 1
+)
+
+// conn is a client's connection. The goroutine of serve reads; what is under
+// mu is shared with those of the streams.
+type conn struct {
+	srv  *Server
+	nc   net.Conn
+	peer http1.Peer
+
+	// Of the reader only.
+	in       []byte // in[r:w] is read and not yet used
+	r, w     int
+	fr       *http2.Framer
+	dec      *hpack.Decoder
+	block    block // the header block that is being received
+	lastID   uint32
+	waiting  []*stream // complete but for their body, part of which may be here already
+	guard    guard
+	settled  bool      // the client's first SETTINGS came
+	partial  time.Time // since when a frame or header block is incomplete; zero: none is
+	deadline time.Time // of reads, as set on nc
+
+	wg   sync.WaitGroup // workers and the end of a drain
+	work chan *stream   // to workers that have nothing to do
+
+	mu         sync.Mutex
+	streams    map[uint32]*stream
+	closed     [64]closedStream // the streams that ended last, a ring
+	closedAt   int
+	running    int // streams that are being served, also those that the client gave up
+	parked     int // workers that have nothing to do
+	idleSince  time.Time
+	out, spare []byte // frames to write; and a buffer for the next ones
+	flushing   bool
+	err        error  // the connection is over
+	sendWindow int64  // bytes of bodies that the client takes
+	initial    int64  // sendWindow of a new stream
+	frameSize  int    // the largest frame that the client takes
+	shrunk     bool   // the client wants to hear that our compression keeps nothing
+	received   int64  // bytes that were taken from streams and not yet told
+	recvWindow int64  // bytes of bodies that the client may send
+	leaving    bool   // the first GOAWAY of a drain was sent
+	left       bool   // the last one was: new streams are ignored
+	lastOpened uint32 // the last stream that is or was served
+	farewell   *time.Timer
+	wrote      sync.Cond // flushing has become false
+	writeBy    time.Time // deadline of writes, as set on nc; of who flushes
+}
+
+func newConn(s *Server, nc net.Conn, p http1.Peer, early []byte) *conn {
+	c := &conn{
+		srv: s, nc: nc, peer: p, in: early, w: len(early),
+		work: make(chan *stream), streams: make(map[uint32]*stream), idleSince: time.Now(),
+		sendWindow: defaultWindow, initial: defaultWindow, frameSize: maxFrame, recvWindow: connWindow,
+	}
+	c.wrote.L = &c.mu
+	c.fr = http2.NewFramer(nil, (*frameReader)(c))
+	c.fr.SetReuseFrames()
+	c.fr.SetMaxReadFrameSize(maxFrame)
+	c.dec = hpack.NewDecoder(4096, c.block.field)
+	return c
+}
+
+// closedStream is a stream that ended.
+type closedStream struct {
+	id   uint32
+	ours bool // we ended it, and frames for it may be under way
+}
+
+// connError ends a connection, streamError one stream (RFC 9113 5.4).
+type connError struct {
+	code http2.ErrCode
+	text string
+}
+
+func (e *connError) Error() string { return "http2: " + e.text + " (" + e.code.String() + ")" }
+
+type streamError struct {
+	id   uint32
+	code http2.ErrCode
+	text string
+}
+
+func (e *streamError) Error() string { return "http2: " + e.text + " (" + e.code.String() + ")" }
+
+// serve reads frames until the connection ends, and waits for its streams.
+func (c *conn) serve() {
+	err := c.run()
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = err
+	}
+	for _, st := range c.streams {
+		st.cond.Broadcast()
+	}
+	if c.farewell != nil {
+		c.farewell.Stop()
+	}
+	c.mu.Unlock()
+	c.bid(err)
+	c.nc.Close()
+	c.dismiss()
+	c.wg.Wait()
+	c.giveBack()
+}
+
+func (c *conn) run() error {
+	if err := c.greet(); err != nil {
+		return err
+	}
+	for {
+		if err := c.next(); err != nil {
+			return err
+		}
+		f, err := c.fr.ReadFrame()
+		if err == nil {
+			err = c.handle(f)
+		} else {
+			err = c.framing(err)
+		}
+		if se, ok := err.(*streamError); ok {
+			err = c.refuse(se)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// greet reads the client's preface and sends ours.
+func (c *conn) greet() error {
+	c.mu.Lock()
+	c.out = appendPreface(c.out, c.srv.h1.Limits().MaxHeader)
+	err := c.flush()
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	c.partial = time.Now()
+	if err := c.fill(len(http2.ClientPreface)); err != nil {
+		return err
+	}
+	if string(c.in[c.r:c.r+len(http2.ClientPreface)]) != http2.ClientPreface {
+		return &connError{http2.ErrCodeProtocol, "bad preface"}
+	}
+	c.r += len(http2.ClientPreface)
+	c.partial = time.Time{}
+	return nil
+}
+
+// next has the whole next frame in the buffer. Streams whose body may be
+// behind their head are served before it would wait.
+func (c *conn) next() error {
+	if err := c.fill(frameHead); err != nil {
+		return err
+	}
+	n := int(c.in[c.r])<<16 | int(c.in[c.r+1])<<8 | int(c.in[c.r+2])
+	if n > maxFrame {
+		return &connError{http2.ErrCodeFrameSize, "frame too large"}
+	}
+	return c.fill(frameHead + n)
+}
+
+// framing turns an error of the framer into one of ours.
+func (c *conn) framing(err error) error {
+	switch e := err.(type) {
+	case http2.StreamError:
+		return &streamError{e.StreamID, e.Code, "bad frame"}
+	case http2.ConnectionError:
+		return &connError{http2.ErrCode(e), "bad frame"}
+	}
+	if err == http2.ErrFrameTooLarge {
+		return &connError{http2.ErrCodeFrameSize, "frame too large"}
+	}
+	return err
+}
+
+// refuse ends a stream for what the client did. A client that has many of them
+// ended is sent away: it may want us to work for nothing.
+func (c *conn) refuse(e *streamError) error {
+	if !c.guard.resets.take(time.Now()) {
+		return errCalm
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st := c.streams[e.id]; st != nil {
+		st.end(errReset)
+	}
+	c.out = appendReset(c.out, e.id, e.code)
+	return c.flush()
+}
+
+// handle does what a frame asks for.
+func (c *conn) handle(f http2.Frame) error {
+	if !c.settled {
+		s, ok := f.(*http2.SettingsFrame)
+		if !ok || s.IsAck() {
+			return &connError{http2.ErrCodeProtocol, "no SETTINGS at first"}
+		}
+		c.settled = true
+	}
+	switch f := f.(type) {
+	case *http2.HeadersFrame:
+		return c.headers(f)
+	case *http2.ContinuationFrame:
+		return c.continuation(f)
+	case *http2.DataFrame:
+		return c.data(f)
+	case *http2.WindowUpdateFrame:
+		return c.windowUpdate(f)
+	case *http2.RSTStreamFrame:
+		return c.rstStream(f)
+	case *http2.SettingsFrame:
+		return c.settings(f)
+	case *http2.PingFrame:
+		return c.ping(f)
+	case *http2.PriorityFrame:
+		if f.StreamDep == f.StreamID {
+			return &streamError{f.StreamID, http2.ErrCodeProtocol, "a stream depends on itself"}
+		}
+	case *http2.PushPromiseFrame:
+		return &connError{http2.ErrCodeProtocol, "PUSH_PROMISE from a client"}
+	case *http2.GoAwayFrame:
+		return nil
+	}
+	return c.guard.idle(time.Now()) // of no use to anybody
+}
+
+// start has a stream served by a worker.
+func (c *conn) start(st *stream) {
+	select {
+	case c.work <- st:
+		c.mu.Lock()
+		c.parked--
+		c.mu.Unlock()
+	default:
+		c.wg.Go(func() { c.worker(st) })
+	}
+}
+
+// finished counts a stream that is no longer served.
+func (c *conn) finished() {
+	c.running--
+	if c.running == 0 {
+		c.idleSince = time.Now()
+		c.mayEnd()
+	}
+}
+
+// maxParked bounds the workers that wait for the next stream: their stacks
+// have grown already.
+const maxParked = 32
+
+func (c *conn) worker(st *stream) {
+	for ; st != nil; st = <-c.work {
+		c.srv.h1.ServeStream(st, c.peer)
+		c.mu.Lock()
+		c.finished()
+		park := c.err == nil && c.parked < maxParked
+		if park {
+			c.parked++
+		}
+		c.mu.Unlock()
+		st.free()
+		if !park {
+			return
+		}
+	}
+}
+
+// dismiss ends the workers that have nothing to do.
+func (c *conn) dismiss() {
+	c.mu.Lock()
+	n := c.parked
+	c.parked = 0
+	c.mu.Unlock()
+	for range n {
+		c.work <- nil
+	}
+}
+
+func isTimeout(err error) bool {
+	ne, ok := err.(net.Error)
+	return ok && ne.Timeout() || err == os.ErrDeadlineExceeded
+}

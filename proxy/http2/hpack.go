@@ -1,0 +1,119 @@
+package http2
+
+import "strconv"
+
+// The header blocks that we write use the static table only: that costs the
+// client some bytes, and neither side any memory or look-ups. So blocks can be
+// made without a lock, in any order.
+
+// staticNames are the names of RFC 7541 A, with an index.
+var staticNames = map[string]byte{
+	"accept-charset": 15, "accept-encoding": 16, "accept-language": 17, "accept-ranges": 18, "accept": 19,
+	"access-control-allow-origin": 20, "age": 21, "allow": 22, "authorization": 23, "cache-control": 24,
+	"content-disposition": 25, "content-encoding": 26, "content-language": 27, "content-length": 28,
+	"content-location": 29, "content-range": 30, "content-type": 31, "cookie": 32, "date": 33, "etag": 34,
+	"expect": 35, "expires": 36, "from": 37, "host": 38, "if-match": 39, "if-modified-since": 40,
+	"if-none-match": 41, "if-range": 42, "if-unmodified-since": 43, "last-modified": 44, "link": 45,
+	"location": 46, "max-forwards": 47, "proxy-authenticate": 48, "proxy-authorization": 49, "range": 50,
+	"referer": 51, "refresh": 52, "retry-after": 53, "server": 54, "set-cookie": 55,
+	"strict-transport-security": 56, "transfer-encoding": 57, "user-agent": 58, "vary": 59, "via": 60,
+	"www-authenticate": 61,
+}
+
+// staticStatus are the statuses that have an index of their own.
+var staticStatus = map[int]byte{200: 8, 204: 9, 206: 10, 304: 11, 400: 12, 404: 13, 500: 14}
+
+// appendBlock appends the header block of an answer, whose head as text ends
+// with its last field line. It returns the Content-Length, -1 if there is none.
+func appendBlock(dst, head []byte, status int, connect bool) ([]byte, int64, error) {
+	if connect && status == 101 {
+		status = 200 // RFC 8441 5
+	}
+	if i, ok := staticStatus[status]; ok {
+		dst = append(dst, 0x80|i)
+	} else {
+		dst = append(dst, 8) // the name of :status
+		dst = appendString(dst, strconv.AppendInt(make([]byte, 0, 3), int64(status), 10))
+	}
+	size := int64(-1)
+	for i, b := range head {
+		if b == '\n' {
+			head = head[i+1:]
+			break
+		}
+	}
+	dst = appendFields(dst, head, &size)
+	return dst, size, nil
+}
+
+// appendFields appends the field lines of text, without those that speak of
+// the connection. If size is not nil it is set to the Content-Length.
+func appendFields(dst, text []byte, size *int64) []byte {
+	var lower [64]byte
+	for len(text) > 0 {
+		colon, end := -1, -1
+		for i, b := range text {
+			if b == ':' && colon < 0 {
+				colon = i
+			}
+			if b == '\n' {
+				end = i
+				break
+			}
+		}
+		if colon < 0 || end < colon {
+			return dst
+		}
+		name := append(lower[:0], text[:colon]...)
+		for i, b := range name {
+			if 'A' <= b && b <= 'Z' {
+				name[i] = b | 0x20
+			}
+		}
+		value := text[colon+1 : end-1]
+		if len(value) > 0 && value[0] == ' ' {
+			value = value[1:]
+		}
+		text = text[end+1:]
+		switch string(name) {
+		case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "sec-websocket-accept":
+			continue
+		case "content-length":
+			if size != nil {
+				*size, _ = strconv.ParseInt(string(value), 10, 64)
+			}
+		}
+		dst = appendField(dst, name, value)
+	}
+	return dst
+}
+
+// appendField appends a field as a literal that is not to be indexed.
+func appendField(dst, name, value []byte) []byte {
+	if i, ok := staticNames[string(name)]; ok {
+		dst = appendInt(dst, 0, 4, uint64(i))
+	} else {
+		dst = appendString(append(dst, 0), name)
+	}
+	return appendString(dst, value)
+}
+
+// appendString appends a string as it is. Huffman's code would save a third of
+// its bytes and cost more time than all the rest.
+func appendString(dst, s []byte) []byte {
+	return append(appendInt(dst, 0, 7, uint64(len(s))), s...)
+}
+
+// appendInt appends an integer with a prefix of n bits (RFC 7541 5.1), below
+// the bits of first.
+func appendInt(dst []byte, first byte, n uint, v uint64) []byte {
+	full := uint64(1)<<n - 1
+	if v < full {
+		return append(dst, first|byte(v))
+	}
+	dst = append(dst, first|byte(full))
+	for v -= full; v >= 0x80; v >>= 7 {
+		dst = append(dst, byte(v)|0x80)
+	}
+	return append(dst, byte(v))
+}

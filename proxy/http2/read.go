@@ -1,0 +1,205 @@
+package http2
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+const readSize = 32 << 10
+
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
+
+// Ends of a connection that are nobody's fault.
+var (
+	errIdle = errors.New("http2: connection idle")
+	errLeft = errors.New("http2: server stops")
+)
+
+var errSlow = &connError{http2.ErrCodeSettingsTimeout, "a frame or a head took too long"}
+
+// frameReader gives the framer what is in the buffer; next has a whole frame there.
+type frameReader conn
+
+func (r *frameReader) Read(p []byte) (int, error) {
+	n := copy(p, r.in[r.r:r.w])
+	r.r += n
+	if n == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, nil
+}
+
+// fill reads until n bytes are in the buffer.
+func (c *conn) fill(n int) error {
+	for c.w-c.r < n {
+		c.startWaiting()
+		if c.r == c.w && !c.block.open {
+			c.partial = time.Time{}
+		} else if c.partial.IsZero() {
+			c.partial = time.Now()
+		}
+		if err := c.more(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nap is how long a connection is quiet before it gives back its memory.
+const nap = 3 * time.Second
+
+// more reads what there is, waiting for it as long as it may take.
+func (c *conn) more() error {
+	c.room()
+	for {
+		limit, err := c.patience()
+		if err != nil {
+			return err
+		}
+		c.readBy(limit)
+		n, err := c.readSome()
+		switch {
+		case n > 0:
+			c.w += n
+			return nil
+		case err == nil:
+		case !isTimeout(err):
+			return err
+		default:
+			c.deadline = time.Time{}
+			c.quiet()
+		}
+	}
+}
+
+// room makes room for a whole frame behind what is in the buffer.
+func (c *conn) room() {
+	switch {
+	case c.in == nil:
+	case c.r == c.w && cap(c.in) == readSize:
+		c.r, c.w = 0, 0
+	case len(c.in)-c.r < maxFrame+frameHead || cap(c.in) != readSize:
+		in := *readBuffers.Get().(*[]byte)
+		n := copy(in, c.in[c.r:c.w])
+		c.giveBack()
+		c.in, c.r, c.w = in, 0, n
+	}
+}
+
+// readSome reads into the buffer. A connection without one waits for its first
+// byte only: that one costs a call more, but the connection was quiet.
+func (c *conn) readSome() (int, error) {
+	if c.in != nil {
+		return c.nc.Read(c.in[c.w:])
+	}
+	var one [1]byte
+	n, err := c.nc.Read(one[:])
+	if n > 0 {
+		c.in = *readBuffers.Get().(*[]byte)
+		c.in[0] = one[0]
+		c.r, c.w = 0, 0
+	}
+	return n, err
+}
+
+func (c *conn) giveBack() {
+	if cap(c.in) == readSize {
+		in := c.in[:readSize]
+		readBuffers.Put(&in)
+	}
+	c.in, c.r, c.w = nil, 0, 0
+}
+
+// patience is how long the reader may wait now.
+func (c *conn) patience() (time.Duration, error) {
+	lim := c.srv.h1.Limits()
+	if !c.partial.IsZero() {
+		limit := lim.Header
+		if c.w-c.r > 3 && http2.FrameType(c.in[c.r+3]) == http2.FrameData {
+			limit = lim.Stream
+		}
+		if rest := limit - time.Since(c.partial); rest > 0 {
+			return rest, nil
+		}
+		return 0, errSlow
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return 0, c.err
+	}
+	if c.running > 0 {
+		return lim.Stream, nil // nothing ends by it: every stream has its own limit
+	}
+	if c.left {
+		return 0, errLeft
+	}
+	rest := lim.Idle - time.Since(c.idleSince)
+	if rest <= 0 {
+		return 0, errIdle
+	}
+	if c.in != nil {
+		rest = min(rest, nap)
+	}
+	return rest, nil
+}
+
+// quiet gives back what a quiet connection does not need.
+func (c *conn) quiet() {
+	c.mu.Lock()
+	quiet := c.running == 0 && c.partial.IsZero()
+	if quiet && !c.flushing {
+		c.out, c.spare = nil, nil
+	}
+	c.mu.Unlock()
+	if quiet {
+		c.dismiss()
+		c.giveBack()
+	}
+}
+
+// coarse is how much a deadline may lag, so that not every frame moves a timer.
+const coarse = time.Second
+
+func (c *conn) readBy(d time.Duration) {
+	at := time.Now().Add(d)
+	if late := at.Sub(c.deadline); !c.deadline.IsZero() && (late == 0 || d > 2*coarse && late > 0 && late < coarse) {
+		return
+	}
+	c.deadline = at
+	c.nc.SetReadDeadline(at)
+	c.mu.Lock()
+	wake := c.left && c.running == 0
+	c.mu.Unlock()
+	if wake { // mayEnd came before the deadline was set
+		c.nc.SetReadDeadline(past)
+	}
+}
+
+var past = time.Unix(1, 0)
+
+// startWaiting has the streams served whose body was waited for: no more of it
+// is here.
+func (c *conn) startWaiting() {
+	for _, st := range c.waiting {
+		c.mu.Lock()
+		over := st.err != nil
+		if over {
+			c.finished()
+		} else {
+			st.complete()
+		}
+		c.mu.Unlock()
+		if over {
+			st.free()
+		} else {
+			c.start(st)
+		}
+	}
+	clear(c.waiting)
+	c.waiting = c.waiting[:0]
+}

@@ -1,0 +1,348 @@
+package http2
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"lictor/proxy/http1"
+)
+
+// errReset is a stream that is over before its end.
+var errReset = errors.New("http2: stream was reset")
+
+// stream is a request and its answer, as a connection that speaks the text of
+// HTTP/1.1. One goroutine may read while another one writes. What is not said
+// to be the answer's is guarded by conn.mu.
+type stream struct {
+	c    *conn
+	id   uint32
+	cond sync.Cond // anything changed
+
+	// The request.
+	text     []byte // to be read next: the head, then what frames the body
+	textAt   int
+	run      int    // bytes of in that come after text
+	in       []byte // body bytes: in[inAt:] were not read yet
+	inAt     int
+	declared int64  // Content-Length, -1 if none
+	got      int64  // bytes of the body that came
+	ended    bool   // all of it came
+	trailers []byte // as text
+	chunked  bool   // the body goes in chunks, which are text as well
+	begun    bool   // with chunks: one was written
+	told     bool   // its end was read
+	cut      bool   // the head is too large, and is text without an end
+	connect  bool   // an Extended CONNECT: after the answer bytes go both ways
+	head     bool   // the method is HEAD
+
+	recvWindow int64 // bytes that the client may send
+	received   int64 // bytes that were taken and not yet told
+	sendWindow int64 // bytes that the client takes
+	stuck      bool  // a writer waits
+	err        error // the stream is over
+
+	readBy, writeBy time.Time
+	timers          [2]*time.Timer // wake who waits, at readBy and writeBy
+
+	answer answer // the writer's
+}
+
+var _ http1.Stream = (*stream)(nil)
+
+var streams = sync.Pool{New: func() any { return new(stream) }}
+
+// keepCap is the most that a buffer may have grown to and still be kept.
+const keepCap = 64 << 10
+
+func newStream(c *conn, id uint32) *stream {
+	st := streams.Get().(*stream)
+	*st = stream{
+		c: c, id: id, text: st.text[:0], in: st.in[:0], answer: answer{block: st.answer.block[:0]},
+		recvWindow: streamWindow, sendWindow: c.initial, declared: -1,
+	}
+	st.cond.L = &c.mu
+	return st
+}
+
+// free gives the memory back. Nobody may know the stream any more.
+func (st *stream) free() {
+	used := false
+	for _, t := range st.timers {
+		if t != nil {
+			t.Stop()
+			used = true
+		}
+	}
+	if used {
+		return // a timer may be about to wake who waits: it must not be another's stream
+	}
+	if cap(st.in) > keepCap {
+		st.in = nil
+	}
+	if cap(st.text) > keepCap {
+		st.text = nil
+	}
+	st.c = nil
+	st.trailers = nil
+	streams.Put(st)
+}
+
+// complete ends the head with what frames the body. What is here of the body
+// may be all of it: then its length is known.
+func (st *stream) complete() {
+	switch {
+	case st.cut || st.connect && !st.ended:
+	case st.declared >= 0:
+		st.frame(st.declared)
+	case st.ended && len(st.trailers) == 0:
+		if st.got > 0 {
+			st.frame(st.got)
+		}
+	default:
+		st.chunked = true
+		st.text = append(st.text, "transfer-encoding: chunked\r\n"...)
+	}
+	if !st.cut {
+		st.text = append(st.text, "\r\n"...)
+	}
+}
+
+func (st *stream) frame(length int64) {
+	st.text = append(st.text, "content-length: "...)
+	st.text = strconv.AppendInt(st.text, length, 10)
+	st.text = append(st.text, "\r\n"...)
+}
+
+// Read implements net.Conn: the request as text.
+func (st *stream) Read(p []byte) (int, error) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if n := st.take(p); n > 0 {
+			_ = c.flush() // an error of the connection comes with the next call
+			return n, nil
+		}
+		switch {
+		case st.err != nil:
+			return 0, st.err
+		case c.err != nil:
+			return 0, c.err
+		case st.over():
+			return 0, io.EOF
+		}
+		if err := st.wait(0, st.readBy); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// take copies what is there into p.
+func (st *stream) take(p []byte) int {
+	n := 0
+	for n < len(p) {
+		switch {
+		case st.textAt < len(st.text):
+			k := copy(p[n:], st.text[st.textAt:])
+			n += k
+			st.textAt += k
+		case st.run > 0:
+			k := copy(p[n:], st.in[st.inAt:st.inAt+st.run])
+			n += k
+			st.run -= k
+			st.inAt += k
+			st.taken(int64(k))
+		case !st.more():
+			return n
+		}
+	}
+	return n
+}
+
+// more prepares what is to be read next.
+func (st *stream) more() bool {
+	if st.connect && st.answer.phase != raw {
+		return false // it is not the stream's turn yet
+	}
+	if st.inAt == len(st.in) {
+		st.in, st.inAt = st.in[:0], 0
+	}
+	there := len(st.in) - st.inAt
+	if !st.chunked {
+		st.run = there
+		return there > 0
+	}
+	if there == 0 && (!st.ended || st.told) {
+		return false
+	}
+	st.text, st.textAt = st.text[:0], 0
+	if st.begun {
+		st.text = append(st.text, "\r\n"...)
+	}
+	if there > 0 {
+		st.begun = true
+		st.text = http1.AppendChunkHead(st.text, there)
+		st.run = there
+		return true
+	}
+	st.told = true
+	st.text = append(st.text, "0\r\n"...)
+	st.text = append(st.text, st.trailers...)
+	st.text = append(st.text, "\r\n"...)
+	return true
+}
+
+// over reports whether there is no more to read.
+func (st *stream) over() bool {
+	return st.ended && st.inAt == len(st.in) && (!st.chunked || st.told)
+}
+
+// taken counts bytes of the body that nobody holds any more.
+func (st *stream) taken(n int64) {
+	c := st.c
+	c.credit(n)
+	if st.ended || st.err != nil {
+		return
+	}
+	if st.received += n; st.received >= streamWindow/4 {
+		c.out = appendWindowUpdate(c.out, st.id, st.received)
+		st.recvWindow += st.received
+		st.received = 0
+	}
+}
+
+// wait waits until something changed or the deadline, the reader's (0) or the
+// writer's (1), has passed.
+func (st *stream) wait(which int, deadline time.Time) error {
+	if !deadline.IsZero() {
+		d := time.Until(deadline)
+		if d <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		if t := st.timers[which]; t != nil {
+			t.Reset(d)
+		} else {
+			st.timers[which] = time.AfterFunc(d, st.stir)
+		}
+	}
+	st.cond.Wait()
+	return nil
+}
+
+// stir wakes who waits.
+func (st *stream) stir() {
+	st.c.mu.Lock()
+	st.cond.Broadcast()
+	st.c.mu.Unlock()
+}
+
+// WaitGone implements http1.Stream.
+func (st *stream) WaitGone() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	for st.err == nil && st.c.err == nil {
+		if err := st.wait(0, st.readBy); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// end takes the stream off the connection, for err.
+func (st *stream) end(err error) {
+	c := st.c
+	if st.err != nil {
+		return
+	}
+	st.err = err
+	st.leave(!st.ended && err == net.ErrClosed)
+	c.credit(int64(len(st.in) - st.inAt))
+	st.cond.Broadcast()
+}
+
+// leave takes the stream off the connection: no more frames are due.
+func (st *stream) leave(ours bool) {
+	c := st.c
+	if c.streams[st.id] != st {
+		return
+	}
+	delete(c.streams, st.id)
+	c.closed[c.closedAt] = closedStream{st.id, ours}
+	c.closedAt = (c.closedAt + 1) % len(c.closed)
+}
+
+// Close implements net.Conn. An answer that is not complete is visibly so.
+func (st *stream) Close() error {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st.err != nil {
+		return nil
+	}
+	switch {
+	case st.answer.phase != done:
+		c.out = appendReset(c.out, st.id, http2.ErrCodeInternal)
+	case !st.ended:
+		c.out = appendReset(c.out, st.id, http2.ErrCodeNo) // RFC 9113 8.1: the rest is not needed
+	}
+	st.end(net.ErrClosed)
+	return c.flush()
+}
+
+// CloseWrite ends what is sent, of a tunnel.
+func (st *stream) CloseWrite() error {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st.answer.phase != raw {
+		return net.ErrClosed
+	}
+	st.answer.phase = done
+	if st.ended {
+		defer st.leave(false)
+	}
+	if st.err != nil {
+		return st.err
+	}
+	c.out = appendFrame(c.out, 0, http2.FrameData, http2.FlagDataEndStream, st.id)
+	return c.flush()
+}
+
+// SetReadDeadline implements net.Conn.
+func (st *stream) SetReadDeadline(t time.Time) error {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.readBy = t
+	st.cond.Broadcast()
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (st *stream) SetWriteDeadline(t time.Time) error {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.writeBy = t
+	if st.stuck {
+		st.cond.Broadcast()
+	}
+	return nil
+}
+
+// SetDeadline implements net.Conn.
+func (st *stream) SetDeadline(t time.Time) error {
+	st.SetReadDeadline(t)
+	return st.SetWriteDeadline(t)
+}
+
+// LocalAddr implements net.Conn.
+func (st *stream) LocalAddr() net.Addr { return st.c.nc.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (st *stream) RemoteAddr() net.Addr { return st.c.nc.RemoteAddr() }

@@ -1,0 +1,225 @@
+package http2
+
+import (
+	"encoding/binary"
+	"runtime"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// maxOut is how much may wait to be written before bodies wait.
+const maxOut = 256 << 10
+
+// appendFrame appends the head of a frame with n bytes.
+func appendFrame(dst []byte, n int, kind http2.FrameType, flags http2.Flags, id uint32) []byte {
+	return append(dst, byte(n>>16), byte(n>>8), byte(n), byte(kind), byte(flags), byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+}
+
+func appendReset(dst []byte, id uint32, code http2.ErrCode) []byte {
+	return binary.BigEndian.AppendUint32(appendFrame(dst, 4, http2.FrameRSTStream, 0, id), uint32(code))
+}
+
+func appendWindowUpdate(dst []byte, id uint32, n int64) []byte {
+	return binary.BigEndian.AppendUint32(appendFrame(dst, 4, http2.FrameWindowUpdate, 0, id), uint32(n))
+}
+
+func appendGoAway(dst []byte, lastID uint32, code http2.ErrCode) []byte {
+	dst = appendFrame(dst, 8, http2.FrameGoAway, 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, lastID)
+	return binary.BigEndian.AppendUint32(dst, uint32(code))
+}
+
+// appendPreface appends our SETTINGS and the window of the connection.
+func appendPreface(dst []byte, maxHeader int) []byte {
+	all := []http2.Setting{
+		{ID: http2.SettingMaxConcurrentStreams, Val: maxStreams},
+		{ID: http2.SettingInitialWindowSize, Val: streamWindow},
+		{ID: http2.SettingMaxHeaderListSize, Val: uint32(maxHeader)},
+		{ID: http2.SettingEnableConnectProtocol, Val: 1}, // RFC 8441
+	}
+	dst = appendFrame(dst, 6*len(all), http2.FrameSettings, 0, 0)
+	for _, s := range all {
+		dst = binary.BigEndian.AppendUint16(dst, uint16(s.ID))
+		dst = binary.BigEndian.AppendUint32(dst, s.Val)
+	}
+	return appendWindowUpdate(dst, 0, connWindow-defaultWindow)
+}
+
+// appendHeaders appends a header block as HEADERS and, where it is too large
+// for one frame, CONTINUATION.
+func (c *conn) appendHeaders(id uint32, block []byte, last bool) {
+	kind, flags := http2.FrameHeaders, http2.Flags(0)
+	if last {
+		flags = http2.FlagHeadersEndStream
+	}
+	if c.shrunk {
+		c.shrunk = false
+		block = append([]byte{0x20}, block...) // RFC 7541 6.3: the table has no room
+	}
+	for {
+		part := block[:min(len(block), c.frameSize)]
+		block = block[len(part):]
+		if len(block) == 0 {
+			flags |= http2.FlagHeadersEndHeaders
+		}
+		c.out = append(appendFrame(c.out, len(part), kind, flags, id), part...)
+		if len(block) == 0 {
+			return
+		}
+		kind, flags = http2.FrameContinuation, 0
+	}
+}
+
+// flush writes what was appended. Whoever comes while another one writes
+// leaves its frames to that one. c.mu is held, but not while it writes.
+func (c *conn) flush() error {
+	if c.flushing || len(c.out) == 0 || c.err != nil {
+		return c.err
+	}
+	c.flushing = true
+	if c.running > 1 {
+		// Streams that have an answer by now add it to the same write.
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+	}
+	var err error
+	for err == nil && len(c.out) > 0 && c.err == nil {
+		p := c.out
+		c.out, c.spare = c.spare[:0], nil
+		c.mu.Unlock()
+		err = c.write(p)
+		c.mu.Lock()
+		if cap(p) <= 2*maxOut {
+			c.spare = p[:0]
+		}
+		if len(p) > maxOut/2 {
+			c.stir() // somebody may have waited for room
+		}
+	}
+	c.flushing = false
+	c.wrote.Broadcast()
+	if err != nil && c.err == nil {
+		c.err = err
+		for _, st := range c.streams {
+			st.cond.Broadcast()
+		}
+		c.nc.SetReadDeadline(past)
+	}
+	return c.err
+}
+
+// write writes p. A client that takes nothing for the stream limit is given up.
+func (c *conn) write(p []byte) error {
+	limit := c.srv.h1.Limits().Stream
+	now := time.Now()
+	if at := now.Add(limit); at.Sub(c.writeBy) > min(coarse, limit/4) {
+		c.writeBy = at
+		c.nc.SetWriteDeadline(at)
+	}
+	_, err := c.nc.Write(p)
+	return err
+}
+
+// stir wakes all streams that wait to write.
+func (c *conn) stir() {
+	for _, st := range c.streams {
+		if st.stuck {
+			st.cond.Broadcast()
+		}
+	}
+}
+
+// credit counts data that nobody holds any more, and tells the client once it
+// is worth a frame.
+func (c *conn) credit(n int64) {
+	c.received += n
+	if c.received >= connWindow/4 {
+		c.out = appendWindowUpdate(c.out, 0, c.received)
+		c.recvWindow += c.received
+		c.received = 0
+	}
+}
+
+// drainPing is the ping whose answer shows that the client has heard of the drain.
+var drainPing = [8]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g'}
+
+// farewell is how long a client may take to answer it.
+const farewell = time.Second
+
+// drain tells the client to open no further streams, lets those come that are
+// on their way, and ends the connection after all of them.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leaving || c.err != nil {
+		return
+	}
+	c.leaving = true
+	c.out = appendGoAway(c.out, maxWindow, http2.ErrCodeNo)
+	c.out = appendFrame(c.out, len(drainPing), http2.FramePing, 0, 0)
+	c.out = append(c.out, drainPing[:]...)
+	c.farewell = time.AfterFunc(farewell, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.leave()
+	})
+	c.flush()
+}
+
+// leave takes no further streams.
+func (c *conn) leave() error {
+	if c.left {
+		return c.err
+	}
+	c.left = true
+	c.farewell.Stop()
+	c.out = appendGoAway(c.out, c.lastOpened, http2.ErrCodeNo)
+	err := c.flush()
+	c.mayEnd()
+	return err
+}
+
+// mayEnd wakes the reader if there is nothing left to serve.
+func (c *conn) mayEnd() {
+	if c.left && c.running == 0 {
+		c.nc.SetReadDeadline(past)
+	}
+}
+
+// bid tells the client why the connection ends.
+func (c *conn) bid(err error) {
+	code := http2.ErrCodeNo
+	ce, ok := err.(*connError)
+	switch {
+	case ok:
+		code = ce.code
+	case err != errIdle:
+		return // gone, or was told already
+	}
+	c.nc.SetWriteDeadline(time.Now().Add(farewell))
+	c.mu.Lock()
+	for c.flushing {
+		c.wrote.Wait()
+	}
+	out := appendGoAway(c.out, c.lastOpened, code)
+	c.out, c.flushing = nil, true // the last word is ours
+	c.mu.Unlock()
+	c.nc.Write(out)
+	if cw, ok := c.nc.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
+		c.linger()
+	}
+}
+
+// linger reads what the client still sends: unread, it would have the kernel
+// send RST, which may destroy what the client did not read yet.
+func (c *conn) linger() {
+	c.nc.SetReadDeadline(time.Now().Add(farewell))
+	var sink [4 << 10]byte
+	for range 256 {
+		if _, err := c.nc.Read(sink[:]); err != nil {
+			return
+		}
+	}
+}
