@@ -38,3 +38,49 @@ func TestMethodCaseIsNoWayRoundADeny(t *testing.T) {
 		}
 	}
 }
+
+// TestNoOtherWayToAServiceIsRoundADeny checks that a rule that denies a path
+// of a service holds however the request came to it: by the segment in another
+// case, where the resolver does not mind (E7), by an API's filters (C30), or by
+// middleware (D19).
+func TestNoOtherWayToAServiceIsRoundADeny(t *testing.T) {
+	_, set := newStore(t, policy.Options{}, with(
+		"blacklist/b", "/orders/admin",
+		"filters/h", `{"hosts":["api.example"]}`, "apis/orders", `{"filters":["h"]}`,
+		"filters/p", `{"paths":["/orders/keyed"]}`, "plugins/k", `{"name":"key-auth"}`,
+		"plugin-mappings/m", `{"api":"orders","plugins":["k"],"filters":["p"]}`)...)
+	tests := []struct {
+		name, line, service string // service: what the resolver or middleware calls it
+		want                policy.Reason
+	}{
+		{"the segment itself", "GET http://x/orders/admin", "orders", "blacklist"},
+		{"the segment in another case", "GET http://x/ORDERS/admin", "orders", "blacklist"},
+		{"with a trick", "GET http://x/Orders/x/..%2fadmin", "orders", "blacklist"},
+		{"another segment, routed to it", "GET http://x/shop/admin/x", "orders", "blacklist"},
+		{"another path there", "GET http://x/ORDERS/administer", "orders", ""},
+		{"by a filter", "GET http://api.example/admin", "", "blacklist"},
+		{"by a filter, with the segment", "GET http://api.example/orders/admin", "", "blacklist"},
+		{"by a filter, with a trick", "GET http://api.example/;x/admin", "", "blacklist"},
+		{"by a filter, another path", "GET http://api.example/shop", "", ""},
+		{"a key is demanded by the segment", "GET http://x/orders/keyed", "orders", "no_credentials"},
+		{"and in another case", "GET http://x/ORDERS/keyed", "orders", "no_credentials"},
+		{"and by a filter", "GET http://api.example/keyed", "", "no_credentials"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := ask(t, tt.line)
+			route := set.Route(r)
+			if tt.service != "" {
+				set.Rename(&route, tt.service)
+			}
+			var v policy.Verdict
+			if set.Decide(r, &route, &v, nil); v.Reason != tt.want {
+				t.Errorf("got %q, want %q", v.Reason, tt.want)
+			}
+			set.Recheck(r.Facts(&route, &v), noon, &v)
+			if v.Reason != tt.want {
+				t.Errorf("later: got %q, want %q", v.Reason, tt.want)
+			}
+		})
+	}
+}

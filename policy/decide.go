@@ -3,6 +3,9 @@ package policy
 import (
 	"strings"
 	"time"
+	"unsafe"
+
+	"lictor/uri"
 )
 
 // decision is one run of Decide. It lives in the Request's scratch, so that it
@@ -13,7 +16,8 @@ type decision struct {
 	route   Route // a copy, so that the caller's stays off the heap
 	verdict *Verdict
 	rec     *Recorder
-	facts   *Facts // of a request that was let in before, nil otherwise
+	facts   *Facts    // of a request that was let in before, nil otherwise
+	asNamed *uri.Path // see named
 	who     *liveConsumer
 }
 
@@ -86,8 +90,34 @@ func noteWould(v *Verdict, rec *Recorder, step string, reason Reason, rule Rule)
 // inquire asks an index about the request as the gateway sees it (A17): any
 // says which readings of the path count.
 func (d *decision) inquire(x *listIndex, q *inquiry, any bool) bool {
-	return x.byHost(q) || x.byAddr(q, d.req.Client) || x.byService(q, d.route.Service) ||
-		x.byReadings(q, d.req.Path, &d.req.scratch.readings, any)
+	readings := &d.req.scratch.readings
+	if x.byHost(q) || x.byAddr(q, d.req.Client) || x.byService(q, d.route.Service) || x.byReadings(q, d.req.Path, readings, any) {
+		return true
+	}
+	if !any || x.paths.len == 0 {
+		return false
+	}
+	named := d.named()
+	return named != nil && x.byReadings(q, named, readings, any)
+}
+
+// named is the path by which the same resource is reached through its service's
+// own segment, nil if that is the request's path. It differs where an API's
+// filters or middleware chose the service, or where a resolver does not mind
+// the case of names: none of them is a way round a rule that denies.
+func (d *decision) named() *uri.Path {
+	t, s := &d.route, &d.req.scratch
+	if d.asNamed != nil || t.Service == "" {
+		return d.asNamed
+	}
+	if name, _, _ := d.req.Path.Segment(); t.Stripped && name == t.Service {
+		return nil
+	}
+	s.named = append(append(append(s.named[:0], '/'), t.Service...), t.Rest...)
+	s.namedPath = *d.req.Path
+	s.namedPath.Canonical = unsafe.String(unsafe.SliceData(s.named), len(s.named))
+	d.asNamed = &s.namedPath
+	return d.asNamed
 }
 
 func (d *decision) inquiry(kind int, how seek) *inquiry {

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/gaissmai/bart"
+
+	"lictor/uri"
 )
 
 // liveFilter is a filter in force.
@@ -122,12 +124,22 @@ func (f *liveFilter) hostClass(host string) hostClass {
 }
 
 func (f *liveFilter) matchesPath(r *Request, as sense) bool {
-	hit := f.pathLength(r.Path.Canonical) >= 0
-	if as == toRoute || hit == (as == toRestrict) || !r.Path.Odd() {
+	hit := f.covers(r, r.Path, as)
+	if as == toRestrict && !hit {
+		named := r.scratch.decision.named()
+		return named != nil && f.covers(r, named, as)
+	}
+	return hit
+}
+
+// covers reports whether the filter's paths cover a path, in the readings that count.
+func (f *liveFilter) covers(r *Request, p *uri.Path, as sense) bool {
+	hit := f.pathLength(p.Canonical) >= 0
+	if as == toRoute || hit == (as == toRestrict) || !p.Odd() {
 		return hit
 	}
 	readings := &r.scratch.readings
-	readings.Of(r.Path)
+	readings.Of(p)
 	for path, ok := readings.Next(); ok; path, ok = readings.Next() {
 		if hit = f.pathLength(path) >= 0; hit == (as == toRestrict) {
 			return hit

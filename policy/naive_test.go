@@ -112,7 +112,7 @@ func (n *naive) listed(allow bool, modes string, r *policy.Request, service stri
 	}
 	all := readings(r.Path)
 	if !allow {
-		return slices.ContainsFunc(all, onPath)
+		return slices.ContainsFunc(append(all, n.named(r)...), onPath)
 	}
 	return !slices.ContainsFunc(all, func(p string) bool { return !onPath(p) })
 }
@@ -131,6 +131,9 @@ func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how string) bool
 		return len(f.Paths) == 0 || slices.ContainsFunc(f.Paths, func(p string) bool { return under(path, p) })
 	}
 	all := readings(r.Path)
+	if how == "restrict" {
+		all = append(all, n.named(r)...)
+	}
 	paths := onPath(all[0])
 	for _, p := range all[1:] {
 		switch how {
@@ -143,6 +146,20 @@ func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how string) bool
 	methods := slices.ContainsFunc(f.Methods, func(m string) bool { return naiveMethod(m, r.Method, how == "restrict") })
 	return hosts && ips && paths && (len(f.Methods) == 0 || methods) &&
 		(len(f.Locations) == 0 || slices.Contains(f.Locations, geo[r.Client.String()]))
+}
+
+// named are the readings of the path behind the service's own segment, where a
+// filter chose the service.
+func (n *naive) named(r *policy.Request) []string {
+	by, _, service := n.route(r)
+	if by != policy.ByFilter || under(r.Path.Canonical, "/"+service) {
+		return nil
+	}
+	p, _, err := uri.ParsePath("/"+service+r.Path.Canonical, nil)
+	if err != nil {
+		panic(err)
+	}
+	return readings(&p)
 }
 
 func (n *naive) filtersFit(names []string, r *policy.Request, how string) bool {

@@ -47,6 +47,9 @@ type scratch struct {
 	client   netip.Addr
 	country  string
 	asked    bool // country is known for this decision
+
+	named     []byte // buffer of namedPath
+	namedPath uri.Path
 }
 
 // Destination is what the egress knows about a request or tunnel (A2, A12).

@@ -30,14 +30,16 @@ func (x *exchange) forwardedClient(peer netip.Addr) netip.Addr {
 		rest := f.Value
 		for {
 			comma := strings.LastIndexByte(rest, ',')
-			a, ok := hopAddr(strings.Trim(rest[comma+1:], " \t"))
-			if !ok {
-				return last
+			if hop := strings.Trim(rest[comma+1:], " \t"); hop != "" { // RFC 9110 5.6.1.2: empty members count for nothing
+				a, ok := hopAddr(hop)
+				if !ok {
+					return last
+				}
+				if !contains(x.set.TrustedProxies, a) {
+					return a
+				}
+				last = a
 			}
-			if !contains(x.set.TrustedProxies, a) {
-				return a
-			}
-			last = a
 			if comma < 0 {
 				break
 			}

@@ -24,16 +24,22 @@ func (x *exchange) route() bool {
 	return true
 }
 
-// properName gives a service that was named by the path the spelling of its
-// resolver, for the policy to go by.
+// properName gives a service the spelling of its resolver, for the policy to go
+// by. An API that a filter chose keeps its own name.
 func (x *exchange) properName() {
 	r := &x.ruling.route
-	if r.By != policy.BySegment || r.Backends != nil || x.gw.bus.carries(r) {
+	if r.Backends != nil || x.gw.bus.carries(r) {
 		return
 	}
-	if name, known := x.gw.spelling(r.Service); known {
+	name, known := x.gw.spelling(r.Service)
+	switch {
+	case r.By != policy.BySegment:
+		if known {
+			r.Service = name
+		}
+	case known:
 		x.ruling.set.Rename(r, name)
-	} else {
+	default:
 		x.ruling.request.Limiter = nil // names that clients make up are not counted one by one
 	}
 }
