@@ -36,6 +36,9 @@ func (x *exchange) refuse(r refusal) bool {
 	if r.denies() {
 		dst = http1.AppendField(dst, "X-Proxy-Denied", string(r.reason))
 	}
+	if r.challenge != "" {
+		dst = http1.AppendField(dst, "Proxy-Authenticate", r.challenge)
+	}
 	if r.reason == unreachable {
 		dst = append(dst, "Retry-After: 1\r\n"...)
 	}

@@ -31,6 +31,7 @@ type permit struct {
 type inquiry struct {
 	guard
 	target  *target
+	creds   credentials
 	dst     policy.Destination
 	verdict policy.Verdict
 	rec     *policy.Recorder // nil unless somebody wants to know the steps
@@ -41,13 +42,21 @@ type inquiry struct {
 }
 
 // begin prepares q for a target; method and path may be those of a tunnel.
-func (q *inquiry) begin(g guard, t *target, method string, rec *policy.Recorder) {
-	q.guard, q.target, q.rec, q.lookup, q.addrs = g, t, rec, 0, nil
+func (q *inquiry) begin(g guard, t *target, method string, creds credentials, rec *policy.Recorder) {
+	q.target, q.creds, q.rec, q.lookup, q.addrs = t, creds, rec, 0, nil
 	d := &q.dst
-	d.Method, d.Host, d.Port, d.Path, d.Addrs, d.Registry = method, t.host, t.port, &t.path, nil, g.registry
+	d.Method, d.Host, d.Port, d.Path, d.Addrs = method, t.host, t.port, &t.path, nil
 	if t.tunnel {
 		d.Method, d.Path = "", nil
 	}
+	q.goBy(g)
+}
+
+// goBy has q decide by g.
+func (q *inquiry) goBy(g guard) {
+	q.guard = g
+	q.dst.Registry = g.registry
+	q.dst.Identity = q.creds.identity(g.set)
 }
 
 // run checks the target, in the order of A6: our own infrastructure, blacklist,
@@ -103,6 +112,9 @@ func (q *inquiry) checkName() refusal {
 
 // again decides once more about the addresses that are known already.
 func (q *inquiry) again() refusal {
+	if q.set == nil || q.own == nil {
+		return refuseUnavailable
+	}
 	if q.target.name() != "" {
 		if r := q.checkName(); r.status != 0 {
 			return r

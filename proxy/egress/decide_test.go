@@ -69,8 +69,8 @@ func TestDecisions(t *testing.T) {
 		{"a URL without a path denies tunnels", lists{blackKey: black("http://shop.example:PORT/")}, "CONNECT shop.example:PORT", 403, blacklisted, "http://shop.example:PORT/"},
 		{"a method narrows a URL", lists{blackKey: black("POST http://shop.example:PORT/")}, "http://shop.example:PORT/", 200, "", ""},
 		{"a method is heeded", lists{blackKey: black("GET http://shop.example:PORT/")}, "http://shop.example:PORT/", 403, blacklisted, "GET http://shop.example:PORT/"},
-		{"a list for the gateway says nothing here", lists{blackKey: {Direction: policy.Ingress, Entries: []string{"shop.example"}}}, "http://shop.example:PORT/", 200, "", ""},
-		{"report mode lets pass", lists{blackKey: {Mode: policy.Report, Entries: []string{"shop.example"}}}, "http://shop.example:PORT/", 200, "", ""},
+		{"a list for the gateway says nothing here", lists{blackKey: &policy.List{Direction: policy.Ingress, Entries: []string{"shop.example"}}}, "http://shop.example:PORT/", 200, "", ""},
+		{"report mode lets pass", lists{blackKey: &policy.List{Mode: policy.Report, Entries: []string{"shop.example"}}}, "http://shop.example:PORT/", 200, "", ""},
 		{"a service is denied at its address", lists{blackKey: black("service:db")}, "http://127.0.0.77:PORT/", 403, blacklisted, "service:db"},
 
 		{"a whitelist admits what it names", lists{whiteKey: white("shop.example")}, "http://shop.example:PORT/", 200, "", ""},
@@ -114,8 +114,8 @@ func TestDecisions(t *testing.T) {
 			b := b.in(t)
 			with := lists{}
 			for k, l := range tt.lists {
-				c := *l
-				c.Entries = strings.Split(strings.ReplaceAll(strings.Join(l.Entries, "\n"), "PORT", port), "\n")
+				c := *l.(*policy.List)
+				c.Entries = strings.Split(strings.ReplaceAll(strings.Join(c.Entries, "\n"), "PORT", port), "\n")
 				with[k] = &c
 			}
 			b.policy(with)
@@ -241,8 +241,8 @@ func TestUnavailablePolicy(t *testing.T) { // X6
 func TestReportMode(t *testing.T) { // X13
 	b := start(t, quick())
 	b.policy(lists{
-		blackKey: {Mode: policy.Report, Entries: []string{"127.0.0.2"}, Reason: "trial"},
-		whiteKey: {Allow: true, Mode: policy.Report, Direction: policy.Egress, Entries: []string{"other.example"}},
+		blackKey: &policy.List{Mode: policy.Report, Entries: []string{"127.0.0.2"}, Reason: "trial"},
+		whiteKey: &policy.List{Allow: true, Mode: policy.Report, Direction: policy.Egress, Entries: []string{"other.example"}},
 	})
 	if a := b.get(b.url("127.0.0.2", "/")); a.StatusCode != 200 {
 		t.Fatalf("got %d", a.StatusCode)

@@ -86,15 +86,10 @@ func (x *exchange) decide() (permit, bool) {
 		return permit{}, x.refuse(refuseTarget(err))
 	}
 	q := &x.inquiry
-	q.begin(x.p.guard(), &x.target, x.req.Method, nil)
+	q.begin(x.p.guard(), &x.target, x.req.Method, readCredentials(x.req), nil)
 	pm, r := q.run(context.Background(), x.p.lookup)
 	for q.era != x.p.era.Load() && r.status == 0 { // it changed while the name was looked up
-		q.guard = x.p.guard()
-		if q.set == nil {
-			r = refuseUnavailable
-			break
-		}
-		q.dst.Registry = q.registry
+		q.goBy(x.p.guard())
 		r = q.again()
 	}
 	x.tellWould()
@@ -117,7 +112,8 @@ func (x *exchange) finish() {
 	x.tell(took)
 	x.c.User = nil
 	q := &x.inquiry
-	q.guard, q.target, q.addrs, q.dst, q.verdict = guard{}, nil, nil, policy.Destination{}, policy.Verdict{}
+	q.guard, q.target, q.creds, q.addrs = guard{}, nil, credentials{}, nil
+	q.dst, q.verdict = policy.Destination{}, policy.Verdict{}
 	*x = exchange{scratch: x.scratch, inquiry: *q, line: x.line, onInterim: x.onInterim}
 	exchanges.Put(x)
 }

@@ -38,11 +38,14 @@ func (p *Proxy) Explain(ctx context.Context, q *proxy.Question) (*proxy.Explanat
 
 	var rec policy.Recorder
 	var in inquiry
-	in.begin(p.guard(), &t, req.Method, &rec)
+	in.begin(p.guard(), &t, req.Method, readCredentials(req), &rec)
 	v := in.set.Version()
 	e.Policy = proxy.PolicyFact{Hash: v.Hash, Index: v.Index}
 	pm, r := in.run(ctx, p.lookup)
 	e.Steps = append(e.Steps, rec.Steps...)
+	if who := in.dst.Identity; who != nil {
+		e.Consumer = &policy.ConsumerFact{Name: who.Name, Groups: who.Groups}
+	}
 	e.Allowed = r.status == 0
 	if !e.Allowed {
 		e.Status, e.Reason = r.status, r.reason
@@ -70,7 +73,13 @@ func question(q *proxy.Question) (*http1.RequestHead, error) {
 			target += ":443"
 		}
 	}
+	text := method + " " + target + " HTTP/1.1\r\nHost: -\r\n"
+	for _, f := range q.Headers {
+		if !http1.EqualFold(f[0], "Host") {
+			text += f[0] + ": " + f[1] + "\r\n"
+		}
+	}
 	req := new(http1.RequestHead)
-	err := req.Parse([]byte(method + " " + target + " HTTP/1.1\r\nHost: -\r\n\r\n"))
+	err := req.Parse([]byte(text + "\r\n"))
 	return req, err
 }

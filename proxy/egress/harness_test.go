@@ -53,8 +53,8 @@ type rig struct {
 	refused []string // addresses that nobody answers at
 }
 
-// lists are the blacklists and whitelists of a test, by object name.
-type lists map[policy.Key]*policy.List
+// lists are the objects of a test's policy.
+type lists map[policy.Key]policy.Object
 
 func black(entries ...string) *policy.List { return &policy.List{Entries: entries} }
 func white(entries ...string) *policy.List {
@@ -264,7 +264,7 @@ func (b *bench) expect(a *answer, status int, reason Reason) {
 		b.Errorf("got %d %q (%s), want %d %q", a.StatusCode, a.refuse.Reason, strings.TrimSpace(a.body), status, reason)
 	}
 	denied := ""
-	if status == 403 {
+	if status == 403 || status == 407 {
 		denied = string(reason)
 	}
 	if got := a.Header.Get("X-Proxy-Denied"); got != denied {

@@ -27,6 +27,7 @@ type lastingEntry struct {
 	conn   *http1.Conn
 	target target
 	method string
+	creds  credentials
 	addr   netip.Addr
 	at     services
 	until  time.Time // of a tunnel; zero = no limit
@@ -58,7 +59,7 @@ func (p *Proxy) Lasting(c *http1.Conn) {
 	if !ok || x.lasting != nil || !x.dialled.IsValid() {
 		return
 	}
-	e := &lastingEntry{conn: c, target: x.target, method: strings.Clone(x.req.Method), addr: x.dialled.Addr()}
+	e := &lastingEntry{conn: c, target: x.target, method: strings.Clone(x.req.Method), creds: x.inquiry.creds, addr: x.dialled.Addr()}
 	e.target.host = strings.Clone(x.target.host)
 	e.target.path = x.target.path.Clone()
 	e.target.rest = ""
@@ -148,7 +149,7 @@ func (e *lastingEntry) recheck(g guard) {
 	}
 	g.registry = e.at
 	var q inquiry
-	q.begin(g, &e.target, e.method, nil)
+	q.begin(g, &e.target, e.method, e.creds, nil)
 	q.learn([]netip.Addr{e.addr})
 	r := q.again()
 	if r.status == 0 || r.reason == policyUnavailable {

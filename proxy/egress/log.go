@@ -37,9 +37,13 @@ func (x *exchange) tell(took time.Duration) {
 	} else if denied && len(x.inquiry.addrs) > 0 {
 		address = x.inquiry.addrs[0].String()
 	}
+	consumer := ""
+	if who := x.inquiry.dst.Identity; who != nil {
+		consumer = who.Name
+	}
 	level(event, "request_id", x.requestID(), "method", x.req.Method, "host", x.target.host, "port", x.target.port,
 		"address", address, "status", x.status, "reason", string(x.refused.reason), "rule", x.refused.rule.Key,
-		"entry", x.refused.rule.Entry, "note", x.refused.rule.Note, "client", x.c.RemoteAddr().String(),
+		"entry", x.refused.rule.Entry, "note", x.refused.rule.Note, "client", x.c.RemoteAddr().String(), "consumer", consumer,
 		"lookup_us", x.inquiry.lookup.Microseconds(), "connect_us", x.connect.Microseconds(),
 		"took_us", took.Microseconds(), "bytes_in", x.in, "bytes_out", x.out, "error", x.err)
 }
@@ -76,6 +80,9 @@ func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
 	dst = append(dst, `", "client": "`...)
 	dst = x.c.RemoteAddr().Addr().AppendTo(dst)
 	dst = append(dst, '"')
+	if who := x.inquiry.dst.Identity; who != nil {
+		dst = appendText(dst, "consumer", who.Name)
+	}
 	dst = appendText(dst, "method", x.req.Method)
 	dst = appendText(dst, "host", x.target.host)
 	dst = appendNumber(dst, "port", int64(x.target.port))
@@ -122,7 +129,13 @@ func appendNumber(dst []byte, name string, n int64) []byte {
 // without its query, which may hold secrets.
 func appendCommon(dst []byte, x *exchange) []byte {
 	dst = x.c.RemoteAddr().Addr().AppendTo(dst)
-	dst = append(dst, " - - ["...)
+	dst = append(dst, " - "...)
+	if who := x.inquiry.dst.Identity; who != nil {
+		dst = append(dst, who.Name...)
+	} else {
+		dst = append(dst, '-')
+	}
+	dst = append(dst, " ["...)
 	dst = x.began.AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
 	dst = append(dst, "] "...)
 	url := x.req.Host

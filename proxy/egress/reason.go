@@ -33,6 +33,8 @@ type refusal struct {
 	message string
 	entry   string      // of a list, as far as the client may know it
 	rule    policy.Rule // that refused, for the log
+
+	challenge string // value of Proxy-Authenticate on a 407
 }
 
 var (
@@ -59,7 +61,7 @@ func refuseName(name string) refusal {
 // refuseVerdict is a verdict's refusal. open says whether the client may know
 // the entry.
 func refuseVerdict(v *policy.Verdict, open bool) refusal {
-	r := refusal{status: v.Status, reason: Reason(v.Reason), message: v.Message, rule: v.Rule}
+	r := refusal{status: v.Status, reason: Reason(v.Reason), message: v.Message, rule: v.Rule, challenge: v.Challenge}
 	if open {
 		r.entry = v.Rule.Entry
 	}
@@ -67,4 +69,4 @@ func refuseVerdict(v *policy.Verdict, open bool) refusal {
 }
 
 // denies reports whether it is a rule that refused, as opposed to a failure.
-func (r *refusal) denies() bool { return r.status == 403 }
+func (r *refusal) denies() bool { return r.status == 403 || r.status == 407 }

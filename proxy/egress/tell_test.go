@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/policy"
 	"lictor/proxy"
 	"lictor/proxy/egress/dns/dnstest"
 	"lictor/resolver"
@@ -19,7 +20,7 @@ import (
 
 func TestLogOfDecisions(t *testing.T) {
 	b := start(t, quick())
-	b.policy(lists{blackKey: {Entries: []string{"127.0.0.66"}, Reason: "botnet"}})
+	b.policy(lists{blackKey: &policy.List{Entries: []string{"127.0.0.66"}, Reason: "botnet"}})
 	b.dns.Set("shop.example", dnstest.Name{Addrs: []string{"127.0.0.2"}})
 	b.dns.Set("evil.example", dnstest.Name{Addrs: []string{"127.0.0.66"}})
 	b.get(b.url("shop.example", "/a?secret=1"))
