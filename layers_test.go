@@ -29,6 +29,8 @@ func TestLayers(t *testing.T) {
 		"lictor/config":           {"lictor/admin", "lictor/proxy", "lictor/proxy/http1", "lictor/resolver/", "lictor/supervisor"},
 		"lictor/supervisor":       {"net/http", consul, hcl, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/resolver"},
 		"lictor/proxy":            {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/proxy/egress":     {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/proxy/egress/dns": {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/resolver", "lictor/supervisor"},
 		"lictor/proxy/http1":      {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/resolver", "lictor/supervisor"},
 		"lictor/admin":            {"lictor/config", "lictor/proxy", "lictor/resolver/", "lictor/supervisor"},
 	}
