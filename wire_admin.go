@@ -11,6 +11,7 @@ import (
 	"lictor/admin/edit"
 	"lictor/admin/mapping"
 	"lictor/admin/objects"
+	"lictor/admin/openapi"
 	"lictor/proxy"
 )
 
@@ -40,6 +41,7 @@ func (p *process) explainer() admin.Explainer {
 			return p.aged(p.gateway.Explain(question(q, from)))
 		},
 		Decision: p.gateway.Decision,
+		Answer:   openapi.Of(proxy.Explanation{}),
 	}
 	if p.egress != nil {
 		e.Egress = func(ctx context.Context, q *admin.Question, from netip.Addr) (any, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"lictor/admin/openapi"
 	"lictor/resolver"
 )
 
@@ -42,6 +43,9 @@ type Server struct {
 	guard  *guard
 	router router
 	began  time.Time
+
+	paths    []openapi.Path
+	document []byte // OpenAPI
 }
 
 // New returns a server, with its metrics registered.
@@ -51,12 +55,11 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, guard: newGuard(cfg.Token, cfg.Header), began: time.Now()}
 	s.cfg.Checks = append([]Check{{Name: "resolver", Ready: s.resolverReady}}, cfg.Checks...)
-	s.router = newRouter(append([]Route{
-		{Method: "GET", Path: "/healthz", Open: true, Handler: s.healthz},
-		{Method: "GET", Path: "/readyz", Open: true, Handler: s.readyz},
-		{Method: "GET", Path: "/status", Handler: s.status},
-		{Method: "GET", Path: "/metrics", Handler: metricsHandler(cfg.Registry)},
-	}, cfg.Routes...))
+	routes := append(s.routes(), cfg.Routes...)
+	s.router = newRouter(routes)
+	if err := s.describe(routes); err != nil {
+		return nil, err
+	}
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+
+	"lictor/admin/openapi"
 )
 
 // Question is what is asked about at /explain.
@@ -59,17 +61,35 @@ func (h Headers) Pairs() (pairs [][2]string) {
 type Explainer struct {
 	Gateway func(ctx context.Context, q *Question, from netip.Addr) (any, error)
 	Egress  func(ctx context.Context, q *Question, from netip.Addr) (any, error)
+	// Answer describes what the functions return.
+	Answer *openapi.Schema
 	// Decision returns the decision on a request that asked for it, by its id.
 	Decision func(id string) (json.RawMessage, bool)
 }
 
 // Routes returns the routes of /explain.
 func (e Explainer) Routes() []Route {
+	answers := []openapi.Answer{{Status: 200, About: "the decision, step by step, with the rules that spoke", Body: e.Answer}}
 	return []Route{
-		{Method: "POST", Path: "/explain", Handler: Handle(e.explain)},
-		{Method: "GET", Path: "/explain/{id}", Handler: Handle(e.decision)},
+		{Method: "POST", Path: "/explain", Handler: Handle(e.explain), Doc: &openapi.Operation{
+			Tag: "Explain", Summary: "What would become of a request, and why. Nothing is sent, no limit is used up",
+			Body: questionSchema, Needed: []string{"url"}, Answers: answers, Refuses: []int{400, 413},
+		}},
+		{Method: "GET", Path: "/explain/{id}", Handler: Handle(e.decision), Doc: &openapi.Operation{
+			Tag:     "Explain",
+			Summary: "What became of a request that asked by `X-Lictor-Explain: 1`, by the id in its `X-Lictor-Decision`; the last 256 are kept",
+			Answers: answers, Refuses: []int{404},
+		}},
 	}
 }
+
+var questionSchema = &openapi.Schema{Name: "Question", Type: "object", Fields: []openapi.Field{
+	{Name: "method", Schema: openapi.Text("GET if it is not given")},
+	{Name: "url", Schema: openapi.Text("a path, or absolute: then its host counts as the Host"), Required: true},
+	{Name: "headers", Schema: &openapi.Schema{Type: "object", Values: &openapi.Schema{}, About: "each a string or a list of strings"}},
+	{Name: "from", Schema: openapi.Text("the address that the request comes from; 127.0.0.1 if it is not given")},
+	{Name: "egress", Schema: openapi.Truth("ask the forward proxy instead of the gateway")},
+}}
 
 func (e Explainer) explain(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(r.Body)

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"lictor/admin/openapi"
 )
 
 // Route is one method at one path.
@@ -14,6 +16,7 @@ type Route struct {
 	Open    bool   // needs no token
 	MaxBody int64  // bounds the body of a request; 0 = 1 MiB
 	Handler http.HandlerFunc
+	Doc     *openapi.Operation // nil = it is not described
 }
 
 // router finds the route of a request. A slash at the end of a path makes no

@@ -17,14 +17,15 @@ type anyMapping struct{ *Config }
 
 // mapping has the fields of ACLs and of plugin mappings.
 var mapping = resource{
-	one: "mapping", name: "id",
+	one: "mapping", schemaName: "AnyMapping", name: "id",
 	about: "ACLs and plugin mappings together: with any plugin in it, directly or through a group, it is a plugin mapping.",
-	fields: append(slices.Clone(pluginMappings.fields), *acls.field("mode"),
+	fields: append(slices.Clone(scope), field{name: "plugins", kind: list, about: "ids of plugins; an ACL has none"}, *acls.field("mode"),
 		field{name: "type", fixed: true, enum: []string{"acl", "plugin"}, about: "what it became"}),
 }
 
 func (m *anyMapping) routes() []admin.Route {
-	return []admin.Route{route("GET", "/mappings", m.list), route("POST", "/mappings", m.create)}
+	doc := describer{tag: "Mappings", one: "mapping: with any plugin in it a plugin mapping, else an ACL", schema: mapping.schema(), needed: []string{"api"}}
+	return []admin.Route{route("GET", "/mappings", m.list, doc.list()), route("POST", "/mappings", m.create, doc.create())}
 }
 
 func typeOf(o *edit.Object) (*resource, string) {

@@ -11,7 +11,7 @@ import (
 )
 
 var apis = resource{
-	kind: policy.KindAPIs, one: "api", name: "name",
+	kind: policy.KindAPIs, one: "api", schemaName: "API", name: "name",
 	about: "APIs: filters that route requests to a service, or backends that are not in discovery. Other APIs need no object.",
 	fields: []field{
 		{name: "name", needed: true, about: "the service's name, or *.domain for a mapped one"},
@@ -59,13 +59,13 @@ func validAPI(name string) bool {
 
 // The lists of A in the manners of the policy API.
 var (
-	blacklist = listResource(policy.KindBlacklist, "Blacklists: what is refused at the gateway and at the egress.")
-	whitelist = listResource(policy.KindWhitelist, "Whitelists: what alone is let through, at the egress unless direction says otherwise.")
+	blacklist = listResource(policy.KindBlacklist, "Blacklist", "Blacklists: what is refused at the gateway and at the egress.")
+	whitelist = listResource(policy.KindWhitelist, "Whitelist", "Whitelists: what alone is let through, at the egress unless direction says otherwise.")
 )
 
-func listResource(kind policy.Kind, about string) resource {
+func listResource(kind policy.Kind, schemaName, about string) resource {
 	return resource{
-		kind: kind, one: string(kind), name: "name", about: about,
+		kind: kind, one: string(kind), schemaName: schemaName, name: "name", about: about,
 		fields: []field{
 			{name: "name", needed: true, apart: true, about: "what the list is called"},
 			{name: "entries", kind: list, always: true, about: "addresses, CIDRs, hosts, URLs, paths, service:NAME"},

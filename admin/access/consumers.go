@@ -17,7 +17,7 @@ import (
 )
 
 var consumers = resource{
-	kind: policy.KindConsumers, one: "consumer", name: "name",
+	kind: policy.KindConsumers, one: "consumer", schemaName: "Consumer", name: "name",
 	about: "Consumers: who calls, known by a key.",
 	fields: []field{
 		{name: "id", fixed: true, about: "made by lictor; what other objects refer to"},

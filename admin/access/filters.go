@@ -23,7 +23,7 @@ var properties = []field{
 }
 
 var filters = resource{
-	kind: policy.KindFilters, one: "filter", name: "name",
+	kind: policy.KindFilters, one: "filter", schemaName: "Filter", name: "name",
 	about: "Filters describe requests: any value within a property, all properties together. At least one is needed.",
 	fields: append([]field{
 		{name: "name", needed: true, about: "what others call the filter"},

@@ -8,7 +8,7 @@ import (
 )
 
 var groups = resource{
-	kind: policy.KindGroups, one: "group", name: "name",
+	kind: policy.KindGroups, one: "group", schemaName: "Group", name: "name",
 	about: "Groups of consumers, of plugins, or of both. A group is made when a consumer, an ACL or a mapping first names it.",
 	fields: []field{
 		{name: "name", needed: true, about: "what others call the group"},

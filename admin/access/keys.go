@@ -9,7 +9,7 @@ import (
 )
 
 var keys = resource{
-	kind: policy.KindCredentials, one: "key", name: "key",
+	kind: policy.KindCredentials, one: "key", schemaName: "Key", name: "key",
 	about: "Keys of a consumer. A key is shown once, when it is made; the store has only its SHA-256.",
 	fields: []field{
 		{name: "id", apart: true, about: "made by lictor"},

@@ -29,7 +29,7 @@ func inlineFields() []field {
 }
 
 var acls = resource{
-	kind: policy.KindACLs, one: "acl", name: "id",
+	kind: policy.KindACLs, one: "acl", schemaName: "ACL", name: "id",
 	about:  "ACLs let consumers and groups use an API, and close it to all others. Without a subject: anyone.",
 	fields: append(slices.Clone(scope), field{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"}),
 	fill:   (*draft).fillScope,
@@ -38,7 +38,7 @@ var acls = resource{
 }
 
 var pluginMappings = resource{
-	kind: policy.KindPluginMappings, one: "mapping", name: "id",
+	kind: policy.KindPluginMappings, one: "mapping", schemaName: "PluginMapping", name: "id",
 	about:  "Plugin mappings say where plugins hold: for an API, for consumers or members of groups, for requests that filters match.",
 	fields: append(slices.Clone(scope), field{name: "plugins", kind: list, always: true, about: "ids of the plugins; those in the groups count too"}),
 	fill:   fillPluginMapping,

@@ -12,7 +12,7 @@ import (
 )
 
 var plugins = resource{
-	kind: policy.KindPlugins, one: "plugin", name: "id",
+	kind: policy.KindPlugins, one: "plugin", schemaName: "Plugin", name: "id",
 	about: "Configurations of plugins. One that was never mapped holds everywhere; from its first mapping on only where it is mapped.",
 	fields: []field{
 		{name: "id", about: "yours, or made by lictor"},

@@ -33,11 +33,12 @@ type Config struct {
 
 // resource is one kind of object as the API shows it.
 type resource struct {
-	kind   policy.Kind
-	one    string // what messages call an object
-	about  string // for the API's description
-	name   string // the field that is the object's name; "" if no field is
-	fields []field
+	kind       policy.Kind
+	one        string // what messages call an object
+	schemaName string // in the API's description
+	about      string // for the API's description
+	name       string // the field that is the object's name; "" if no field is
+	fields     []field
 
 	// find returns the object that a path names, nil if there is none; nil = by name.
 	find func(t *edit.Txn, ref string) (*edit.Object, error)

@@ -3,8 +3,10 @@ package access
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"lictor/admin"
+	"lictor/admin/openapi"
 )
 
 // Routes returns the routes of the policy API.
@@ -13,37 +15,45 @@ func Routes(cfg Config) ([]admin.Route, error) {
 		return nil, errors.New("access: Policy and Log are required")
 	}
 	var routes []admin.Route
+	aclSchema := acls.schema()
 	for _, c := range []*collection{
-		{path: "/consumers", resource: &consumers},
-		{path: "/consumers/{consumer}/key-auth", resource: &keys, within: withinConsumer},
-		{path: "/groups", resource: &groups},
-		{path: "/filters", resource: &filters},
-		{path: "/plugins", resource: &plugins},
-		{path: "/apis", resource: &apis},
-		{path: "/apis/{api}/acls", resource: &acls, within: withinAPI},
-		{path: "/mappings/acls", resource: &acls},
-		{path: "/mappings/plugins", resource: &pluginMappings},
-		{path: "/blacklist", resource: &blacklist},
-		{path: "/whitelist", resource: &whitelist},
+		{path: "/consumers", resource: &consumers, tag: "Consumers"},
+		{path: "/consumers/{consumer}/key-auth", resource: &keys, within: withinConsumer, tag: "Consumers"},
+		{path: "/groups", resource: &groups, tag: "Groups"},
+		{path: "/filters", resource: &filters, tag: "Filters"},
+		{path: "/apis", resource: &apis, tag: "APIs"},
+		{path: "/apis/{api}/acls", resource: &acls, within: withinAPI, tag: "ACLs", schema: aclSchema},
+		{path: "/mappings/acls", resource: &acls, tag: "ACLs", schema: aclSchema},
+		{path: "/plugins", resource: &plugins, tag: "Plugins"},
+		{path: "/mappings/plugins", resource: &pluginMappings, tag: "Plugins"},
+		{path: "/blacklist", resource: &blacklist, tag: "Blacklists and whitelists"},
+		{path: "/whitelist", resource: &whitelist, tag: "Blacklists and whitelists"},
 	} {
 		c.Config = &cfg
+		if c.schema == nil {
+			c.schema = c.resource.schema()
+		}
 		routes = append(routes, c.routes()...)
 	}
-	return append(routes, append((&shortForm{&cfg}).routes(), (&anyMapping{&cfg}).routes()...)...), nil
+	return slices.Concat(routes, (&shortForm{&cfg}).routes(), (&anyMapping{&cfg}).routes()), nil
 }
 
 func (c *collection) routes() []admin.Route {
 	item := c.path + "/{id}"
+	doc := describer{tag: c.tag, one: c.one, schema: c.schema, needed: c.needed()}
+	if c.within == withinAPI {
+		doc.needed = nil // the path says it
+	}
 	return []admin.Route{
-		route("GET", c.path, c.list),
-		route("POST", c.path, c.create),
-		route("GET", item, c.get),
-		route("PATCH", item, c.patch),
-		route("PUT", item, c.put),
-		route("DELETE", item, c.remove),
+		route("GET", c.path, c.list, doc.list()),
+		route("POST", c.path, c.create, doc.create()),
+		route("GET", item, c.get, doc.get()),
+		route("PATCH", item, c.patch, doc.update("Change what is given", 200)),
+		route("PUT", item, c.put, doc.update("Replace it whole, or make it", 200, 201)),
+		route("DELETE", item, c.remove, doc.remove()),
 	}
 }
 
-func route(method, path string, serve func(http.ResponseWriter, *http.Request) error) admin.Route {
-	return admin.Route{Method: method, Path: path, MaxBody: maxBody, Handler: admin.Handle(serve)}
+func route(method, path string, serve func(http.ResponseWriter, *http.Request) error, doc *openapi.Operation) admin.Route {
+	return admin.Route{Method: method, Path: path, MaxBody: maxBody, Handler: admin.Handle(serve), Doc: doc}
 }

@@ -9,6 +9,7 @@ import (
 
 	"lictor/admin"
 	"lictor/admin/edit"
+	"lictor/admin/openapi"
 	"lictor/policy"
 )
 
@@ -19,6 +20,8 @@ type collection struct {
 	*resource
 	path   string
 	within *within // nil: all of them
+	tag    string  // the chapter of the description
+	schema *openapi.Schema
 }
 
 // within narrows a collection to what belongs to one API or one consumer.

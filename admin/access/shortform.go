@@ -26,7 +26,7 @@ type pair struct {
 
 // both are the fields of both, as one resource.
 var both = resource{
-	one: "plugin", name: "id",
+	one: "plugin", schemaName: "APIPlugin", name: "id",
 	about: "Plugins of one API: a plugin and its mapping in one request.",
 	fields: append(append(slices.Clone(plugins.fields),
 		field{name: "mapping", fixed: true, about: "id of the mapping that says where the plugin holds"}),
@@ -35,13 +35,16 @@ var both = resource{
 
 func (s *shortForm) routes() []admin.Route {
 	const path, item = "/apis/{api}/plugins", "/apis/{api}/plugins/{id}"
+	doc := describer{tag: "Plugins", one: "plugin and its mapping", schema: both.schema(), needed: []string{"name"}}
 	return []admin.Route{
-		route("GET", path, s.list),
-		route("POST", path, s.create),
-		route("GET", item, s.get),
-		route("PATCH", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, change) }),
-		route("PUT", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, replace) }),
-		route("DELETE", item, s.remove),
+		route("GET", path, s.list, doc.list()),
+		route("POST", path, s.create, doc.create()),
+		route("GET", item, s.get, doc.get()),
+		route("PATCH", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, change) },
+			doc.update("Change what is given of the plugin and its mapping", 200)),
+		route("PUT", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, replace) },
+			doc.update("Replace the plugin and its mapping whole, or make them", 200, 201)),
+		route("DELETE", item, s.remove, doc.remove()),
 	}
 }
 

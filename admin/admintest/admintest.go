@@ -20,6 +20,7 @@ import (
 	"lictor/admin/edit"
 	"lictor/admin/mapping"
 	"lictor/admin/objects"
+	"lictor/admin/openapi"
 	"lictor/policy"
 	"lictor/policy/live"
 	"lictor/policy/store"
@@ -31,6 +32,7 @@ type Server struct {
 	Policy *live.Policy
 	Log    *bytes.Buffer // what the API logged
 
+	t      *testing.T
 	server *admin.Server
 }
 
@@ -81,7 +83,7 @@ func Start(t *testing.T, s store.Store) *Server {
 		<-ended
 	})
 	<-loaded
-	out := &Server{Store: s, Policy: p, Log: &bytes.Buffer{}}
+	out := &Server{t: t, Store: s, Policy: p, Log: &bytes.Buffer{}}
 	policy := edit.New(s)
 	log := hclog.New(&hclog.LoggerOptions{Output: out.Log})
 	mappings, err := mapping.Routes(policy)
@@ -139,7 +141,41 @@ func (s *Server) Do(method, target, body string, header ...string) Answer {
 	if json.Unmarshal(text, &a.JSON) != nil {
 		a.JSON = nil
 	}
+	s.checkDescribed(r, &a)
 	return a
+}
+
+// checkDescribed holds a request and its answer against what the API says of
+// itself: every status, and every field.
+func (s *Server) checkDescribed(r *http.Request, a *Answer) {
+	path := s.server.PathOf(r)
+	if path == nil {
+		return
+	}
+	var schema *openapi.Schema
+	described := slices.Contains(path.Refusals(), a.Status)
+	if described {
+		schema = admin.ErrorSchema
+	}
+	for _, answer := range path.Operation.Answers {
+		if answer.Status == a.Status {
+			described, schema = true, answer.Body
+		}
+		for _, name := range answer.Header {
+			if answer.Status == a.Status && a.Header.Get(name) == "" {
+				s.t.Errorf("%s %s: the answer %d has no %s", r.Method, r.URL, a.Status, name)
+			}
+		}
+	}
+	if !described {
+		s.t.Errorf("%s %s: the status %d is not described", r.Method, r.URL, a.Status)
+	}
+	if schema == nil {
+		return
+	}
+	if err := schema.Check(a.JSON); err != nil {
+		s.t.Errorf("%s %s: %d %s: %v", r.Method, r.URL, a.Status, a.Text, err)
+	}
 }
 
 // Want sends a request and checks the status.

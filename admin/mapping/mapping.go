@@ -17,6 +17,7 @@ import (
 
 	"lictor/admin"
 	"lictor/admin/edit"
+	"lictor/admin/openapi"
 	"lictor/policy"
 )
 
@@ -56,17 +57,17 @@ func Routes(p *edit.Policy) ([]admin.Route, error) {
 	a := &api{p}
 	const all, one = "/v1/{tenant}/mapping", "/v1/{tenant}/mapping/{domain}"
 	return []admin.Route{
-		a.route("GET", all, a.list),
-		a.route("PUT", all, a.create),
-		a.route("GET", one, a.get),
-		a.route("PUT", one, a.update),
-		a.route("POST", one, a.update),
-		a.route("DELETE", one, a.remove),
+		a.route("GET", all, a.list, listDoc),
+		a.route("PUT", all, a.create, createDoc),
+		a.route("GET", one, a.get, getDoc),
+		a.route("PUT", one, a.update, updateDoc),
+		a.route("POST", one, a.update, updateDoc),
+		a.route("DELETE", one, a.remove, removeDoc),
 	}, nil
 }
 
-func (a *api) route(method, path string, serve func(w http.ResponseWriter, r *http.Request, tenant string) error) admin.Route {
-	return admin.Route{Method: method, Path: path, MaxBody: maxBody, Handler: admin.Handle(func(w http.ResponseWriter, r *http.Request) error {
+func (a *api) route(method, path string, serve func(w http.ResponseWriter, r *http.Request, tenant string) error, doc *openapi.Operation) admin.Route {
+	return admin.Route{Method: method, Path: path, MaxBody: maxBody, Doc: doc, Handler: admin.Handle(func(w http.ResponseWriter, r *http.Request) error {
 		tenant := r.PathValue("tenant")
 		if !validTenant(tenant) {
 			return admin.Invalid("", "tenant: want 1 to 256 letters, digits and ._~-")

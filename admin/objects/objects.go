@@ -17,6 +17,7 @@ import (
 
 	"lictor/admin"
 	"lictor/admin/edit"
+	"lictor/admin/openapi"
 	"lictor/policy"
 	"lictor/policy/document"
 	"lictor/policy/store"
@@ -74,8 +75,16 @@ func Routes(s store.Store) ([]admin.Route, error) {
 	}
 	a := &api{s, edit.New(s)}
 	return []admin.Route{
-		{Method: "GET", Path: "/policy/objects", Handler: admin.Handle(a.list)},
-		{Method: "POST", Path: "/policy/objects", MaxBody: maxBody, Handler: admin.Handle(a.write)},
+		{Method: "GET", Path: "/policy/objects", Handler: admin.Handle(a.list), Doc: &openapi.Operation{
+			Tag: "Documents", Summary: "The policy as it stands in the store; values in base64",
+			Answers: []openapi.Answer{{Status: 200, About: "all documents, by key", Body: openapi.Of(List{})}}, Refuses: []int{503},
+		}},
+		{Method: "POST", Path: "/policy/objects", MaxBody: maxBody, Handler: admin.Handle(a.write), Doc: &openapi.Operation{
+			Tag:     "Documents",
+			Summary: "A transaction on documents, done whole or not at all: at most 64 operations put, delete or verify, each if the object is at `index` or `absent`",
+			Body:    openapi.Of(Transaction{}), Answers: []openapi.Answer{{Status: 200, About: "it is done", Body: openapi.Of(Done{})}},
+			Refuses: []int{400, 409, 412, 413, 503},
+		}},
 	}, nil
 }
 

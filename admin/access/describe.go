@@ -1,0 +1,110 @@
+package access
+
+import (
+	"slices"
+
+	"lictor/admin/openapi"
+)
+
+// schema describes an object of the resource, as it is given and shown.
+func (r *resource) schema() *openapi.Schema {
+	s := &openapi.Schema{Name: r.schemaName, Type: "object", About: r.about}
+	for i := range r.fields {
+		f := &r.fields[i]
+		s.Fields = append(s.Fields, openapi.Field{Name: f.name, Schema: f.schema(), Required: f.always, ReadOnly: f.fixed, Once: f.hidden})
+	}
+	s.Fields = append(s.Fields, openapi.Field{
+		Name: "error", ReadOnly: true, Schema: openapi.Text("why the object is not in force; it was written by hand. Not taken"),
+	})
+	return s
+}
+
+func (f *field) schema() *openapi.Schema {
+	s := &openapi.Schema{Type: "string", About: f.about, Enum: f.enum}
+	switch f.kind {
+	case list:
+		s.Type, s.Items = "array", openapi.Text("")
+	case truth:
+		s.Type = "boolean"
+	case moment:
+		s.Format = "date-time"
+	case settings:
+		s.Type = "object"
+	}
+	if f.needed {
+		s.About += ". Required"
+	}
+	if f.fixed {
+		s.About += ". Not taken"
+	}
+	return s
+}
+
+func (r *resource) needed() (names []string) {
+	for _, f := range r.fields {
+		if f.needed && (r != &consumers || f.name != "name") { // which may be spelled username
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+var pageQuery = []openapi.Parameter{
+	{Name: "size", Schema: openapi.Whole("1 to 1000, 100 if it is not given")},
+	{Name: "offset", Schema: openapi.Text("of the answer before")},
+}
+
+func pageOf(s *openapi.Schema) *openapi.Schema {
+	return openapi.Object(
+		openapi.Field{Name: "data", Schema: openapi.Array(s), Required: true},
+		openapi.Field{Name: "total", Schema: openapi.Whole("of all pages"), Required: true},
+		openapi.Field{Name: "next", Schema: openapi.Text("path of the next page").Or(true), Required: true},
+		openapi.Field{Name: "offset", Schema: openapi.Text("of the next page").Or(true), Required: true},
+	)
+}
+
+// describer makes the operations of one collection.
+type describer struct {
+	tag    string
+	one    string
+	schema *openapi.Schema
+	needed []string
+}
+
+var conditions = []openapi.Parameter{
+	{Name: "If-Match", Schema: openapi.Text("an ETag that the object must have")},
+	{Name: "If-None-Match", Schema: openapi.Text("`*`: the object must not exist")},
+}
+
+func (d *describer) list() *openapi.Operation {
+	return &openapi.Operation{Tag: d.tag, Summary: "List, in the order of creation", Query: pageQuery,
+		Answers: []openapi.Answer{{Status: 200, About: "a page", Body: pageOf(d.schema)}}, Refuses: []int{400, 404, 503}}
+}
+
+func (d *describer) create() *openapi.Operation {
+	return &openapi.Operation{Tag: d.tag, Summary: "Make a " + d.one, Body: d.schema, Needed: d.needed, Forms: true,
+		Answers: []openapi.Answer{d.shown(201, "made", "Location")}, Refuses: []int{400, 404, 409, 413, 415, 503}}
+}
+
+func (d *describer) get() *openapi.Operation {
+	return &openapi.Operation{Tag: d.tag, Summary: "One " + d.one,
+		Answers: []openapi.Answer{d.shown(200, "the "+d.one)}, Refuses: []int{404, 503}}
+}
+
+func (d *describer) update(summary string, statuses ...int) *openapi.Operation {
+	op := &openapi.Operation{Tag: d.tag, Summary: summary, Body: d.schema, Forms: true, Headers: conditions,
+		Refuses: []int{400, 404, 409, 412, 413, 415, 503}}
+	for _, status := range statuses {
+		op.Answers = append(op.Answers, d.shown(status, map[int]string{200: "changed", 201: "made"}[status]))
+	}
+	return op
+}
+
+func (d *describer) remove() *openapi.Operation {
+	return &openapi.Operation{Tag: d.tag, Summary: "Delete a " + d.one, Headers: conditions,
+		Answers: []openapi.Answer{{Status: 204, About: "deleted"}}, Refuses: []int{404, 409, 412, 413, 503}}
+}
+
+func (d *describer) shown(status int, about string, header ...string) openapi.Answer {
+	return openapi.Answer{Status: status, About: about, Body: d.schema, Header: append(slices.Clone(header), "ETag")}
+}

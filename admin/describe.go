@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"net/http"
+
+	"lictor/admin/openapi"
+)
+
+// routes are those of this package. The one that describes them all is filled
+// in when all are known.
+func (s *Server) routes() []Route {
+	return []Route{
+		{Method: "GET", Path: "/healthz", Open: true, Handler: s.healthz, Doc: &openapi.Operation{
+			Tag: "State", Summary: "200 while the process lives", Answers: []openapi.Answer{{Status: 200, About: "it lives", Body: state("alive")}},
+		}},
+		{Method: "GET", Path: "/readyz", Open: true, Handler: s.readyz, Doc: &openapi.Operation{
+			Tag: "State", Summary: "200 when requests should be sent here, else 503 with why",
+			Answers: []openapi.Answer{{Status: 200, About: "it is ready", Body: state("ready")}}, Refuses: []int{503},
+		}},
+		{Method: "GET", Path: "/status", Handler: s.status, Doc: &openapi.Operation{
+			Tag: "State", Summary: "What lictor knows: listeners, resolvers, services, the policy, and what is wrong",
+			Answers: []openapi.Answer{{Status: 200, About: "the status", Body: openapi.Of(Status{})}},
+		}},
+		{Method: "GET", Path: "/metrics", Handler: metricsHandler(s.cfg.Registry), Doc: &openapi.Operation{
+			Tag: "State", Summary: "Metrics, as Prometheus reads them", Answers: []openapi.Answer{{Status: 200, About: "metrics", Type: "text/plain"}},
+		}},
+		{Method: "GET", Path: "/openapi.json", Handler: s.openAPI, Doc: &openapi.Operation{
+			Tag: "State", Summary: "This description, as OpenAPI 3.1",
+			Answers: []openapi.Answer{{Status: 200, About: "the description", Body: &openapi.Schema{Type: "object"}}},
+		}},
+	}
+}
+
+func state(is string) *openapi.Schema {
+	return openapi.Object(openapi.Field{Name: "status", Schema: &openapi.Schema{Type: "string", Enum: []string{is}}, Required: true})
+}
+
+// Paths returns what all routes say of themselves.
+func (s *Server) Paths() []openapi.Path { return s.paths }
+
+// PathOf returns what the route of a request says of itself, nil if it leads to none.
+func (s *Server) PathOf(r *http.Request) *openapi.Path {
+	found := s.router.find(r)
+	if found.route == nil {
+		return nil
+	}
+	p := pathOf(found.route)
+	return &p
+}
+
+func pathOf(r *Route) openapi.Path {
+	return openapi.Path{Method: r.Method, Path: r.Path, Open: r.Open, Operation: r.Doc}
+}
+
+// ErrorSchema describes every answer that says no (X5).
+var ErrorSchema = openapi.Of(Error{})
+
+// describe makes the document of all routes.
+func (s *Server) describe(routes []Route) (err error) {
+	for i := range routes {
+		s.paths = append(s.paths, pathOf(&routes[i]))
+	}
+	s.document, err = openapi.Document(openapi.Info{
+		Title: "lictor admin listener", Version: "1",
+		About:  "Tenants' domains, the policy, explanations and the state of a lictor. A slash at the end of a path changes nothing.",
+		Header: s.guard.header, Error: ErrorSchema,
+	}, s.paths)
+	return err
+}
+
+func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Write(append(s.document, '\n')) // the client may have gone: nobody to tell
+}

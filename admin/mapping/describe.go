@@ -1,0 +1,54 @@
+package mapping
+
+import "lictor/admin/openapi"
+
+const tag = "Domains of tenants (/v1)"
+
+var mappingSchema = &openapi.Schema{Name: "Mapping", Type: "object", Fields: []openapi.Field{
+	{Name: "domain", Schema: openapi.Text("what the Host of requests is compared with; also `*.example.org`"), Required: true},
+	{Name: "backends", Schema: &openapi.Schema{Type: "array", Items: openapi.Text(""), About: "http and https URLs, served in turn"}, Required: true},
+}}
+
+var pageSchema = &openapi.Schema{Name: "MappingPage", Type: "object", Fields: []openapi.Field{
+	{Name: "project", Schema: openapi.Text("the tenant"), Required: true},
+	{Name: "routes", Schema: openapi.Array(mappingSchema), Required: true},
+	{Name: "total", Schema: openapi.Whole("of all pages"), Required: true},
+	{Name: "offset", Schema: openapi.Whole(""), Required: true},
+	{Name: "limit", Schema: openapi.Whole(""), Required: true},
+}}
+
+var (
+	ifMatch = []openapi.Parameter{{Name: "If-Match", Schema: openapi.Text("an ETag that the mapping must have")}}
+	needed  = []string{"domain", "backends"}
+)
+
+func shown(status int, about string, header ...string) openapi.Answer {
+	return openapi.Answer{Status: status, About: about, Body: mappingSchema, Header: append(header, "ETag")}
+}
+
+var (
+	listDoc = &openapi.Operation{
+		Tag: tag, Summary: "The tenant's mappings in the order of creation",
+		Query: []openapi.Parameter{
+			{Name: "offset", Schema: openapi.Whole("where to begin, 0 if it is not given")},
+			{Name: "limit", Schema: openapi.Whole("1 to 1000, 50 if it is not given")},
+		},
+		Answers: []openapi.Answer{{Status: 200, About: "a page", Body: pageSchema}}, Refuses: []int{400, 503},
+	}
+	createDoc = &openapi.Operation{
+		Tag: tag, Summary: "Create a mapping, or replace the tenant's own", Body: mappingSchema, Needed: needed,
+		Headers: append([]openapi.Parameter{{Name: "If-None-Match", Schema: openapi.Text("`*`: only create")}}, ifMatch...),
+		Answers: []openapi.Answer{shown(201, "created", "Location"), shown(200, "replaced")}, Refuses: []int{400, 409, 412, 413, 503},
+	}
+	getDoc = &openapi.Operation{
+		Tag: tag, Summary: "One mapping", Answers: []openapi.Answer{shown(200, "the mapping")}, Refuses: []int{400, 404, 503},
+	}
+	updateDoc = &openapi.Operation{
+		Tag: tag, Summary: "Replace a mapping; another domain in the body renames it", Body: mappingSchema, Needed: needed,
+		Headers: ifMatch, Answers: []openapi.Answer{shown(200, "replaced")}, Refuses: []int{400, 404, 409, 412, 413, 503},
+	}
+	removeDoc = &openapi.Operation{
+		Tag: tag, Summary: "Delete a mapping", Headers: ifMatch,
+		Answers: []openapi.Answer{{Status: 204, About: "deleted"}}, Refuses: []int{400, 404, 412, 503},
+	}
+)

@@ -1,0 +1,77 @@
+package openapi
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Check returns what is wrong with a value, as encoding/json decodes it, nil if
+// it is as the schema says.
+func (s *Schema) Check(v any) error { return s.check("", v) }
+
+func (s *Schema) check(at string, v any) error {
+	if v == nil && (s.Null || s.Type == "") {
+		return nil
+	}
+	ok := true
+	switch s.Type {
+	case "object":
+		m, is := v.(map[string]any)
+		if !is {
+			return fmt.Errorf("%s: want an object, got %v", at, v)
+		}
+		return s.checkFields(at, m)
+	case "array":
+		list, is := v.([]any)
+		if !is {
+			return fmt.Errorf("%s: want a list, got %v", at, v)
+		}
+		for i, one := range list {
+			if err := s.Items.check(fmt.Sprintf("%s[%d]", at, i), one); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "string":
+		text, is := v.(string)
+		ok = is && (len(s.Enum) == 0 || slices.Contains(s.Enum, text))
+	case "integer":
+		n, is := v.(float64)
+		ok = is && n == math.Trunc(n)
+	case "number":
+		_, ok = v.(float64)
+	case "boolean":
+		_, ok = v.(bool)
+	}
+	if !ok {
+		return fmt.Errorf("%s: want %s %v, got %v", at, s.Type, s.Enum, v)
+	}
+	return nil
+}
+
+func (s *Schema) checkFields(at string, m map[string]any) error {
+	if s.Values == nil && len(s.Fields) == 0 {
+		return nil
+	}
+	for name, v := range m {
+		i := slices.IndexFunc(s.Fields, func(f Field) bool { return f.Name == name })
+		inner := s.Values
+		if i >= 0 {
+			inner = s.Fields[i].Schema
+		}
+		if inner == nil {
+			return fmt.Errorf("%s: %s is not in the description", at, name)
+		}
+		if err := inner.check(strings.TrimPrefix(at+"."+name, "."), v); err != nil {
+			return err
+		}
+	}
+	for _, f := range s.Fields {
+		if _, has := m[f.Name]; f.Required && !has {
+			return fmt.Errorf("%s: %s is missing", at, f.Name)
+		}
+	}
+	return nil
+}
