@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
-	"net/http"
 	"os"
 )
 
@@ -20,7 +18,6 @@ type proxy struct {
 	*process
 	address string // host:port
 	access  string // the file of its access log; "" if it is its output
-	metrics string // URL of its metrics; "" if it has none
 }
 
 // emptyLogs keeps the access log, which is a real file, from filling the disk.
@@ -29,27 +26,4 @@ func (p *proxy) emptyLogs() error {
 		return os.Truncate(p.log, 0)
 	}
 	return os.Truncate(p.access, 0)
-}
-
-// settle has a proxy with a garbage collector collect, by scraping its metrics.
-func (p *proxy) settle(ctx context.Context) error {
-	if p.metrics == "" {
-		return nil
-	}
-	for range 200 {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.metrics, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -67,7 +67,7 @@ access_log {
 	if err != nil {
 		return nil, err
 	}
-	return &proxy{process: p, access: access, metrics: "http://" + own[1] + "/metrics"}, nil
+	return &proxy{process: p, access: access}, nil
 }}
 
 // squid has one worker, no cache, and a buffered access log.

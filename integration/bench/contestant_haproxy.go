@@ -21,7 +21,7 @@ var haproxy = &contestant{name: "HAProxy", start: func(b *bed, address string) (
 const haproxyConf = `
 global
   nbthread 1
-  maxconn 4096
+  maxconn 6000
   log stdout format raw local0
 defaults
   mode http

@@ -63,5 +63,5 @@ access_log {
 	if err != nil {
 		return nil, err
 	}
-	return &proxy{process: p, access: access, metrics: "http://" + admin + "/metrics"}, nil
+	return &proxy{process: p, access: access}, nil
 }

@@ -45,14 +45,14 @@ func main() {
 	var o options
 	flag.StringVar(&o.lictor, "lictor", "bin/lictor", "`path` of the program")
 	flag.StringVar(&o.against, "against", "", "`path` of another lictor to compare with, such as the last release")
-	flag.IntVar(&o.rounds, "rounds", 20, "how often each row is measured; rows about memory at most 3 times")
+	flag.IntVar(&o.rounds, "rounds", 16, "how often each row is measured; rows about memory at most 3 times")
 	flag.DurationVar(&o.duration, "duration", time.Second, "of a single measurement, in whole seconds")
-	flag.StringVar(&o.rows, "rows", "", "comma-separated `names`; all if empty: "+strings.Join(names(rows), ", "))
-	flag.BoolVar(&o.short, "short", false, "only 4 rounds")
+	flag.StringVar(&o.rows, "rows", "", "comma-separated `names`; those that do not take minutes if empty: "+strings.Join(names(rows), ", "))
+	flag.BoolVar(&o.short, "short", false, "only 3 rounds, of memory one")
 	flag.BoolVar(&o.pin, "pin", true, "give the proxies one CPU of their own and everything else the others")
 	flag.Parse()
 	if o.short {
-		o.rounds = 4
+		o.rounds = 3
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := o.run(ctx, os.Stdout, os.Stderr)
@@ -84,7 +84,7 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 	}
 	for _, r := range chosen {
 		fmt.Fprintf(progress, "%s: ", r.name)
-		res, err := r.run(ctx, bed, r.limit(o.rounds), func() { fmt.Fprint(progress, ".") })
+		res, err := r.run(ctx, bed, r.limit(o.rounds, o.short), func() { fmt.Fprint(progress, ".") })
 		fmt.Fprintln(progress)
 		if err != nil {
 			return fmt.Errorf("row %s: %w", r.name, err)
@@ -96,10 +96,10 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 
 // choose returns the rows with the given names.
 func choose(list string) ([]*row, error) {
-	if list == "" {
-		return rows, nil
-	}
 	var chosen []*row
+	if list == "" {
+		return slices.DeleteFunc(slices.Clone(rows), func(r *row) bool { return r.asked }), nil
+	}
 	for name := range strings.SplitSeq(list, ",") {
 		i := slices.IndexFunc(rows, func(r *row) bool { return r.name == name })
 		if i < 0 {

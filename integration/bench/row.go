@@ -12,6 +12,7 @@ type row struct {
 	unit  string        // of what measure returns
 	aim   string        // what the figure shall be
 	who   []*contestant // the first is lictor, the others are what it is compared with
+	asked bool          // measured only if it is named
 	most  int           // rounds that are enough; 0: as many as asked for
 	fresh bool          // every measurement gets a process of its own
 
@@ -19,7 +20,7 @@ type row struct {
 }
 
 // rows are all measurements, in the order of the table.
-var rows = []*row{rowGet, rowPolicy, rowDown, rowUp, rowIdle, rowSettled}
+var rows = []*row{rowGet, rowPolicy, rowDown, rowUp, rowIdle, rowSettled, rowEgressGet, rowEgressTunnel}
 
 // The usual contestants.
 var peers = []*contestant{lictor, nginx, haproxy}
@@ -30,8 +31,11 @@ type result struct {
 	figures [][]float64 // of row.who, in the order of the rounds
 }
 
-func (r *row) limit(rounds int) int {
-	if r.most > 0 {
+func (r *row) limit(rounds int, short bool) int {
+	switch {
+	case r.most > 0 && short:
+		return 1
+	case r.most > 0:
 		return min(rounds, r.most)
 	}
 	return rounds
