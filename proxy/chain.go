@@ -55,23 +55,34 @@ func (x *exchange) pass(p pass) (_ pass, ok bool) {
 			if p, ok = x.reroute(e.Route); !ok {
 				return p, false
 			}
-			r = x.ask()
+			x.goesTo(r)
 		}
 	}
 	return p, true
 }
 
-// ask is the request as middleware sees it: what the client asked for, and
-// whom it goes to by now.
+// ask is the request as middleware sees it: what the client asked for, with
+// its service in its own spelling (E7).
 func (x *exchange) ask() *middleware.Request {
 	r := &x.ruling.middleware
-	q := &x.ruling.request
+	q, route := &x.ruling.request, &x.ruling.route
 	r.Method, r.Host, r.Path, r.Client, r.Fields = q.Method, q.Host, &x.path, q.Client, x
+	if name, _, _ := x.path.Segment(); route.By == policy.BySegment && route.Stripped && name != route.Service {
+		if path, _, err := uri.ParsePath("/"+route.Service+route.Rest, nil); err == nil {
+			x.ruling.spelled = path
+			r.Path = &x.ruling.spelled
+		}
+	}
+	x.goesTo(r)
+	return r
+}
+
+// goesTo says in r whom the request goes to by now.
+func (x *exchange) goesTo(r *middleware.Request) {
 	r.Service, r.Consumer = x.ruling.route.Service, ""
 	if who := x.ruling.verdict.Identity; who != nil {
 		r.Consumer = who.ID
 	}
-	return r
 }
 
 // Nth implements middleware.Fields. Fields that are not believed from this
@@ -227,7 +238,7 @@ func (e *Explanation) chain(x *exchange) bool {
 		if !e.reroute(x, effect.Route) {
 			return false
 		}
-		r = x.ask()
+		x.goesTo(r)
 	}
 	return true
 }

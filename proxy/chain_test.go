@@ -85,6 +85,20 @@ func TestRerouteObeysTheOtherService(t *testing.T) {
 	}
 }
 
+// E7: middleware holds however the path spells a service whose registry does
+// not mind.
+func TestMiddlewareGoesByTheServiceNotItsSpelling(t *testing.T) {
+	r := newRig(t, chainOf(middleware.Rule{Name: "shut", Match: middleware.Match{Paths: []string{"/svc/admin"}}, Effect: middleware.Effect{Block: &middleware.Block{Status: 410}}}))
+	s := r.backend(func(http.ResponseWriter, *http.Request) {})
+	r.src.catalog.Store(resolver.NewFoldedCatalog(&resolver.Service{Name: "svc", Loaded: true, Instances: []*resolver.Instance{
+		{ID: "a", Address: s.Listener.Addr().String(), Weight: 1, State: resolver.Passing}}}))
+	for target, want := range map[string]int{"/svc/admin": 410, "/SVC/admin/x": 410, "/Svc/x/..%2fadmin": 410, "/SVC/open": 200} {
+		if resp, _ := r.get(target); resp.StatusCode != want {
+			t.Errorf("%s: got %d, want %d", target, resp.StatusCode, want)
+		}
+	}
+}
+
 // X14: a routed request stands under the rules of both services.
 func TestRevocationReachesReroutedAnswers(t *testing.T) {
 	for _, entry := range []string{"/shop", "/canary"} {

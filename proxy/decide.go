@@ -19,6 +19,7 @@ type ruling struct {
 
 	middleware middleware.Request
 	redirected uri.Path // of request, if middleware sent it to another service
+	spelled    uri.Path // of middleware, if the client spelled the service otherwise
 
 	host  []byte // buffer of request.Host
 	query []byte // buffer of a query without its key
