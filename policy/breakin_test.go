@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -82,5 +83,51 @@ func TestNoOtherWayToAServiceIsRoundADeny(t *testing.T) {
 				t.Errorf("later: got %q, want %q", v.Reason, tt.want)
 			}
 		})
+	}
+}
+
+// TestUnreadableObjectsOpenNothing checks what cannot be read and has no former
+// good value (X6), as after a restart.
+func TestUnreadableObjectsOpenNothing(t *testing.T) {
+	s, set := newStore(t, policy.Options{}, with("plugin-mappings/m", `{"api":"svc","plugins":["k"]}`)...)
+	if got := try(t, set, "GET http://x/svc"); got != "" {
+		t.Fatalf("without the plugin: %q", got)
+	}
+	set, rejected := s.put(t, "plugins/k", `{"name":"key-auth","config":{"keynames":[]}}`, "plugins/other", `{"name":"key-auth","config":7}`)
+	if len(rejected) != 2 || !rejected[0].Closes {
+		t.Errorf("got %+v", rejected)
+	}
+	for line, want := range map[string]policy.Reason{"GET http://x/svc": "no_credentials", "GET http://x/svc ka": "", "GET http://x/other": ""} {
+		if got := try(t, set, line); got != want {
+			t.Errorf("an unreadable key-auth, %s: got %q, want %q", line, got, want)
+		}
+	}
+	_, rejected = s.put(t, "blacklist/bad", strings.Repeat("x!", 100_000)+"\n"+manyBad)
+	if len(rejected) != 1 || len(rejected[0].Problems) != 101 || len(rejected[0].Problems.Error()) > 10_000 {
+		t.Errorf("a list of which every line is bad is told in %d problems", len(rejected[0].Problems))
+	}
+}
+
+var manyBad = func() string {
+	var b strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&b, "!%d\n", i)
+	}
+	return b.String()
+}()
+
+// TestNamesThatNoAPICanHaveAreRefused checks that an ACL that would protect
+// nothing is told.
+func TestNamesThatNoAPICanHaveAreRefused(t *testing.T) {
+	s, _ := newStore(t, policy.Options{})
+	for _, name := range []string{"/svc", "svc/", " svc", "svc/x", "*", "*.", "http://svc", "a b", "bücher"} {
+		if _, rejected := s.put(t, "acls/1", `{"api":"`+name+`","groups":["g"]}`); len(rejected) != 1 {
+			t.Errorf("%q is taken for the name of an API", name)
+		}
+	}
+	for _, name := range []string{"svc", "a_b.c-d~e", "www.example.org", "*.example.org"} {
+		if _, rejected := s.put(t, "acls/1", `{"api":"`+name+`","groups":["g"]}`); len(rejected) != 0 {
+			t.Errorf("%q: %v", name, rejected[0].Problems)
+		}
 	}
 }

@@ -174,6 +174,11 @@ func standIn(c *Change) *object {
 		}
 	case KindFilters:
 		next.Object = &Filter{Name: c.Key.Name, Inline: true}
+	case KindPlugins: // where it is mapped a key is demanded; unmapped it closes nothing
+		if read, ok := c.Object.(*Plugin); ok && read.Name == (keyAuth{}).name() {
+			mapped := false
+			next.Object = &Plugin{ID: c.Key.Name, Name: read.Name, Enabled: read.Enabled, Global: &mapped, Mode: Enforce}
+		}
 	}
 	next.digest = digestOf(c.Key, next)
 	return next
@@ -183,6 +188,7 @@ func standIn(c *Change) *object {
 // had too are taken from it.
 func parseList(name string, l *List, old *object) (map[string]*listRule, Problems) {
 	var wrong Problems
+	bad := 0
 	rules := make(map[string]*listRule, len(l.Entries))
 	for i, text := range l.Entries {
 		if rules[text] != nil {
@@ -194,7 +200,10 @@ func parseList(name string, l *List, old *object) (map[string]*listRule, Problem
 		}
 		e, err := parseEntry(text)
 		if err != nil {
-			p := Problem{Field: fmt.Sprintf("entries[%d]", i), Text: fmt.Sprintf("%q: %v", text, err)}
+			if bad++; bad > maxBadEntries {
+				continue
+			}
+			p := Problem{Field: fmt.Sprintf("entries[%d]", i), Text: fmt.Sprintf("%.200q: %.300s", text, err)}
 			if i < len(l.Lines) {
 				p.Line = l.Lines[i]
 			}
@@ -203,8 +212,14 @@ func parseList(name string, l *List, old *object) (map[string]*listRule, Problem
 		}
 		rules[text] = &listRule{entry: e, list: name, text: text}
 	}
+	if bad > maxBadEntries {
+		wrong = append(wrong, Problem{Field: "entries", Text: fmt.Sprintf("%d more can not be read", bad-maxBadEntries)})
+	}
 	return rules, wrong
 }
+
+// maxBadEntries bounds how many entries of a list are told one by one.
+const maxBadEntries = 100
 
 func (b *Builder) path(k Key) string { return b.set.prefix + k.String() }
 

@@ -183,6 +183,8 @@ func (a *ACL) check(name string, wrong wrongFunc) {
 	checkMode(&a.Mode, wrong)
 	if a.API == "" {
 		wrong("api", "is missing")
+	} else {
+		checkAPI(a.API, wrong)
 	}
 	if len(a.Consumers)+len(a.Groups)+len(a.Filters) == 0 {
 		wrong("", "want consumers, groups or filters") // C8
@@ -192,8 +194,19 @@ func (a *ACL) check(name string, wrong wrongFunc) {
 	noBlanks("filters", a.Filters, wrong)
 }
 
+// checkAPI refuses a name that no request's API can have (X3, C33, D22), such
+// as "/shop": an ACL under it would look as if it closed something.
+func checkAPI(name string, wrong wrongFunc) {
+	if !uri.IsServiceName(name) && !ValidName(strings.TrimPrefix(name, "*.")) {
+		wrong("api", "is %q, want the name of a service, an API or a mapped domain", name)
+	}
+}
+
 func (m *PluginMapping) check(name string, wrong wrongFunc) {
 	named("id", &m.ID, name, wrong)
+	if m.API != "" {
+		checkAPI(m.API, wrong)
+	}
 	if len(m.Plugins)+len(m.Groups) == 0 {
 		wrong("plugins", "is missing, want plugins or groups that hold some")
 	}
