@@ -101,7 +101,7 @@ var smuggleCases = []smuggleCase{
 	{"HTTP/0.9", "GET /svc/a\r\n\r\n", "400", ""},
 	{"HTTP/1.2", "GET /svc/a HTTP/1.2\r\nHost: x\r\n\r\n", "505", ""},
 	{"HTTP/2.0", "GET /svc/a HTTP/2.0\r\nHost: x\r\n\r\n", "505", ""},
-	{"an HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", ""},
+	{"an HTTP/2 preface behind a request", get + "\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "200 505", "GET /a"},
 	{"http in small letters", "GET /svc/a http/1.1\r\nHost: x\r\n\r\n", "400", ""},
 	{"a blank behind the version", "GET /svc/a HTTP/1.1 \r\nHost: x\r\n\r\n", "400", ""},
 	{"two blanks", "GET  /svc/a HTTP/1.1\r\nHost: x\r\n\r\n", "400", ""},
