@@ -2,10 +2,12 @@ package egress
 
 import (
 	"bufio"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"runtime"
 	"strings"
@@ -205,6 +207,38 @@ func TestStreaming(t *testing.T) { // A14
 	c.send("0\r\n\r\n")
 	if rest, _ := io.ReadAll(resp.Body); string(rest) != "second" {
 		t.Errorf("got %q", rest)
+	}
+}
+
+// TestSecureTargets: for an https URI in absolute form the proxy itself speaks
+// TLS, and believes only certificates that it can check.
+func TestSecureTargets(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Host+r.URL.Path) }))
+	defer srv.Close()
+	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	for _, tt := range []struct {
+		name, host string
+		roots      *x509.CertPool
+		status     int
+		reason     Reason
+	}{
+		{"a certificate that is right", "example.com", roots, 200, ""},
+		{"a certificate of somebody else", "shop.example", roots, 502, badGateway},
+		{"a certificate that nobody vouches for", "example.com", x509.NewCertPool(), 502, badGateway},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.dns.Set("example.com", dnstest.Name{Addrs: []string{"127.0.0.1"}})
+			b.dns.Set("shop.example", dnstest.Name{Addrs: []string{"127.0.0.1"}})
+			b.run(quick(), func(c *Config) { c.Roots = tt.roots })
+			a := b.get("https://" + tt.host + ":" + port + "/a")
+			b.expect(a, tt.status, tt.reason)
+			if tt.status == 200 && a.body != tt.host+":"+port+"/a" {
+				t.Errorf("got %q", a.body)
+			}
+		})
 	}
 }
 

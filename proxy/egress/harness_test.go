@@ -141,6 +141,9 @@ func (b *bench) run(settings Settings, change ...func(*Config)) {
 			t.Errorf("Run: %v", err)
 		}
 	}()
+	for b.proxy.own.Load() == nil { // else Explain has nothing to go by
+		time.Sleep(time.Millisecond)
+	}
 	t.Cleanup(func() {
 		stop()
 		<-done
@@ -270,68 +273,6 @@ func (b *bench) expect(a *answer, status int, reason Reason) {
 	if got := a.Header.Get("X-Proxy-Denied"); got != denied {
 		b.Errorf("X-Proxy-Denied is %q, want %q", got, denied)
 	}
-}
-
-// origin is an HTTP server that says what it got, at every loopback address.
-type origin struct {
-	port uint16
-	mu   sync.Mutex // guards what follows
-	got  []*http.Request
-	to   []string // addresses it was reached at
-}
-
-// startTarget serves on every address, all of 127.0.0.0/8 included, so that a
-// test has as many hosts as it wants.
-func startTarget(t *testing.T) *origin {
-	t.Helper()
-	s := &origin{}
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.port = netip.MustParseAddrPort(l.Addr().String()).Port()
-	srv := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
-	done := make(chan struct{})
-	go func() { defer close(done); srv.Serve(l) }()
-	t.Cleanup(func() { srv.Close(); <-done })
-	return s
-}
-
-func (s *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	s.mu.Lock()
-	s.got = append(s.got, r)
-	s.to = append(s.to, r.Context().Value(http.LocalAddrContextKey).(net.Addr).String())
-	s.mu.Unlock()
-	w.Header().Set("Proxy-Authenticate", "Basic")
-	w.Header().Set("Connection", "X-Hop")
-	w.Header().Set("X-Hop", "1")
-	w.Header().Add("X-Two", "a")
-	w.Header().Add("X-Two", "b")
-	if r.URL.Path == "/slow" {
-		w.WriteHeader(200)
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-		return
-	}
-	fmt.Fprintf(w, "%s %s host=%s body=%s", r.Method, r.RequestURI, r.Host, body)
-}
-
-// last is the last request that came.
-func (s *origin) last(t *testing.T) *http.Request {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.got) == 0 {
-		t.Fatal("the target got no request")
-	}
-	return s.got[len(s.got)-1]
-}
-
-func (s *origin) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.got)
 }
 
 // url is a URL of the target under some host.

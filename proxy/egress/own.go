@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,8 +55,7 @@ func (o *own) isLocal(a netip.Addr) bool {
 // endpoint, and as the egress does.
 type lookups []func(ctx context.Context, name string) ([]netip.Addr, error)
 
-// newOwn finds out where the endpoints are. Names that cannot be looked up now
-// keep the addresses they had in last.
+// newOwn finds out where the endpoints are.
 func newOwn(ctx context.Context, endpoints []Endpoint, last *ownNames, look lookups) *own {
 	o := &own{
 		names: make(map[endpointName]bool), addrs: make(map[netip.AddrPort]bool),
@@ -97,11 +97,14 @@ func (o *own) add(e Endpoint, addrs []netip.Addr) {
 	}
 }
 
-// ownNames remembers what the names of endpoints resolved to.
+// ownNames remembers what the names of endpoints ever resolved to: a name may
+// have more addresses than an answer shows, and cannot be looked up at times.
 type ownNames struct{ known map[string][]netip.Addr }
 
-// addresses returns the addresses of a host, the former ones if it cannot be
-// looked up.
+// maxOwn bounds the addresses remembered of a name.
+const maxOwn = 256
+
+// addresses returns the addresses of a host.
 func (n *ownNames) addresses(ctx context.Context, host string, look lookups) []netip.Addr {
 	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return []netip.Addr{a}
@@ -115,13 +118,13 @@ func (n *ownNames) addresses(ctx context.Context, host string, look lookups) []n
 		wg.Go(func() { found[i], _ = f(ctx, host) })
 	}
 	wg.Wait()
-	var all []netip.Addr
-	for _, addrs := range found {
-		all = append(all, addrs...)
+	known := n.known[host]
+	for _, a := range slices.Concat(found...) {
+		if !slices.Contains(known, a) {
+			known = append(known, a)
+		}
 	}
-	if len(all) > 0 {
-		n.known[host] = all
-	}
+	n.known[host] = known[max(0, len(known)-maxOwn):]
 	return n.known[host]
 }
 

@@ -112,19 +112,24 @@ func TestOwnPortsElsewhere(t *testing.T) {
 // does not open the way to where it led.
 func TestOwnNamesKeepTheirAddresses(t *testing.T) {
 	names := &ownNames{known: map[string][]netip.Addr{}}
-	fails := false
+	round := 0
 	look := lookups{func(context.Context, string) ([]netip.Addr, error) {
-		if fails {
+		switch round {
+		case 0:
+			return []netip.Addr{netip.MustParseAddr("192.0.2.40")}, nil
+		case 1:
 			return nil, errors.New("no server answers")
 		}
-		return []netip.Addr{netip.MustParseAddr("192.0.2.40")}, nil
+		return []netip.Addr{netip.MustParseAddr("192.0.2.41")}, nil // its turn
 	}}
-	for range 2 {
+	for ; round < 3; round++ {
 		o := newOwn(t.Context(), []Endpoint{{Host: "consul.internal", Port: 8500}}, names, look)
 		if !o.byAddr(netip.MustParseAddr("192.0.2.40"), 8500) || !o.byName("consul.internal", 8500) {
-			t.Errorf("not denied while fails is %v", fails)
+			t.Errorf("not denied in round %d", round)
 		}
-		fails = true
+		if round == 2 && !o.byAddr(netip.MustParseAddr("192.0.2.41"), 8500) {
+			t.Error("a further address is not denied")
+		}
 	}
 }
 

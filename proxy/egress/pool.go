@@ -59,12 +59,19 @@ type pools struct {
 	members map[poolKey]*member
 }
 
+// maxMembers bounds the members, and so the idle connections that requests to
+// ever new hosts leave behind.
+const maxMembers = 2048
+
 // get returns the member of a key.
 func (ps *pools) get(k poolKey) *member {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	m := ps.members[k]
 	if m == nil {
+		if len(ps.members) >= maxMembers {
+			ps.clear()
+		}
 		k.host = strings.Clone(k.host)
 		m = ps.newMember(k)
 		ps.members[k] = m
@@ -102,6 +109,11 @@ func (ps *pools) sweep() {
 func (ps *pools) close() {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	ps.clear()
+}
+
+// clear forgets all members; connections in use are closed after it.
+func (ps *pools) clear() {
 	for k, m := range ps.members {
 		m.Close()
 		delete(ps.members, k)
