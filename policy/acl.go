@@ -122,10 +122,10 @@ func (d *decision) acl() bool {
 func (d *decision) refuseACL(a *apiACLs) bool {
 	rule := a.enforced[0].rule()
 	if d.who == nil && a.identify {
-		return d.deny("acl", Verdict{Reason: ReasonNoCredentials, Status: 401, Rule: rule, Challenge: challenge,
+		return d.deny("acl", refusal{Reason: ReasonNoCredentials, Status: 401, Rule: rule, Challenge: challenge,
 			Message: "Cannot identify the consumer, add an authentication plugin to use the ACL plugin"})
 	}
-	return d.deny("acl", Verdict{Reason: ReasonACL, Status: 403, Rule: rule, Message: messageACL})
+	return d.deny("acl", refusal{Reason: ReasonACL, Status: 403, Rule: rule, Message: messageACL})
 }
 
 const messageACL = "You cannot consume this service"
@@ -211,7 +211,7 @@ func (d *decision) bound() bool {
 	switch {
 	case free:
 	case held != nil:
-		return d.deny("bound_consumer", Verdict{Reason: ReasonBoundConsumer, Status: 403, Rule: held.rule, Message: messageACL})
+		return d.deny("bound_consumer", refusal{Reason: ReasonBoundConsumer, Status: 403, Rule: held.rule, Message: messageACL})
 	case would != nil:
 		d.wouldDeny("bound_consumer", ReasonBoundConsumer, would.rule)
 	}

@@ -61,8 +61,18 @@ func (d *decision) limits() bool {
 	return true
 }
 
+// refusal is what deny sets of a verdict. A whole Verdict by value would make
+// the stack frame of every caller large, and that of every idle connection.
+type refusal struct {
+	Reason    Reason
+	Status    int
+	Message   string
+	Rule      Rule
+	Challenge string
+}
+
 // deny fills the verdict with a refusal, keeping what is known already.
-func (d *decision) deny(step string, refusal Verdict) bool {
+func (d *decision) deny(step string, refusal refusal) bool {
 	v := d.verdict
 	v.Action, v.Reason, v.Status, v.Message = Deny, refusal.Reason, refusal.Status, refusal.Message
 	v.Rule, v.Challenge = refusal.Rule, refusal.Challenge
@@ -134,7 +144,7 @@ func (d *decision) blacklist() bool {
 	x := &d.set.guards[blacklists][gateway]
 	q := d.inquiry(blacklists, seekEnforced)
 	if d.inquire(x, q, true) {
-		return d.deny("blacklist", Verdict{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: d.set.listRule(blacklists, q.hit)})
+		return d.deny("blacklist", refusal{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: d.set.listRule(blacklists, q.hit)})
 	}
 	if q.would != nil {
 		d.wouldDeny("blacklist", ReasonBlacklist, d.set.listRule(blacklists, q.would))
@@ -155,7 +165,7 @@ func (d *decision) whitelist() bool {
 	q := d.inquiry(whitelists, seekEnforced)
 	enforced := d.inquire(x, q, false)
 	if n.enforced > 0 && !enforced {
-		return d.deny("whitelist", Verdict{Reason: ReasonWhitelist, Status: 403, Message: "Denied"})
+		return d.deny("whitelist", refusal{Reason: ReasonWhitelist, Status: 403, Message: "Denied"})
 	}
 	if n.enforced == 0 {
 		q = d.inquiry(whitelists, seekAny)

@@ -191,7 +191,7 @@ func (d *decision) reportKey(p *livePlugin) {
 }
 
 func (d *decision) denyKey(p *livePlugin, reason Reason, message string) bool {
-	return d.deny("key-auth", Verdict{Reason: reason, Status: 401, Message: message, Challenge: challenge, Rule: p.rule()})
+	return d.deny("key-auth", refusal{Reason: reason, Status: 401, Message: message, Challenge: challenge, Rule: p.rule()})
 }
 
 // presented looks for a key, under each name in the header first, then in the
@@ -245,7 +245,7 @@ func (d *decision) recheckIdentity(won *livePlugin) bool {
 		if won != nil {
 			rule = won.rule()
 		}
-		return d.deny("key-auth", Verdict{Reason: ReasonBadCredentials, Status: 401, Message: "Unauthorized", Challenge: challenge, Rule: rule})
+		return d.deny("key-auth", refusal{Reason: ReasonBadCredentials, Status: 401, Message: "Unauthorized", Challenge: challenge, Rule: rule})
 	}
 	d.identified(d.facts.Digest)
 	return true

@@ -104,12 +104,7 @@ func (rateLimiting) run(d *decision, won, report *livePlugin) bool {
 		key.client = d.req.Client.Unmap()
 	}
 	if report != nil {
-		var l Limits
-		reported := key
-		reported.report = true
-		if d.req.Limiter.take(reported, report.config.(*rateLimit), d.req.Now, d.req.Dry, &l); l.Refused {
-			d.wouldDeny("rate-limiting", ReasonRateLimit, report.rule())
-		}
+		reportLimit(d, key, report)
 	}
 	if won == nil {
 		return true
@@ -120,8 +115,16 @@ func (rateLimiting) run(d *decision, won, report *livePlugin) bool {
 		d.rec.remaining(l)
 	}
 	if l.Refused {
-		return d.deny("rate-limiting", Verdict{Reason: ReasonRateLimit, Status: 429, Message: "API rate limit exceeded", Rule: won.rule()})
+		return d.deny("rate-limiting", refusal{Reason: ReasonRateLimit, Status: 429, Message: "API rate limit exceeded", Rule: won.rule()})
 	}
 	d.rec.pass("rate-limiting", won.rule(), "")
 	return true
+}
+
+func reportLimit(d *decision, key counterKey, report *livePlugin) {
+	var l Limits
+	key.report = true
+	if d.req.Limiter.take(key, report.config.(*rateLimit), d.req.Now, d.req.Dry, &l); l.Refused {
+		d.wouldDeny("rate-limiting", ReasonRateLimit, report.rule())
+	}
 }

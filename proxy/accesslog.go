@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -124,7 +125,7 @@ func (l *AccessLog) flush() {
 
 func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
 	dst = append(dst, `{"time": "`...)
-	dst = x.began.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z07:00")
+	dst = appendTime(dst, x.began)
 	dst = append(dst, `", "request_id": "`...)
 	dst = append(dst, x.id...)
 	dst = append(dst, `", "client": "`...)
@@ -168,6 +169,24 @@ func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
 	}
 	return append(dst, '}')
 }
+
+// appendTime appends a time in UTC with microseconds (RFC 3339). The text of a
+// second is made once.
+func appendTime(dst []byte, at time.Time) []byte {
+	t := seconds.Load()
+	if t == nil || t.second != at.Unix() {
+		t = &date{second: at.Unix(), line: at.UTC().AppendFormat(nil, "2006-01-02T15:04:05.")}
+		seconds.Store(t)
+	}
+	dst = append(dst, t.line...)
+	us := at.Nanosecond() / 1000
+	for unit := 100_000; unit > 0; unit /= 10 {
+		dst = append(dst, '0'+byte(us/unit%10))
+	}
+	return append(dst, 'Z')
+}
+
+var seconds atomic.Pointer[date]
 
 // appendCommon is the NCSA common log format.
 func appendCommon(dst []byte, x *exchange, took time.Duration) []byte {

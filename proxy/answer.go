@@ -81,9 +81,11 @@ const hexDigits = "0123456789abcdef"
 
 func appendHex(dst []byte, words ...uint64) []byte {
 	for _, w := range words {
-		for shift := 60; shift >= 0; shift -= 4 {
-			dst = append(dst, hexDigits[w>>shift&15])
+		var text [16]byte
+		for i := range text {
+			text[i] = hexDigits[w>>(60-4*i)&15]
 		}
+		dst = append(dst, text[:]...)
 	}
 	return dst
 }
@@ -122,9 +124,22 @@ type date struct {
 
 var dates atomic.Pointer[date]
 
+// plain reports whether s stands in JSON as it is, as nearly everything does.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // appendJSON appends s as a JSON string. What is not printable ASCII is escaped.
 func appendJSON(dst []byte, s string) []byte {
 	dst = append(dst, '"')
+	if plain(s) {
+		return append(append(dst, s...), '"')
+	}
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':

@@ -39,6 +39,7 @@ type exchange struct {
 	target   string // the path that goes to the backend
 	query    string // that goes to the backend, if the path has one
 	group    *group
+	waited   bool   // for the first answer about the service
 	upgrade  string // the protocol to upgrade to, "" if none
 	ruling   *ruling
 	recorder *policy.Recorder // of the decision, nil if nobody asked for it
@@ -98,10 +99,11 @@ func (g *Gateway) Refuse(c *http1.Conn, err *http1.ParseError) {
 
 func (g *Gateway) open(c *http1.Conn) *exchange {
 	x := exchanges.Get().(*exchange)
-	*x = exchange{
-		gw: g, set: g.settings.Load(), c: c, req: c.Request(), version: c.Version(), began: time.Now(),
-		peer: c.RemoteAddr().Addr(), scratch: x.scratch, onInterim: x.onInterim, ruling: x.ruling,
-	}
+	scratch, onInterim, ruling := x.scratch, x.onInterim, x.ruling
+	*x = exchange{} // cleared in place: a literal with values would be built aside and copied
+	x.gw, x.set, x.c, x.req, x.version = g, g.settings.Load(), c, c.Request(), c.Version()
+	x.began, x.peer = time.Now(), c.RemoteAddr().Addr()
+	x.scratch, x.onInterim, x.ruling = scratch, onInterim, ruling
 	x.tries = x.triesArr[:0]
 	x.ruling.verdict, x.ruling.route = policy.Verdict{}, policy.Route{} // not the last exchange's
 	c.User = x
@@ -187,7 +189,10 @@ func (x *exchange) forward(r *roster) {
 		x.refuseBody(err)
 		return
 	}
-	began := time.Now()
+	began := x.began
+	if x.waited {
+		began = time.Now()
+	}
 	for {
 		m := x.pick(x.group, r)
 		if m == nil {
@@ -217,11 +222,14 @@ func (x *exchange) attempt(m *member, r *roster, began time.Time) (again bool) {
 		timeout = x.set.Timeout
 	}
 	for fresh := false; ; fresh = true {
-		rest := timeout - time.Since(began)
+		rest := timeout
+		if fresh || len(x.tries) > 1 {
+			rest -= time.Since(began)
+		}
 		if rest <= 0 {
 			return x.tooLate(m, fresh)
 		}
-		u, err := x.connect(m, fresh, min(rest, x.set.ConnectTimeout))
+		u, err := x.connect(m, r, fresh, min(rest, x.set.ConnectTimeout))
 		if err != nil {
 			m.unreachable(err)
 			x.err = err
@@ -258,13 +266,6 @@ func (x *exchange) tooLate(m *member, sent bool) (again bool) {
 		return x.refuse(refuseTimeout)
 	}
 	return x.refuse(refuseUnreachable)
-}
-
-func (x *exchange) connect(m *member, fresh bool, timeout time.Duration) (*http1.Upstream, error) {
-	if fresh {
-		return m.pool.Fresh(timeout)
-	}
-	return m.pool.Get(timeout)
 }
 
 // safe reports whether a method only reads (RFC 9110 9.2.1).

@@ -236,4 +236,3 @@ func TestMiddleware(t *testing.T) {
 		t.Errorf("routing is a way round the ACL: %d %s", resp.StatusCode, body)
 	}
 }
-

@@ -52,7 +52,11 @@ func (x *exchange) locate(p pass) *roster {
 		x.group = x.gw.group(b.Name)
 		return x.roster(x.group.fix(b))
 	}
-	svc, known := x.gw.resolve(p.route.Service)
+	svc, known := x.gw.find(p.route.Service)
+	if known && (svc == nil || !svc.Usable()) {
+		x.waited = true
+		svc, known = x.gw.resolve(p.route.Service)
+	}
 	switch {
 	case !known:
 		x.refuse(refuseUnknown)

@@ -195,8 +195,9 @@ func (c *Conn) readHead() error {
 	}
 }
 
-// defaultNap is how long a connection is idle before it gives back its stack.
-const defaultNap = 3 * time.Second
+// defaultNap is how long a connection is idle before it gives back its stack:
+// a busy one never is, and beginning anew costs one that thinks about 2 us.
+const defaultNap = 30 * time.Millisecond
 
 // lastLook is how long a server that stops waits for a request that may be on
 // its way.

@@ -19,7 +19,7 @@ type RequestHead struct {
 // reading by RFC 9112 and refuses the rest with a *ParseError.
 func (h *RequestHead) Parse(b []byte) error {
 	h.Head.reset()
-	*h = RequestHead{Head: h.Head}
+	h.Method, h.Target, h.Host, h.Expect100, h.TETrailers = "", "", "", false, false
 	if !wholeHead(b) {
 		return errIncomplete
 	}

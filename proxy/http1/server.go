@@ -35,7 +35,7 @@ type Handler interface {
 
 // Limits bound a connection. All but Nap are required.
 type Limits struct {
-	Nap       time.Duration // without a request, after which a connection gives back its grown stack; 0: 3 s
+	Nap       time.Duration // without a request, after which a connection gives back its grown stack; 0: 30 ms
 	Idle      time.Duration // between requests
 	Header    time.Duration // from the first byte of a head to its last
 	Stream    time.Duration // without a byte either way on a body or tunnel
