@@ -176,20 +176,27 @@ func (g *Gateway) following(grp *group) (svc *resolver.Service, alive bool) {
 
 // find returns the service that requests for name go to: of the first source
 // with a usable instance, or else of the first that knows it. known tells an
-// unknown name from one whose instances are not loaded.
+// unknown name from one whose instances are not loaded: before they are, what
+// later sources have does not count (D10).
 func (g *Gateway) find(name string) (svc *resolver.Service, known bool) {
+	return g.findLoaded(name, false)
+}
+
+// findLoaded is find that may leave out sources that have not loaded the service.
+func (g *Gateway) findLoaded(name string, leaveOut bool) (svc *resolver.Service, known bool) {
 	for _, src := range g.sources {
 		s := src.Catalog().Lookup(name)
-		if s == nil {
+		switch {
+		case s == nil:
 			continue
-		}
-		known = true
-		if s.Loaded && s.Usable() {
+		case !s.Loaded && !leaveOut:
+			return svc, true
+		case s.Loaded && s.Usable():
 			return s, true
-		}
-		if svc == nil && s.Loaded {
+		case svc == nil && s.Loaded:
 			svc = s
 		}
+		known = true
 	}
 	return svc, known
 }
@@ -209,28 +216,40 @@ func (g *Gateway) spelling(name string) (string, bool) {
 }
 
 // loadPatience is how long a request waits for the first answer about a
-// service that is known by name only.
-const loadPatience = 5 * time.Second
+// service that is known by name only; briefPatience, where another source can
+// serve it now.
+const (
+	loadPatience  = 5 * time.Second
+	briefPatience = 250 * time.Millisecond
+)
 
 // resolve is find that waits for services to be loaded.
 func (g *Gateway) resolve(name string) (*resolver.Service, bool) {
-	svc, known := g.find(name)
-	if !known || svc != nil && svc.Usable() {
-		return svc, known
-	}
 	for _, src := range g.sources {
 		s := src.Catalog().Lookup(name)
-		if s == nil || s.Loaded {
-			continue
+		if s != nil && !s.Loaded {
+			g.await(src, name)
+			s = src.Catalog().Lookup(name)
 		}
-		timer := time.NewTimer(loadPatience)
-		select {
-		case <-src.Want(name):
-		case <-timer.C:
+		if s != nil && s.Loaded && s.Usable() {
+			return s, true
 		}
-		timer.Stop()
 	}
-	return g.find(name)
+	return g.findLoaded(name, true)
+}
+
+// await has src load a service.
+func (g *Gateway) await(src resolver.Source, name string) {
+	patience := loadPatience
+	if s, _ := g.findLoaded(name, true); s != nil && s.Usable() {
+		patience = briefPatience
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-src.Want(name):
+	case <-timer.C:
+	}
 }
 
 // group returns the group called name, making it at the first request. name
