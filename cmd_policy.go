@@ -16,7 +16,15 @@ import (
 )
 
 const policyDirHelp = "DIR has the layout of the store: DIR/<kind>/<name>, one document a file, JSON or\n" +
-	"HCL. Names with a dot in front, and files beside the kinds, are left alone.\n"
+	"HCL. Names with a dot in front, and files beside the kinds, are left alone."
+
+// policyCommand stands for the others in the list of commands.
+func policyCommand() *command {
+	c := newCommand("policy", "Keep the policy as files: check, diff, apply, export", "check|diff|apply|export DIR",
+		"Keeps a policy as files, in git perhaps.\n"+policyDirHelp)
+	c.run = func() error { return &usageError{errors.New("lictor policy: want check, diff, apply or export")} }
+	return c
+}
 
 func policyCheckCommand(stdout io.Writer) *command {
 	c := newCommand("policy check", "Check a policy kept as files", "DIR",

@@ -42,6 +42,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		validateCommand(stdout),
 		statusCommand(stdout),
 		explainCommand(stdout),
+		policyCommand(),
 		policyCheckCommand(stdout),
 		policyDiffCommand(stdout),
 		policyApplyCommand(stdout),

@@ -38,6 +38,9 @@ func state(is string) *openapi.Schema {
 // Paths returns what all routes say of themselves.
 func (s *Server) Paths() []openapi.Path { return s.paths }
 
+// Document returns the OpenAPI document.
+func (s *Server) Document() []byte { return s.document }
+
 // PathOf returns what the route of a request says of itself, nil if it leads to none.
 func (s *Server) PathOf(r *http.Request) *openapi.Path {
 	found := s.router.find(r)

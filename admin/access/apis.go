@@ -11,7 +11,7 @@ import (
 )
 
 var apis = resource{
-	kind: policy.KindAPIs, one: "api", schemaName: "API", name: "name",
+	kind: policy.KindAPIs, one: "API", schemaName: "API", name: "name",
 	about: "APIs: filters that route requests to a service, or backends that are not in discovery. Other APIs need no object.",
 	fields: []field{
 		{name: "name", needed: true, about: "the service's name, or *.domain for a mapped one"},

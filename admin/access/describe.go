@@ -2,6 +2,7 @@ package access
 
 import (
 	"slices"
+	"strings"
 
 	"lictor/admin/openapi"
 )
@@ -71,6 +72,13 @@ type describer struct {
 	needed []string
 }
 
+func (d *describer) article() string {
+	if strings.Contains("aeiouAEIOU", d.one[:1]) {
+		return "an " + d.one
+	}
+	return "a " + d.one
+}
+
 var conditions = []openapi.Parameter{
 	{Name: "If-Match", Schema: openapi.Text("an ETag that the object must have")},
 	{Name: "If-None-Match", Schema: openapi.Text("`*`: the object must not exist")},
@@ -82,12 +90,12 @@ func (d *describer) list() *openapi.Operation {
 }
 
 func (d *describer) create() *openapi.Operation {
-	return &openapi.Operation{Tag: d.tag, Summary: "Make a " + d.one, Body: d.schema, Needed: d.needed, Forms: true,
+	return &openapi.Operation{Tag: d.tag, Summary: "Make " + d.article(), Body: d.schema, Needed: d.needed, Forms: true,
 		Answers: []openapi.Answer{d.shown(201, "made", "Location")}, Refuses: []int{400, 404, 409, 413, 415, 503}}
 }
 
 func (d *describer) get() *openapi.Operation {
-	return &openapi.Operation{Tag: d.tag, Summary: "One " + d.one,
+	return &openapi.Operation{Tag: d.tag, Summary: "The " + d.one,
 		Answers: []openapi.Answer{d.shown(200, "the "+d.one)}, Refuses: []int{404, 503}}
 }
 
@@ -101,7 +109,7 @@ func (d *describer) update(summary string, statuses ...int) *openapi.Operation {
 }
 
 func (d *describer) remove() *openapi.Operation {
-	return &openapi.Operation{Tag: d.tag, Summary: "Delete a " + d.one, Headers: conditions,
+	return &openapi.Operation{Tag: d.tag, Summary: "Delete " + d.article(), Headers: conditions,
 		Answers: []openapi.Answer{{Status: 204, About: "deleted"}}, Refuses: []int{404, 409, 412, 413, 503}}
 }
 

@@ -29,7 +29,7 @@ func inlineFields() []field {
 }
 
 var acls = resource{
-	kind: policy.KindACLs, one: "acl", schemaName: "ACL", name: "id",
+	kind: policy.KindACLs, one: "ACL", schemaName: "ACL", name: "id",
 	about:  "ACLs let consumers and groups use an API, and close it to all others. Without a subject: anyone.",
 	fields: append(slices.Clone(scope), field{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"}),
 	fill:   (*draft).fillScope,

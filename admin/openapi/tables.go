@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Tables returns the paths as Markdown: a table of requests for each chapter,
-// and one of fields for each kind of object that is written.
+// Tables returns the paths as Markdown: a table of paths for each chapter, and
+// one of fields for each kind of object that is written.
 func Tables(paths []Path) string {
 	var b strings.Builder
 	var tags []string
@@ -17,26 +17,32 @@ func Tables(paths []Path) string {
 		}
 	}
 	for _, tag := range tags {
-		fmt.Fprintf(&b, "#### %s\n\n| request | what it does | answers |\n|---|---|---|\n", tag)
-		var bodies []*Schema
+		var chapter []Path
 		for _, p := range paths {
-			if p.Operation == nil || p.Operation.Tag != tag {
-				continue
-			}
-			fmt.Fprintf(&b, "| `%s %s` | %s | %s |\n", p.Method, p.Path, p.Operation.Summary, p.answers())
-			if body := p.Operation.Body; body != nil && body.Name != "" && !slices.Contains(bodies, body) {
-				bodies = append(bodies, body)
+			if p.Operation != nil && p.Operation.Tag == tag {
+				chapter = append(chapter, p)
 			}
 		}
-		for _, body := range bodies {
-			fmt.Fprintf(&b, "\n| field of `%s` | type | what it is |\n|---|---|---|\n", body.Name)
-			for _, f := range body.Fields {
-				fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, f.Schema.typeText(), f.Schema.About)
-			}
-		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "#### %s\n\n", tag)
+		pathTable(&b, chapter)
+		fieldTables(&b, chapter)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// pathTable writes a row for each path, with all its methods.
+func pathTable(b *strings.Builder, chapter []Path) {
+	b.WriteString("| path | requests |\n|---|---|\n")
+	for i := 0; i < len(chapter); {
+		path := chapter[i].Path
+		fmt.Fprintf(b, "| `%s` |", path)
+		for ; i < len(chapter) && chapter[i].Path == path; i++ {
+			p := &chapter[i]
+			fmt.Fprintf(b, " **%s** %s (%s).", p.Method, p.Operation.Summary, p.answers())
+		}
+		b.WriteString(" |\n")
+	}
+	b.WriteByte('\n')
 }
 
 func (p *Path) answers() string {
@@ -44,10 +50,25 @@ func (p *Path) answers() string {
 	for _, a := range p.Operation.Answers {
 		all = append(all, fmt.Sprint(a.Status))
 	}
-	for _, status := range p.Operation.Refuses {
-		all = append(all, fmt.Sprint(status))
+	return strings.Join(all, ", ")
+}
+
+func fieldTables(b *strings.Builder, chapter []Path) {
+	var written []*Schema
+	for _, p := range chapter {
+		body := p.Operation.Body
+		if body == nil || body.Name == "" || slices.Contains(written, body) {
+			continue
+		}
+		written = append(written, body)
+		fmt.Fprintf(b, "| field of %s | type | what it is |\n|---|---|---|\n", body.Name)
+		for _, f := range body.Fields {
+			if f.Name != "error" { // the same everywhere
+				fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.Name, f.Schema.typeText(), f.Schema.About)
+			}
+		}
+		b.WriteByte('\n')
 	}
-	return strings.Join(all, " ")
 }
 
 func (s *Schema) typeText() string {
