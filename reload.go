@@ -59,7 +59,7 @@ func (p *process) apply(next *config.Config) error {
 		}
 	}
 	p.log.SetLevel(next.LogLevel)
-	p.gateway.Update(settings(next))
+	p.gateway.Update(p.settings(next))
 	if p.egress != nil {
 		p.egress.Update(egressSettings(next))
 	}

@@ -47,7 +47,9 @@ type process struct {
 	geoip    *geoip.Reader // nil if there is none
 	bus      *rabbitmq.Bus // nil if there is none
 	gateway  *proxy.Gateway
-	egress   *egress.Proxy // nil if there is none
+
+	upstreamTLS *tls.Config   // how instances with scheme https are spoken to
+	egress      *egress.Proxy // nil if there is none
 
 	gatewayListener net.Listener
 	egressListener  net.Listener // nil if there is none
@@ -209,8 +211,11 @@ func (p *process) buildGateway() (err error) {
 	if err != nil {
 		return err
 	}
+	if p.upstreamTLS, err = upstreamTLS(&p.cfg.HTTP.TLS); err != nil {
+		return fmt.Errorf("dispatch http: upstream_tls: %w", err)
+	}
 	p.gateway, err = proxy.New(proxy.Config{
-		Settings:  settings(p.cfg),
+		Settings:  p.settings(p.cfg),
 		Sources:   p.sources,
 		Log:       p.log.Named("gateway"),
 		Metrics:   p.registry,

@@ -8,6 +8,7 @@ import (
 
 	"lictor/config"
 	"lictor/listener"
+	"lictor/proxy"
 	"lictor/supervisor"
 )
 
@@ -32,6 +33,39 @@ func (p *process) buildTLS(name string, cfg *config.TLS, protocols ...string) (*
 	}
 	p.services = append(p.services, supervisor.Service{Name: name + " certificates", Run: t.Run, Grace: time.Second})
 	return t.Config(), nil
+}
+
+// upstreamTLS is how instances are spoken to by TLS. The certificate that
+// identifies lictor is read for each handshake, so that it follows its files.
+func upstreamTLS(cfg *config.UpstreamTLS) (*tls.Config, error) {
+	t := &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName,
+		ClientSessionCache: tls.NewLRUClientSessionCache(0),
+	}
+	if cfg.CAFile != "" {
+		pool, err := listener.LoadPool(cfg.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		t.RootCAs = pool
+	}
+	if cfg.CertFile == "" {
+		return t, nil
+	}
+	t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+		return &cert, err
+	}
+	_, err := t.GetClientCertificate(nil)
+	return t, err
+}
+
+// settings are the part of cfg that the gateway takes at any time, and how
+// instances are spoken to by TLS, which stays.
+func (p *process) settings(cfg *config.Config) proxy.Settings {
+	s := settings(cfg)
+	s.UpstreamTLS = p.upstreamTLS
+	return s
 }
 
 // listen opens the socket of the listener called name.

@@ -55,7 +55,7 @@ func load(c *TLSConfig) (*material, error) {
 	}
 	if c.ClientCAFile != "" {
 		m.stamps[c.ClientCAFile] = stampOf(c.ClientCAFile)
-		if pool, err := loadPool(c.ClientCAFile); err != nil {
+		if pool, err := LoadPool(c.ClientCAFile); err != nil {
 			errs = append(errs, err)
 		} else {
 			m.clientCAs = pool
@@ -81,14 +81,15 @@ func loadPair(p Pair) (tls.Certificate, error) {
 	return cert, nil
 }
 
-func loadPool(file string) (*x509.CertPool, error) {
+// LoadPool reads the authorities in a PEM file.
+func LoadPool(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("client CA: %w", err)
+		return nil, fmt.Errorf("authorities: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("client CA %s: no certificate in it", file)
+		return nil, fmt.Errorf("authorities %s: no certificate in it", file)
 	}
 	return pool, nil
 }

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +58,7 @@ func (g *group) take(svc *resolver.Service, cfg *Settings) *roster {
 		r.members = append(r.members, adopt(kept, inst, cfg))
 	}
 	for _, m := range kept {
-		m.pool.Close()
+		m.close()
 	}
 	r.order = weightedOrder(r.members)
 	g.current.Store(r)
@@ -82,25 +80,22 @@ func keyOf(i *resolver.Instance) memberKey {
 func adopt(kept map[memberKey]*member, inst *resolver.Instance, cfg *Settings) *member {
 	old, ok := kept[keyOf(inst)]
 	if !ok {
-		return &member{inst: inst, pool: newPool(inst, cfg)}
+		return &member{inst: inst, pool: newPool(inst, cfg), h2: newLine2(inst, cfg)}
 	}
 	delete(kept, keyOf(inst))
 	if old.inst == inst || *old.inst == *inst {
 		return old
 	}
-	m := &member{inst: inst, pool: old.pool}
+	m := &member{inst: inst, pool: old.pool, h2: old.h2}
 	m.fails.Store(old.fails.Load())
 	m.until.Store(old.until.Load())
 	return m
 }
 
 func newPool(inst *resolver.Instance, cfg *Settings) *http1.Pool {
-	pc := http1.PoolConfig{Address: inst.Address, MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle}
-	if inst.TLS {
-		host, _, _ := net.SplitHostPort(inst.Address)
-		pc.TLS = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	}
-	return http1.NewPool(pc)
+	return http1.NewPool(http1.PoolConfig{
+		Address: inst.Address, TLS: upstreamTLS(inst, cfg), MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle,
+	})
 }
 
 // upstreamIdle is how long an idle upstream connection is kept: below the
@@ -180,7 +175,7 @@ func (g *group) close() {
 	defer g.mu.Unlock()
 	if r := g.current.Swap(nil); r != nil {
 		for _, m := range r.members {
-			m.pool.Close()
+			m.close()
 		}
 	}
 }

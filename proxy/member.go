@@ -15,7 +15,8 @@ import (
 // instance's address as it is.
 type member struct {
 	inst     *resolver.Instance
-	pool     *http1.Pool
+	pool     *http1.Pool // by HTTP/1.1
+	h2       *line2
 	inflight atomic.Int64
 
 	// Passive ejection: an instance that refuses or resets gets no request for

@@ -129,7 +129,7 @@ func (c *connCollector) Collect(ch chan<- prometheus.Metric) {
 		var active, idle, ejected int
 		if r := grp.current.Load(); r != nil {
 			for _, m := range r.members {
-				a, i := m.pool.Counts()
+				a, i := m.counts()
 				active, idle = active+a, idle+i
 				if m.ejected() {
 					ejected++

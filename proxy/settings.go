@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ type Settings struct {
 	Retries        int           // on other instances
 	ConnectTimeout time.Duration // per attempt
 	MaxIdle        int           // connections kept per instance
+	UpstreamTLS    *tls.Config   // for instances with scheme https; nil: the system's authorities, no certificate of ours
 
 	Middleware middleware.Chain
 }

@@ -71,6 +71,7 @@ type Options struct {
 	Balance      Balance       // "" = the dispatcher's
 	KeepSegment  bool          // lictor-strip = false: the first path segment stays
 	UpstreamHost bool          // lictor-host = upstream: Host is the instance's address
+	SendProxy    uint8         `json:",omitempty"` // lictor-send-proxy: 1 or 2 is the version of the PROXY header that HTTP/1.1 connections begin with
 }
 
 // Service is a service and its instances as one source sees them. Immutable.

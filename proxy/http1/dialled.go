@@ -14,3 +14,8 @@ func (p *Pool) Adopt(nc net.Conn) *Upstream {
 // Connect begins the exchange of a CONNECT, whose target u is: nothing is sent
 // to it. [Conn.Tunnel] is what follows.
 func (c *Conn) Connect(u *Upstream) { c.trip.begin(c, u) }
+
+// ErrUnprocessed is what a connection that PoolConfig.Dial returned may fail
+// its first Read with, if the whole request came in one Write: nothing of it
+// was acted on, and it may be sent elsewhere.
+var ErrUnprocessed = errStale

@@ -15,6 +15,7 @@ type Upstream struct {
 	s      sock
 	pool   *Pool
 	reused bool
+	single bool // for one request only
 	idle   int64 // monotonic time of the last use
 }
 
@@ -57,11 +58,17 @@ func (p *Pool) Get(timeout time.Duration) (*Upstream, error) {
 		p.active.Add(1)
 		return u, nil
 	}
-	return p.dial(timeout)
+	return p.dial(timeout, nil)
 }
 
 // Fresh returns a new connection.
-func (p *Pool) Fresh(timeout time.Duration) (*Upstream, error) { return p.dial(timeout) }
+func (p *Pool) Fresh(timeout time.Duration) (*Upstream, error) { return p.dial(timeout, nil) }
+
+// Introduced returns a new connection that begins with a PROXY header. It
+// serves one request: the next one may be another client's.
+func (p *Pool) Introduced(timeout time.Duration, header []byte) (*Upstream, error) {
+	return p.dial(timeout, header)
+}
 
 func (p *Pool) take() *Upstream {
 	p.mu.Lock()
@@ -76,12 +83,18 @@ func (p *Pool) take() *Upstream {
 	return u
 }
 
-func (p *Pool) dial(timeout time.Duration) (*Upstream, error) {
+func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	nc, err := p.cfg.Dial(ctx, "tcp", p.cfg.Address)
 	if err != nil {
 		return nil, err
+	}
+	if len(header) > 0 { // it fits into the buffer of a new socket
+		if _, err := nc.Write(header); err != nil {
+			nc.Close()
+			return nil, err
+		}
 	}
 	if p.cfg.TLS != nil {
 		tc := tls.Client(nc, p.cfg.TLS)
@@ -91,7 +104,7 @@ func (p *Pool) dial(timeout time.Duration) (*Upstream, error) {
 		}
 		nc = tc
 	}
-	u := &Upstream{pool: p}
+	u := &Upstream{pool: p, single: len(header) > 0}
 	u.s.init(nc)
 	p.active.Add(1)
 	return u, nil
@@ -103,7 +116,7 @@ func (p *Pool) put(u *Upstream) {
 	u.reused = true
 	u.idle = monotonic()
 	p.mu.Lock()
-	if p.closed || len(p.idle) >= p.cfg.MaxIdle {
+	if p.closed || u.single || len(p.idle) >= p.cfg.MaxIdle {
 		p.mu.Unlock()
 		u.s.nc.Close()
 		return

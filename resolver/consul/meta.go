@@ -16,6 +16,7 @@ const (
 	metaBalance  = "lictor-balance"
 	metaStrip    = "lictor-strip"
 	metaHost     = "lictor-host"
+	metaProxy    = "lictor-send-proxy"
 )
 
 // instanceMeta is the metadata of one instance.
@@ -71,6 +72,9 @@ func (p *problems) options(instances []instanceMeta) resolver.Options {
 	if v, ok := agreed(p, instances, metaHost, "keep or upstream", parseHost); ok {
 		o.UpstreamHost = v
 	}
+	if v, ok := agreed(p, instances, metaProxy, "v1 or v2", parseSendProxy); ok {
+		o.SendProxy = v
+	}
 	return o
 }
 
@@ -113,6 +117,16 @@ func parseBalance(s string) (resolver.Balance, bool) {
 func parseBool(s string) (bool, bool) {
 	b, err := strconv.ParseBool(s)
 	return b, err == nil && (s == "true" || s == "false")
+}
+
+func parseSendProxy(s string) (version uint8, ok bool) {
+	switch s {
+	case "v1":
+		return 1, true
+	case "v2":
+		return 2, true
+	}
+	return 0, false
 }
 
 func parseHost(s string) (upstream, ok bool) {

@@ -1,0 +1,338 @@
+package http2
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"lictor/proxy/http1"
+)
+
+// call is one request to an instance, as a connection that speaks the text of
+// HTTP/1.1: the request's is written to it, the answer's read from it. One
+// goroutine may read while another one writes.
+type call struct {
+	client *Client
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // of what talks to the library
+
+	mu              sync.Mutex
+	cond            sync.Cond // anything changed
+	upload          upload
+	out             []byte // the answer as text: out[outAt:] was not read yet
+	outAt           int
+	err             error // why there is no more of the answer
+	closed          bool
+	readBy, writeBy time.Time
+	timers          [2]*time.Timer
+}
+
+// holdMost is how much of a body, either way, waits for its taker.
+const holdMost = 64 << 10
+
+func newCall(c *Client) *call {
+	k := &call{client: c}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.cond.L = &k.mu
+	k.upload.call = k
+	return k
+}
+
+var (
+	errCallText = errors.New("http2: the request is not the text of HTTP/1.1")
+	errUpgrade  = errors.New("http2: an upgrade cannot go this way")
+)
+
+// Write implements net.Conn. The first call holds the head.
+func (k *call) Write(p []byte) (int, error) {
+	k.mu.Lock()
+	begun := k.upload.begun
+	k.mu.Unlock()
+	n := 0
+	if !begun {
+		var err error
+		if n, err = k.begin(p); err != nil {
+			return 0, err
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.upload.write(p[n:]); err != nil {
+		return n, err
+	}
+	if !begun {
+		// What came with the head can be sent again.
+		k.upload.whole = k.upload.done
+		req := k.upload.req
+		k.wg.Go(func() { k.exchange(req) })
+	}
+	return len(p), nil
+}
+
+// begin makes a request of the head that p begins with.
+func (k *call) begin(p []byte) (int, error) {
+	n := bytes.Index(p, []byte("\r\n\r\n")) + 4
+	if n < 4 {
+		return 0, errCallText
+	}
+	var head http1.RequestHead
+	if err := head.Parse(bytes.Clone(p[:n])); err != nil { // the library keeps the strings
+		return 0, err
+	}
+	if head.Upgrade != "" {
+		return 0, errUpgrade
+	}
+	req, err := k.client.request(&head)
+	if err != nil {
+		return 0, err
+	}
+	u := &k.upload
+	u.begin(&head)
+	if !u.done || u.framing == http1.Chunked {
+		req.Body, req.GetBody = u.body()
+	}
+	if u.framing == http1.Chunked {
+		req.ContentLength = -1
+		req.Trailer = make(http.Header) // filled at the end of the body
+		u.trailers = req.Trailer
+	}
+	trace := &httptrace.ClientTrace{Got1xxResponse: k.interim}
+	u.req = req.WithContext(httptrace.WithClientTrace(k.ctx, trace))
+	u.begun = true
+	return n, nil
+}
+
+// request turns a head into what the library wants.
+func (c *Client) request(head *http1.RequestHead) (*http.Request, error) {
+	req := &http.Request{
+		Method: head.Method, Host: head.Host, Proto: "HTTP/2.0", ProtoMajor: 2,
+		URL:           &url.URL{Scheme: c.scheme, Host: c.cfg.Address, Opaque: head.Target},
+		Header:        make(http.Header, len(head.Fields)+1),
+		ContentLength: max(head.ContentLength, 0),
+	}
+	if strings.HasPrefix(head.Target, "//") { // Opaque would make an authority of it
+		path, query, has := strings.Cut(head.Target, "?")
+		plain, err := url.PathUnescape(path)
+		if err != nil {
+			return nil, err
+		}
+		req.URL.Opaque, req.URL.Path, req.URL.RawPath = "", plain, path
+		req.URL.RawQuery, req.URL.ForceQuery = query, has
+	}
+	req.Header["User-Agent"] = []string{""} // none of the library's
+	for i := range head.Fields {
+		f := &head.Fields[i]
+		switch f.ID {
+		case http1.FieldHost, http1.FieldConnection, http1.FieldTransferEncoding, http1.FieldContentLength,
+			http1.FieldUpgrade, http1.FieldKeepAlive, http1.FieldProxyConnection, http1.FieldTE:
+		case http1.FieldUserAgent:
+			req.Header["User-Agent"] = []string{f.Value}
+		default:
+			req.Header[f.Name] = append(req.Header[f.Name], f.Value)
+		}
+	}
+	if head.TETrailers {
+		req.Header["Te"] = []string{"trailers"}
+	}
+	return req, nil
+}
+
+// exchange sends the request and makes text of the answer.
+func (k *call) exchange(req *http.Request) {
+	resp, err := k.client.transport.RoundTrip(req)
+	if err != nil {
+		k.end(k.meaning(err))
+		return
+	}
+	defer resp.Body.Close()
+	bodiless := resp.StatusCode < 200 || resp.StatusCode == 204 || resp.StatusCode == 304 || req.Method == "HEAD"
+	// Behind a body whose length is told there is no room for trailers in the text.
+	chunked := !bodiless && (resp.ContentLength < 0 || len(resp.Trailer) > 0)
+	text := appendAnswerHead(nil, resp, chunked)
+	k.upload.forget()
+	if err := k.put(text, nil); err != nil {
+		return
+	}
+	if bodiless {
+		k.end(io.EOF)
+		return
+	}
+	k.end(k.relay(resp, chunked))
+}
+
+// relay makes text of the answer's body. It returns what the text ends with.
+func (k *call) relay(resp *http.Response, chunked bool) error {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := resp.Body.Read(buf)
+		if n > 0 {
+			var head []byte
+			data := buf[:n]
+			if chunked {
+				head = http1.AppendChunkHead(nil, n)
+				data = append(data, "\r\n"...)
+			}
+			if err := k.put(head, data); err != nil {
+				return err
+			}
+			buf = buf[:16<<10]
+		}
+		switch {
+		case err == io.EOF && chunked:
+			if err := k.put(appendTrailers(resp.Trailer), nil); err != nil {
+				return err
+			}
+			return io.EOF
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// meaning says by which error the data plane knows what happened.
+func (k *call) meaning(err error) error {
+	_, away := errors.AsType[*unreachable](err)
+	refused, ok := errors.AsType[http2.StreamError](err)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.upload.whole && (away || ok && refused.Code == http2.ErrCodeRefusedStream) {
+		return http1.ErrUnprocessed
+	}
+	return err
+}
+
+// put appends text for the reader, once there is room.
+func (k *call) put(parts ...[]byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.out)-k.outAt >= holdMost && !k.closed {
+		k.cond.Wait()
+	}
+	if k.closed {
+		return net.ErrClosed
+	}
+	for _, p := range parts {
+		k.out = append(k.out, p...)
+	}
+	k.cond.Broadcast()
+	return nil
+}
+
+func (k *call) end(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.err = err
+	k.cond.Broadcast()
+}
+
+// interim passes a 1xx answer on.
+func (k *call) interim(status int, header textproto.MIMEHeader) error {
+	resp := &http.Response{StatusCode: status, Header: http.Header(header)}
+	return k.put(appendAnswerHead(nil, resp, false))
+}
+
+// Read implements net.Conn.
+func (k *call) Read(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for {
+		if n := copy(p, k.out[k.outAt:]); n > 0 {
+			if k.outAt += n; k.outAt == len(k.out) {
+				k.out, k.outAt = k.out[:0], 0
+			}
+			k.cond.Broadcast()
+			return n, nil
+		}
+		switch {
+		case k.closed:
+			return 0, net.ErrClosed
+		case k.err != nil:
+			return 0, k.err
+		}
+		if err := k.wait(0, k.readBy); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// wait is [stream.wait].
+func (k *call) wait(which int, deadline time.Time) error {
+	if !deadline.IsZero() {
+		d := time.Until(deadline)
+		if d <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		if t := k.timers[which]; t != nil {
+			t.Reset(d)
+		} else {
+			k.timers[which] = time.AfterFunc(d, k.stir)
+		}
+	}
+	k.cond.Wait()
+	return nil
+}
+
+func (k *call) stir() {
+	k.mu.Lock()
+	k.cond.Broadcast()
+	k.mu.Unlock()
+}
+
+// Close implements net.Conn. A request that was not answered is taken back.
+func (k *call) Close() error {
+	k.mu.Lock()
+	k.closed = true
+	k.cond.Broadcast()
+	for _, t := range k.timers {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	k.mu.Unlock()
+	k.cancel()
+	k.wg.Wait()
+	return nil
+}
+
+// SetReadDeadline implements net.Conn.
+func (k *call) SetReadDeadline(t time.Time) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.readBy = t
+	k.cond.Broadcast()
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (k *call) SetWriteDeadline(t time.Time) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.writeBy = t
+	k.cond.Broadcast()
+	return nil
+}
+
+// SetDeadline implements net.Conn.
+func (k *call) SetDeadline(t time.Time) error {
+	k.SetReadDeadline(t)
+	return k.SetWriteDeadline(t)
+}
+
+// LocalAddr implements net.Conn.
+func (k *call) LocalAddr() net.Addr { return nil }
+
+// RemoteAddr implements net.Conn.
+func (k *call) RemoteAddr() net.Addr { return nil }

@@ -1,0 +1,49 @@
+package http2
+
+import (
+	"net/http"
+	"strconv"
+
+	"lictor/proxy/http1"
+)
+
+// appendAnswerHead appends the head of an answer as text. The fields were
+// checked by the library, and will be by the parser that reads them.
+func appendAnswerHead(dst []byte, resp *http.Response, chunked bool) []byte {
+	dst = http1.AppendStatusLine(dst, resp.StatusCode)
+	said := false
+	for name, values := range resp.Header {
+		switch http1.IDOf(name) {
+		case http1.FieldConnection, http1.FieldTransferEncoding, http1.FieldKeepAlive, http1.FieldProxyConnection, http1.FieldUpgrade:
+			continue // HTTP/2 has none of them
+		case http1.FieldContentLength:
+			if chunked {
+				continue
+			}
+			said = true
+		}
+		for _, v := range values {
+			dst = http1.AppendField(dst, name, v)
+		}
+	}
+	switch {
+	case chunked:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case !said && resp.ContentLength == 0 && resp.StatusCode >= 200 && resp.StatusCode != 204 && resp.StatusCode != 304:
+		dst = append(dst, "Content-Length: "...)
+		dst = strconv.AppendInt(dst, resp.ContentLength, 10)
+		dst = append(dst, "\r\n"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// appendTrailers appends the end of a body in chunks.
+func appendTrailers(trailers http.Header) []byte {
+	dst := []byte("0\r\n")
+	for name, values := range trailers {
+		for _, v := range values {
+			dst = http1.AppendField(dst, name, v)
+		}
+	}
+	return append(dst, "\r\n"...)
+}
