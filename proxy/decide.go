@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strconv"
 
 	"lictor/policy"
@@ -16,6 +17,8 @@ type ruling struct {
 	request policy.Request
 	route   policy.Route
 	verdict policy.Verdict
+
+	hide []string // fields and arguments that the backend must not see, by all verdicts (C24)
 
 	middleware middleware.Request
 	redirected uri.Path // of request, if middleware sent it to another service
@@ -56,8 +59,12 @@ func (r *ruling) fill(x *exchange) bool {
 // answers if it may not.
 func (x *exchange) decide() (p pass, ok bool) {
 	r := x.ruling
-	r.set.Decide(&r.request, &r.route, &r.verdict, x.recorder)
 	v := &r.verdict
+	var hidden []string
+	if v.Allowed() { // for another service, from which middleware routed away
+		hidden = r.hide
+	}
+	r.set.Decide(&r.request, &r.route, v, x.recorder)
 	for _, w := range v.Would() {
 		x.gw.metrics.would(w.Reason)
 		x.gw.log.Info("would be denied", "request_id", x.id, "reason", string(w.Reason), "rule", w.Rule.Key,
@@ -67,15 +74,18 @@ func (x *exchange) decide() (p pass, ok bool) {
 		x.refuse(refusal{status: v.Status, reason: Reason(v.Reason), message: v.Message, challenge: v.Challenge})
 		return pass{}, false
 	}
+	if r.hide = v.Hide; len(hidden) > 0 {
+		r.hide = slices.Concat(hidden, v.Hide)
+	}
 	x.query = x.path.Query
-	if len(v.Hide) > 0 {
-		x.query, r.query = uri.WithoutArguments(x.query, v.Hide, r.query)
+	if len(r.hide) > 0 {
+		x.query, r.query = uri.WithoutArguments(x.query, r.hide, r.query)
 	}
 	return pass{route: &r.route}, true
 }
 
 // hides reports whether a field holds the key that the backend must not see (C24).
-func (x *exchange) hides(name string) bool { return anyName(x.ruling.verdict.Hide, name) }
+func (x *exchange) hides(name string) bool { return anyName(x.ruling.hide, name) }
 
 // appendIdentity appends who the consumer is (C24).
 func (x *exchange) appendIdentity(dst []byte) []byte {

@@ -3,8 +3,8 @@ package proxy
 import (
 	"fmt"
 	"net/netip"
-	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"lictor/policy"
@@ -87,11 +87,11 @@ func (g *Gateway) Explain(q *Question) (*Explanation, error) {
 
 // head makes the question the head of a request.
 func (q *Question) head() (*http1.RequestHead, error) {
-	u, err := url.Parse(q.URL)
+	target, host, err := q.target()
 	if err != nil {
-		return nil, fmt.Errorf("url: %w", err)
+		return nil, err
 	}
-	req := &http1.RequestHead{Method: q.Method, Target: q.URL, Host: u.Host, Head: http1.Head{Minor: 1, ContentLength: -1}}
+	req := &http1.RequestHead{Method: q.Method, Target: target, Host: host, Head: http1.Head{Minor: 1, ContentLength: -1}}
 	if req.Method == "" {
 		req.Method = "GET"
 	}
@@ -106,6 +106,24 @@ func (q *Question) head() (*http1.RequestHead, error) {
 		req.Fields = append(req.Fields, http1.Field{Name: f[0], Value: f[1], ID: http1.IDOf(f[0])})
 	}
 	return req, nil
+}
+
+// target is the request target, and the authority if it has one, as a client
+// sends them: read by the gateway's own rules, for a path that they refuse is
+// to be explained too.
+func (q *Question) target() (target, host string, err error) {
+	target, _, _ = strings.Cut(q.URL, "#")
+	if strings.HasPrefix(target, "/") {
+		return target, "", nil
+	}
+	scheme, after, _ := strings.Cut(target, "://")
+	if i := strings.IndexAny(after, "/?"); i >= 0 {
+		after = after[:i]
+	}
+	if !http1.EqualFold(scheme, "http") && !http1.EqualFold(scheme, "https") || !http1.ValidHost(after) {
+		return "", "", fmt.Errorf("url: %q is neither a path nor an absolute http URL", q.URL)
+	}
+	return target, after, nil
 }
 
 // explain goes through the life of the request as far as it can without a

@@ -293,5 +293,8 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, upstream bool) bool
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return x.inside && !upstream
 	}
+	if upstream && x.hides(f.Name) {
+		return false
+	}
 	return !x.edits.drops(f.Name, upstream) && (x.inside || !x.protected(f.Name))
 }

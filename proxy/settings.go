@@ -40,8 +40,8 @@ func (s *Settings) limits() http1.Limits {
 	return http1.Limits{Idle: s.Idle, Header: s.Header, Stream: s.Stream, MaxHeader: s.MaxHeader}
 }
 
-// anyName reports whether a header name is one of patterns. An underscore
-// counts as a dash: a CGI-style backend would not tell them apart.
+// anyName reports whether a header name is one of patterns. Every mark counts
+// as a dash: CGI-style backends would not tell them apart.
 func anyName(patterns []string, name string) bool {
 	for _, p := range patterns {
 		if matchName(p, name) {
@@ -72,12 +72,12 @@ func sameName(a, b string) bool {
 
 func foldName(c byte) byte {
 	switch {
-	case c == '_':
-		return '-'
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c
 	case 'A' <= c && c <= 'Z':
 		return c + 'a' - 'A'
 	}
-	return c
+	return '-'
 }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {
