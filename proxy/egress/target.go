@@ -79,9 +79,11 @@ func (t *target) readHost(authority string, s *scratch) error {
 	if len(host) > 253 {
 		return errLongName
 	}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		t.addr = addr.Unmap()
-		return nil
+	if last := host[len(host)-1]; '0' <= last && last <= '9' || strings.IndexByte(host, ':') >= 0 { // else it is a name, and a vain try costs
+		if addr, err := netip.ParseAddr(host); err == nil {
+			t.addr = addr.Unmap()
+			return nil
+		}
 	}
 	if oddAddress(host) {
 		return errOddHost
