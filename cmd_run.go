@@ -70,6 +70,7 @@ func (o *runOptions) run(stdout, stderr io.Writer) error {
 		Name: "reload", Grace: time.Second,
 		Run: func(ctx context.Context) error { return p.reloadOn(ctx, hangup, o.files) },
 	})
+	p.services = append(p.services, p.systemd())
 	log.Info("serving", "version", version, "gateway", p.gatewayListener.Addr().String(), "admin", p.adminListener.Addr().String())
 	if err := supervisor.Run(ctx, log, p.services...); err != nil {
 		return err

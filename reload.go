@@ -29,6 +29,7 @@ func (p *process) reload(files paths) {
 		p.log.Info("nothing to reload, there is no configuration file")
 		return
 	}
+	defer p.reloading()()
 	next, err := config.Load(files...)
 	if err != nil {
 		p.log.Error("the configuration is wrong, the former one stays", "error", err)

@@ -41,14 +41,23 @@ var passed = sync.OnceValue(func() *descriptors {
 	return passedBy(os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES"))
 })
 
-// passedBy reads systemd's environment variables. They are another process's
-// if the pid is.
 func passedBy(pid, count, names string) *descriptors {
 	d := &descriptors{files: make(map[string]*os.File)}
+	for name, fd := range namesOf(pid, count, names) {
+		syscall.CloseOnExec(fd)
+		d.files[name] = os.NewFile(uintptr(fd), name)
+	}
+	return d
+}
+
+// namesOf reads systemd's environment variables. They are another process's if
+// the pid is.
+func namesOf(pid, count, names string) map[string]int {
 	n, err := strconv.Atoi(count)
 	if err != nil || pid != strconv.Itoa(os.Getpid()) {
-		return d
+		return nil
 	}
+	all := make(map[string]int)
 	list := strings.Split(names, ":")
 	for i := range n {
 		name := "unknown"
@@ -58,11 +67,9 @@ func passedBy(pid, count, names string) *descriptors {
 		if n == 1 && !known[name] {
 			name = "gateway" // the name of a socket unit, or none
 		}
-		fd := firstDescriptor + i
-		syscall.CloseOnExec(fd)
-		d.files[name] = os.NewFile(uintptr(fd), name)
+		all[name] = firstDescriptor + i
 	}
-	return d
+	return all
 }
 
 var known = map[string]bool{"gateway": true, "egress": true, "admin": true}

@@ -32,11 +32,12 @@ func Notify(state string) error {
 }
 
 // Watchdog tells systemd at half of WATCHDOG_USEC that the process lives, for
-// as long as alive says so, until ctx ends. It returns at once where no
-// watchdog is asked for.
+// as long as alive says so, until ctx ends. Where no watchdog is asked for
+// it only waits.
 func Watchdog(ctx context.Context, alive func() bool) error {
 	usec, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
-	if err != nil || usec <= 0 {
+	pid := os.Getenv("WATCHDOG_PID")
+	if err != nil || usec <= 0 || pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		<-ctx.Done()
 		return nil
 	}

@@ -1,0 +1,118 @@
+package listener
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestSocketsAreKnownByName reads what systemd says of the sockets it passes.
+// Their descriptors do not exist here, so only names are looked at.
+func TestSocketsAreKnownByName(t *testing.T) {
+	me := strconv.Itoa(os.Getpid())
+	tests := []struct{ name, pid, count, names, want string }{
+		{"each by its name", me, "2", "admin:gateway", "admin gateway"},
+		{"a single one is the gateway's, whatever its unit is called", me, "1", "lictor.socket", "gateway"},
+		{"a single one that has a name has it", me, "1", "admin", "admin"},
+		{"without names a single one is the gateway's", me, "1", "", "gateway"},
+		{"those of another process are not ours", "1", "1", "gateway", ""},
+		{"no sockets", "", "", "", ""},
+		{"no number", me, "many", "gateway", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for name, fd := range namesOf(tt.pid, tt.count, tt.names) {
+				if fd < firstDescriptor {
+					t.Errorf("%s has descriptor %d", name, fd)
+				}
+				got = append(got, name)
+			}
+			slices.Sort(got)
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestListenWithoutSystemd opens a port, and names the one that is taken (X16).
+func TestListenWithoutSystemd(t *testing.T) {
+	l, err := Listen("gateway", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := Listen("admin", l.Addr().String()); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
+		t.Errorf("got %v, want an error that names %s", err, l.Addr())
+	}
+}
+
+// TestSystemdIsTold listens where systemd would.
+func TestSystemdIsTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	read := func() string {
+		buf := make([]byte, 100)
+		n, err := c.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "20000")
+	if err := Notify("READY=1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(); got != "READY=1" {
+		t.Errorf("got %q", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	alive := true
+	wg.Go(func() {
+		err := Watchdog(ctx, func() bool { was := alive; alive = false; return was })
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if got := read(); got != "WATCHDOG=1" {
+		t.Errorf("got %q", got)
+	}
+	c.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := c.Read(make([]byte, 100)); err == nil {
+		t.Errorf("got %d bytes of a process that is not alive", n)
+	}
+	cancel()
+	wg.Wait()
+}
+
+func TestNobodyIsToldWithoutSystemd(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "")
+	t.Setenv("WATCHDOG_USEC", "")
+	if err := Notify("READY=1"); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Watchdog(ctx, nil); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
+	if err := Notify("READY=1"); err == nil {
+		t.Error("nobody listens, and that is no error")
+	}
+}

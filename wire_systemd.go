@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lictor/config"
+	"lictor/listener"
+	"lictor/supervisor"
+)
+
+// systemd tells systemd, where it waits for that, that all other services were
+// started, that the process lives, and that it stops. It is the last one to
+// start and the first one to stop.
+func (p *process) systemd() supervisor.Service {
+	admin := p.cfg.Admin // a reload leaves it as it is
+	return supervisor.Service{Name: "systemd", Grace: time.Second, Run: func(ctx context.Context) error {
+		p.notify("READY=1\nSTATUS=serving")
+		err := listener.Watchdog(ctx, func() bool { return p.alive(ctx, &admin.TLS) })
+		p.notify("STOPPING=1\nSTATUS=ending the requests under way")
+		return err
+	}}
+}
+
+// notify tells systemd. That it cannot be told is no reason to stop.
+func (p *process) notify(state string) {
+	if err := listener.Notify(state); err != nil {
+		p.log.Warn("cannot tell systemd", "error", err)
+	}
+}
+
+// reloading tells systemd that a reload began; the function it returns, that it ended.
+func (p *process) reloading() (done func()) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return func() {}
+	}
+	p.notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1e3))
+	return func() { p.notify("READY=1") }
+}
+
+// aliveWithin is how long the process may take to show that it lives.
+const aliveWithin = 2 * time.Second
+
+// alive reports whether the admin listener answers, which needs a process that
+// gets work done.
+func (p *process) alive(ctx context.Context, speaks *config.TLS) bool {
+	ctx, cancel := context.WithTimeout(ctx, aliveWithin)
+	defer cancel()
+	scheme := "http"
+	if speaks.Enabled() {
+		scheme = "https"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+p.adminListener.Addr().String()+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // it is this process
+	}}
+	resp, err := client.Do(req)
+	if err != nil {
+		// With client certificates nobody gets in without one: that it asks is life enough.
+		return speaks.ClientCAFile != "" && ctx.Err() == nil
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
