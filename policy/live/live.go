@@ -104,22 +104,30 @@ func (p *Policy) age(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		st := p.cfg.Store.Status()
-		stale := st.Loaded && time.Since(st.Contact) > p.cfg.MaxStale
-		if p.stale.Swap(stale) == stale {
-			continue
+		if st := p.cfg.Store.Status(); st.Loaded {
+			p.judge(st)
 		}
-		if stale {
-			p.cfg.Log.Error("policy is too old, refusing everything", "contact", st.Contact, "max_stale_ms", p.cfg.MaxStale.Milliseconds(), "problem", st.Problem)
-		} else {
-			p.cfg.Log.Info("policy is fresh again")
-		}
+	}
+}
+
+// judge refuses by a policy that is too old, and goes by one that is not.
+func (p *Policy) judge(st store.Status) {
+	stale := time.Since(st.Contact) > p.cfg.MaxStale
+	switch {
+	case p.stale.Swap(stale) == stale:
+	case stale:
+		p.cfg.Log.Error("policy is too old, refusing everything", "contact", st.Contact, "max_stale_ms", p.cfg.MaxStale.Milliseconds(), "problem", st.Problem)
+	default:
+		p.cfg.Log.Info("policy is fresh again")
 	}
 }
 
 // take works an update of the store in.
 func (p *Policy) take(u store.Update) {
 	began := time.Now()
+	if u.LastGood && p.cfg.MaxStale > 0 {
+		p.judge(p.cfg.Store.Status()) // not a request is let in by a kept policy that is too old
+	}
 	before := p.set.Load()
 	set, rejections := p.builder.Apply(u.Index, p.changes(u))
 	p.set.Store(set)
