@@ -16,7 +16,7 @@ export PATH := $(PATH):$(TOOLS):/usr/sbin:/sbin
 BUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test unit integration bench benchparts fuzz lint fmt consul compiler rabbitmq peers
+.PHONY: help run demo demo-bus build test unit integration bench benchparts fuzz lint fmt consul compiler rabbitmq peers
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ run: build ## Build and serve an echo service, without any configuration
 
 demo: build consul ## Serve in front of a real Consul, with curl lines to try
 	go run -buildvcs=false ./integration/demo -lictor bin/lictor
+
+demo-bus: build rabbitmq ## Serve in front of a real RabbitMQ and an example worker
+	go build -buildvcs=false -o bin/worker ./integration/worker
+	go run -buildvcs=false ./integration/demo -bus -lictor bin/lictor -worker bin/worker
 
 build: ## Build bin/lictor
 	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/lictor .

@@ -81,11 +81,11 @@ func gatewayBusRestart(t *testing.T, l *busLictor) {
 		})
 	}
 	again("it serves")
-	l.node.stop(t)
+	l.node.Stop()
 	time.Sleep(300 * time.Millisecond)
 	l.node.start(t)
 	again("it serves after a stop and a start")
-	l.node.kill(t)
+	l.node.Kill()
 	l.node.start(t)
 	again("it serves after a crash")
 	close(quit)
@@ -119,7 +119,7 @@ func gatewayBusRestart(t *testing.T, l *busLictor) {
 // found when it comes.
 func TestStartBeforeTheBroker(t *testing.T) {
 	node := startRabbitMQ(t)
-	node.stop(t)
+	node.Stop()
 	p := startLictor(t, lictorConfig{Rest: fmt.Sprintf("dispatch \"rabbitmq\" {\n  url = %q\n  services = [\"orders\"]\n}\n", node.URL)})
 	l := &busLictor{lictorProcess: p, node: node}
 	began := time.Now()

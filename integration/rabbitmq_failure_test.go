@@ -262,11 +262,11 @@ func busRestart(t *testing.T, node *rabbitNode) {
 		})
 	}
 	again("it serves")
-	node.stop(t)
+	node.Stop()
 	time.Sleep(300 * time.Millisecond) // some requests without a broker
 	node.start(t)
 	again("it serves after a stop and a start")
-	node.kill(t)
+	node.Kill()
 	node.start(t)
 	again("it serves after a crash")
 	cancel()

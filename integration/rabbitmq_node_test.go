@@ -4,66 +4,33 @@ package integration_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"lictor/integration/broker"
 )
 
-// rabbitNode is a private RabbitMQ that lives until its test ends. Its port and
-// its data stay the same over stop and start.
+// rabbitNode is a private RabbitMQ that lives until its test ends.
 type rabbitNode struct {
-	Addr string // host:port of AMQP
-	URL  string // amqp:// with the default user
-
-	env    []string
-	epmd   *exec.Cmd
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when cmd is over
+	*broker.Node
 	output lockedBuffer
 }
 
-// startRabbitMQ runs a node of its own, with its own name, ports, cookie and
-// data. RabbitMQ comes from the distribution's package rabbitmq-server; without
-// it the test fails, it does not skip.
+// startRabbitMQ runs a node of its own. RabbitMQ comes from the distribution's
+// package rabbitmq-server; without it the test fails, it does not skip.
 func startRabbitMQ(t testing.TB) *rabbitNode {
 	t.Helper()
-	dir := t.TempDir()
-	port, dist, epmd := freePort(t), freePort(t), freePort(t)
-	n := &rabbitNode{
-		Addr: fmt.Sprintf("127.0.0.1:%d", port),
-		URL:  fmt.Sprintf("amqp://guest:guest@127.0.0.1:%d/", port),
-	}
-	must(t, os.WriteFile(filepath.Join(dir, "plugins"), []byte("[].\n"), 0o600))
-	must(t, os.WriteFile(filepath.Join(dir, "rabbitmq.conf"), nil, 0o600))
-	n.env = append(os.Environ(),
-		"HOME="+dir, // of the cookie
-		fmt.Sprintf("ERL_EPMD_PORT=%d", epmd), "ERL_EPMD_ADDRESS=127.0.0.1",
-		fmt.Sprintf("RABBITMQ_NODENAME=lictor-%d@localhost", port),
-		fmt.Sprintf("RABBITMQ_NODE_PORT=%d", port), "RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
-		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", dist),
-		"RABBITMQ_MNESIA_BASE="+filepath.Join(dir, "mnesia"), "RABBITMQ_LOG_BASE="+filepath.Join(dir, "log"),
-		"RABBITMQ_ENABLED_PLUGINS_FILE="+filepath.Join(dir, "plugins"),
-		"RABBITMQ_CONFIG_FILE="+filepath.Join(dir, "rabbitmq.conf"), "RABBITMQ_CONF_ENV_FILE="+filepath.Join(dir, "none"),
-		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 1:1",
-	)
-	// Erlang would start a port mapper by itself, and leave it behind.
-	n.epmd = exec.Command(rabbitTool(t, "epmd"), "-port", fmt.Sprint(epmd), "-address", "127.0.0.1")
-	n.epmd.Env = n.env
-	must(t, n.epmd.Start())
+	n := new(rabbitNode)
+	var err error
+	n.Node, err = broker.New(t.TempDir(), &n.output)
+	must(t, err)
 	t.Cleanup(func() {
-		n.stop(t)
-		_ = n.epmd.Process.Kill()
-		_ = n.epmd.Wait()
+		n.Close()
 		if t.Failed() {
 			t.Logf("rabbitmq said:\n%s", n.output.String())
 		}
@@ -75,48 +42,7 @@ func startRabbitMQ(t testing.TB) *rabbitNode {
 // start runs the node and waits until it takes connections.
 func (n *rabbitNode) start(t testing.TB) {
 	t.Helper()
-	cmd, exited := exec.Command(rabbitTool(t, "rabbitmq-server")), make(chan struct{})
-	cmd.Env, cmd.Stdout, cmd.Stderr = n.env, &n.output, &n.output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the script has children
-	must(t, cmd.Start())
-	go func() {
-		_ = cmd.Wait()
-		close(exited)
-	}()
-	n.cmd, n.exited = cmd, exited
-	eventually(t, 90*time.Second, "rabbitmq takes connections", func() error {
-		select {
-		case <-exited:
-			return errors.New("it ended: " + n.output.String())
-		default:
-		}
-		conn, err := amqp.Dial(n.URL)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err
-	})
-}
-
-// stop ends the node as an operator would; one that does not obey is killed.
-func (n *rabbitNode) stop(t testing.TB) { n.end(t, syscall.SIGTERM) }
-
-// kill ends the node as a power failure would.
-func (n *rabbitNode) kill(t testing.TB) { n.end(t, syscall.SIGKILL) }
-
-func (n *rabbitNode) end(t testing.TB, signal syscall.Signal) {
-	t.Helper()
-	if n.cmd == nil {
-		return
-	}
-	_ = syscall.Kill(-n.cmd.Process.Pid, signal)
-	select {
-	case <-n.exited:
-	case <-time.After(20 * time.Second):
-		_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL)
-		<-n.exited
-	}
-	n.cmd = nil
+	must(t, n.Start(t.Context()))
 }
 
 // ctl runs rabbitmqctl on the node and returns what it printed.
@@ -124,33 +50,14 @@ func (n *rabbitNode) ctl(t testing.TB, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, rabbitTool(t, "rabbitmqctl"), append([]string{"-q"}, args...)...)
-	cmd.Env = n.env
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("rabbitmqctl %v: %v: %s", args, err, out)
-	}
-	return string(out)
+	out, err := n.Ctl(ctx, args...)
+	must(t, err)
+	return out
 }
 
 // lines returns how many lines of out are not blank.
 func lines(out string) int {
 	return len(strings.FieldsFunc(out, func(r rune) bool { return r == '\n' }))
-}
-
-// rabbitTool finds a program. The scripts on PATH of Debian's package change to
-// the user rabbitmq and its directories, so the ones behind them are preferred.
-func rabbitTool(t testing.TB, name string) string {
-	t.Helper()
-	own := filepath.Join("/usr/lib/rabbitmq/bin", name)
-	if _, err := os.Stat(own); err == nil {
-		return own
-	}
-	bin, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("no %s: install the package rabbitmq-server: %v", name, err)
-	}
-	return bin
 }
 
 func must(t testing.TB, err error) {

@@ -4,6 +4,9 @@
 // and out through the egress. Then it stays, for
 // requests of your own, until Ctrl-C; without a terminal, or with CI or
 // DEMO_ONCE set, it ends.
+//
+// With -bus it shows lictor in front of a real RabbitMQ and the example worker
+// instead.
 package main
 
 import (
@@ -29,9 +32,15 @@ import (
 
 func main() {
 	lictor := flag.String("lictor", "bin/lictor", "`path` of the program")
+	bus := flag.Bool("bus", false, "show the service bus")
+	worker := flag.String("worker", "bin/worker", "`path` of the example worker, for -bus")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := demo(ctx, *lictor)
+	run := demo
+	if *bus {
+		run = func(ctx context.Context, lictor string) error { return demoBus(ctx, lictor, *worker) }
+	}
+	err := run(ctx, *lictor)
 	interrupted := ctx.Err() != nil
 	stop()
 	if err != nil && !interrupted {
@@ -235,7 +244,6 @@ func startLictor(ctx context.Context, program, dir, consul string) (c *child, eg
 	}
 	gateway, admin := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	egress = fmt.Sprintf("127.0.0.1:%d", ports[2])
-	file := filepath.Join(dir, "config.hcl")
 	text := fmt.Sprintf(`log_level = "warn"
 data_dir  = %q
 gateway {
@@ -253,22 +261,31 @@ consul {
 }
 resolver "consul" {}
 `, filepath.Join(dir, "data"), gateway, egress, admin, consul)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if c, err = launch(program, dir, gateway, text); err != nil {
 		return nil, "", "", err
 	}
-	fmt.Printf("lictor starts with this configuration:\n\n%s\n", text)
-	cmd := exec.Command(program, "run", "-config", file)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if c, err = start(cmd); err != nil {
-		return nil, "", "", err
-	}
-	c.address = gateway
 	err = c.until(ctx, "lictor finds both instances and is ready", func() error { return errors.Join(both(gateway), ready(admin)) })
 	if err != nil {
 		c.stop()
 		return nil, "", "", err
 	}
 	return c, egress, admin, nil
+}
+
+// launch starts lictor with a configuration, and shows it.
+func launch(program, dir, gateway, text string) (*child, error) {
+	file := filepath.Join(dir, "config.hcl")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	fmt.Printf("lictor starts with this configuration:\n\n%s\n", text)
+	cmd := exec.Command(program, "run", "-config", file)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	c, err := start(cmd)
+	if err == nil {
+		c.address = gateway
+	}
+	return c, err
 }
 
 func freePorts(n int) ([]int, error) {

@@ -47,25 +47,41 @@ func ready(admin string) error {
 	return nil
 }
 
-// show runs the requests that the demo is about, as curl would print them.
+// request is one to show.
+type request struct {
+	says, path string
+	body       string // "" = a GET, else a POST of it
+	want       int    // status of the answer
+}
+
+// show runs the requests that the demo is about.
 func show(ctx context.Context, program, gateway, admin string) error {
-	for _, line := range []struct {
-		says, path string
-		want       int
-	}{
-		{"the first path segment names the service, the rest goes to an instance", "/hello/world?x=1", 200},
-		{"the next request goes to the other one", "/hello/again", 200},
-		{"the only instance of this service fails its check", "/broken/", 503},
-		{"nobody registered this one", "/nobody/", 503},
-		{"and this names no service", "/", 404},
-	} {
+	return try(ctx, program, gateway, admin, []request{
+		{"the first path segment names the service, the rest goes to an instance", "/hello/world?x=1", "", 200},
+		{"the next request goes to the other one", "/hello/again", "", 200},
+		{"the only instance of this service fails its check", "/broken/", "", 503},
+		{"nobody registered this one", "/nobody/", "", 503},
+		{"and this names no service", "/", "", 404},
+	})
+}
+
+// try runs requests, as curl would print them, and has lictor tell its status.
+func try(ctx context.Context, program, gateway, admin string, requests []request) error {
+	for _, line := range requests {
 		url := "http://" + gateway + line.path
-		fmt.Printf("# %s\n$ curl -i '%s'\n", line.says, url)
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		method, option := http.MethodGet, ""
+		if line.body != "" {
+			method, option = http.MethodPost, "-d '"+line.body+"' "
+		}
+		fmt.Printf("# %s\n$ curl -i %s'%s'\n", line.says, option, url)
+		req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(line.body))
 		if err != nil {
 			return err
 		}
 		req.Header.Set("User-Agent", "curl")
+		if line.body != "" {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,7 +106,10 @@ func answer(r amqp.Delivery) amqp.Publishing {
 	if r.Headers["X-WASP-METHOD"] == "POST" {
 		status = 201
 	}
-	body, _ := json.Marshal(map[string]any{ // strings only, which always have JSON
+	var body bytes.Buffer
+	out := json.NewEncoder(&body)
+	out.SetEscapeHTML(false)
+	_ = out.Encode(map[string]any{ // strings only, which always have JSON
 		"exchange": r.Exchange,
 		"key":      r.RoutingKey,
 		"method":   r.Headers["X-WASP-METHOD"],
@@ -116,6 +120,6 @@ func answer(r amqp.Delivery) amqp.Publishing {
 	return amqp.Publishing{
 		ContentType: "application/json",
 		Headers:     amqp.Table{"X-WASP-STATUS": status},
-		Body:        append(body, '\n'),
+		Body:        body.Bytes(),
 	}
 }
