@@ -94,7 +94,9 @@ func (p *process) buildSources() error {
 		}
 	}
 	if len(p.sources) == 0 {
-		p.log.Warn("no resolver is configured, no path leads to a service")
+		if !p.cfg.RabbitMQ.Configured {
+			p.log.Warn("no resolver is configured, no path leads to a service")
+		}
 		return p.addStatic(nil)
 	}
 	return nil
