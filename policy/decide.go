@@ -197,6 +197,9 @@ func (r *Request) Facts(t *Route, v *Verdict) *Facts {
 		Method: strings.Clone(r.Method), Host: strings.Clone(r.Host), Port: r.Port, Client: r.Client, Locator: r.Locator,
 		Route: *t, Digest: v.digest, Identity: v.Identity != nil,
 	}
+	for _, n := range r.Names {
+		f.Names = append(f.Names, strings.Clone(n))
+	}
 	f.Route.API, f.Route.Service, f.Route.Rest = strings.Clone(t.API), strings.Clone(t.Service), strings.Clone(t.Rest)
 	if r.Path != nil {
 		f.Path = r.Path.Clone()

@@ -53,17 +53,25 @@ func (b *Builder) link(k Key, o *object, add bool) {
 
 func (b *Builder) rule(k Key, o *object) Rule { return Rule{Key: b.path(k), Index: o.index} }
 
+// among notes c among the consumers that have the same id, or takes it out.
+func among(t *trie[string, []*liveConsumer], id string, c *liveConsumer, add bool) {
+	same, _ := t.get(hashString(id), id)
+	same = slices.DeleteFunc(slices.Clone(same), func(o *liveConsumer) bool { return o.Name == c.Name })
+	if add {
+		same = append(same, c)
+		slices.SortFunc(same, func(a, b *liveConsumer) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	set(t, hashString(id), id, same, len(same) > 0)
+}
+
 func (b *Builder) linkConsumer(k Key, c *Consumer, o *object, add bool) {
 	live := &liveConsumer{key: b.path(k), index: o.index, Identity: Identity{
 		ID: c.ID, Name: c.Name, CustomID: c.CustomID, Groups: c.Groups, GroupsText: joinGroups(c.Groups)}}
 	set(&b.set.consumers, hashString(c.Name), c.Name, live, add)
-	same, _ := b.set.byID.get(hashString(c.ID), c.ID)
-	same = slices.DeleteFunc(slices.Clone(same), func(o *liveConsumer) bool { return o.Name == c.Name })
-	if add {
-		same = append(same, live)
-		slices.SortFunc(same, func(a, b *liveConsumer) int { return cmp.Compare(a.Name, b.Name) })
+	among(&b.set.byID, c.ID, live, add)
+	if c.CustomID != "" {
+		among(&b.set.byCustomID, c.CustomID, live, add)
 	}
-	set(&b.set.byID, hashString(c.ID), c.ID, same, len(same) > 0)
 	for _, g := range c.Groups {
 		before := b.members[g]
 		if add {

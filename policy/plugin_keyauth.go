@@ -113,8 +113,11 @@ func (keyAuth) run(d *decision, won, report *livePlugin) bool {
 	if won != nil || d.set.credentials.len > 0 {
 		key = d.presented(names)
 	}
-	if key.found && !key.twice {
+	switch {
+	case key.found && !key.twice:
 		d.who = d.set.identify(&key.digest, d.req.Now)
+	case !key.found && len(d.req.Names) > 0:
+		d.who = d.set.certified(d.req.Names) // key.digest is zero, which is no key's
 	}
 	switch {
 	case d.who != nil:
@@ -168,8 +171,16 @@ func (d *decision) identified(digest [32]byte) {
 	if d.rec != nil {
 		d.rec.plugin("key-auth", won)
 		d.rec.identity(d.who)
-		d.rec.pass("key-auth", won.ruleOf(), "the key belongs to consumer "+d.who.Name)
+		d.rec.pass("key-auth", won.ruleOf(), d.shown(digest)+" belongs to consumer "+d.who.Name)
 	}
+}
+
+// shown is what the client was identified by.
+func (d *decision) shown(digest [32]byte) string {
+	if digest == [32]byte{} {
+		return "the certificate"
+	}
+	return "the key"
 }
 
 func (x *candidate) ruleOf() Rule {
@@ -240,7 +251,12 @@ func (d *decision) recheckIdentity(won *livePlugin) bool {
 		}
 		return true
 	}
-	if d.who = d.set.identify(&d.facts.Digest, d.req.Now); d.who == nil {
+	if d.facts.Digest == [32]byte{} {
+		d.who = d.set.certified(d.facts.Names)
+	} else {
+		d.who = d.set.identify(&d.facts.Digest, d.req.Now)
+	}
+	if d.who == nil {
 		var rule Rule
 		if won != nil {
 			rule = won.rule()

@@ -29,6 +29,7 @@ type Request struct {
 	Port    uint16 // of Host; by scheme if Host has none
 	Path    *uri.Path
 	Client  netip.Addr // after trusted proxies (C17)
+	Names   []string   // of the client's verified certificate; the custom_id of a consumer identifies it
 	Fields  Fields     // nil = no header
 	Locator Locator    // nil = no country is known
 	Now     time.Time
@@ -86,5 +87,6 @@ type Facts struct {
 	Locator  Locator
 	Route    Route
 	Digest   [32]byte // of the key that was accepted
-	Identity bool     // a key was accepted
+	Names    []string // of the certificate that was accepted instead of a key
+	Identity bool     // the client was identified
 }

@@ -24,6 +24,7 @@ type Set struct {
 
 	consumers   trie[string, *liveConsumer]
 	byID        trie[string, []*liveConsumer] // in the order of their names
+	byCustomID  trie[string, []*liveConsumer]
 	credentials trie[[32]byte, *liveCredential]
 	filters     trie[string, *liveFilter]
 	acls        trie[string, *apiACLs]
@@ -141,6 +142,17 @@ func (s *Set) consumer(ref string) *liveConsumer {
 	}
 	c, _ := s.consumers.get(h, ref)
 	return c
+}
+
+// certified returns the one consumer whose custom_id is one of the names of a
+// certificate, nil if there is none. An id that several have identifies nobody.
+func (s *Set) certified(names []string) *liveConsumer {
+	for _, n := range names {
+		if same, _ := s.byCustomID.get(hashString(n), n); len(same) == 1 {
+			return same[0]
+		}
+	}
+	return nil
 }
 
 // mapping finds the mapping of a host: exact, else wildcard (B14).

@@ -50,6 +50,7 @@ func (r *ruling) fill(x *exchange) bool {
 	r.set = x.gw.policy.Set()
 	q := &r.request
 	q.Method, q.Host, q.Port, q.Path = x.req.Method, host, port, &x.path
+	q.Names = x.c.Names()
 	q.Client, q.Fields, q.Locator = x.client, x, x.gw.locator
 	q.Now, q.Limiter = x.began, &x.gw.limiter
 	return true

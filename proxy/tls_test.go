@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"lictor/listener/certtest"
+	"lictor/policy"
 	"lictor/proxy/http1"
 )
 
@@ -151,6 +153,36 @@ func TestPROXYHeaderNamesTheClient(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCertificateIdentifiesAConsumer lets in who shows the certificate whose
+// name is a consumer's custom_id.
+func TestCertificateIdentifiesAConsumer(t *testing.T) {
+	clients := certtest.NewCA(t)
+	r, ca := newTLSRig(t, func(c *Config) {
+		c.TLS.ClientAuth, c.TLS.ClientCAs = tls.RequireAndVerifyClientCert, clients.Pool()
+	})
+	r.backend(func(w http.ResponseWriter, q *http.Request) { io.WriteString(w, q.Header.Get("X-Consumer-Username")) })
+	r.rules.apply(
+		change(policy.KindConsumers, "ann", &policy.Consumer{ID: "1", Name: "ann", CustomID: "ann.test"}),
+		change(policy.KindACLs, "1", &policy.ACL{ID: "1", API: "svc", Consumers: []string{"ann"}}),
+	)
+	for name, want := range map[string]string{"ann.test": "200 ann", "eve.test": "401"} {
+		c := tls.Client(r.dial().Conn, &tls.Config{RootCAs: ca.Pool(), ServerName: "gw.test", Certificates: []tls.Certificate{clients.Issue(t, name)}})
+		io.WriteString(c, "GET /svc/ HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		if got := fmt.Sprintf("%d %s", resp.StatusCode, body); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func change(kind policy.Kind, name string, o policy.Object) policy.Change {
+	return policy.Change{Key: policy.Key{Kind: kind, Name: name}, Object: o}
 }
 
 // askTLS sends a request over TLS on c and returns the body of the answer, ""

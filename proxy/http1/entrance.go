@@ -3,7 +3,6 @@ package http1
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -42,8 +41,9 @@ type Peer struct {
 	Remote netip.AddrPort
 	Local  netip.AddrPort
 	TLS    bool
-	// Certificate is the client's, if it showed one that was verified.
-	Certificate *x509.Certificate
+	// Names are those of the client's certificate, if it showed one that was
+	// verified: URIs, names in DNS, and the common name.
+	Names []string
 }
 
 // SetEntrance is to be called before Serve.
@@ -122,8 +122,16 @@ func (s *Server) enter(nc net.Conn) (net.Conn, Peer) {
 
 func (p *Peer) secured(state tls.ConnectionState) {
 	p.TLS = true
-	if len(state.VerifiedChains) > 0 {
-		p.Certificate = state.PeerCertificates[0]
+	if len(state.VerifiedChains) == 0 {
+		return
+	}
+	cert := state.PeerCertificates[0]
+	for _, u := range cert.URIs {
+		p.Names = append(p.Names, u.String())
+	}
+	p.Names = append(p.Names, cert.DNSNames...)
+	if cert.Subject.CommonName != "" {
+		p.Names = append(p.Names, cert.Subject.CommonName)
 	}
 }
 

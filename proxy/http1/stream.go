@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"crypto/x509"
 	"errors"
 	"net"
 	"time"
@@ -46,8 +45,8 @@ func (c *Conn) becomeHTTP2() {
 // Secure reports whether the client came by TLS.
 func (c *Conn) Secure() bool { return c.peer.TLS }
 
-// Certificate is the client's, nil if it showed none that was verified.
-func (c *Conn) Certificate() *x509.Certificate { return c.peer.Certificate }
+// Names are those of the client's verified certificate.
+func (c *Conn) Names() []string { return c.peer.Names }
 
 // Version is the version of HTTP that the client speaks.
 func (c *Conn) Version() string {

@@ -15,7 +15,7 @@ type Upstream struct {
 	s      sock
 	pool   *Pool
 	reused bool
-	single bool // for one request only
+	single bool  // for one request only
 	idle   int64 // monotonic time of the last use
 }
 
