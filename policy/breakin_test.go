@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"lictor/policy"
 )
@@ -129,5 +130,29 @@ func TestNamesThatNoAPICanHaveAreRefused(t *testing.T) {
 		if _, rejected := s.put(t, "acls/1", `{"api":"`+name+`","groups":["g"]}`); len(rejected) != 0 {
 			t.Errorf("%q: %v", name, rejected[0].Problems)
 		}
+	}
+}
+
+// TestOddPathsCostNoMoreWithMoreRules checks that a hostile path is read once a
+// decision, not once a rule: its 30,000 bytes have dozens of readings.
+func TestOddPathsCostNoMoreWithMoreRules(t *testing.T) {
+	cost := func(rules int) time.Duration {
+		docs := []string{"plugins/k", `{"name":"key-auth"}`}
+		for i := range rules {
+			docs = append(docs, fmt.Sprintf("filters/f%d", i), fmt.Sprintf(`{"paths":["/svc/p%d"]}`, i),
+				fmt.Sprintf("plugin-mappings/m%d", i), fmt.Sprintf(`{"api":"svc","plugins":["k"],"filters":["f%d"]}`, i))
+		}
+		_, set := newStore(t, policy.Options{}, docs...)
+		r := ask(t, "GET http://x/svc"+strings.Repeat(`%2f%3b;\//`, 3000))
+		best := time.Hour
+		for range 10 {
+			began := time.Now()
+			decide(set, r)
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	if one, many := cost(1), cost(100); many > 10*one {
+		t.Errorf("it costs %v with one rule, %v with 100", one, many)
 	}
 }

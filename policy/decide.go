@@ -37,6 +37,8 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	if r.Path == nil {
 		r.Path = &noPath
 	}
+	r.scratch.readings.reset()
+	r.scratch.namedReadings.reset()
 	d := &r.scratch.decision
 	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
 	if d.blacklist() && d.whitelist() && d.plugin(typeKeyAuth) && d.acl() && d.limits() {
@@ -108,7 +110,7 @@ func (d *decision) inquire(x *listIndex, q *inquiry, any bool) bool {
 		return false
 	}
 	named := d.named()
-	return named != nil && x.byReadings(q, named, readings, any)
+	return named != nil && x.byReadings(q, named, &d.req.scratch.namedReadings, any)
 }
 
 // named is the path by which the same resource is reached through its service's

@@ -138,9 +138,11 @@ func (f *liveFilter) covers(r *Request, p *uri.Path, as sense) bool {
 	if as == toRoute || hit == (as == toRestrict) || !p.Odd() {
 		return hit
 	}
-	readings := &r.scratch.readings
-	readings.Of(p)
-	for path, ok := readings.Next(); ok; path, ok = readings.Next() {
+	made := &r.scratch.readings
+	if p == &r.scratch.namedPath {
+		made = &r.scratch.namedReadings
+	}
+	for _, path := range made.all(p) {
 		if hit = f.pathLength(path) >= 0; hit == (as == toRestrict) {
 			return hit
 		}

@@ -309,7 +309,7 @@ func (x *listIndex) tryPath(q *inquiry, hash uint64, prefix string) bool {
 // byReadings looks at the readings of a path: a blacklist wants any to match, a
 // whitelist all (D22). A nil path is that of a tunnel, which only entries
 // without a path can speak of (A12).
-func (x *listIndex) byReadings(q *inquiry, p *uri.Path, r *uri.Readings, any bool) bool {
+func (x *listIndex) byReadings(q *inquiry, p *uri.Path, r *readings, any bool) bool {
 	switch {
 	case x.paths.len == 0:
 		return false
@@ -320,8 +320,7 @@ func (x *listIndex) byReadings(q *inquiry, p *uri.Path, r *uri.Readings, any boo
 	if hit == any || !p.Odd() {
 		return hit
 	}
-	r.Of(p)
-	for path, ok := r.Next(); ok; path, ok = r.Next() {
+	for _, path := range r.all(p) {
 		if hit = x.byPath(q, path); hit == any {
 			return hit
 		}

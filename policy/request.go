@@ -43,14 +43,15 @@ type Request struct {
 type scratch struct {
 	decision decision
 	inquiry  inquiry
-	readings uri.Readings
-	arg      []byte // a decoded query argument
+	readings readings // of the path
+	arg      []byte   // a decoded query argument
 	client   netip.Addr
 	country  string
 	asked    bool // country is known for this decision
 
-	named     []byte // buffer of namedPath
-	namedPath uri.Path
+	named         []byte // buffer of namedPath
+	namedPath     uri.Path
+	namedReadings readings
 }
 
 // Destination is what the egress knows about a request or tunnel (A2, A12).
@@ -63,7 +64,7 @@ type Destination struct {
 	Registry Registry     // nil = no service is registered
 	Identity *Identity    // of the client, nil = anonymous; a whitelist may ask for it
 
-	readings uri.Readings
+	readings readings
 }
 
 // Registry knows which services are registered where. The slices are not changed.
