@@ -25,3 +25,9 @@ func TestMappingAPIOnConsul(t *testing.T) { // table B
 func TestAccessAPIOnConsul(t *testing.T) { // table C
 	admintest.AccessAPI(t, onConsul(startConsul(t)))
 }
+
+// TestRandomOperations is the long form of what unit tests do in short.
+func TestRandomOperations(t *testing.T) {
+	t.Run("file", func(t *testing.T) { admintest.Random(t, admintest.File(t), 10_000, 3) })
+	t.Run("consul", func(t *testing.T) { admintest.Random(t, onConsul(startConsul(t))(t), 10_000, 4) })
+}
