@@ -97,18 +97,29 @@ const (
 )
 
 func (s *Server) serveConn(nc net.Conn) {
+	if c := s.admit(nc); c != nil {
+		c.run()
+	}
+}
+
+// admit returns the connection that nc becomes, nil if it was served already. It is
+// a function of its own for its large frame, which shall not lie under an idle
+// connection.
+//
+//go:noinline
+func (s *Server) admit(nc net.Conn) *Conn {
 	nc, peer := s.enter(nc)
 	if nc == nil {
-		return
+		return nil
 	}
 	if speaksHTTP2(nc) {
 		s.entrance.HTTP2.ServeConn(nc, peer, nil)
-		return
+		return nil
 	}
 	c := &Conn{srv: s, peer: peer}
 	c.s.init(nc)
 	s.track(c, true)
-	c.run()
+	return c
 }
 
 // run serves requests until the connection ends or naps. A stack that serving
