@@ -359,7 +359,7 @@ func TestPolicyInOnePiece(t *testing.T) {
 		}
 		w.Eventually("the last one is there", func(c map[string]store.Object) bool { return string(c["acls/x"].Value) == last })
 		storetest.WantOnePiece(t, w, "x")
-		if n := len(w.Updates()); n < 20 {
+		if n := len(w.Updates()); n < 5 { // a busy machine reads many together
 			t.Errorf("only %d updates, the test shows nothing", n)
 		}
 	})
