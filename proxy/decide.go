@@ -50,7 +50,9 @@ func (r *ruling) fill(x *exchange) bool {
 	r.set = x.gw.policy.Set()
 	q := &r.request
 	q.Method, q.Host, q.Port, q.Path = x.req.Method, host, port, &x.path
-	q.Names = x.c.Names()
+	if q.Names = nil; x.c != nil { // a question comes by no connection
+		q.Names = x.c.Names()
+	}
 	q.Client, q.Fields, q.Locator = x.client, x, x.gw.locator
 	q.Now, q.Limiter = x.began, &x.gw.limiter
 	return true
