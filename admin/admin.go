@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -108,6 +109,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out.Header().Set(requestIDHeader, id)
 	out.Header().Set("X-Content-Type-Options", "nosniff")
 	out.Header().Set("Cache-Control", "no-store")
+	defer s.crashed(id)
 	s.serve(out, r)
 
 	level := hclog.Debug
@@ -116,6 +118,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.cfg.Log.Log(level, "admin request", "method", r.Method, "path", r.URL.Path, "status", out.status,
 		"client", r.RemoteAddr, "took_us", time.Since(began).Microseconds(), "request_id", id)
+}
+
+// crashed tells of a fault in the handling of one request, which only cuts its
+// connection.
+func (s *Server) crashed(id string) {
+	if p := recover(); p != nil {
+		s.cfg.Log.Error("an admin request crashed", "request_id", id, "panic", p, "stack", string(debug.Stack()))
+		panic(http.ErrAbortHandler)
+	}
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {

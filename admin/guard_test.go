@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // guess sends a token from an address and returns the answer.
@@ -175,4 +177,20 @@ func readAll(w http.ResponseWriter, r *http.Request) error {
 		_, err = io.WriteString(w, strconv.Itoa(len(body)))
 	}
 	return err
+}
+
+func TestACrashIsTold(t *testing.T) {
+	var log strings.Builder
+	s := newServer(t, Config{Routes: []Route{{Method: "GET", Path: "/crash", Handler: func(http.ResponseWriter, *http.Request) { panic("boom") }}}})
+	s.cfg.Log = hclog.New(&hclog.LoggerOptions{Output: &log})
+	server := httptest.NewServer(s)
+	defer server.Close()
+	if resp, err := http.Get(server.URL + "/crash"); err == nil {
+		t.Errorf("got %s, want a cut connection", resp.Status)
+		resp.Body.Close()
+	}
+	server.Close() // the log is complete
+	if !strings.Contains(log.String(), "[ERROR]") || !strings.Contains(log.String(), "boom") {
+		t.Errorf("got %s", log.String())
+	}
 }
