@@ -23,8 +23,9 @@ type Conn struct {
 	r, w    int        // bytes read and not yet used: ws.in[r:w]
 	body    body
 	trip    trip
-	closing bool // no further request on this connection
-	reset   bool // end it by RST, so that a cut answer cannot look complete
+	closing bool        // no further request on this connection
+	cut     atomic.Bool // by Cut
+	reset   bool        // end it by RST, so that a cut answer cannot look complete
 
 	waited time.Duration // for the next request, before a nap
 	served bool          // a request
@@ -330,8 +331,8 @@ func (e *writeError) Error() string { return e.err.Error() }
 // answer with RST, which may destroy the answer before the client read it: so
 // the end is announced first, and what still comes is read for a moment.
 func (c *Conn) finish(linger bool) {
-	if c.reset && c.s.tcp != nil {
-		c.s.tcp.SetLinger(0)
+	if (c.reset || c.cut.Load()) && c.s.tcp != nil {
+		c.s.tcp.SetLinger(0) // what a client did not read of a cut answer goes as well
 	} else if linger {
 		c.linger()
 	}

@@ -318,6 +318,7 @@ func (c *Conn) Cut(cause error) {
 		cause = ErrCut
 	}
 	c.trip.failure.CompareAndSwap(nil, &cause)
+	c.cut.Store(true)
 	c.s.halt()
 	if u := c.trip.peer.Load(); u != nil {
 		u.s.wake()
