@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -289,5 +290,45 @@ func TestCutReachesStreams(t *testing.T) {
 	r.gw.PolicyChanged()
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("the answer ended as if it were whole")
+	}
+}
+
+// TestWebSocketOverHTTP2 opens a WebSocket by Extended CONNECT (RFC 8441); the
+// backend sees the handshake of HTTP/1.1.
+func TestWebSocketOverHTTP2(t *testing.T) {
+	r := newRig(t, nil)
+	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
+		head, _ := readHead(in)
+		if !strings.Contains(head, "GET /chat HTTP/1.1") || !strings.Contains(head, "Upgrade: websocket") || !strings.Contains(strings.ToLower(head), "sec-websocket-key: ") {
+			t.Errorf("the backend saw %q", head)
+		}
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nhello")
+		io.Copy(c, in)
+	})
+	in, out := io.Pipe()
+	req, _ := http.NewRequest("CONNECT", "http://"+r.addr+"/svc/chat", in)
+	req.Header.Set(":protocol", "websocket")
+	req.Header.Set("Sec-WebSocket-Version", "13")
+	req.URL.Path = "/svc/chat"
+	resp, err := r.h2cClient().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 || resp.Header.Get("Sec-WebSocket-Accept") != "" {
+		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
+	}
+	for _, word := range []string{"hello", "ping", "pong"} {
+		if word != "hello" {
+			io.WriteString(out, word)
+		}
+		got := make([]byte, len(word))
+		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != word {
+			t.Fatalf("got %q, %v, want %q", got, err, word)
+		}
+	}
+	out.Close()
+	if rest, err := io.ReadAll(resp.Body); err != nil || len(rest) > 0 {
+		t.Errorf("got %q, %v, want the end", rest, err)
 	}
 }

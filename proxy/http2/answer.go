@@ -58,9 +58,6 @@ func (st *stream) step(p []byte) (int, error) {
 	case length:
 		n := int(min(int64(len(p)), a.left))
 		a.left -= int64(n)
-		if a.left == 0 {
-			a.phase = done
-		}
 		return n, st.writeData(p[:n], a.left == 0)
 	case chunks:
 		return st.writeChunk(p)
@@ -113,7 +110,6 @@ func (st *stream) writeChunk(p []byte) (int, error) {
 		a.left -= int64(n)
 		const end = "\r\n0\r\n\r\n"
 		if a.left == 0 && string(p[n:]) == end {
-			a.phase = done
 			return len(p), st.writeData(p[:n], true)
 		}
 		return n, st.writeData(p[:n], false)
@@ -142,20 +138,20 @@ func (st *stream) writeChunk(p []byte) (int, error) {
 
 // writeTrailers ends the body. p holds the trailers and an empty line.
 func (st *stream) writeTrailers(p []byte) error {
-	a := &st.answer
-	a.phase = done
 	if len(p) <= 2 {
 		return st.writeData(nil, true)
 	}
 	if st.err != nil {
 		return st.err
 	}
+	a := &st.answer
+	a.phase = done
 	a.block = appendFields(a.block[:0], p[:len(p)-2], nil)
 	st.c.appendHeaders(st.id, a.block, true)
 	return nil
 }
 
-// writeData sends p as the client's windows let it.
+// writeData sends p, maybe the last of the answer, as the client's windows let it.
 func (st *stream) writeData(p []byte, last bool) error {
 	c := st.c
 	for {
@@ -184,6 +180,9 @@ func (st *stream) writeData(p []byte, last bool) error {
 			c.out = append(appendFrame(c.out, len(part), http2.FrameData, flags, st.id), part...)
 		}
 		if len(p) == 0 {
+			if last {
+				st.answer.phase = done
+			}
 			return nil
 		}
 	}

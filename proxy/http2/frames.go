@@ -70,6 +70,7 @@ func (c *conn) fragment(id uint32, p []byte, last bool) error {
 		return &connError{http2.ErrCodeCompression, "bad header block"}
 	}
 	b.open = false
+	c.guard.worked()
 	switch {
 	case b.st == nil && b.trailers: // of a stream that we ended
 		return nil
@@ -154,6 +155,9 @@ func (c *conn) data(f *http2.DataFrame) error {
 		if err := c.guard.idle(time.Now()); err != nil {
 			return err
 		}
+	}
+	if len(data) > 0 {
+		c.guard.worked()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -30,6 +30,10 @@ func (g *guard) idle(now time.Time) error {
 	return nil
 }
 
+// worked counts something that did bring a request further: it earns the
+// client some frames that do not.
+func (g *guard) worked() { g.cheap.used = max(0, g.cheap.used-8) }
+
 // allowance is a bucket of tokens that fills with time.
 type allowance struct {
 	used float64
