@@ -26,8 +26,7 @@ func TestExplanationsAgreeWithWhatHappens(t *testing.T) {
 	})
 	addr := s.Listener.Addr().String()
 	for range worlds {
-		r.rules = &fakePolicy{}
-		r.gw.policy = r.rules
+		r.rules.builder = nil // the next policy knows nothing of the last one
 		changes := hostileWorld(t, rnd, addr)
 		r.rules.apply(changes...)
 		r.src.catalog.Store(resolver.NewFoldedCatalog(oneService("svc", addr), oneService("other", addr)))
