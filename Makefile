@@ -45,7 +45,7 @@ unit: compiler ## Only the unit tests
 integration: compiler consul rabbitmq ## Only the integration tests
 	go test -race -tags integration -timeout 20m ./integration/...
 
-bench: build consul peers ## Compare side by side with nginx, HAProxy and squid (BENCH='-short' is quicker)
+bench: build consul rabbitmq peers ## Compare side by side with nginx, HAProxy and squid (BENCH='-short' is quicker)
 	go build -buildvcs=false -o bin/bench ./integration/bench
 	bin/bench -lictor bin/lictor $(BENCH)
 

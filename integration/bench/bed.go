@@ -13,6 +13,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"golang.org/x/sys/unix"
+
+	"lictor/integration/broker"
 )
 
 // bed is what a measurement stands on: a directory, the backend, a Consul that
@@ -27,6 +29,8 @@ type bed struct {
 	backend string // host:port
 	consul  string // host:port
 	client  *api.Client
+
+	broker *broker.Node // nil until a row about the bus needs it
 
 	started []*process
 	running map[*contestant]*proxy
@@ -198,6 +202,9 @@ func (b *bed) close() {
 	}
 	for i := len(b.started) - 1; i >= 0; i-- {
 		b.started[i].stop()
+	}
+	if b.broker != nil {
+		b.broker.Close()
 	}
 	if b.dir != "" {
 		os.RemoveAll(b.dir)

@@ -18,6 +18,10 @@ type proxy struct {
 	*process
 	address string // host:port
 	access  string // the file of its access log; "" if it is its output
+
+	// load has the process work for the bed's duration and returns how much of
+	// it was done; nil: it is a proxy, which wrk loads.
+	load func(ctx context.Context) (int64, error)
 }
 
 // emptyLogs keeps the access log, which is a real file, from filling the disk.

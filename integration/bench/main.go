@@ -34,12 +34,20 @@ type options struct {
 	pin      bool
 }
 
+// commands are what this program is as a process of its own; each runs until
+// it is ended.
+var commands = map[string]func(args []string) error{
+	backendCommand: func(args []string) error { return serveBackend(args[0]) },
+	workerCommand:  func(args []string) error { return serveBus(args[0]) },
+	bareCommand:    func(args []string) error { return serveBare(args[0], args[1]) },
+}
+
 func main() {
 	// Children inherit the CPUs of the thread that starts them and get a signal
 	// when it ends. The main thread is the one that stays.
 	runtime.LockOSThread()
-	if len(os.Args) == 3 && os.Args[1] == backendCommand {
-		fmt.Fprintln(os.Stderr, serveBackend(os.Args[2]))
+	if len(os.Args) > 2 && commands[os.Args[1]] != nil {
+		fmt.Fprintln(os.Stderr, commands[os.Args[1]](os.Args[2:]))
 		os.Exit(1)
 	}
 	var o options

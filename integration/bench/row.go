@@ -20,7 +20,7 @@ type row struct {
 }
 
 // rows are all measurements, in the order of the table.
-var rows = []*row{rowGet, rowPolicy, rowDown, rowUp, rowIdle, rowSettled, rowEgressGet, rowEgressTunnel}
+var rows = []*row{rowGet, rowPolicy, rowDown, rowUp, rowIdle, rowSettled, rowEgressGet, rowEgressTunnel, rowBus, rowBusRate}
 
 // The usual contestants.
 var peers = []*contestant{lictor, nginx, haproxy}
