@@ -41,6 +41,8 @@ test: compiler consul rabbitmq ## Vet, unit tests and integration tests, all wit
 
 unit: compiler ## Only the unit tests
 	go test -race -shuffle=on ./...
+	# What the race detector blurs: allocations and memory.
+	go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./uri ./resolver
 
 integration: compiler consul rabbitmq ## Only the integration tests
 	go test -race -tags integration -timeout 20m ./integration/...
