@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"lictor/admin"
+	"lictor/policy"
 	"lictor/proxy"
 )
 
@@ -103,6 +105,31 @@ func TestExplainAsks(t *testing.T) {
 			}
 			if !strings.Contains(out.String(), tt.out) {
 				t.Errorf("got %s, want %s", out.String(), tt.out)
+			}
+		})
+	}
+}
+
+func TestPolicyStatusForPeople(t *testing.T) { // contract 1
+	age := 3.0
+	for _, c := range []struct {
+		name string
+		p    admin.PolicyStatus
+		want string
+	}{
+		{"all is well", admin.PolicyStatus{Live: true, AgeSeconds: &age}, "3f2a94d1c0ff  812    consul  7        1         3s   ok\n"},
+		{"the store is away", admin.PolicyStatus{AgeSeconds: &age}, "failing, last good policy kept\n"},
+		{"it was never there", admin.PolicyStatus{LastGood: true}, "-    from the last-good files"},
+		{"objects are held", admin.PolicyStatus{Live: true, Held: 2}, "2 objects held"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.p.Hash, c.p.Index, c.p.Store, c.p.Objects, c.p.Rejected = "3f2a94d1c0ffee00", 812, "consul", 7, []*policy.Rejection{{}}
+			var out strings.Builder
+			if err := printStatus(&out, &admin.Status{Policy: &c.p}); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(out.String(), c.want) {
+				t.Errorf("got\n%s\nwant %s", out.String(), c.want)
 			}
 		})
 	}

@@ -48,6 +48,7 @@ func printStatus(out io.Writer, st *admin.Status) error {
 	for _, l := range st.Listeners {
 		fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Address)
 	}
+	printPolicy(w, st.Policy)
 	fmt.Fprintln(w, "\nRESOLVER\tSERVICES\tWATCHES\tAGE\tSTATE")
 	for _, r := range st.Resolvers {
 		age := "-"
@@ -70,6 +71,27 @@ func printStatus(out io.Writer, st *admin.Status) error {
 		}
 	}
 	return w.Flush()
+}
+
+func printPolicy(w io.Writer, p *admin.PolicyStatus) {
+	if p == nil {
+		return
+	}
+	age := "-"
+	if p.AgeSeconds != nil {
+		age = seconds(*p.AgeSeconds)
+	}
+	state := "ok"
+	switch {
+	case p.LastGood:
+		state = "from the last-good files, the store has not answered yet"
+	case !p.Live:
+		state = "failing, last good policy kept"
+	case p.Held > 0:
+		state = fmt.Sprintf("%d objects held that the store no longer shows", p.Held)
+	}
+	fmt.Fprintf(w, "\nPOLICY\tINDEX\tSTORE\tOBJECTS\tREJECTED\tAGE\tSTATE\n%.12s\t%d\t%s\t%d\t%d\t%s\t%s\n",
+		p.Hash, p.Index, p.Store, p.Objects, len(p.Rejected), age, state)
 }
 
 func printDispatchers(w io.Writer, st *admin.Status) {

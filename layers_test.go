@@ -33,6 +33,11 @@ func TestLayers(t *testing.T) {
 		"lictor/proxy/egress/dns": {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/resolver", "lictor/supervisor"},
 		"lictor/proxy/http1":      {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/resolver", "lictor/supervisor"},
 		"lictor/admin":            {"lictor/config", "lictor/proxy", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/admin/edit":       {"lictor/admin", "lictor/config", "lictor/proxy", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/admin/form":       {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/resolver"},
+		"lictor/admin/access":     {"lictor/config", "lictor/proxy", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/admin/mapping":    {"lictor/config", "lictor/proxy", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/admin/objects":    {"lictor/config", "lictor/proxy", "lictor/resolver/", "lictor/supervisor"},
 	}
 	for pkg, bad := range forbidden {
 		t.Run(pkg, func(t *testing.T) {

@@ -279,7 +279,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Token:    p.cfg.Admin.Token,
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
-		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeDispatch},
+		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch},
 		Checks: append(p.policyChecks(), admin.Check{Name: "shutdown", Ready: func() error {
 			if ctx.Err() != nil {
 				return errors.New("the process is stopping")

@@ -17,7 +17,7 @@ import (
 
 // adminRoutes returns the APIs of the admin listener.
 func (p *process) adminRoutes() ([]admin.Route, error) {
-	policy := edit.New(p.policy.Store())
+	policy := edit.New(p.policy.Store(), p.policy.Loaded)
 	mappings, err := mapping.Routes(policy)
 	if err != nil {
 		return nil, err
@@ -26,7 +26,7 @@ func (p *process) adminRoutes() ([]admin.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	documents, err := objects.Routes(p.policy.Store())
+	documents, err := objects.Routes(p.policy.Store(), policy)
 	if err != nil {
 		return nil, err
 	}
@@ -62,4 +62,11 @@ func (p *process) aged(e *proxy.Explanation, err error) (*proxy.Explanation, err
 		e.Policy.AgeSeconds = &age
 	}
 	return e, err
+}
+
+// describeLocations says that filters ask for what nobody knows (C29).
+func (p *process) describeLocations(st *admin.Status) {
+	if p.geoip == nil && p.policy.Loaded().UsesLocations() {
+		st.Problems = append(st.Problems, "policy: filters ask for locations, but no geoip database is configured: they match nothing")
+	}
 }

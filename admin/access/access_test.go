@@ -1,9 +1,12 @@
 package access_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"lictor/admin/admintest"
+	"lictor/policy"
 )
 
 func TestAccessAPI(t *testing.T) { // table C
@@ -33,4 +36,30 @@ func TestFromNothing(t *testing.T) {
 	if _, limit := s.Decide(t, "GET /echo/x s3cret"); limit != 5 {
 		t.Errorf("the limit is %d, want 5", limit)
 	}
+}
+
+func TestLocationsWithoutADatabase(t *testing.T) { // C29
+	s := admintest.Memory(t)
+	s.Want(t, 201, "POST", "/filters", `name=here&locations=us`)
+	s.Want(t, 201, "POST", "/apis/x/acls", `locations=ca`)
+	if n := strings.Count(s.Log.String(), "no geoip database is configured"); n != 2 {
+		t.Errorf("%d warnings, want 2: %s", n, s.Log.String())
+	}
+	s.WantDecisions(t, map[string]int{"GET /x/y": 403})
+}
+
+// TestManyKeys deletes a consumer with more keys than a transaction holds.
+func TestManyKeys(t *testing.T) { // C35
+	admintest.Run(t, func(t *testing.T, s *admintest.Server) {
+		s.Want(t, 201, "POST", "/consumers", `name=a`)
+		for i := range 130 {
+			s.Want(t, 201, "POST", "/consumers/a/key-auth", fmt.Sprint("key=k", i))
+		}
+		s.Want(t, 201, "POST", "/consumers", `name=b&key=other`)
+		s.Want(t, 204, "DELETE", "/consumers/a", "")
+		if objects, err := s.Store.List(t.Context(), string(policy.KindCredentials)); err != nil || len(objects) != 1 {
+			t.Errorf("%d keys are left, %v", len(objects), err)
+		}
+		s.Want(t, 404, "GET", "/consumers/a", "")
+	})
 }

@@ -43,16 +43,11 @@ func findConsumer(t *edit.Txn, ref string) (*edit.Object, error) {
 	if o, err := t.Get(policy.Key{Kind: policy.KindConsumers, Name: ref}); o != nil || err != nil {
 		return o, err
 	}
-	all, err := t.List(policy.KindConsumers)
-	if err != nil {
-		return nil, err
+	known := t.Consumer(ref)
+	if known == nil || known.ID != ref {
+		return nil, nil
 	}
-	for _, o := range all {
-		if o.Content.(*policy.Consumer).ID == ref {
-			return t.Get(o.Key)
-		}
-	}
-	return nil, nil
+	return t.Get(policy.Key{Kind: policy.KindConsumers, Name: known.Name})
 }
 
 func fillConsumer(d *draft) error {
@@ -139,6 +134,9 @@ func (d *draft) putKey(key string, c *policy.Credential) (*edit.Object, error) {
 	return d.Put(at, c)
 }
 
+// keysAtOnce is how many keys go in one transaction, which has its limits.
+const keysAtOnce = 50
+
 // consumerGone removes the keys with the consumer. What refers to it by an id
 // that is only its name gets a dead id instead, so that it means nobody, also
 // not a later consumer of that name (C35).
@@ -148,11 +146,16 @@ func consumerGone(t *edit.Txn, o *edit.Object) error {
 	if err != nil {
 		return err
 	}
+	n := 0
 	for _, k := range keys {
-		if owner := k.Content.(*policy.Credential).Consumer; owner == c.ID || owner == c.Name {
-			if err := t.Delete(k.Key); err != nil {
-				return err
-			}
+		if !ownedBy(k, c) {
+			continue
+		}
+		if err := t.Delete(k.Key); err != nil {
+			return err
+		}
+		if n++; n == keysAtOnce {
+			return edit.ErrPart // revoked; the rest and the consumer come next
 		}
 	}
 	dead := "deleted-" + uuid.NewString()

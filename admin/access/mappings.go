@@ -115,11 +115,7 @@ func showScope(v *viewer, o *edit.Object, out map[string]any) error {
 	case *policy.PluginMapping:
 		refs = x.Consumers
 	}
-	names, err := v.names(refs)
-	if err != nil {
-		return err
-	}
-	out["consumers"] = names
+	out["consumers"] = v.names(refs)
 	return showFilters(v, o, out)
 }
 

@@ -20,7 +20,6 @@ type viewer struct {
 
 	lists   map[policy.Kind][]*edit.Object
 	byGroup map[string][]string       // names of the members
-	byID    map[string]string         // names of consumers
 	filters map[string]*policy.Filter // by name
 	plugins map[string]bool           // that are mapped
 }
@@ -59,27 +58,14 @@ func (v *viewer) members(group string) ([]string, error) {
 }
 
 // names makes ids of consumers names. An id that nobody has is left as it is.
-func (v *viewer) names(refs []string) ([]string, error) {
+func (v *viewer) names(refs []string) []string {
 	names := append([]string{}, refs...)
-	if len(names) == 0 {
-		return names, nil
-	}
-	if v.byID == nil {
-		all, err := v.list(policy.KindConsumers)
-		if err != nil {
-			return nil, err
-		}
-		v.byID = make(map[string]string)
-		for _, o := range all {
-			v.byID[o.Content.(*policy.Consumer).ID] = o.Key.Name
-		}
-	}
 	for i, ref := range names {
-		if name, known := v.byID[ref]; known {
-			names[i] = name
+		if c := v.policy.Consumer(ref); c != nil && c.ID == ref {
+			names[i] = c.Name
 		}
 	}
-	return names, nil
+	return names
 }
 
 func (v *viewer) filter(name string) (*policy.Filter, error) {

@@ -84,13 +84,13 @@ func Start(t *testing.T, s store.Store) *Server {
 	})
 	<-loaded
 	out := &Server{t: t, Store: s, Policy: p, Log: &bytes.Buffer{}}
-	policy := edit.New(s)
+	policy := edit.New(s, p.Loaded)
 	log := hclog.New(&hclog.LoggerOptions{Output: out.Log})
 	mappings, err := mapping.Routes(policy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	documents, err := objects.Routes(s)
+	documents, err := objects.Routes(s, policy)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,15 +37,20 @@ type Object struct {
 // of goroutines.
 type Policy struct {
 	store store.Store
+	set   func() *policy.Set
 
 	mu    sync.Mutex // guards kinds, which spare reading what did not change
 	kinds map[policy.Kind]map[string]*Object
 }
 
-// New returns the policy in a store.
-func New(s store.Store) *Policy {
-	return &Policy{store: s, kinds: make(map[policy.Kind]map[string]*Object)}
+// New returns the policy in a store. set returns what this node makes of it.
+func New(s store.Store, set func() *policy.Set) *Policy {
+	return &Policy{store: s, set: set, kinds: make(map[policy.Kind]map[string]*Object)}
 }
+
+// Consumer returns the consumer with an id, or else of that name, as this node
+// knows it; nil if there is none.
+func (p *Policy) Consumer(ref string) *policy.Identity { return p.set().Consumer(ref) }
 
 // List returns the objects of a kind in the order of creation, as this node
 // works with them.

@@ -11,6 +11,10 @@ import (
 	"lictor/policy/store"
 )
 
+// ErrPart ends a change that is too large to be made at once: what it wrote so
+// far is written, and it runs again for the rest.
+var ErrPart = errors.New("a part of the change")
+
 // ErrBusy says that others changed what a change depends on, each time anew.
 var ErrBusy = errors.New("others keep changing the same objects")
 
@@ -42,15 +46,20 @@ type Result struct {
 // that it read has changed in between. What change returns as an error ends it.
 func (p *Policy) Do(ctx context.Context, change func(*Txn) error) (Result, error) {
 	wait := firstWait
-	for range maxTries {
+	for try := 0; try < maxTries; {
 		t := &Txn{ctx: ctx, policy: p, seen: make(map[policy.Key]*Object), next: make(map[policy.Key]*Object)}
-		if err := change(t); err != nil {
-			return Result{}, err
+		wanted := change(t)
+		if wanted != nil && !errors.Is(wanted, ErrPart) {
+			return Result{}, wanted
 		}
 		result, err := t.commit()
+		if err == nil && wanted != nil {
+			continue
+		}
 		if _, conflict := errors.AsType[*store.ConflictError](err); !conflict {
 			return result, err
 		}
+		try++
 		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
 			return Result{}, err
 		}
@@ -86,6 +95,9 @@ func (t *Txn) Get(key policy.Key) (*Object, error) {
 	t.order = append(t.order, key)
 	return o, nil
 }
+
+// Consumer is [Policy.Consumer].
+func (t *Txn) Consumer(ref string) *policy.Identity { return t.policy.Consumer(ref) }
 
 // List returns the objects of a kind as this node works with them, without the
 // changes made here. Nothing checks that they stay so.

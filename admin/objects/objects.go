@@ -68,12 +68,12 @@ type api struct {
 	policy *edit.Policy
 }
 
-// Routes returns the routes of the policy's documents.
-func Routes(s store.Store) ([]admin.Route, error) {
-	if s == nil {
-		return nil, errors.New("objects: a store is required")
+// Routes returns the routes of the documents in a store, which is that of the policy.
+func Routes(s store.Store, p *edit.Policy) ([]admin.Route, error) {
+	if s == nil || p == nil {
+		return nil, errors.New("objects: a store and a policy are required")
 	}
-	a := &api{s, edit.New(s)}
+	a := &api{s, p}
 	return []admin.Route{
 		{Method: "GET", Path: "/policy/objects", Handler: admin.Handle(a.list), Doc: &openapi.Operation{
 			Tag: "Documents", Summary: "The policy as it stands in the store; values in base64",
