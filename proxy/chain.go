@@ -42,6 +42,9 @@ func (x *exchange) pass(p pass) (_ pass, ok bool) {
 			continue
 		}
 		l.Matched.Add(1)
+		if x.recorder != nil {
+			x.recorder.Steps = append(x.recorder.Steps, stepOf(l, &e))
+		}
 		if l.Rule.Report {
 			x.tellWouldAct(l, &e)
 			e = middleware.Effect{Record: e.Record}
@@ -215,21 +218,9 @@ func (e *Explanation) chain(x *exchange) bool {
 		if !fits {
 			continue
 		}
-		step := policy.Step{Step: "middleware", Verdict: "pass", Note: l.Rule.Name}
-		if does := effect.String(); does != "" {
-			step.Note += ": " + does
-		}
-		switch {
-		case l.Rule.Report && effect.Block != nil:
-			step.Verdict, step.Mode = "would_deny", policy.Report
-		case l.Rule.Report:
-			step.Mode = policy.Report
-		case effect.Block != nil:
-			step.Verdict, step.Mode = "deny", policy.Enforce
+		e.Steps = append(e.Steps, stepOf(l, &effect))
+		if effect.Block != nil && !l.Rule.Report {
 			e.refuse(blocked(effect.Block))
-		}
-		e.Steps = append(e.Steps, step)
-		if step.Verdict == "deny" {
 			return false
 		}
 		if effect.Route == "" || l.Rule.Report {
@@ -241,6 +232,23 @@ func (e *Explanation) chain(x *exchange) bool {
 		x.goesTo(r)
 	}
 	return true
+}
+
+// stepOf is what an explanation says of a middleware that matched.
+func stepOf(l *middleware.Link, e *middleware.Effect) policy.Step {
+	step := policy.Step{Step: "middleware", Verdict: "pass", Note: l.Rule.Name}
+	if does := e.String(); does != "" {
+		step.Note += ": " + does
+	}
+	switch {
+	case l.Rule.Report && e.Block != nil:
+		step.Verdict, step.Mode = "would_deny", policy.Report
+	case l.Rule.Report:
+		step.Mode = policy.Report
+	case e.Block != nil:
+		step.Verdict, step.Mode = "deny", policy.Enforce
+	}
+	return step
 }
 
 // reroute explains the other service's rules behind the first one's.

@@ -269,6 +269,19 @@ func TestExplainMiddleware(t *testing.T) {
 	}
 }
 
+// The decision on a live request tells of the middleware it met, on the bus too.
+func TestDecisionTellsOfMiddleware(t *testing.T) {
+	r := newBusRig(t, new(fakeBus), func(s *Settings) {
+		chainOf(middleware.Rule{Name: "split", Match: middleware.Match{Paths: []string{"/shop"}}, Effect: middleware.Effect{Route: "orders"}})(s)
+		s.TrustedNetworks = append(s.TrustedNetworks, mustPrefix("127.0.0.0/8"))
+	}, nil)
+	resp, _ := r.get("/shop/x", "X-Lictor-Explain: 1")
+	eventually(t, "the decision is kept", func() bool {
+		text, ok := r.gw.Decision(resp.Header.Get("X-Lictor-Decision"))
+		return ok && strings.Contains(string(text), "split: route to orders") && strings.Contains(string(text), `"kind":"rabbitmq"`)
+	})
+}
+
 // What no rule matches costs no allocation.
 func TestChainDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
