@@ -52,6 +52,17 @@ func (s *Set) Rename(t *Route, service string) {
 	}
 }
 
+// Knows reports whether ACLs, plugin mappings or an API object name an API.
+func (s *Set) Knows(api string) bool {
+	if s == nil {
+		return false
+	}
+	hash := hashString(api)
+	_, closed := s.acls.get(hash, api)
+	_, made := s.apis.get(hash, api)
+	return closed || made || s.plugins[api] != nil
+}
+
 // asAPI adds what an API object of the route's name says.
 func (s *Set) asAPI(t *Route) {
 	if s.apis.len == 0 {

@@ -99,6 +99,39 @@ func TestMiddlewareGoesByTheServiceNotItsSpelling(t *testing.T) {
 	}
 }
 
+// E7: rules hold also where they call the service as its registry shows it.
+func TestRulesInUpperCaseHold(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.backend(func(http.ResponseWriter, *http.Request) {})
+	folded := func(names ...string) (all []*resolver.Service) {
+		for _, n := range names {
+			all = append(all, &resolver.Service{Name: n, Loaded: true, Instances: []*resolver.Instance{
+				{ID: "a", Address: s.Listener.Addr().String(), Weight: 1, State: resolver.Passing}}})
+		}
+		return all
+	}
+	r.src.catalog.Store(resolver.NewFoldedCatalog(folded("svc", "both", "open")...))
+	r.rules.apply(
+		put(t, policy.KindACLs, "a", `{"id": "a", "api": "SVC", "groups": ["staff"]}`),
+		put(t, policy.KindFilters, "get", `{"name": "get", "methods": ["GET"]}`),
+		put(t, policy.KindACLs, "b", `{"id": "b", "api": "BOTH", "filters": ["get"]}`),
+		put(t, policy.KindACLs, "c", `{"id": "c", "api": "both", "groups": ["staff"]}`),
+		put(t, policy.KindBlacklist, "d", `["/OPEN/admin"]`),
+	)
+	for target, want := range map[string]int{"/svc/x": 401, "/SVC/x": 401, "/Svc": 401, "/both/x": 401, "/BOTH/x": 401, "/open/x": 200, "/OPEN/x": 200, "/OPEN/admin": 403} {
+		if resp, body := r.get(target); resp.StatusCode != want {
+			t.Errorf("%s: got %d %s, want %d", target, resp.StatusCode, body, want)
+		}
+		if e, err := r.gw.Explain(&Question{URL: target}); err != nil || e.Status != want {
+			t.Errorf("%s: explained as %+v %v", target, e, err)
+		}
+	}
+	r.rules.apply(put(t, policy.KindACLs, "c", `{"id": "c", "api": "both", "filters": ["get"]}`))
+	if resp, _ := r.get("/both/x"); resp.StatusCode != 200 {
+		t.Errorf("what both let in: got %d", resp.StatusCode)
+	}
+}
+
 // X14: a routed request stands under the rules of both services.
 func TestRevocationReachesReroutedAnswers(t *testing.T) {
 	for _, entry := range []string{"/shop", "/canary"} {

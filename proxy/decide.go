@@ -21,6 +21,7 @@ type ruling struct {
 	hide []string // fields and arguments that the backend must not see, by all verdicts (C24)
 
 	middleware middleware.Request
+	alias      string   // another name of the route's service that rules know, "" if none
 	redirected uri.Path // of request, if middleware sent it to another service
 	spelled    uri.Path // of middleware, if the client spelled the service otherwise
 
@@ -58,6 +59,22 @@ func (r *ruling) fill(x *exchange) bool {
 	return true
 }
 
+// judge decides on the request under each name that rules may call its service
+// by. The first refusal stands.
+func (x *exchange) judge(rec *policy.Recorder) {
+	r := x.ruling
+	if r.alias != "" {
+		own := r.route
+		r.set.Rename(&r.route, r.alias)
+		if r.set.Decide(&r.request, &r.route, &r.verdict, rec); !r.verdict.Allowed() {
+			return
+		}
+		x.former = append(x.former, r.request.Facts(&r.route, &r.verdict))
+		r.route = own
+	}
+	r.set.Decide(&r.request, &r.route, &r.verdict, rec)
+}
+
 // decide asks the policy whether the request may pass (contract 4, step 5). It
 // answers if it may not.
 func (x *exchange) decide() (p pass, ok bool) {
@@ -67,7 +84,7 @@ func (x *exchange) decide() (p pass, ok bool) {
 	if v.Allowed() { // for another service, from which middleware routed away
 		hidden = r.hide
 	}
-	r.set.Decide(&r.request, &r.route, v, x.recorder)
+	x.judge(x.recorder)
 	for _, w := range v.Would() {
 		x.gw.metrics.would(w.Reason)
 		x.gw.log.Info("would be denied", "request_id", x.id, "reason", string(w.Reason), "rule", w.Rule.Key,

@@ -170,7 +170,7 @@ func (e *Explanation) decide(x *exchange) {
 	r := x.ruling
 	var rec policy.Recorder
 	r.request.Dry = true
-	r.set.Decide(&r.request, &r.route, &r.verdict, &rec)
+	x.judge(&rec)
 	if rec.Steps != nil {
 		e.Steps = rec.Steps
 	}

@@ -202,17 +202,22 @@ func (g *Gateway) findLoaded(name string, leaveOut bool) (svc *resolver.Service,
 }
 
 // spelling returns the name by which a resolver knows the service that a path
-// calls name: of the one that find would take, else the first.
-func (g *Gateway) spelling(name string) (string, bool) {
+// calls name: of the one that find would take, else the first. folded says that
+// some resolver knows it in any case.
+func (g *Gateway) spelling(name string) (proper string, folded, known bool) {
 	if svc, _ := g.find(name); svc != nil {
-		return svc.Name, true
+		proper, known = svc.Name, true
 	}
 	for _, src := range g.sources {
-		if s := src.Catalog().Lookup(name); s != nil {
-			return s.Name, true
+		c := src.Catalog()
+		if s := c.Lookup(name); s != nil {
+			if !known {
+				proper, known = s.Name, true
+			}
+			folded = folded || c.Folded()
 		}
 	}
-	return "", false
+	return proper, folded, known
 }
 
 // loadPatience is how long a request waits for the first answer about a

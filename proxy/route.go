@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"strings"
+
 	"lictor/policy"
 	"lictor/resolver"
 )
@@ -28,10 +30,14 @@ func (x *exchange) route() bool {
 // by. An API that a filter chose keeps its own name.
 func (x *exchange) properName() {
 	r := &x.ruling.route
+	x.ruling.alias = ""
 	if r.Backends != nil || x.gw.bus.carries(r) {
 		return
 	}
-	name, known := x.gw.spelling(r.Service)
+	name, folded, known := x.gw.spelling(r.Service)
+	if folded && r.By == policy.BySegment {
+		x.ruling.alias = x.shouted(name)
+	}
 	switch {
 	case r.By != policy.BySegment:
 		if known {
@@ -42,6 +48,15 @@ func (x *exchange) properName() {
 	default:
 		x.ruling.request.Limiter = nil // names that clients make up are not counted one by one
 	}
+}
+
+// shouted returns the name as registries show it that do not mind case, in upper
+// case, if rules call it so: they hold as well (E7). Else it returns "".
+func (x *exchange) shouted(name string) string {
+	if upper := strings.ToUpper(name); upper != name && x.ruling.set.Knows(upper) {
+		return upper
+	}
+	return ""
 }
 
 // locate finds the members that may serve a request that passed. It answers if

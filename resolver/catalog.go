@@ -30,6 +30,9 @@ func NewFoldedCatalog(services ...*Service) *Catalog {
 	return c
 }
 
+// Folded reports whether names are compared without case.
+func (c *Catalog) Folded() bool { return c != nil && c.folded }
+
 // Lookup returns the service called name, nil if there is none. It does not
 // allocate.
 func (c *Catalog) Lookup(name string) *Service {
