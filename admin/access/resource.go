@@ -100,7 +100,7 @@ func badBody(err error) error {
 	case errors.Is(err, form.ErrMediaType):
 		return &admin.Refusal{Status: http.StatusUnsupportedMediaType, Reason: "unsupported_media_type", Message: "Unsupported media type: " + err.Error()}
 	case errors.Is(err, form.ErrJSON):
-		return admin.Invalid("", err.Error())
+		return admin.Invalid("", "Cannot parse JSON body")
 	}
 	return err
 }

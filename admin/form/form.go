@@ -33,7 +33,7 @@ const (
 var ErrMediaType = errors.New("want application/json, application/x-www-form-urlencoded or multipart/form-data")
 
 // ErrJSON says that a body is no JSON object.
-var ErrJSON = errors.New("Cannot parse JSON body")
+var ErrJSON = errors.New("cannot parse JSON body")
 
 // Error says what is wrong with a field.
 type Error struct {
