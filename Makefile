@@ -6,6 +6,8 @@ COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 TOOLS    := $(CURDIR)/integration/tools/bin
+H2SPEC   := $(CURDIR)/integration/h2spec/bin
+GRPC     := $(CURDIR)/integration/grpc/bin
 LINT     := $(CURDIR)/integration/lint/bin
 FUZZTIME ?= 30s
 BENCH    ?=
@@ -16,7 +18,7 @@ export PATH := $(PATH):$(TOOLS):/usr/sbin:/sbin
 BUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-bus build test unit integration bench benchparts fuzz lint fmt consul compiler rabbitmq peers
+.PHONY: help run demo demo-bus build test unit integration bench benchparts fuzz lint fmt consul compiler rabbitmq peers front
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +46,7 @@ unit: compiler ## Only the unit tests
 	# What the race detector blurs: allocations and memory.
 	go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./uri ./resolver
 
-integration: compiler consul rabbitmq ## Only the integration tests
+integration: compiler consul rabbitmq front ## Only the integration tests
 	go test -race -tags integration -timeout 20m ./integration/...
 
 bench: build consul rabbitmq peers ## Compare side by side with nginx, HAProxy and squid (BENCH='-short' is quicker)
@@ -85,6 +87,18 @@ compiler:
 
 rabbitmq:
 	@integration/need rabbitmq-server rabbitmq-server
+
+# What the tests of the front door need: h2spec, grpc-go's interoperability
+# client and server, curl and systemd's check of units.
+front: $(H2SPEC)/h2spec $(GRPC)/grpc-interop-client $(GRPC)/grpc-interop-server
+	@integration/need curl curl
+	@integration/need systemd-analyze systemd
+
+$(H2SPEC)/h2spec: integration/h2spec/go.mod
+	cd integration/h2spec && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o $@ github.com/summerwind/h2spec/cmd/h2spec
+
+$(GRPC)/grpc-interop-%: integration/grpc/go.mod
+	cd integration/grpc && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o $@ google.golang.org/grpc/interop/$*
 
 peers:
 	@integration/need nginx nginx-light
