@@ -114,26 +114,3 @@ func gatewayBusRestart(t *testing.T, l *busLictor) {
 		return nil
 	})
 }
-
-// A broker that is not there when lictor starts is no reason to end, and is
-// found when it comes.
-func TestStartBeforeTheBroker(t *testing.T) {
-	node := startRabbitMQ(t)
-	node.Stop()
-	p := startLictor(t, lictorConfig{Rest: fmt.Sprintf("dispatch \"rabbitmq\" {\n  url = %q\n  services = [\"orders\"]\n}\n", node.URL)})
-	l := &busLictor{lictorProcess: p, node: node}
-	began := time.Now()
-	if resp := l.want(t, 503, "unreachable", "GET", "/orders/x", ""); resp.Header.Get("Retry-After") != "1" {
-		t.Error("no Retry-After")
-	}
-	wantAtOnce(t, began)
-	l.want(t, 503, "unknown_service", "GET", "/other/x", "") // not on the bus
-	node.start(t)
-	startWorker(t, busWorker{node.URL, "orders", "orders.worker", "#", echo})
-	eventually(t, 15*time.Second, "it serves", func() error {
-		if status, why, _ := ask(t, "GET", "http://"+l.Gateway+"/orders/x"); status != 200 {
-			return fmt.Errorf("%d %s", status, why)
-		}
-		return nil
-	})
-}

@@ -47,9 +47,7 @@ policy {
   dir   = %q
 }
 %s`, node.URL, options, rules, rest)})
-	l := &busLictor{p, node, rules}
-	l.up(t)
-	return l
+	return &busLictor{p, node, rules}
 }
 
 // up waits until the bus takes requests.
@@ -119,8 +117,15 @@ func metric(t *testing.T, p *lictorProcess, series string) float64 {
 // TestBusThroughTheGateway holds the bus against a real broker, from HTTP to
 // worker and back (D11-D17). The tests that disturb the broker come last.
 func TestBusThroughTheGateway(t *testing.T) {
-	node := startRabbitMQ(t)
+	node := newRabbitMQ(t)
 	l := startBusLictor(t, node, `timeout = "2s"`, "")
+	began := time.Now()
+	if resp := l.want(t, 503, "unreachable", "GET", "/orders/x", ""); resp.Header.Get("Retry-After") != "1" {
+		t.Error("before the broker: no Retry-After")
+	}
+	wantAtOnce(t, began)
+	node.start(t)
+	l.up(t)
 	for _, tt := range []struct {
 		name string
 		run  func(*testing.T, *busLictor)
@@ -412,6 +417,7 @@ func gatewayBusStop(t *testing.T, l *busLictor) {
 	}})
 	before := lines(l.node.ctl(t, "list_queues", "--no-table-headers", "name"))
 	other := startBusLictor(t, l.node, "", "")
+	other.up(t)
 	answer := make(chan string, 1)
 	go func() {
 		_, text, err := other.call("POST", "/drain/x", "hello")

@@ -25,6 +25,14 @@ type rabbitNode struct {
 // package rabbitmq-server; without it the test fails, it does not skip.
 func startRabbitMQ(t testing.TB) *rabbitNode {
 	t.Helper()
+	n := newRabbitMQ(t)
+	n.start(t)
+	return n
+}
+
+// newRabbitMQ prepares a node that does not run yet.
+func newRabbitMQ(t testing.TB) *rabbitNode {
+	t.Helper()
 	n := new(rabbitNode)
 	var err error
 	n.Node, err = broker.New(t.TempDir(), &n.output)
@@ -35,7 +43,6 @@ func startRabbitMQ(t testing.TB) *rabbitNode {
 			t.Logf("rabbitmq said:\n%s", n.output.String())
 		}
 	})
-	n.start(t)
 	return n
 }
 
