@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -245,84 +244,6 @@ func TestFailuresOfTheBus(t *testing.T) {
 			}
 		})
 	}
-}
-
-// D4, X14, X16: what ends a wait for a worker.
-func TestWaitingOnTheBus(t *testing.T) {
-	waits := func(ctx context.Context, _ *rabbitmq.Request) (*rabbitmq.Reply, error) {
-		<-ctx.Done()
-		return nil, context.Cause(ctx)
-	}
-	t.Run("the client leaves", func(t *testing.T) {
-		book := newLogBook(t, "json")
-		r := newBusRig(t, &fakeBus{answer: waits}, nil, func(c *Config) { c.AccessLog = book.log })
-		c := r.dial()
-		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watchAfter)
-		c.Close()
-		if line := book.until(t, 1)[0]; !strings.Contains(line, `"status": 499, "reason": "client_left", "service": "orders"`) {
-			t.Errorf("got %s", line)
-		}
-	})
-	t.Run("a policy change cuts it", func(t *testing.T) {
-		book := newLogBook(t, "json")
-		r := newBusRig(t, &fakeBus{answer: waits}, nil, func(c *Config) { c.AccessLog = book.log })
-		c := r.dial()
-		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watchAfter)
-		r.rules.apply(put(t, policy.KindBlacklist, "b", `["/orders"]`))
-		r.gw.PolicyChanged()
-		if line := book.until(t, 1)[0]; !strings.Contains(line, `"reason": "blacklist"`) {
-			t.Errorf("got %s", line)
-		}
-		if _, err := c.in.ReadByte(); err == nil {
-			t.Error("the connection goes on")
-		}
-	})
-	t.Run("a policy change cuts an upload", func(t *testing.T) {
-		bus := new(fakeBus)
-		book := newLogBook(t, "json")
-		r := newBusRig(t, bus, nil, func(c *Config) { c.AccessLog = book.log })
-		c := r.dial()
-		c.send("POST /orders/x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
-		time.Sleep(2 * watchAfter)
-		r.rules.apply(put(t, policy.KindBlacklist, "b", `["/orders"]`))
-		r.gw.PolicyChanged()
-		if line := book.until(t, 1)[0]; !strings.Contains(line, `"reason": "blacklist"`) || len(bus.take()) != 0 {
-			t.Errorf("got %s", line)
-		}
-	})
-	t.Run("a stop lets it end", func(t *testing.T) {
-		asked, leave := make(chan struct{}), make(chan struct{})
-		bus := &fakeBus{answer: func(context.Context, *rabbitmq.Request) (*rabbitmq.Reply, error) {
-			close(asked)
-			<-leave
-			return &rabbitmq.Reply{Status: 200, Body: []byte("late")}, nil
-		}}
-		r := newBusRig(t, bus, nil, nil)
-		c := r.dial()
-		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		<-asked
-		time.AfterFunc(2*watchAfter, func() { close(leave) })
-		r.stop()
-		if resp, body := c.answer("GET"); resp.StatusCode != 200 || body != "late" || !resp.Close {
-			t.Errorf("got %d %q", resp.StatusCode, body)
-		}
-	})
-	t.Run("the drain time is over", func(t *testing.T) {
-		r := newBusRig(t, &fakeBus{answer: waits}, func(s *Settings) { s.Drain = 200 * time.Millisecond }, nil)
-		c := r.dial()
-		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watchAfter)
-		began := time.Now()
-		r.stop()
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("it took %v", took)
-		}
-		if _, err := http.ReadResponse(c.in, nil); err == nil {
-			t.Error("an answer came")
-		}
-	})
 }
 
 // Policy holds on the bus as elsewhere: C5, C18, C24, A17, C30.

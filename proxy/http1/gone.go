@@ -7,6 +7,9 @@ import "sync"
 // wait for something other than an upstream connection. stop waits for f.
 func (c *Conn) OnGone(f func(why error)) (stop func()) {
 	t := &c.trip
+	if c.s.look == nil && c.s.stream == nil { // no socket: nobody can tell
+		return func() {}
+	}
 	var wg sync.WaitGroup
 	t.stopped.Store(false)
 	wg.Go(func() {
