@@ -104,4 +104,6 @@ peers:
 	@integration/need nginx nginx-light
 	@integration/need haproxy haproxy
 	@integration/need wrk wrk
+	@integration/need h2load nghttp2-client
+	@integration/need openssl openssl
 	@integration/need squid squid

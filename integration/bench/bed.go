@@ -66,7 +66,7 @@ func findPrograms(lictor, against string) (map[string]string, error) {
 	found := map[string]string{backendCommand: self}
 	wanted := map[string]string{
 		"lictor": lictor, "consul": cmp.Or(os.Getenv("CONSUL_BIN"), "consul"),
-		"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk",
+		"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "h2load": "h2load", "openssl": "openssl",
 	}
 	if against != "" {
 		wanted[otherLictor.name] = against

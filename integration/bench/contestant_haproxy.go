@@ -5,18 +5,27 @@ import "strings"
 // haproxy has one thread, kept-alive connections on both sides, and splices
 // where it finds that good.
 var haproxy = &contestant{name: "HAProxy", start: func(b *bed, address string) (*proxy, error) {
-	file, err := b.write("haproxy.cfg", strings.NewReplacer(
-		"{address}", address, "{backend}", b.backend,
-	).Replace(haproxyConf))
+	return startHAProxy(b, address, "haproxy", func(conf string) (string, error) { return conf, nil })
+}}
+
+// startHAProxy starts HAProxy with what edit makes of its configuration.
+func startHAProxy(b *bed, address, name string, edit func(string) (string, error)) (*proxy, error) {
+	conf, err := edit(haproxyConf)
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.start("haproxy", b.proxies, b.programs["haproxy"], "-db", "-f", file)
+	file, err := b.write(name+".cfg", strings.NewReplacer(
+		"{address}", address, "{backend}", b.backend,
+	).Replace(conf))
+	if err != nil {
+		return nil, err
+	}
+	p, err := b.start(name, b.proxies, b.programs["haproxy"], "-db", "-f", file)
 	if err != nil {
 		return nil, err
 	}
 	return &proxy{process: p}, nil
-}}
+}
 
 const haproxyConf = `
 global

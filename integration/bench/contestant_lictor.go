@@ -33,6 +33,11 @@ func against(rows []*row) []*row {
 
 // startLictor starts a build of lictor with more configuration than every row needs.
 func startLictor(b *bed, program, address, more string) (*proxy, error) {
+	return startLictorWith(b, program, address, "", more)
+}
+
+// startLictorWith is startLictor with more in the block gateway.
+func startLictorWith(b *bed, program, address, gateway, more string) (*proxy, error) {
 	admin, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -44,6 +49,7 @@ log_level = "warn"
 data_dir  = ""
 gateway {
   address = %q
+  %s
 }
 admin {
   address = %q
@@ -55,7 +61,7 @@ resolver "consul" {}
 access_log {
   path = %q
 }
-`, address, admin, b.consul, access)+more)
+`, address, gateway, admin, b.consul, access)+more)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (r *result) line() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s |", r.row.title)
 	for _, c := range peers {
-		i := slices.Index(r.row.who, c)
+		i := slices.IndexFunc(r.row.who, func(w *contestant) bool { return w.name == c.name })
 		if i < 0 && c == lictor {
 			i = 0
 		}
