@@ -62,7 +62,9 @@ func (d *decoder) match(b *hcl.Block, m *middleware.Match) {
 			m.Headers = nil
 			pairs(v, func(p part, name, text string) {
 				pattern, err := middleware.CompilePattern(name, text)
-				if err != nil {
+				if !httpguts.ValidHeaderFieldName(name) {
+					v.wrong(p.at, "want the name of a header field, got %q", name)
+				} else if err != nil {
 					v.wrong(p.at, "%q: %s", name, err)
 				}
 				m.Headers = append(m.Headers, pattern)

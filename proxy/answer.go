@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 	"unsafe"
 
 	"lictor/proxy/http1"
@@ -25,9 +27,18 @@ func (x *exchange) refuse(r refusal) bool {
 	body = append(body, "\"}\n"...)
 
 	dst := http1.AppendStatusLine(x.c.Scratch(), r.status)
-	dst = append(dst, "Content-Type: application/json; charset=utf-8\r\nContent-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(body)), 10)
-	dst = append(dst, "\r\n"...)
+	bodyless := r.status == 204 || r.status == 304 // as a middleware may want it
+	if !bodyless {
+		if r.reason != Middleware || !x.edits.drops("Content-Type", false) {
+			dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
+		}
+		dst = append(dst, "Content-Length: "...)
+		dst = strconv.AppendInt(dst, int64(len(body)), 10)
+		dst = append(dst, "\r\n"...)
+	}
+	if r.reason == Middleware {
+		dst = x.appendEdits(dst, false)
+	}
 	switch {
 	case r.retryAfter():
 		dst = append(dst, "Retry-After: 1\r\n"...)
@@ -39,7 +50,7 @@ func (x *exchange) refuse(r refusal) bool {
 	dst = appendDate(dst)
 	dst = x.c.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)
-	if x.req.Method != "HEAD" {
+	if x.req.Method != "HEAD" && !bodyless {
 		dst = append(dst, body...)
 		x.bytesOut = int64(len(body))
 	}
@@ -134,16 +145,30 @@ func plain(s string) bool {
 	return true
 }
 
-// appendJSON appends s as a JSON string. What is not printable ASCII is escaped.
+// runeAt is the character that s begins with; what is no UTF-8 is none that can
+// be printed.
+func runeAt(s string) rune {
+	r, n := utf8.DecodeRuneInString(s)
+	if n < 2 {
+		return -1
+	}
+	return r
+}
+
+// appendJSON appends s as a JSON string. What cannot be printed is escaped.
 func appendJSON(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	if plain(s) {
 		return append(append(dst, s...), '"')
 	}
-	for i := range len(s) {
+	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)
+		case c >= utf8.RuneSelf && unicode.IsPrint(runeAt(s[i:])):
+			n := utf8.RuneLen(runeAt(s[i:]))
+			dst = append(dst, s[i:i+n]...)
+			i += n - 1
 		case c < 0x20 || c >= 0x7f:
 			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		default:

@@ -197,6 +197,30 @@ func TestMiddlewareBelievesWhatIsBelieved(t *testing.T) {
 	}
 }
 
+// D19: what a block answers is well-formed whatever its status, and carries what
+// middleware adds to answers, such as the place to go to instead.
+func TestBlockedAnswers(t *testing.T) {
+	to := &middleware.Edit{Set: []middleware.Field{{Name: "Location", Value: "/new"}}}
+	r := newRig(t, chainOf(
+		middleware.Rule{Name: "moved", Match: middleware.Match{Paths: []string{"/svc/old"}}, Effect: middleware.Effect{Response: to, Block: &middleware.Block{Status: 301, Message: "Näher \"dran\""}}},
+		middleware.Rule{Name: "quiet", Match: middleware.Match{Paths: []string{"/svc/quiet"}}, Effect: middleware.Effect{Block: &middleware.Block{Status: 204}}},
+	))
+	r.backend(func(http.ResponseWriter, *http.Request) {})
+	c := r.dial()
+	for range 2 { // the connection goes on
+		c.send("GET /svc/old HTTP/1.1\r\nHost: x\r\n\r\n")
+		resp, body := c.answer("GET")
+		var said struct{ Message string }
+		if err := json.Unmarshal([]byte(body), &said); err != nil || resp.StatusCode != 301 || resp.Header.Get("Location") != "/new" || said.Message != "Näher \"dran\"" {
+			t.Errorf("got %d %v %s %v", resp.StatusCode, resp.Header, body, err)
+		}
+		c.send("GET /svc/quiet HTTP/1.1\r\nHost: x\r\n\r\n")
+		if resp, body := c.answer("GET"); resp.StatusCode != 204 || body != "" || resp.Header.Get("Content-Length") != "" || resp.Header.Get("Content-Type") != "" {
+			t.Errorf("got %d %v %q", resp.StatusCode, resp.Header, body)
+		}
+	}
+}
+
 // X13: report mode does nothing and tells everything.
 func TestMiddlewareInReportMode(t *testing.T) {
 	reg := prometheus.NewRegistry()
@@ -342,7 +366,10 @@ func TestChainDoesNotAllocate(t *testing.T) {
 		}
 		x.ruling.route = x.ruling.set.Route(&x.ruling.request)
 		p, ok := x.decide()
-		if p, ok = x.pass(p); !ok || x.edits != nil || p.route.Service != "svc" {
+		if ok {
+			p, ok = x.pass(p)
+		}
+		if !ok || x.edits != nil || p.route.Service != "svc" {
 			t.Fatal("a rule matched")
 		}
 		fields = fields[:0]
