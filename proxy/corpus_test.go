@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -106,6 +108,7 @@ func TestCorpus(t *testing.T) {
 	r := newRigWith(t, nil, func(c *Config) { c.AccessLog = book.log })
 	rec := r.recorder()
 	next := r.dial()
+	before := map[string]line{} // what was decided on earlier payloads
 	for i, p := range corpus(t) {
 		t.Run(p.ID, func(t *testing.T) {
 			answers := exchangeAll(t, r, p.Payload)
@@ -114,11 +117,18 @@ func TestCorpus(t *testing.T) {
 			if resp, body := next.answerOr(t, "GET"); resp.StatusCode != 200 || body != "GET "+marker {
 				t.Fatalf("the next client got %d %q", resp.StatusCode, body)
 			}
-			all := rec.take()
-			if len(all) == 0 || all[len(all)-1].uri != marker {
-				t.Fatalf("the backend saw %v, want the marker last", all)
+			decided := parseLines(t, book.until(t, 1))
+			read := slices.DeleteFunc(rec.take(), func(s seen) bool {
+				// The backend may notice late that a body was cut.
+				l, known := before[s.id]
+				return known && s.broken && l.Status != 200
+			})
+			at := slices.IndexFunc(read, func(s seen) bool { return s.uri == marker })
+			if at < 0 || slices.ContainsFunc(read[at+1:], func(s seen) bool { return !s.broken }) {
+				t.Fatalf("the backend saw %v, want the marker behind all that is whole", read)
 			}
-			sameReading(t, parseLines(t, book.until(t, 1)), all[:len(all)-1], answers)
+			maps.Copy(before, decided)
+			sameReading(t, decided, slices.Delete(read, at, at+1), answers)
 		})
 	}
 }
