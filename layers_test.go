@@ -31,6 +31,8 @@ func TestLayers(t *testing.T) {
 		"lictor/proxy":            {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/supervisor"},
 		"lictor/proxy/egress":     {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/supervisor"},
 		"lictor/proxy/egress/dns": {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/resolver", "lictor/supervisor"},
+		"lictor/proxy/http2":      {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/resolver", "lictor/supervisor"},
+		"lictor/listener":         {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/proxy/", "lictor/resolver", "lictor/supervisor"},
 		"lictor/proxy/http1":      {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/resolver", "lictor/supervisor"},
 		"lictor/admin":            {"lictor/config", "lictor/proxy", "lictor/resolver/", "lictor/supervisor"},
 		"lictor/admin/edit":       {"lictor/admin", "lictor/config", "lictor/proxy", "lictor/resolver/", "lictor/supervisor"},

@@ -42,9 +42,10 @@ func NewTLS(cfg TLSConfig) (*TLS, error) {
 	t.current.Store(m)
 	// One base for all versions of the files, so that session tickets outlive them.
 	t.base = &tls.Config{
-		MinVersion:     cfg.MinVersion,
-		NextProtos:     cfg.Protocols,
-		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return t.current.Load().pick(hello), nil },
+		MinVersion:                  cfg.MinVersion,
+		NextProtos:                  cfg.Protocols,
+		DynamicRecordSizingDisabled: true, // small records at first cost more than they bring
+		GetCertificate:              func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return t.current.Load().pick(hello), nil },
 	}
 	if m.clientCAs != nil {
 		t.base.ClientAuth = tls.RequireAndVerifyClientCert

@@ -172,7 +172,8 @@ func (x *exchange) appendForwarded(dst []byte) []byte {
 	dst = append(dst, host...)
 	dst = append(dst, "\"\r\nVia: "...)
 	dst = x.appendVia(dst)
-	dst = append(dst, "1.1 lictor\r\nX-Request-Id: "...)
+	dst = append(dst, x.c.Version()...)
+	dst = append(dst, " lictor\r\nX-Request-Id: "...)
 	dst = append(dst, x.id...)
 	return x.appendTrace(append(dst, "\r\n"...))
 }

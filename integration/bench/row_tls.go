@@ -29,10 +29,10 @@ var rowH2 = &row{
 
 var rowH2Many = &row{
 	name: "h2many", unit: "µs",
-	title:   "GET 1 KiB by HTTP/2, 4 connections of 32 streams: CPU per request",
+	title:   "GET 1 KiB by HTTP/2, 2 connections of 32 streams: CPU per request",
 	aim:     "at most 1.3 of HAProxy's",
 	who:     peersTLS,
-	measure: load2{connections: 4, streams: 32}.cpuPerRequest,
+	measure: load2{connections: 2, streams: 32}.cpuPerRequest,
 }
 
 var rowHandshakeECDSA = &row{

@@ -55,6 +55,9 @@ func (s *Server) Limits() *Limits { return s.limits.Load() }
 // Draining reports whether the server is about to stop.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
+// lastEntry is how long a connection may take to get in while the server stops.
+const lastEntry = time.Second
+
 // entering are the connections that are not yet served, for Shutdown.
 type entering struct {
 	mu    sync.Mutex
@@ -74,6 +77,15 @@ func (e *entering) remove(nc net.Conn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.conns, nc)
+}
+
+// hurry gives all of them a moment: they may have a request on its way.
+func (e *entering) hurry() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for nc := range e.conns {
+		nc.SetDeadline(time.Now().Add(lastEntry))
+	}
 }
 
 func (e *entering) cut() {
@@ -96,6 +108,9 @@ func (s *Server) enter(nc net.Conn) (net.Conn, Peer) {
 	s.entering.add(nc)
 	defer s.entering.remove(nc)
 	nc.SetDeadline(time.Now().Add(s.limits.Load().Header))
+	if s.draining.Load() { // Shutdown may have come before it was among them
+		nc.SetDeadline(time.Now().Add(lastEntry))
+	}
 	if e.Introduce != nil {
 		remote, local, err := e.Introduce(nc)
 		if err != nil {

@@ -113,6 +113,8 @@ func (s *Server) admit(nc net.Conn) *Conn {
 		return nil
 	}
 	if speaksHTTP2(nc) {
+		s.open.Add(1)
+		defer s.open.Add(-1)
 		s.entrance.HTTP2.ServeConn(nc, peer, nil)
 		return nil
 	}
@@ -188,6 +190,7 @@ func (s *Server) track(c *Conn, add bool) {
 // closed before. It returns when all connections are gone.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
+	s.entering.hurry()
 	if h := s.entrance.HTTP2; h != nil {
 		h.Drain()
 	}

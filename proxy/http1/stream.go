@@ -22,7 +22,8 @@ func (s *Server) ServeStream(st Stream, p Peer) {
 	c := &Conn{srv: s, peer: p}
 	c.s.init(st)
 	s.track(c, true)
-	defer s.track(c, false)
+	s.open.Add(-1) // a stream is no connection
+	defer func() { s.track(c, false); s.open.Add(1) }()
 	defer c.finish(false)
 	if err := c.readHead(); err != nil {
 		if bad, ok := errors.AsType[*ParseError](err); ok {

@@ -144,7 +144,9 @@ func TestHonestClientsAreNotSentAway(t *testing.T) {
 
 // TestSlowClientsAreCut takes too long over what has begun.
 func TestSlowClientsAreCut(t *testing.T) {
-	short := func(l *http1.Limits) { l.Header, l.Stream, l.Idle = 100*time.Millisecond, 200*time.Millisecond, 150*time.Millisecond }
+	short := func(l *http1.Limits) {
+		l.Header, l.Stream, l.Idle = 100*time.Millisecond, 200*time.Millisecond, 150*time.Millisecond
+	}
 	tests := []struct {
 		name string
 		send func(p *peer)
@@ -230,7 +232,9 @@ func TestConnectionErrors(t *testing.T) {
 			p.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, EndHeaders: true})
 		}, "away COMPRESSION_ERROR"},
 		{"a window that overflows", func(p *peer) { p.fr.WriteWindowUpdate(0, maxWindow) }, "away FLOW_CONTROL_ERROR"},
-		{"a promise", func(p *peer) { p.fr.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true}) }, "away PROTOCOL_ERROR"},
+		{"a promise", func(p *peer) {
+			p.fr.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true})
+		}, "away PROTOCOL_ERROR"},
 		{"CONTINUATION of nothing", func(p *peer) { p.fr.WriteContinuation(1, true, nil) }, "away PROTOCOL_ERROR"},
 		{"a reset of no stream", func(p *peer) { p.fr.WriteRSTStream(1, 0) }, "away PROTOCOL_ERROR"},
 		{"a window that overflows by a setting", func(p *peer) {
