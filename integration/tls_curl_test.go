@@ -2,6 +2,8 @@
 
 package integration_test
 
+//lint:file-ignore SA1019 only this client opens streams by Extended CONNECT
+
 import (
 	"bufio"
 	"context"

@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -79,7 +80,7 @@ func askOnce(client *http.Client, url string) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return &http.ProtocolError{ErrorString: resp.Status}
+		return errors.New(resp.Status)
 	}
 	return nil
 }

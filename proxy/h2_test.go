@@ -1,5 +1,7 @@
 package proxy
 
+//lint:file-ignore SA1019 only this client opens streams by Extended CONNECT
+
 import (
 	"bufio"
 	"context"
@@ -16,7 +18,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
 
 	"lictor/listener/certtest"
 	"lictor/policy"
@@ -35,7 +36,11 @@ func (r *rig) h2cClient() *http.Client {
 // h2cBackend serves svc by HTTP/2 in plain text, and says so if it speaks for itself.
 func (r *rig) h2cBackend(protocol resolver.Protocol, h http.HandlerFunc) *httptest.Server {
 	r.t.Helper()
-	s := httptest.NewServer(h2c.NewHandler(h, &http2.Server{}))
+	s := httptest.NewUnstartedServer(h)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
 	r.t.Cleanup(s.Close)
 	r.serve(&resolver.Instance{ID: "one", Address: s.Listener.Addr().String(), Protocol: protocol})
 	return s

@@ -1,5 +1,7 @@
 package http2
 
+//lint:file-ignore SA1019 net/http has no hook for which connection a request that was not processed goes to next
+
 import (
 	"context"
 	"crypto/tls"
