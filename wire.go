@@ -239,7 +239,10 @@ func (p *process) buildGateway() (err error) {
 	}
 	p.services = append(p.services, supervisor.Service{
 		Name: "gateway", Grace: p.cfg.Gateway.Drain + 5*time.Second,
-		Run: func(ctx context.Context) error { return p.gateway.Run(ctx, p.gatewayListener) },
+		Run: func(ctx context.Context) error {
+			p.awaitLoaded(ctx)
+			return p.gateway.Run(ctx, p.gatewayListener)
+		},
 	})
 	return nil
 }

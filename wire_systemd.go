@@ -5,12 +5,14 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"lictor/config"
 	"lictor/listener"
+	"lictor/resolver"
 	"lictor/supervisor"
 )
 
@@ -20,11 +22,39 @@ import (
 func (p *process) systemd() supervisor.Service {
 	admin := p.cfg.Admin // a reload leaves it as it is
 	return supervisor.Service{Name: "systemd", Grace: time.Second, Run: func(ctx context.Context) error {
+		p.awaitLoaded(ctx)
 		p.notify("READY=1\nSTATUS=serving")
 		err := listener.Watchdog(ctx, func() bool { return p.alive(ctx, &admin.TLS) })
 		p.notify("STOPPING=1\nSTATUS=ending the requests under way")
 		return err
 	}}
+}
+
+// startPatience is how long connections wait at the start for a policy and for
+// services, instead of being refused: in a restart that is a moment, and no
+// request is lost. Where Consul is away they are refused after it.
+const startPatience = time.Second
+
+// awaitLoaded waits until there is a policy and a source of services is ready,
+// for a moment at most.
+func (p *process) awaitLoaded(ctx context.Context) {
+	limit := time.NewTimer(startPatience)
+	defer limit.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !p.loaded() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-limit.C:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *process) loaded() bool {
+	return p.policy.Ready() == nil && slices.ContainsFunc(p.sources, func(s resolver.Source) bool { return s.Status().Ready })
 }
 
 // notify tells systemd. That it cannot be told is no reason to stop.
