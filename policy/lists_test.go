@@ -226,7 +226,7 @@ func TestCheckEntry(t *testing.T) { // A4
 }
 
 func TestBadValuesNeverOpen(t *testing.T) { // X6
-	s, set := newStore(t, policy.Options{}, "blacklist/a", "evil.example", "acls/1", `{"api":"svc","groups":["g"]}`)
+	s, _ := newStore(t, policy.Options{}, "blacklist/a", "evil.example", "acls/1", `{"api":"svc","groups":["g"]}`)
 	set, rejected := s.put(t, "blacklist/a", `{"entries":`, "acls/1", "{")
 	if len(rejected) != 2 || !rejected[0].Kept || !rejected[1].Kept {
 		t.Fatalf("rejected %+v", rejected)

@@ -180,18 +180,6 @@ func sameReading(t *testing.T, decided map[string]line, read []seen, answers int
 	}
 }
 
-// linesOf waits until the log has a line about each request that the backend
-// saw: the line of one that broke may come after the next client's.
-func linesOf(t *testing.T, book *logBook, all []seen) map[string]line {
-	t.Helper()
-	by := make(map[string]line)
-	eventually(t, "a line about each request", func() bool {
-		maps.Copy(by, parseLines(t, book.take()))
-		return !slices.ContainsFunc(all, func(s seen) bool { _, ok := by[s.id]; return !ok })
-	})
-	return by
-}
-
 // A body that turns out bad after its request went on is never whole for the
 // backend, and its connection is never used again.
 func TestBodiesThatTurnBadLater(t *testing.T) {

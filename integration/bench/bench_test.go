@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -88,7 +89,7 @@ func TestBackendAnswersOneRequestAfterTheOther(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
 	go serveConn(server) //nolint:errcheck // ends with the pipe
-	tr := &http.Transport{Dial: func(string, string) (net.Conn, error) { return client, nil }, MaxConnsPerHost: 1}
+	tr := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil }, MaxConnsPerHost: 1}
 	tests := []struct {
 		name, method, path string
 		body, want         int
