@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"lictor/integration/port"
 )
 
 // consulAgent is a real Consul agent that lives until its test ends. Its ports
@@ -279,15 +281,14 @@ func consulBinary(t *testing.T) string {
 	return bin
 }
 
-// freePort returns a port that was free a moment ago.
+// freePort returns a port that nobody uses, and that no other call returns.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := port.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return ports[0]
 }
 
 // eventually waits until ok returns nil, and fails the test if it does not in time.

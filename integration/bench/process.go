@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lictor/integration/port"
 )
 
 // process is a program that was started, in a process group of its own.
@@ -192,13 +194,13 @@ func (p *process) memory() (int64, error) {
 	return sum, nil
 }
 
-// freeAddress is a loopback address that was free a moment ago.
+// freeAddress is a loopback address that nobody uses.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := port.Free(1)
 	if err != nil {
 		return "", err
 	}
-	return l.Addr().String(), l.Close()
+	return fmt.Sprintf("127.0.0.1:%d", ports[0]), nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

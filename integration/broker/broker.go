@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"lictor/integration/port"
 )
 
 // Node is a RabbitMQ. Its ports and its data stay the same over Stop and Start.
@@ -32,7 +33,7 @@ type Node struct {
 // New prepares a node whose files are in dir, an existing directory of its own.
 // What it says goes to output. Close it.
 func New(dir string, output io.Writer) (*Node, error) {
-	ports, err := freePorts(3)
+	ports, err := port.Free(3)
 	if err != nil {
 		return nil, err
 	}
@@ -152,17 +153,4 @@ func tool(name string) string {
 		}
 	}
 	return name
-}
-
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"lictor/echo"
+	"lictor/integration/port"
 )
 
 func main() {
@@ -157,7 +158,7 @@ func startConsul(ctx context.Context, dir string) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; make demo builds it", err)
 	}
-	ports, err := freePorts(3)
+	ports, err := port.Free(3)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +239,7 @@ func (c *child) checked() error {
 }
 
 func startLictor(ctx context.Context, program, dir, consul string) (c *child, egress, admin string, err error) {
-	ports, err := freePorts(3)
+	ports, err := port.Free(3)
 	if err != nil {
 		return nil, "", "", err
 	}
@@ -286,17 +287,4 @@ func launch(program, dir, gateway, text string) (*child, error) {
 		c.address = gateway
 	}
 	return c, err
-}
-
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
