@@ -9,6 +9,7 @@ import (
 	"os/exec"
 
 	"lictor/integration/broker"
+	"lictor/integration/port"
 )
 
 // demoBus shows the service bus: requests that become messages, and the
@@ -74,7 +75,7 @@ func demoBus(ctx context.Context, lictor, worker string) error {
 
 // startOnBus starts lictor with every service on the bus.
 func startOnBus(lictor, dir, url string) (c *child, admin string, err error) {
-	ports, err := freePorts(2)
+	ports, err := port.Free(2)
 	if err != nil {
 		return nil, "", err
 	}
