@@ -106,7 +106,7 @@ func (x *exchange) isGRPC() bool {
 // connect takes a connection to m, or makes one.
 func (x *exchange) connect(m *member, r *roster, fresh bool, timeout time.Duration) (*http1.Upstream, error) {
 	if x.byHTTP2(m) {
-		return m.h2.get().Fresh(timeout)
+		return m.h2.get().Get(timeout)
 	}
 	if version := r.service.Options.SendProxy; version > 0 {
 		header, err := http1.AppendProxyHeader(nil, version, x.c.RemoteAddr(), x.c.LocalAddr())

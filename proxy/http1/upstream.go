@@ -106,6 +106,9 @@ func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 	}
 	u := &Upstream{pool: p, single: len(header) > 0}
 	u.s.init(nc)
+	if shared, ok := nc.(interface{ Reused() bool }); ok { // of HTTP/2
+		u.reused = shared.Reused()
+	}
 	p.active.Add(1)
 	return u, nil
 }

@@ -27,6 +27,7 @@ import (
 // goroutine may read while another one writes.
 type call struct {
 	client *Client
+	reused bool
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of what talks to the library
@@ -47,7 +48,7 @@ const holdMost = 64 << 10
 
 func newCall(c *Client) *call {
 	k := &call{client: c}
-	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.ctx, k.cancel = context.WithCancel(context.WithValue(context.Background(), turnsKey{}, new(turns)))
 	k.cond.L = &k.mu
 	k.upload.call = k
 	return k
@@ -245,6 +246,9 @@ func (k *call) interim(status int, header textproto.MIMEHeader) error {
 	resp := &http.Response{StatusCode: status, Header: http.Header(header)}
 	return k.put(appendAnswerHead(nil, resp, false))
 }
+
+// Reused tells http1.Pool whether the call shares a connection that was there before.
+func (k *call) Reused() bool { return k.reused }
 
 // Read implements net.Conn.
 func (k *call) Read(p []byte) (int, error) {

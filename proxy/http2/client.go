@@ -55,15 +55,19 @@ func NewClient(cfg ClientConfig) *Client {
 	return c
 }
 
-// Dial returns a connection for one request. It fails if the instance cannot
+// Dial returns a connection for one request, which says whether it shares one
+// that was there before. It fails if the instance cannot
 // be reached: a connection to it is there when Dial returns.
 func (c *Client) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	if !c.reachable() {
+	reused := c.reachable()
+	if !reused {
 		if _, err := c.connect(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return newCall(c), nil
+	k := newCall(c)
+	k.reused = reused
+	return k, nil
 }
 
 // reachable reports whether there is a connection for one more request.
@@ -141,8 +145,24 @@ const redial = 2 * time.Second
 // one again that was not processed.
 type clientConns Client
 
+// maxTurns is how often a request is given to a connection: the first one may
+// go away, and the next one may be one that does.
+const maxTurns = 2
+
+// turns counts them, in the context of a request.
+type turns struct{ n int }
+
+type turnsKey struct{}
+
+var errRefused = errors.New("http2: the instance takes no request")
+
 // GetClientConn implements http2.ClientConnPool.
 func (p *clientConns) GetClientConn(req *http.Request, _ string) (*http2.ClientConn, error) {
+	if t, ok := req.Context().Value(turnsKey{}).(*turns); ok {
+		if t.n++; t.n > maxTurns {
+			return nil, &unreachable{errRefused}
+		}
+	}
 	p.mu.Lock()
 	for _, cc := range p.conns {
 		if cc.ReserveNewRequest() {

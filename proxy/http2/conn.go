@@ -59,6 +59,7 @@ type conn struct {
 	idleSince  time.Time
 	out, spare []byte // frames to write; and a buffer for the next ones
 	flushing   bool
+	due        bool   // flushSoon's is about to begin
 	err        error  // the connection is over
 	sendWindow int64  // bytes of bodies that the client takes
 	initial    int64  // sendWindow of a new stream
@@ -214,7 +215,7 @@ func (c *conn) refuse(e *streamError) error {
 		st.end(errReset)
 	}
 	c.out = appendReset(c.out, e.id, e.code)
-	return c.flush()
+	return c.flushSoon()
 }
 
 // handle does what a frame asks for.

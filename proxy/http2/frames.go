@@ -187,7 +187,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 	st.cond.Broadcast()
 	if padding > 0 {
 		st.taken(padding)
-		return c.flush()
+		return c.flushSoon()
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (c *conn) strayData(id uint32, size int64) error {
 	if was, ours := c.ended(id); was && !ours {
 		return &streamError{id, http2.ErrCodeStreamClosed, "data on a stream that ended"}
 	}
-	return c.flush()
+	return c.flushSoon()
 }
 
 func (c *conn) windowUpdate(f *http2.WindowUpdateFrame) error {
@@ -265,7 +265,7 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		return err
 	}
 	c.out = appendFrame(c.out, 0, http2.FrameSettings, http2.FlagSettingsAck, 0)
-	return c.flush()
+	return c.flushSoon()
 }
 
 func (c *conn) setting(s http2.Setting) error {
@@ -306,7 +306,7 @@ func (c *conn) ping(f *http2.PingFrame) error {
 	defer c.mu.Unlock()
 	c.out = appendFrame(c.out, len(f.Data), http2.FramePing, http2.FlagPingAck, 0)
 	c.out = append(c.out, f.Data[:]...)
-	return c.flush()
+	return c.flushSoon()
 }
 
 // ended reports whether a stream was here lately, and whether it was us who

@@ -110,6 +110,21 @@ func (c *conn) flush() error {
 	return c.err
 }
 
+// flushSoon is flush for the reader, which must not wait for the client: one
+// that reads nothing before all it has to say is read would wait for us.
+func (c *conn) flushSoon() error {
+	if !c.flushing && !c.due && len(c.out) > 0 && c.err == nil {
+		c.due = true
+		c.wg.Go(func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.due = false
+			_ = c.flush() // the reader sees it in c.err
+		})
+	}
+	return c.err
+}
+
 // write writes p. A client that takes nothing for the stream limit is given up.
 func (c *conn) write(p []byte) error {
 	limit := c.srv.h1.Limits().Stream
@@ -163,9 +178,9 @@ func (c *conn) drain() {
 	c.farewell = time.AfterFunc(farewell, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.leave()
+		_ = c.leave() // the reader sees it in c.err
 	})
-	c.flush()
+	_ = c.flushSoon() // the reader sees it in c.err
 }
 
 // leave takes no further streams.
@@ -176,7 +191,7 @@ func (c *conn) leave() error {
 	c.left = true
 	c.farewell.Stop()
 	c.out = appendGoAway(c.out, c.lastOpened, http2.ErrCodeNo)
-	err := c.flush()
+	err := c.flushSoon()
 	c.mayEnd()
 	return err
 }
