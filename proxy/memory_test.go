@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lictor/resolver"
 )
 
 // An idle connection costs at most 5 KiB, its goroutine's stack included; the
@@ -48,9 +50,60 @@ func TestMemoryOfIdleConnections(t *testing.T) {
 	}
 }
 
-// idleConn has one request answered on a new connection and leaves it open. Its
-// own side is a bare descriptor, which costs this process no memory.
+// A tunnel in which nothing passes, such as a WebSocket, costs at most 32 KiB,
+// the stacks of both directions included.
+func TestMemoryOfIdleTunnels(t *testing.T) {
+	if raceEnabled {
+		return
+	}
+	const tunnels, most = 500, 32 << 10
+	r := newRig(t, nil)
+	l := listen(t)
+	r.src.set(resolver.Options{}, l.Addr().String())
+	ends := make([]net.Conn, 0, 2*tunnels)
+	var fds []int
+	open := func(n int) {
+		for range n {
+			wait := ask(t, r.addr, askTunnel, &fds)
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ends = append(ends, c)
+			if _, err := c.Read(make([]byte, 4096)); err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(c, giveIt)
+			wait("HTTP/1.1 101 ")
+		}
+	}
+	defer func() {
+		for _, c := range ends {
+			c.Close()
+		}
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}()
+	open(50)
+	before := inUse()
+	open(tunnels)
+	each := (inUse() - before) / tunnels
+	t.Logf("%d bytes for each idle tunnel", each)
+	if each > most {
+		t.Errorf("%d bytes for each idle tunnel, want at most %d", each, most)
+	}
+}
+
+// idleConn has one request answered on a new connection and leaves it open.
 func idleConn(t *testing.T, addr string, fds *[]int) {
+	t.Helper()
+	ask(t, addr, get+"\r\n", fds)("HTTP/1.1 200 ")
+}
+
+// ask writes a request on a new connection, and returns what waits for its
+// answer. Its side is a bare descriptor, which costs this process no memory.
+func ask(t *testing.T, addr, request string, fds *[]int) (wait func(prefix string)) {
 	t.Helper()
 	ap := netip.MustParseAddrPort(addr)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -61,13 +114,16 @@ func idleConn(t *testing.T, addr string, fds *[]int) {
 	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := unix.Write(fd, []byte(get+"\r\n")); err != nil {
+	if _, err := unix.Write(fd, []byte(request)); err != nil {
 		t.Fatal(err)
 	}
-	var buf [1024]byte
-	n, err := unix.Read(fd, buf[:])
-	if err != nil || !strings.HasPrefix(string(buf[:n]), "HTTP/1.1 200 ") {
-		t.Fatalf("%q %v", buf[:n], err)
+	return func(prefix string) {
+		t.Helper()
+		var buf [1024]byte
+		n, err := unix.Read(fd, buf[:])
+		if err != nil || !strings.HasPrefix(string(buf[:n]), prefix) {
+			t.Fatalf("%q %v", buf[:n], err)
+		}
 	}
 }
 

@@ -196,9 +196,13 @@ func pump(c *net.TCPConn, in io.Reader, seed uint64, size int, sums chan [32]byt
 		io.CopyN(c, stuff(seed), int64(size))
 		c.CloseWrite()
 	})
+	sums <- sumAll(in)
+}
+
+func sumAll(in io.Reader) [32]byte {
 	h := sha256.New()
 	io.Copy(h, in)
-	sums <- [32]byte(h.Sum(nil))
+	return [32]byte(h.Sum(nil))
 }
 
 // stuff is an endless stream made from seed.

@@ -62,6 +62,10 @@ var workspaces = sync.Pool{New: func() any {
 	}
 }}
 
+// lighten drops what is not needed any more once an answer's head was written
+// and only a tunnel follows, which may last: all but the request.
+func (ws *workspace) lighten() { *ws = workspace{in: ws.in, req: ws.req} }
+
 // bulk buffers carry bodies that do not come with their head.
 const bulkSize = 64 << 10
 
@@ -137,6 +141,9 @@ func (c *Conn) giveBack() {
 		return
 	}
 	c.ws, c.r, c.w = nil, 0, 0
+	if ws.up == nil {
+		return // it was lightened
+	}
 	if len(ws.in) > keepCap {
 		ws.in = make([]byte, inSize)
 	}

@@ -1,7 +1,9 @@
 package http1
 
 import (
+	"errors"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +26,7 @@ func (c *Conn) Tunnel(head []byte) (up, down int64, err error) {
 	}
 	early := c.ws.in[c.r:c.w]
 	c.r = c.w
+	c.ws.lighten()
 	err = t.tunnel(early, &up, &down)
 	if cause := t.failed(); cause != nil {
 		err = cause
@@ -77,17 +80,53 @@ func (st *tunnelState) pass(dst, src *sock, total *int64) error {
 	return err
 }
 
+// A direction is busy once so many bytes came without a pause of that length.
+// Only then is it worth a pipe.
+const (
+	busyBytes = 256 << 10
+	quiet     = 100 * time.Millisecond
+)
+
+// errQuiet ends the splicing of a direction that is not busy any more.
+var errQuiet = errors.New("http1: nothing comes")
+
+// copy passes bytes from src to dst until src ends. Those of a busy direction
+// stay inside the kernel.
 func (st *tunnelState) copy(dst, src *sock, total *int64) error {
+	splices := dst.rc != nil && src.rc != nil
+	burst, last := 0, monotonic()
+	for {
+		n, err := st.step(dst, src)
+		if err != nil {
+			return err
+		}
+		*total += int64(n)
+		now := monotonic()
+		if time.Duration(now-last) > quiet {
+			burst = 0
+		}
+		burst, last = burst+n, now
+		if burst < busyBytes || !splices {
+			continue
+		}
+		switch err := st.splice(dst, src, total); err {
+		case errQuiet:
+			burst = 0
+		case errNoPipe:
+			splices = false
+		default:
+			return err
+		}
+	}
+}
+
+// step waits for bytes of src and passes them on.
+func (st *tunnelState) step(dst, src *sock) (int, error) {
 	l := loan{to: bulkSize}
 	defer l.giveBack()
 	for {
-		rest := st.limit - time.Duration(monotonic()-st.last.Load())
-		if rest <= 0 {
-			return errTimeout
-		}
-		src.readBy(rest)
-		if src.halted.Load() || st.t.failed() != nil {
-			return errStopped
+		if err := st.arm(src, st.limit); err != nil {
+			return 0, err
 		}
 		n, err := src.readLent(&l)
 		if isTimeout(err) {
@@ -95,14 +134,42 @@ func (st *tunnelState) copy(dst, src *sock, total *int64) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return 0, err
 		}
 		st.last.Store(monotonic())
 		if _, err := dst.write(l.buf[:n], st.limit); err != nil {
-			return &writeError{err}
+			return 0, &writeError{err}
 		}
-		*total += int64(n)
 		st.last.Store(monotonic())
-		l.giveBack()
+		return n, nil
 	}
+}
+
+// splice is step again and again, by splice(2), until nothing comes for a while.
+func (st *tunnelState) splice(dst, src *sock, total *int64) error {
+	touch := func() { st.last.Store(monotonic()) }
+	err := spliceBody(dst, src, math.MaxInt64, st.limit, flow{
+		arm:    func() error { return st.arm(src, quiet) },
+		lapsed: func() error { src.woken(); return errQuiet },
+		taken:  touch,
+		moved:  func(n int) { touch(); *total += int64(n) },
+	})
+	if err == errCut { // of a body it would be; here it is the end
+		return io.EOF
+	}
+	return err
+}
+
+// arm limits the next wait for bytes of src, to most at most. It fails if they
+// are not to be waited for: nothing came for too long, or the tunnel is over.
+func (st *tunnelState) arm(src *sock, most time.Duration) error {
+	rest := st.limit - time.Duration(monotonic()-st.last.Load())
+	if rest <= 0 {
+		return errTimeout
+	}
+	src.readBy(min(rest, most))
+	if src.halted.Load() || st.t.failed() != nil {
+		return errStopped
+	}
+	return nil
 }
