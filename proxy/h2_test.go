@@ -226,20 +226,27 @@ func TestInstanceThatGoesAwayLosesNoRequest(t *testing.T) {
 	wg.Wait()
 }
 
-// TestDeadInstanceOfHTTP2IsPassedOver asks an instance that refuses, and then another one.
-func TestDeadInstanceOfHTTP2IsPassedOver(t *testing.T) {
-	r := newRig(t, nil)
+// TestUselessInstanceOfHTTP2IsPassedOver asks an instance that refuses, or that
+// does not speak HTTP/2, and then another one.
+func TestUselessInstanceOfHTTP2IsPassedOver(t *testing.T) {
 	dead := listen(t)
 	dead.Close()
-	s := r.h2cBackend(resolver.H2C, func(w http.ResponseWriter, q *http.Request) { io.WriteString(w, "ok") })
-	r.serve(
-		&resolver.Instance{ID: "dead", Address: dead.Addr().String(), Protocol: resolver.H2C},
-		&resolver.Instance{ID: "live", Address: s.Listener.Addr().String(), Protocol: resolver.H2C},
-	)
-	for range 4 {
-		if resp, body := r.get("/svc/"); resp.StatusCode != 200 || body != "ok" {
-			t.Errorf("got %d %q", resp.StatusCode, body)
-		}
+	old := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(old.Close)
+	for name, addr := range map[string]string{"it refuses": dead.Addr().String(), "it speaks HTTP/1.1": old.Listener.Addr().String()} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			s := r.h2cBackend(resolver.H2C, func(w http.ResponseWriter, q *http.Request) { io.WriteString(w, "ok") })
+			r.serve(
+				&resolver.Instance{ID: "useless", Address: addr, Protocol: resolver.H2C},
+				&resolver.Instance{ID: "live", Address: s.Listener.Addr().String(), Protocol: resolver.H2C},
+			)
+			for range 4 {
+				if resp, body := r.get("/svc/"); resp.StatusCode != 200 || body != "ok" {
+					t.Errorf("got %d %q", resp.StatusCode, body)
+				}
+			}
+		})
 	}
 }
 

@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/sys/unix"
 )
 
 // ClientConfig says how an instance is reached. Address is required.
@@ -37,7 +39,7 @@ type Client struct {
 // Limits that the library applies.
 const (
 	maxAnswerHead = 64 << 10
-	quietPing     = 15 * time.Second // a connection that is quiet for so long is tried
+	stall         = 15 * time.Second // of a connection that takes nothing
 )
 
 // NewClient returns a client without a connection.
@@ -50,18 +52,20 @@ func NewClient(cfg ClientConfig) *Client {
 	}
 	c.transport = &http2.Transport{
 		AllowHTTP: true, DisableCompression: true, ConnPool: (*clientConns)(c), MaxHeaderListSize: maxAnswerHead,
-		IdleConnTimeout: cfg.Idle, ReadIdleTimeout: quietPing, PingTimeout: quietPing, WriteByteTimeout: quietPing,
+		// No pings on a quiet connection: gRPC servers end one that has more than
+		// two of them. The kernel finds out that a peer is gone, see dialer.
+		IdleConnTimeout: cfg.Idle, PingTimeout: stall, WriteByteTimeout: stall,
 	}
 	return c
 }
 
 // Dial returns a connection for one request, which says whether it shares one
-// that was there before. It fails if the instance cannot
-// be reached: a connection to it is there when Dial returns.
+// that was there before. It fails if the instance cannot be reached: a
+// connection to it is there when Dial returns.
 func (c *Client) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	reused := c.reachable()
 	if !reused {
-		if _, err := c.connect(ctx); err != nil {
+		if _, err := c.connect(ctx, false); err != nil {
 			return nil, err
 		}
 	}
@@ -82,28 +86,38 @@ func (c *Client) reachable() bool {
 	return false
 }
 
-// connect makes a new connection.
-func (c *Client) connect(ctx context.Context) (*http2.ClientConn, error) {
-	nc, err := new(net.Dialer).DialContext(ctx, "tcp", c.cfg.Address)
+// dialer makes connections whose end is noticed within about half a minute,
+// also if the peer vanished without a word.
+var dialer = net.Dialer{
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: stall, Interval: 5 * time.Second, Count: 3},
+	Control: func(_, _ string, rc syscall.RawConn) error {
+		return rc.Control(func(fd uintptr) {
+			// Where the kernel does not know it, the limits of requests do.
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(2*stall/time.Millisecond))
+		})
+	},
+}
+
+// connect makes a new connection, with room for a request if it is to be
+// reserved. Its first ping shows that the instance speaks HTTP/2, and how many
+// requests it takes at once: before that, nobody may use it.
+func (c *Client) connect(ctx context.Context, reserve bool) (*http2.ClientConn, error) {
+	nc, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if c.cfg.TLS != nil {
-		tc := tls.Client(nc, c.cfg.TLS)
-		if err := tc.HandshakeContext(ctx); err != nil {
-			nc.Close()
-			return nil, err
-		}
-		if tc.ConnectionState().NegotiatedProtocol != "h2" {
-			nc.Close()
-			return nil, errNotHTTP2
-		}
-		nc = tc
 	}
 	cc, err := c.transport.NewClientConn(nc)
 	if err != nil {
 		nc.Close()
 		return nil, err
+	}
+	if err := cc.Ping(ctx); err != nil {
+		cc.Close()
+		return nil, err
+	}
+	if reserve && !cc.ReserveNewRequest() {
+		cc.Close()
+		return nil, errRefused
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,6 +126,23 @@ func (c *Client) connect(ctx context.Context) (*http2.ClientConn, error) {
 	}
 	c.conns = append(c.conns, cc)
 	return cc, nil
+}
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	nc, err := dialer.DialContext(ctx, "tcp", c.cfg.Address)
+	if err != nil || c.cfg.TLS == nil {
+		return nc, err
+	}
+	tc := tls.Client(nc, c.cfg.TLS)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	if tc.ConnectionState().NegotiatedProtocol != "h2" {
+		nc.Close()
+		return nil, errNotHTTP2
+	}
+	return tc, nil
 }
 
 var errNotHTTP2 = errors.New("http2: the instance does not speak HTTP/2")
@@ -173,11 +204,10 @@ func (p *clientConns) GetClientConn(req *http.Request, _ string) (*http2.ClientC
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(req.Context(), redial)
 	defer cancel()
-	cc, err := (*Client)(p).connect(ctx)
+	cc, err := (*Client)(p).connect(ctx, true)
 	if err != nil {
 		return nil, &unreachable{err}
 	}
-	cc.ReserveNewRequest()
 	return cc, nil
 }
 
