@@ -106,7 +106,7 @@ func (l *AccessLog) record(name string, x *exchange, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.buf = append(l.buf, `{"record": `...)
-	l.buf = append(appendJSON(l.buf, name), ", "...)
+	l.buf = append(AppendJSON(l.buf, name), ", "...)
 	l.buf = append(l.buf, appendJSONLine(nil, x, took)[1:]...)
 	l.buf = append(l.buf, '\n')
 	if len(l.buf) >= flushSize {
@@ -125,17 +125,17 @@ func (l *AccessLog) flush() {
 
 func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
 	dst = append(dst, `{"time": "`...)
-	dst = appendTime(dst, x.began)
+	dst = AppendTime(dst, x.began)
 	dst = append(dst, `", "request_id": "`...)
 	dst = append(dst, x.id...)
 	dst = append(dst, `", "client": "`...)
 	dst = x.client.AppendTo(dst)
 	dst = append(dst, `", "method": `...)
-	dst = appendJSON(dst, x.req.Method)
+	dst = AppendJSON(dst, x.req.Method)
 	dst = append(dst, `, "host": `...)
-	dst = appendJSON(dst, x.req.Host)
+	dst = AppendJSON(dst, x.req.Host)
 	dst = append(dst, `, "path": `...)
-	dst = appendJSON(dst, x.path.Received)
+	dst = AppendJSON(dst, x.path.Received)
 	dst = append(dst, `, "status": `...)
 	dst = strconv.AppendInt(dst, int64(x.status), 10)
 	if x.reason != ReasonNone {
@@ -147,9 +147,9 @@ func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
 	dst = append(dst, '"')
 	if x.member != nil {
 		dst = append(dst, `, "instance": `...)
-		dst = appendJSON(dst, x.member.inst.ID)
+		dst = AppendJSON(dst, x.member.inst.ID)
 		dst = append(dst, `, "upstream": `...)
-		dst = appendJSON(dst, x.member.inst.Address)
+		dst = AppendJSON(dst, x.member.inst.Address)
 	}
 	if x.upstream > 0 {
 		dst = append(dst, `, "upstream_us": `...)
@@ -165,20 +165,20 @@ func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
 	dst = strconv.AppendInt(dst, took.Microseconds(), 10)
 	if x.err != nil {
 		dst = append(dst, `, "error": `...)
-		dst = appendJSON(dst, x.err.Error())
+		dst = AppendJSON(dst, x.err.Error())
 	}
 	return append(dst, '}')
 }
 
-// appendTime appends a time in UTC with microseconds (RFC 3339). The text of a
+// AppendTime appends a time in UTC with microseconds (RFC 3339). The text of a
 // second is made once.
-func appendTime(dst []byte, at time.Time) []byte {
+func AppendTime(dst []byte, at time.Time) []byte {
 	t := seconds.Load()
-	if t == nil || t.second != at.Unix() {
-		t = &date{second: at.Unix(), line: at.UTC().AppendFormat(nil, "2006-01-02T15:04:05.")}
+	if t == nil || t.unix != at.Unix() {
+		t = &second{at.Unix(), at.UTC().AppendFormat(nil, "2006-01-02T15:04:05.")}
 		seconds.Store(t)
 	}
-	dst = append(dst, t.line...)
+	dst = append(dst, t.text...)
 	us := at.Nanosecond() / 1000
 	for unit := 100_000; unit > 0; unit /= 10 {
 		dst = append(dst, '0'+byte(us/unit%10))
@@ -186,7 +186,12 @@ func appendTime(dst []byte, at time.Time) []byte {
 	return append(dst, 'Z')
 }
 
-var seconds atomic.Pointer[date]
+type second struct {
+	unix int64
+	text []byte
+}
+
+var seconds atomic.Pointer[second]
 
 // appendCommon is the NCSA common log format.
 func appendCommon(dst []byte, x *exchange, took time.Duration) []byte {
@@ -194,9 +199,9 @@ func appendCommon(dst []byte, x *exchange, took time.Duration) []byte {
 	dst = append(dst, " - - ["...)
 	dst = x.began.AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
 	dst = append(dst, "] \""...)
-	dst = appendQuoted(dst, x.req.Method)
+	dst = AppendQuoted(dst, x.req.Method)
 	dst = append(dst, ' ')
-	dst = appendQuoted(dst, x.path.Received)
+	dst = AppendQuoted(dst, x.path.Received)
 	dst = append(dst, " HTTP/"...)
 	dst = append(dst, x.version...)
 	dst = append(dst, '"', ' ')
@@ -211,14 +216,14 @@ func appendCombined(dst []byte, x *exchange, took time.Duration) []byte {
 	referer, _ := x.req.Get("Referer")
 	agent, _ := x.req.Get("User-Agent")
 	dst = append(dst, ` "`...)
-	dst = appendQuoted(dst, withoutQuery(referer))
+	dst = AppendQuoted(dst, withoutQuery(referer))
 	dst = append(dst, `" "`...)
-	dst = appendQuoted(dst, agent)
+	dst = AppendQuoted(dst, agent)
 	return append(dst, '"')
 }
 
-// appendQuoted appends the inside of a quoted field of the NCSA formats; "-" for nothing.
-func appendQuoted(dst []byte, s string) []byte {
+// AppendQuoted appends the inside of a quoted field of the NCSA formats; "-" for nothing.
+func AppendQuoted(dst []byte, s string) []byte {
 	if s == "" {
 		return append(dst, '-')
 	}

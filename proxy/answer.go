@@ -2,11 +2,6 @@ package proxy
 
 import (
 	"math/rand/v2"
-	"strconv"
-	"sync/atomic"
-	"time"
-	"unicode"
-	"unicode/utf8"
 	"unsafe"
 
 	"lictor/proxy/http1"
@@ -19,7 +14,7 @@ func (x *exchange) refuse(r refusal) bool {
 	x.c.SettleBody()
 	body := make([]byte, 0, 160)
 	body = append(body, `{"message": `...)
-	body = appendJSON(body, r.message)
+	body = AppendJSON(body, r.message)
 	body = append(body, `, "reason": "`...)
 	body = append(body, r.reason...)
 	body = append(body, `", "request_id": "`...)
@@ -32,9 +27,7 @@ func (x *exchange) refuse(r refusal) bool {
 		if r.reason != Middleware || !x.edits.drops("Content-Type", false) {
 			dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
 		}
-		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, int64(len(body)), 10)
-		dst = append(dst, "\r\n"...)
+		dst = http1.AppendLength(dst, int64(len(body)))
 	}
 	if r.reason == Middleware {
 		dst = x.appendEdits(dst, false)
@@ -47,7 +40,7 @@ func (x *exchange) refuse(r refusal) bool {
 	}
 	dst = x.appendLimits(dst)
 	dst = x.appendDecision(dst)
-	dst = appendDate(dst)
+	dst = http1.AppendDate(dst)
 	dst = x.c.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)
 	if x.req.Method != "HEAD" && !bodyless {
@@ -71,7 +64,7 @@ func (x *exchange) nameRequest() {
 			}
 		}
 	}
-	appendHex(x.idBytes[:0], rand.Uint64(), rand.Uint64())
+	AppendHex(x.idBytes[:0], rand.Uint64(), rand.Uint64())
 	x.id = unsafe.String(&x.idBytes[0], len(x.idBytes))
 }
 
@@ -88,19 +81,6 @@ func validID(s string) bool {
 	return true
 }
 
-const hexDigits = "0123456789abcdef"
-
-func appendHex(dst []byte, words ...uint64) []byte {
-	for _, w := range words {
-		var text [16]byte
-		for i := range text {
-			text[i] = hexDigits[w>>(60-4*i)&15]
-		}
-		dst = append(dst, text[:]...)
-	}
-	return dst
-}
-
 // appendTrace appends a traceparent (W3C Trace Context) if the client sent
 // none that is valid; a valid one was passed on with the other fields.
 func (x *exchange) appendTrace(dst []byte) []byte {
@@ -110,70 +90,8 @@ func (x *exchange) appendTrace(dst []byte) []byte {
 		}
 	}
 	dst = append(dst, "traceparent: 00-"...)
-	dst = appendHex(dst, rand.Uint64()|1, rand.Uint64())
+	dst = AppendHex(dst, rand.Uint64()|1, rand.Uint64())
 	dst = append(dst, '-')
-	dst = appendHex(dst, rand.Uint64()|1)
+	dst = AppendHex(dst, rand.Uint64()|1)
 	return append(dst, "-00\r\n"...)
-}
-
-// appendDate appends the Date field (RFC 9110 6.6.1), made once a second.
-func appendDate(dst []byte) []byte {
-	now := time.Now()
-	d := dates.Load()
-	if d == nil || d.second != now.Unix() {
-		d = &date{second: now.Unix()}
-		d.line = now.UTC().AppendFormat(nil, "Date: Mon, 02 Jan 2006 15:04:05 GMT\r\n")
-		dates.Store(d)
-	}
-	return append(dst, d.line...)
-}
-
-type date struct {
-	second int64
-	line   []byte
-}
-
-var dates atomic.Pointer[date]
-
-// plain reports whether s stands in JSON as it is, as nearly everything does.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-// runeAt is the character that s begins with; what is no UTF-8 is none that can
-// be printed.
-func runeAt(s string) rune {
-	r, n := utf8.DecodeRuneInString(s)
-	if n < 2 {
-		return -1
-	}
-	return r
-}
-
-// appendJSON appends s as a JSON string. What cannot be printed is escaped.
-func appendJSON(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	if plain(s) {
-		return append(append(dst, s...), '"')
-	}
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c >= utf8.RuneSelf && unicode.IsPrint(runeAt(s[i:])):
-			n := utf8.RuneLen(runeAt(s[i:]))
-			dst = append(dst, s[i:i+n]...)
-			i += n - 1
-		case c < 0x20 || c >= 0x7f:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"')
 }

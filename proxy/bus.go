@@ -6,7 +6,6 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -205,13 +204,11 @@ func (x *exchange) answerReply(r *rabbitmq.Reply) {
 		dst = http1.AppendField(dst, f.Name, f.Value)
 	}
 	if !dated {
-		dst = appendDate(dst)
+		dst = http1.AppendDate(dst)
 	}
 	bodyless, head := r.Status == 204 || r.Status == 304, x.req.Method == "HEAD"
 	if !bodyless && !(head && len(r.Body) == 0) { // of a HEAD it would speak of the GET (RFC 9110 8.6)
-		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
-		dst = append(dst, "\r\n"...)
+		dst = http1.AppendLength(dst, int64(len(r.Body)))
 	}
 	dst = x.appendDecision(x.appendLimits(dst))
 	dst = x.appendEdits(dst, false)

@@ -115,9 +115,7 @@ func (x *exchange) appendFraming(dst []byte) []byte {
 	case http1.Chunked:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	case http1.Length:
-		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, req.ContentLength, 10)
-		dst = append(dst, "\r\n"...)
+		dst = http1.AppendLength(dst, req.ContentLength)
 	default:
 		if req.ContentLength == 0 {
 			dst = append(dst, "Content-Length: 0\r\n"...)
@@ -296,7 +294,7 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 		}
 	}
 	if !dated {
-		dst = appendDate(dst)
+		dst = http1.AppendDate(dst)
 	}
 	dst = x.appendLimits(dst)
 	dst = x.appendDecision(dst)

@@ -2,9 +2,8 @@ package egress
 
 import (
 	"encoding/json"
-	"sync/atomic"
-	"time"
 
+	"lictor/proxy"
 	"lictor/proxy/http1"
 )
 
@@ -32,7 +31,7 @@ func (x *exchange) refuse(r refusal) bool {
 
 	dst := http1.AppendStatusLine(x.c.Scratch(), r.status)
 	dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
-	dst = appendLength(dst, int64(len(body)))
+	dst = http1.AppendLength(dst, int64(len(body)))
 	if r.denies() {
 		dst = http1.AppendField(dst, "X-Proxy-Denied", string(r.reason))
 	}
@@ -42,7 +41,7 @@ func (x *exchange) refuse(r refusal) bool {
 	if r.reason == unreachable {
 		dst = append(dst, "Retry-After: 1\r\n"...)
 	}
-	dst = appendDate(dst)
+	dst = http1.AppendDate(dst)
 	dst = x.c.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)
 	if x.req.Method != "HEAD" {
@@ -58,32 +57,4 @@ func (x *exchange) refuse(r refusal) bool {
 // requestID is the name of the request in answers and logs.
 func (x *exchange) requestID() string { return string(x.appendID(make([]byte, 0, 32))) }
 
-const hexDigits = "0123456789abcdef"
-
-func (x *exchange) appendID(dst []byte) []byte {
-	for _, word := range x.id {
-		for shift := 60; shift >= 0; shift -= 4 {
-			dst = append(dst, hexDigits[word>>shift&15])
-		}
-	}
-	return dst
-}
-
-// appendDate appends the Date field (RFC 9110 6.6.1), made once a second.
-func appendDate(dst []byte) []byte {
-	now := time.Now()
-	d := dates.Load()
-	if d == nil || d.second != now.Unix() {
-		d = &date{second: now.Unix()}
-		d.line = now.UTC().AppendFormat(nil, "Date: Mon, 02 Jan 2006 15:04:05 GMT\r\n")
-		dates.Store(d)
-	}
-	return append(dst, d.line...)
-}
-
-type date struct {
-	second int64
-	line   []byte
-}
-
-var dates atomic.Pointer[date]
+func (x *exchange) appendID(dst []byte) []byte { return proxy.AppendHex(dst, x.id[:]...) }

@@ -1,8 +1,6 @@
 package egress
 
 import (
-	"strconv"
-
 	"lictor/proxy/http1"
 )
 
@@ -33,22 +31,16 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 	case http1.Chunked:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	case http1.Length:
-		dst = appendLength(dst, req.ContentLength)
+		dst = http1.AppendLength(dst, req.ContentLength)
 	default:
 		if req.ContentLength == 0 {
-			dst = appendLength(dst, 0)
+			dst = http1.AppendLength(dst, 0)
 		}
 	}
 	if req.Expect100 && req.Minor > 0 && x.c.HasBody() {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}
 	dst = appendVia(dst, req.Fields, req.Minor)
-	return append(dst, "\r\n"...)
-}
-
-func appendLength(dst []byte, n int64) []byte {
-	dst = append(dst, "Content-Length: "...)
-	dst = strconv.AppendInt(dst, n, 10)
 	return append(dst, "\r\n"...)
 }
 
@@ -117,7 +109,7 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 		}
 	}
 	if !dated {
-		dst = appendDate(dst)
+		dst = http1.AppendDate(dst)
 	}
 	dst = appendVia(dst, resp.Fields, resp.Minor)
 	dst = x.c.AppendConnection(dst)

@@ -65,8 +65,8 @@ func (l *accessLog) write(x *exchange, took time.Duration) {
 	}
 	if l.format == "combined" {
 		agent, _ := x.req.Get("User-Agent")
-		buf = append(buf, ` "-" `...)
-		buf = appendQuoted(buf, agent)
+		buf = append(buf, ` "-" "`...)
+		buf = append(proxy.AppendQuoted(buf, agent), '"')
 	}
 	x.line = buf
 	l.to.Line(buf)
@@ -74,7 +74,7 @@ func (l *accessLog) write(x *exchange, took time.Duration) {
 
 func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
 	dst = append(dst, `{"time": "`...)
-	dst = x.began.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z07:00")
+	dst = proxy.AppendTime(dst, x.began)
 	dst = append(dst, `", "listener": "egress", "request_id": "`...)
 	dst = x.appendID(dst)
 	dst = append(dst, `", "client": "`...)
@@ -118,7 +118,7 @@ func appendKey(dst []byte, name string) []byte {
 }
 
 func appendText(dst []byte, name, value string) []byte {
-	return appendQuoted(appendKey(dst, name), value)
+	return proxy.AppendJSON(appendKey(dst, name), value)
 }
 
 func appendNumber(dst []byte, name string, n int64) []byte {
@@ -137,7 +137,7 @@ func appendCommon(dst []byte, x *exchange) []byte {
 	}
 	dst = append(dst, " ["...)
 	dst = x.began.AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
-	dst = append(dst, "] "...)
+	dst = append(dst, "] \""...)
 	url := x.req.Host
 	switch {
 	case x.target.tls:
@@ -145,26 +145,9 @@ func appendCommon(dst []byte, x *exchange) []byte {
 	case !x.target.tunnel:
 		url = "http://" + url + x.target.path.Received
 	}
-	dst = appendQuoted(dst, x.req.Method+" "+url+" HTTP/1."+string('0'+rune(x.req.Minor)))
-	dst = append(dst, ' ')
+	dst = proxy.AppendQuoted(dst, x.req.Method+" "+url+" HTTP/1."+string('0'+rune(x.req.Minor)))
+	dst = append(dst, '"', ' ')
 	dst = strconv.AppendInt(dst, int64(x.status), 10)
 	dst = append(dst, ' ')
 	return strconv.AppendInt(dst, x.out, 10)
-}
-
-// appendQuoted appends s as a JSON string, which the NCSA formats can take, too.
-// What is not printable ASCII is escaped.
-func appendQuoted(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c < 0x20 || c >= 0x7f:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"')
 }

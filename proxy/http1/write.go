@@ -21,6 +21,13 @@ func AppendField(dst []byte, name, value string) []byte {
 	return append(dst, "\r\n"...)
 }
 
+// AppendLength appends the field Content-Length.
+func AppendLength(dst []byte, n int64) []byte {
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, n, 10)
+	return append(dst, "\r\n"...)
+}
+
 // AppendChunkHead appends the line before n bytes of data, after which CRLF is due.
 func AppendChunkHead(dst []byte, n int) []byte {
 	dst = strconv.AppendUint(dst, uint64(n), 16)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -115,9 +114,7 @@ func (st *stream) complete() {
 }
 
 func (st *stream) frame(length int64) {
-	st.text = append(st.text, "content-length: "...)
-	st.text = strconv.AppendInt(st.text, length, 10)
-	st.text = append(st.text, "\r\n"...)
+	st.text = http1.AppendLength(st.text, length)
 }
 
 // Read implements net.Conn: the request as text.

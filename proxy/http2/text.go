@@ -2,7 +2,6 @@ package http2
 
 import (
 	"net/http"
-	"strconv"
 
 	"lictor/proxy/http1"
 )
@@ -30,9 +29,7 @@ func appendAnswerHead(dst []byte, resp *http.Response, chunked bool) []byte {
 	case chunked:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	case !said && resp.ContentLength == 0 && resp.StatusCode >= 200 && resp.StatusCode != 204 && resp.StatusCode != 304:
-		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, resp.ContentLength, 10)
-		dst = append(dst, "\r\n"...)
+		dst = http1.AppendLength(dst, resp.ContentLength)
 	}
 	return append(dst, "\r\n"...)
 }
