@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,7 @@ import (
 // that lives and dies with it: channels, reply queue, calls in flight.
 type link struct {
 	bus     *Bus
-	tcp     net.Conn // under the library's connection, to be closed over its head
+	tcp     *gather // under the library's connection, to be closed over its head
 	conn    *amqp.Connection
 	replies string // the reply queue
 	home    *lane  // to the default exchange, for probes
@@ -86,7 +87,7 @@ func (l *link) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.tcp = tcp
+	l.tcp = &gather{Conn: tcp}
 	defer l.watch("the start of the connection")()
 	defer context.AfterFunc(ctx, func() { l.kill(ctx.Err()) })()
 	properties := amqp.NewConnectionProperties()
@@ -94,7 +95,7 @@ func (l *link) open(ctx context.Context) error {
 	conn, err := amqp.DialConfig(l.bus.cfg.URL, amqp.Config{
 		Heartbeat:  patience,
 		Properties: properties,
-		Dial:       func(string, string) (net.Conn, error) { return tcp, nil },
+		Dial:       func(string, string) (net.Conn, error) { return l.tcp, nil },
 	})
 	if err != nil {
 		return err // stop closes tcp, which ends what the library started
@@ -280,14 +281,36 @@ func gone(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// publish is the only goroutine that publishes.
+// publish is the only goroutine that publishes. Calls that are there leave in
+// one write, and so do those that are about to come: a few goroutines may run first.
 func (l *link) publish() {
 	for {
 		select {
 		case <-l.dead:
 			return
 		case c := <-l.jobs:
+			done := l.watch("a message")
+			l.tcp.hold()
 			l.publishOne(c)
+			l.publishWaiting()
+			runtime.Gosched()
+			l.publishWaiting()
+			if err := l.tcp.release(); err != nil {
+				l.kill(err)
+			}
+			done()
+		}
+	}
+}
+
+// publishWaiting publishes what waits, at most a queue full.
+func (l *link) publishWaiting() {
+	for range cap(l.jobs) {
+		select {
+		case c := <-l.jobs:
+			l.publishOne(c)
+		default:
+			return
 		}
 	}
 }
@@ -304,9 +327,7 @@ func (l *link) publishOne(c *call) {
 	c.msg.ReplyTo = l.replies
 	c.msg.Expiration = strconv.FormatInt(left, 10)
 	c.lane.push(c)
-	done := l.watch("a message")
 	err := c.lane.ch.Publish(c.exchange, c.key, true, false, c.msg)
-	done()
 	c.msg.Headers, c.msg.Body = nil, nil // c stays in the lane until it is confirmed
 	if err == nil {
 		if l.blocked.Load() && l.table.take(c.id) != nil { // block may have looked before it was published

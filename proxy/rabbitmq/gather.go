@@ -1,0 +1,57 @@
+package rabbitmq
+
+import (
+	"net"
+	"sync"
+)
+
+// gather is a connection that can hold back what is written to it, so that many
+// messages leave in one system call. The library writes each by itself.
+type gather struct {
+	net.Conn
+
+	mu   sync.Mutex // guards what follows, and the order of writes
+	held bool
+	buf  []byte
+}
+
+// gatherMost is how many bytes are held back at most.
+const gatherMost = 64 << 10
+
+// hold has writes gathered until release.
+func (g *gather) hold() {
+	g.mu.Lock()
+	g.held = true
+	g.mu.Unlock()
+}
+
+// release writes what was gathered.
+func (g *gather) release() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = false
+	return g.flush()
+}
+
+// Write implements net.Conn.
+func (g *gather) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.held && len(g.buf)+len(p) <= gatherMost {
+		g.buf = append(g.buf, p...)
+		return len(p), nil
+	}
+	if err := g.flush(); err != nil {
+		return 0, err
+	}
+	return g.Conn.Write(p)
+}
+
+func (g *gather) flush() error {
+	if len(g.buf) == 0 {
+		return nil
+	}
+	_, err := g.Conn.Write(g.buf)
+	g.buf = g.buf[:0]
+	return err
+}
