@@ -3,11 +3,11 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lictor/policy"
@@ -26,6 +26,8 @@ type BusRoute struct {
 	Services []string      // globs
 	Timeout  time.Duration // to the answer
 	MaxBody  int64         // of a request
+
+	held atomic.Int64 // bytes of bodies that wait for their answers
 }
 
 // carries reports whether a route's service is reached over the bus, however
@@ -58,7 +60,9 @@ func (x *exchange) publish(p pass) {
 		x.refuse(refuseUpgrade)
 		return
 	}
-	body, err := x.readWhole(b.MaxBody)
+	held := holding{all: &b.held}
+	defer held.giveBack()
+	body, err := x.readWhole(b.MaxBody, &held)
 	if err != nil {
 		x.refuseBody(err)
 		return
@@ -80,30 +84,6 @@ func (x *exchange) publish(p pass) {
 	x.upstream = time.Since(began)
 	x.answerReply(reply)
 }
-
-// readWhole reads the request's body, at most limit bytes of it.
-func (x *exchange) readWhole(limit int64) ([]byte, error) {
-	if !x.c.HasBody() {
-		return nil, nil
-	}
-	if x.req.ContentLength > limit {
-		return nil, http1.ErrBodyTooLarge
-	}
-	if x.set.MaxBody == 0 || limit < x.set.MaxBody {
-		x.c.LimitBody(limit)
-	}
-	if x.req.Expect100 && x.req.Minor > 0 {
-		if err := x.c.WriteInterim([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
-			return nil, http1.ErrClientGone
-		}
-	}
-	x.gw.Lasting(x.c) // a client may take its time with a body
-	return io.ReadAll(bodyReader{x.c})
-}
-
-type bodyReader struct{ c *http1.Conn }
-
-func (r bodyReader) Read(p []byte) (int, error) { return r.c.ReadBody(p) }
 
 // watchAfter is how long a worker may think before the client is watched for
 // leaving, and the policy for a change: most answer sooner.

@@ -367,3 +367,27 @@ func TestBusMetrics(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// Bodies that wait for their answers are bounded together; what is over is
+// refused, and may be repeated.
+func TestBodiesOnTheBusAreBoundedTogether(t *testing.T) {
+	bus := new(fakeBus)
+	r := newBusRig(t, bus, nil, nil)
+	post := func() (int, string) {
+		c := r.dial()
+		c.send("POST /orders/a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+		resp, _ := c.answer("POST")
+		return resp.StatusCode, resp.Header.Get("Retry-After")
+	}
+	route := r.gw.Bus()
+	if status, _ := post(); status != 200 || route.held.Load() != 0 {
+		t.Errorf("got %d, and %d bytes stay", status, route.held.Load())
+	}
+	route.held.Store(maxBusBodies - 4)
+	if status, retry := post(); status != 503 || retry == "" {
+		t.Errorf("got %d, Retry-After %q, want 503 and when to repeat", status, retry)
+	}
+	if n := route.held.Load(); n != maxBusBodies-4 || len(bus.take()) != 1 {
+		t.Errorf("%d bytes are held, want %d", n, maxBusBodies-4)
+	}
+}

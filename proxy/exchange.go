@@ -307,6 +307,8 @@ func (x *exchange) refuseBody(err error) {
 		x.refuse(refusal{status: bad.Status, reason: BadRequest, message: bad.Reason})
 	case errors.Is(err, http1.ErrBodyTooLarge):
 		x.refuse(refuseTooLarge)
+	case errors.Is(err, errBusFull):
+		x.refuse(refuseBusFull)
 	case errors.Is(err, http1.ErrClientGone):
 		x.status, x.reason = 499, clientLeft
 	default:
