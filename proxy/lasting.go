@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lictor/policy"
@@ -17,6 +18,7 @@ type lasting struct {
 	mu      sync.Mutex // guards entries
 	entries map[*lastingEntry]struct{}
 	changed chan struct{} // the policy changed
+	doomed  atomic.Int64  // entries that are to be cut
 }
 
 // lastingEntry is one of them, with its facts in memory of its own.
@@ -62,6 +64,9 @@ func (x *exchange) settleLasting() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true
+	if e.reason != "" {
+		l.doomed.Add(-1)
+	}
 	if e.reason != "" && x.err != nil {
 		x.reason, x.err = Reason(e.reason), errRevoked
 		x.gw.log.Info("cut by a policy change", "request_id", x.id, "reason", string(e.reason), "rule", e.rule.Key,
@@ -81,20 +86,33 @@ func (g *Gateway) PolicyChanged() {
 // for may have begun just after the last one.
 const recut = 100 * time.Millisecond
 
-// review decides lasting exchanges again when the policy changed, until ctx ends.
+// anew is how often an exchange is decided again without a change of the
+// policy: a key may have run out.
+const anew = 5 * time.Second
+
+// review decides lasting exchanges again when the policy changed, and now and
+// then, until ctx ends.
 func (g *Gateway) review(ctx context.Context) {
-	tick := time.NewTicker(recut)
+	tick, due := time.NewTicker(recut), time.NewTicker(anew)
 	defer tick.Stop()
+	defer due.Stop()
 	for {
+		changed := true
 		select {
 		case <-ctx.Done():
 			return
 		case <-g.live.changed:
-			set := g.policy.Set()
-			g.live.each(func(e *lastingEntry) { e.recheck(set) })
+		case <-due.C:
 		case <-tick.C:
+			changed = false
 		}
-		g.live.each((*lastingEntry).cut)
+		if changed {
+			set := g.policy.Set()
+			g.live.each(func(e *lastingEntry) { e.recheck(&g.live, set) })
+		}
+		if g.live.doomed.Load() > 0 {
+			g.live.each((*lastingEntry).cut)
+		}
 	}
 }
 
@@ -110,7 +128,7 @@ func (l *lasting) each(f func(*lastingEntry)) {
 	}
 }
 
-func (e *lastingEntry) recheck(set *policy.Set) {
+func (e *lastingEntry) recheck(l *lasting, set *policy.Set) {
 	if set == nil {
 		return // without a policy nothing new is let in; what runs was let in by one
 	}
@@ -120,8 +138,11 @@ func (e *lastingEntry) recheck(set *policy.Set) {
 			continue
 		}
 		e.mu.Lock()
-		e.reason, e.rule = v.Reason, v.Rule
-		e.mu.Unlock()
+		defer e.mu.Unlock()
+		if e.reason == "" && !e.over {
+			l.doomed.Add(1)
+			e.reason, e.rule = v.Reason, v.Rule
+		}
 		return
 	}
 }

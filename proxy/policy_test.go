@@ -145,6 +145,45 @@ func TestRevocationCutsRunningAnswers(t *testing.T) {
 	}
 }
 
+// X14: a key that runs out ends the answer that it let through, though nobody
+// changes the policy; one that does not goes on.
+func TestKeyThatRunsOutCutsRunningAnswers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
+		readHead(in)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		for {
+			if _, err := io.WriteString(c, "event\n"); err != nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	soon := time.Now().Add(time.Second).Format(time.RFC3339Nano)
+	r.rules.apply(
+		put(t, policy.KindConsumers, "ann", `{"name": "ann"}`),
+		put(t, policy.KindCredentials, keyHash("short"), `{"consumer": "ann", "not_after": "`+soon+`"}`),
+		put(t, policy.KindCredentials, keyHash("long"), `{"consumer": "ann"}`),
+		put(t, policy.KindPlugins, "auth", `{"id": "auth", "name": "key-auth"}`),
+	)
+	open := func(key string) *client {
+		c := r.dial()
+		c.send("GET /svc/ HTTP/1.1\r\nHost: x\r\napikey: " + key + "\r\n\r\n")
+		if head, err := readHead(c.in); err != nil || !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+			t.Fatalf("%q %v", head, err)
+		}
+		return c
+	}
+	short, long := open("short"), open("long")
+	if _, err := io.Copy(io.Discard, short.in); err == nil {
+		t.Error("the answer ended as if it were whole")
+	}
+	if _, err := io.CopyN(io.Discard, long.in, 2<<10); err != nil {
+		t.Errorf("the other answer was cut: %v", err)
+	}
+}
+
 // X14: what stays allowed is not cut.
 func TestUnrelatedChangeCutsNothing(t *testing.T) {
 	r := newRig(t, nil)

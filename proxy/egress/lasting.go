@@ -102,11 +102,16 @@ func (x *exchange) settleLasting() {
 // for may have begun just after the last one.
 const recut = 100 * time.Millisecond
 
-// review checks what lasts again when the policy changed, until ctx ends. A
-// change is seen even if nobody tells of it.
+// anew is how often it is checked without a change of the policy: a key may
+// have run out.
+const anew = 5 * time.Second
+
+// review checks what lasts again when the policy changed, and now and then,
+// until ctx ends. A change is seen even if nobody tells of it.
 func (p *Proxy) review(ctx context.Context) {
-	tick := time.NewTicker(recut)
+	tick, due := time.NewTicker(recut), time.NewTicker(anew)
 	defer tick.Stop()
+	defer due.Stop()
 	last := p.policy()
 	for {
 		changed := false
@@ -114,6 +119,8 @@ func (p *Proxy) review(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-p.lasting.changed:
+			changed = true
+		case <-due.C:
 			changed = true
 		case <-tick.C:
 		}
