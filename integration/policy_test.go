@@ -191,16 +191,30 @@ func TestBadObjectsAreNamed(t *testing.T) {
 	kvPut(t, c, "lictor/policy/blacklist/ops", `{"entries": ["/mockbin/a"`)
 	kvPut(t, c, "lictor/policy/acls/broken", `{"api": "closed", "consumers": 7}`)
 	kvPut(t, c, "lictor/policy/nonsense/x", `{}`)
+	kvPut(t, c, "lictor/policy/acls/slash/", `{"api": "closed"}`)
+	kvPut(t, c, "lictor/policy/acls/folder/", "")
 	kvPut(t, c, "lictor/policy/blacklist/good", `["/mockbin/b"]`)
 	asks(t, 5*time.Second, 403, "GET", base+"/b")
 	asks(t, 5*time.Second, 403, "GET", base+"/a")
 	eventually(t, 5*time.Second, "the bad ones are named", func() error {
 		got := policyOf(t, p).Rejected
 		text := fmt.Sprint(got)
-		for _, key := range []string{"lictor/policy/blacklist/ops", "lictor/policy/acls/broken", "lictor/policy/nonsense/x"} {
+		for _, key := range []string{"lictor/policy/blacklist/ops", "lictor/policy/acls/broken", "lictor/policy/nonsense/x", "lictor/policy/acls/slash/"} {
 			if !strings.Contains(text, key) {
 				return fmt.Errorf("%s is not in %v", key, got)
 			}
+		}
+		if len(got) != 4 {
+			return fmt.Errorf("more than the four are named: %v", got)
+		}
+		return nil
+	})
+	for _, key := range []string{"lictor/policy/nonsense/x", "lictor/policy/acls/slash/", "lictor/policy/acls/broken"} {
+		kvDelete(t, c, key)
+	}
+	eventually(t, 5*time.Second, "what is gone is not named any more", func() error {
+		if got := policyOf(t, p).Rejected; len(got) != 1 {
+			return fmt.Errorf("named are %v", got)
 		}
 		return nil
 	})

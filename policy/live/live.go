@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -189,7 +190,10 @@ func (p *Policy) changes(u store.Update) []policy.Change {
 
 func read(c *store.Change) policy.Change {
 	key := policy.Key{Kind: policy.Kind(c.Kind), Name: c.Name}
-	if c.Deleted || !key.Kind.Valid() || key.Name == "" {
+	if c.Deleted {
+		return document.Deleted(key)
+	}
+	if !key.Kind.Valid() || key.Name == "" {
 		return policy.Change{Key: key, Index: c.Index}
 	}
 	return document.Change(key, c.Index, c.CreateIndex, c.Value)
@@ -210,8 +214,11 @@ func (p *Policy) stray(c *policy.Change) {
 	if k.Kind == "" {
 		path = p.cfg.Prefix + "policy/" + k.Name
 	}
-	p.strays[k] = &policy.Rejection{Key: k, Path: path, Index: c.Index, Problems: policy.Problems{
-		{Text: fmt.Sprintf("not one of the kinds %v", policy.Kinds)}}}
+	text := fmt.Sprintf("not one of the kinds %v", policy.Kinds)
+	if strings.HasSuffix(k.Name, "/") {
+		text = "the key ends in a slash and has a value: a name has none"
+	}
+	p.strays[k] = &policy.Rejection{Key: k, Path: path, Index: c.Index, Problems: policy.Problems{{Text: text}}}
 	p.cfg.Log.Error("policy key is no object's", "key", path)
 }
 

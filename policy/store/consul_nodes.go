@@ -140,6 +140,9 @@ func (n *node) take(key []byte, e *entry, round uint64, scratch *[]byte) (*Objec
 	}
 	text := string(key)
 	kind, name, ok := splitKey(text)
+	if !ok && len(value) > 0 && text != "" && text[0] != '.' {
+		name, ok = text, true // a folder does not have a value: somebody meant an object
+	}
 	if !ok {
 		return nil, nil
 	}
