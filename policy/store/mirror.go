@@ -58,7 +58,7 @@ func (m *mirror) begin(fn func(Update)) error {
 	m.status.Contact = content.contact
 	m.mu.Unlock()
 	m.log.Warn("using the kept policy until the store answers",
-		"objects", len(content.changes), "age_seconds", int64(time.Since(content.contact).Seconds()))
+		"objects", len(content.changes), "age_s", int64(time.Since(content.contact).Seconds()))
 	m.publish(Update{Changes: content.changes, Reset: true, LastGood: true, Index: content.index})
 	return nil
 }
