@@ -59,12 +59,11 @@ func logKeys(t *testing.T) map[string]string {
 			return err
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			if call, ok := n.(*ast.CallExpr); ok && isLog(call) {
-				for i := 1; i < len(call.Args); i += 2 {
-					if lit, ok := call.Args[i].(*ast.BasicLit); ok && lit.Kind == token.STRING {
-						key, _ := strconv.Unquote(lit.Value)
-						used[key] = files.Position(lit.Pos()).String()
-					}
+			pairs := logPairs(n)
+			for i := 0; i < len(pairs); i += 2 {
+				if lit, ok := pairs[i].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+					key, _ := strconv.Unquote(lit.Value)
+					used[key] = files.Position(lit.Pos()).String()
 				}
 			}
 			return true
@@ -77,18 +76,23 @@ func logKeys(t *testing.T) map[string]string {
 	return used
 }
 
-// isLog reports whether a call writes a log line: a constant event, and pairs.
-func isLog(call *ast.CallExpr) bool {
-	name := ""
-	switch f := call.Fun.(type) {
-	case *ast.SelectorExpr:
-		name = f.Sel.Name
-	case *ast.Ident:
-		name = f.Name // such as a level that was chosen
+// logPairs returns the keys and values of a log line: behind its constant event,
+// or in a slice that it is gathered in.
+func logPairs(n ast.Node) []ast.Expr {
+	switch n := n.(type) {
+	case *ast.CompositeLit:
+		if list, ok := n.Type.(*ast.ArrayType); ok {
+			if of, ok := list.Elt.(*ast.Ident); ok && of.Name == "any" {
+				return n.Elts
+			}
+		}
+	case *ast.CallExpr:
+		if f, ok := n.Fun.(*ast.SelectorExpr); ok && len(n.Args) > 1 {
+			switch f.Sel.Name {
+			case "Trace", "Debug", "Info", "Warn", "Error":
+				return n.Args[1:]
+			}
+		}
 	}
-	switch name {
-	case "Trace", "Debug", "Info", "Warn", "Error", "level":
-		return len(call.Args) > 1
-	}
-	return false
+	return nil
 }

@@ -12,15 +12,7 @@ import (
 func (x *exchange) refuse(r refusal) bool {
 	x.status, x.reason = r.status, r.reason
 	x.c.SettleBody()
-	body := make([]byte, 0, 160)
-	body = append(body, `{"message": `...)
-	body = AppendJSON(body, r.message)
-	body = append(body, `, "reason": "`...)
-	body = append(body, r.reason...)
-	body = append(body, `", "request_id": "`...)
-	body = append(body, x.id...)
-	body = append(body, "\"}\n"...)
-
+	body := AppendProblem(make([]byte, 0, 160), r.message, string(r.reason), "", x.id)
 	dst := http1.AppendStatusLine(x.c.Scratch(), r.status)
 	bodyless := r.status == 204 || r.status == 304 // as a middleware may want it
 	if !bodyless {

@@ -1,19 +1,9 @@
 package egress
 
 import (
-	"encoding/json"
-
 	"lictor/proxy"
 	"lictor/proxy/http1"
 )
-
-// answerBody is the body of an answer of our own (X5, A6).
-type answerBody struct {
-	Message   string `json:"message"`
-	Reason    Reason `json:"reason"`
-	Entry     string `json:"entry,omitempty"`
-	RequestID string `json:"request_id"`
-}
 
 // refuse answers the request with r. It is the only place where the egress
 // answers by itself; it returns false, for the caller to pass on.
@@ -23,12 +13,7 @@ func (x *exchange) refuse(r refusal) bool {
 	if x.req.Method == "CONNECT" {
 		x.c.Close() // what follows may have been meant for the tunnel
 	}
-	body, err := json.Marshal(answerBody{r.message, r.reason, r.entry, x.requestID()})
-	if err != nil {
-		x.err = err // strings only: cannot happen
-	}
-	body = append(body, '\n')
-
+	body := proxy.AppendProblem(make([]byte, 0, 160), r.message, string(r.reason), r.entry, x.requestID())
 	dst := http1.AppendStatusLine(x.c.Scratch(), r.status)
 	dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
 	dst = http1.AppendLength(dst, int64(len(body)))

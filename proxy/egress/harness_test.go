@@ -188,6 +188,14 @@ func (b *bench) dials() []netip.AddrPort {
 	return d
 }
 
+// answerBody is the body of an answer of the egress (X5, A6).
+type answerBody struct {
+	Message   string
+	Reason    Reason
+	Entry     string
+	RequestID string `json:"request_id"`
+}
+
 // answer is what a client got.
 type answer struct {
 	*http.Response

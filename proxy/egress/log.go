@@ -41,11 +41,15 @@ func (x *exchange) tell(took time.Duration) {
 	if who := x.inquiry.dst.Identity; who != nil {
 		consumer = who.Name
 	}
-	level(event, "request_id", x.requestID(), "method", x.req.Method, "host", x.target.host, "port", x.target.port,
+	line := []any{"request_id", x.requestID(), "method", x.req.Method, "host", x.target.host, "port", x.target.port,
 		"address", address, "status", x.status, "reason", string(x.refused.reason), "rule", x.refused.rule.Key,
 		"entry", x.refused.rule.Entry, "note", x.refused.rule.Note, "client", x.c.RemoteAddr().String(), "consumer", consumer,
 		"lookup_us", x.inquiry.lookup.Microseconds(), "connect_us", x.connect.Microseconds(),
-		"took_us", took.Microseconds(), "bytes_in", x.in, "bytes_out", x.out, "error", x.err)
+		"took_us", took.Microseconds(), "bytes_in", x.in, "bytes_out", x.out}
+	if x.err != nil {
+		line = append(line, "error", x.err)
+	}
+	level(event, line...)
 }
 
 // accessLog writes one line for each request into the log that the gateway
