@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -67,20 +68,49 @@ func (x *exchange) publish(p pass) {
 		return
 	}
 	began := time.Now()
-	w := busWaits.Get().(*busWait)
-	w.start(x)
-	reply, err := b.Bus.Call(w.ctx, &rabbitmq.Request{
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	stop := x.watch(cancel)
+	reply, err := b.Bus.Call(ctx, &rabbitmq.Request{
 		Exchange: p.route.Service, Method: x.req.Method, Path: p.route.Rest, Query: x.query,
 		Fields: x.busFields(), Body: body, Deadline: began.Add(b.Timeout),
 	})
-	left := w.stop()
+	stop()
 	x.group = x.gw.busGroup(x.service, err == nil)
 	if err != nil {
-		x.busFailed(left, err)
+		x.busFailed(ctx, err)
 		return
 	}
 	x.upstream = time.Since(began)
 	x.answerReply(reply)
+}
+
+// watchAfter is how long a worker may think before the client is watched for
+// leaving, and the policy for a change: most answer sooner.
+const watchAfter = 50 * time.Millisecond
+
+// watch cancels when the client leaves or the exchange is cut (X14), until stop
+// is called.
+func (x *exchange) watch(cancel context.CancelCauseFunc) (stop func()) {
+	var mu sync.Mutex // guards over and unwatch
+	over, unwatch := false, func() {}
+	timer := time.AfterFunc(watchAfter, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			x.gw.Lasting(x.c)
+			unwatch = x.c.OnGone(cancel)
+		}
+	})
+	return func() {
+		if timer.Stop() {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		unwatch()
+	}
 }
 
 // busFields are the header fields as a backend would get them by HTTP.
@@ -117,10 +147,10 @@ func (g *Gateway) busGroup(name string, answered bool) *group {
 }
 
 // busFailed answers a request that got no reply.
-func (x *exchange) busFailed(left bool, err error) {
+func (x *exchange) busFailed(ctx context.Context, err error) {
 	x.err = err
 	failure, ok := errors.AsType[*rabbitmq.Error](err)
-	if !ok || left {
+	if !ok || ctx.Err() != nil {
 		x.c.Close()
 		x.status, x.reason = 499, clientLeft
 		return

@@ -27,7 +27,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -182,13 +181,6 @@ func (b *Bus) adopt(l *link) {
 	b.link.Store(l)
 }
 
-// limits are timers that are not running.
-var limits = sync.Pool{New: func() any {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
-}}
-
 // Call sends r to its exchange and returns the answer. Its error is an
 // [*Error], or ctx's own if the caller went away.
 func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
@@ -198,14 +190,13 @@ func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
 	if len(r.Body) > b.cfg.MaxBody {
 		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the body has %d bytes, at most %d are carried", len(r.Body), b.cfg.MaxBody)}
 	}
-	now := time.Now()
-	c, failure := newCall(r, now)
+	c, failure := newCall(r)
 	if failure != nil {
 		return nil, failure
 	}
 	c.deadline = r.Deadline
 	if c.deadline.IsZero() {
-		c.deadline = now.Add(b.cfg.Timeout)
+		c.deadline = time.Now().Add(b.cfg.Timeout)
 	}
 	l := b.link.Load()
 	if l == nil {
@@ -213,11 +204,9 @@ func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
 		b.stats.count(err)
 		return nil, err
 	}
-	limit := limits.Get().(*time.Timer)
-	limit.Reset(c.deadline.Sub(now))
+	limit := time.NewTimer(time.Until(c.deadline))
+	defer limit.Stop()
 	d, err := l.call(ctx, c, limit.C)
-	limit.Stop() // it holds no value of the past after that, so it may be used again
-	limits.Put(limit)
 	b.stats.count(err)
 	if err != nil {
 		return nil, err

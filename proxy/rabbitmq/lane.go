@@ -39,7 +39,7 @@ type pending struct {
 
 func newLane(exchange string) *lane { return &lane{exchange: exchange, ready: make(chan struct{})} }
 
-func (n *lane) believe(since time.Time, d time.Duration) { n.until.Store(since.Add(d).UnixNano()) }
+func (n *lane) believe(d time.Duration) { n.until.Store(time.Now().Add(d).UnixNano()) }
 
 // checked reports whether the check is over.
 func (n *lane) checked() bool {
@@ -105,7 +105,8 @@ func (n *lane) drain() []*call {
 
 // acquire returns the lane of an exchange, in which the caller is counted as a
 // user. Unknown and outdated exchanges are checked first; wait for ready.
-func (l *link) acquire(exchange string, now time.Time) (*lane, *Error) {
+func (l *link) acquire(exchange string) (*lane, *Error) {
+	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over {
@@ -186,12 +187,12 @@ func (l *link) check(n *lane) {
 		err = l.prepare(n, ch)
 	}
 	if err == nil {
-		n.believe(time.Now(), believePresent)
+		n.believe(believePresent)
 		return
 	}
 	if hasCode(err, amqp.NotFound) {
 		n.err = unknownExchange(n.exchange, err)
-		n.believe(time.Now(), believeAbsent)
+		n.believe(believeAbsent)
 		return
 	}
 	n.err = unreachable(fmt.Errorf("cannot ask for the exchange: %w", err))
@@ -251,7 +252,7 @@ func (l *link) confirm(n *lane, confirm amqp.Confirmation) {
 	}
 	if confirm.Ack {
 		c.stage.Store(confirmed)
-		n.believe(c.sent, believePresent)
+		n.believe(believePresent)
 	} else if l.table.take(c.id) != nil {
 		c.fail(unreachable(errors.New("the broker did not take the message (nack)")))
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -214,7 +216,7 @@ func (l *link) call(ctx context.Context, c *call, limit <-chan time.Time) (*amqp
 	if size := l.conn.Config.FrameSize; size > 0 && c.size > size {
 		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the header has %d bytes, the broker takes %d", c.size, size)}
 	}
-	n, failure := l.acquire(c.exchange, c.msg.Timestamp)
+	n, failure := l.acquire(c.exchange)
 	if failure != nil {
 		return nil, failure
 	}
@@ -242,11 +244,6 @@ func (l *link) send(ctx context.Context, c *call, limit <-chan time.Time) (*amqp
 		return nil, failure
 	}
 	jobs := l.jobs
-	select {
-	case jobs <- c: // a select with one case is much cheaper, and there is room nearly always
-		jobs = nil
-	default:
-	}
 	var err error
 	for {
 		select {
@@ -282,6 +279,72 @@ func gone(ctx context.Context) error {
 		return timedOut(errNoAnswer)
 	}
 	return context.Cause(ctx)
+}
+
+// publish is the only goroutine that publishes. Calls that are there leave in
+// one write, and so do those that are about to come: a few goroutines may run first.
+func (l *link) publish() {
+	for {
+		select {
+		case <-l.dead:
+			return
+		case c := <-l.jobs:
+			done := l.watch("a message")
+			l.tcp.hold()
+			l.publishOne(c)
+			l.publishWaiting()
+			runtime.Gosched()
+			l.publishWaiting()
+			if err := l.tcp.release(); err != nil {
+				l.kill(err)
+			}
+			done()
+		}
+	}
+}
+
+// publishWaiting publishes what waits, at most a queue full.
+func (l *link) publishWaiting() {
+	for range cap(l.jobs) {
+		select {
+		case c := <-l.jobs:
+			l.publishOne(c)
+		default:
+			return
+		}
+	}
+}
+
+func (l *link) publishOne(c *call) {
+	left := time.Until(c.deadline).Milliseconds()
+	if l.blocked.Load() || left <= 0 || !c.stage.CompareAndSwap(queued, published) {
+		c.lane.users.Add(-1)
+		if l.blocked.Load() && l.table.take(c.id) != nil {
+			c.fail(unreachable(errBlocked))
+		}
+		return
+	}
+	c.msg.ReplyTo = l.replies
+	c.msg.Expiration = strconv.FormatInt(left, 10)
+	c.lane.push(c)
+	err := c.lane.ch.Publish(c.exchange, c.key, true, false, c.msg)
+	c.msg.Headers, c.msg.Body = nil, nil // c stays in the lane until it is confirmed
+	if err == nil {
+		if l.blocked.Load() && l.table.take(c.id) != nil { // block may have looked before it was published
+			c.fail(sentWhileBlocked())
+		}
+		return
+	}
+	c.lane.unpush(c)
+	c.lane.users.Add(-1)
+	if l.table.take(c.id) == nil {
+		return
+	}
+	if errors.Is(err, amqp.ErrClosed) { // before anything was written
+		c.fail(unreachable(err))
+	} else {
+		c.fail(replyLost(err))
+	}
 }
 
 // collect hands the answers to their callers. Without the reply queue the

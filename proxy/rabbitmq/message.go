@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -26,7 +25,7 @@ const (
 const prefixWASP = "X-Wasp-" // as textproto spells it
 
 // newCall translates r for the bus (D12, D13). It copies every string of r.
-func newCall(r *Request, now time.Time) (*call, *Error) {
+func newCall(r *Request) (*call, *Error) {
 	key := routingKey(r.Path)
 	if len(key) > maxShortString {
 		return nil, &Error{414, "routing_key_too_long", false, fmt.Errorf("the routing key has %d bytes, AMQP allows %d", len(key), maxShortString)}
@@ -34,8 +33,11 @@ func newCall(r *Request, now time.Time) (*call, *Error) {
 	if len(r.Exchange) > maxShortString {
 		return nil, &Error{503, "unknown_service", true, fmt.Errorf("an exchange name of %d bytes cannot exist", len(r.Exchange))}
 	}
-	headers, size := headerTable(r)
-	if size > maxHeaderTable {
+	headers, size := headerTable(r.Fields)
+	headers["X-WASP-METHOD"] = strings.Clone(r.Method)
+	headers["X-WASP-PATH"] = strings.Clone(r.Path)
+	headers["X-WASP-QS"] = strings.Clone(r.Query)
+	if size += len(r.Method) + len(r.Path) + len(r.Query); size > maxHeaderTable {
 		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the header has %d bytes, at most %d are carried", size, maxHeaderTable)}
 	}
 	c := &call{id: newID(), exchange: strings.Clone(r.Exchange), key: key, size: size + otherFields, done: make(chan outcome, 1)}
@@ -45,7 +47,7 @@ func newCall(r *Request, now time.Time) (*call, *Error) {
 		ContentEncoding: property(headers, "Content-Encoding"),
 		DeliveryMode:    amqp.Transient,
 		CorrelationId:   c.id,
-		Timestamp:       now,
+		Timestamp:       time.Now(),
 		AppId:           "lictor",
 		Body:            r.Body,
 	}
@@ -77,33 +79,14 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// tables are headers that were sent, empty again.
-var tables = sync.Pool{New: func() any { return make(amqp.Table, usualHeaders) }}
-
-// usualHeaders is how many headers a table may have had to be used again: a
-// larger one would make all after it slow.
-const usualHeaders = 24
-
-// freeTable takes back headers that nobody uses any more.
-func freeTable(headers amqp.Table) {
-	if n := len(headers); n > 0 && n <= usualHeaders {
-		clear(headers)
-		tables.Put(headers)
-	}
-}
-
-// headerTable makes the AMQP headers of a request, and says how many bytes
+// headerTable makes the AMQP headers of HTTP fields, and says how many bytes
 // they take. The canonical spelling of the names is also what keeps a client
 // away from the headers RabbitMQ acts on: CC, BCC and all in lower case.
-func headerTable(r *Request) (headers amqp.Table, size int) {
-	named := connectionNames(r.Fields)
-	headers = tables.Get().(amqp.Table)
-	text := newCopies(r)
-	headers["X-WASP-METHOD"] = text.of(r.Method)
-	headers["X-WASP-PATH"] = text.of(r.Path)
-	headers["X-WASP-QS"] = text.of(r.Query)
-	size = len(r.Method) + len(r.Path) + len(r.Query)
-	for _, f := range r.Fields {
+func headerTable(fields []Field) (amqp.Table, int) {
+	named := connectionNames(fields)
+	headers := make(amqp.Table, len(fields)+3)
+	size := 0
+	for _, f := range fields {
 		name := textproto.CanonicalMIMEHeaderKey(f.Name)
 		if len(name) > maxShortString || !isToken(name) || strings.HasPrefix(name, prefixWASP) || isHopByHop(name, named) {
 			continue
@@ -117,29 +100,9 @@ func headerTable(r *Request) (headers amqp.Table, size int) {
 			headers[name] = first + separator + f.Value
 			continue
 		}
-		headers[text.of(name)] = text.of(f.Value)
+		headers[strings.Clone(name)] = strings.Clone(f.Value)
 	}
 	return headers, size
-}
-
-// copies are strings of a request in memory of their own, all in one piece.
-type copies struct{ all strings.Builder }
-
-func newCopies(r *Request) *copies {
-	size := len(r.Method) + len(r.Path) + len(r.Query)
-	for _, f := range r.Fields {
-		size += len(f.Name) + len(f.Value) // the canonical name has the same length
-	}
-	c := new(copies)
-	c.all.Grow(size)
-	return c
-}
-
-// of copies s. The builder never grows again, so that what it holds stays.
-func (c *copies) of(s string) string {
-	from := c.all.Len()
-	c.all.WriteString(s)
-	return c.all.String()[from:]
 }
 
 // property returns the header as a message property, "" if it does not fit.
@@ -258,18 +221,11 @@ func connectionNames(fields []Field) []string {
 	return names
 }
 
-// inToken are the bytes a field name may have (RFC 9110 5.6.2).
-var inToken = func() (t [256]bool) {
-	for c := '!'; c < 0x7f; c++ {
-		t[c] = !strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
-	}
-	return t
-}()
-
-// isToken reports whether name can be a field name.
+// isToken reports whether name can be a field name (RFC 9110 5.6.2).
 func isToken(name string) bool {
 	for i := range len(name) {
-		if !inToken[name[i]] {
+		c := name[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
 			return false
 		}
 	}

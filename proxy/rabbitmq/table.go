@@ -18,7 +18,6 @@ type call struct {
 	msg      amqp.Publishing
 	size     int // of the header frame, at most
 	deadline time.Time
-	sent     time.Time    // set by the publisher
 	lane     *lane        // set before it is queued
 	stage    atomic.Int32 // how far it got
 	done     chan outcome // has room for the one outcome
