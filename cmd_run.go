@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"lictor/config"
+	"lictor/internal/crash"
 	"lictor/supervisor"
 )
 
@@ -58,6 +59,9 @@ func (o *runOptions) run(stdout, stderr io.Writer) error {
 		return err
 	}
 	log := newLogger(cfg, stderr)
+	crash.SetReport(func(where string, value any, stack []byte) {
+		log.Error("a panic was contained", "where", where, "panic", value, "stack", string(stack))
+	})
 	p, err := build(ctx, cfg, log)
 	if err != nil {
 		return err

@@ -65,6 +65,7 @@ func New(cfg Config) (*Server, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&sourceCollector{sources: cfg.Sources, began: s.began},
+		panicCollector{},
 	} {
 		if err := cfg.Registry.Register(c); err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"lictor/internal/crash"
 	"lictor/resolver"
 )
 
@@ -55,5 +56,21 @@ func (c *sourceCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	for s, n := range count {
 		out <- prometheus.MustNewConstMetric(instancesDesc, prometheus.GaugeValue, float64(n), s.service, s.state.String())
+	}
+}
+
+var panicsDesc = prometheus.NewDesc("lictor_panics_total",
+	"Panics that ended one connection, request, document or message, by the place that contained them.", []string{"where"}, nil)
+
+// panicCollector shows what crash has counted.
+type panicCollector struct{}
+
+// Describe implements [prometheus.Collector].
+func (panicCollector) Describe(out chan<- *prometheus.Desc) { out <- panicsDesc }
+
+// Collect implements [prometheus.Collector].
+func (panicCollector) Collect(out chan<- prometheus.Metric) {
+	for where, n := range crash.Counts() {
+		out <- prometheus.MustNewConstMetric(panicsDesc, prometheus.CounterValue, float64(n), where)
 	}
 }
