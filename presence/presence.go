@@ -78,7 +78,7 @@ func New(cfg Config) (*Presence, error) {
 // then it takes itself out.
 func (p *Presence) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { p.count(ctx) })
+	wg.Go(func() { p.follow(ctx) })
 	p.stay(ctx)
 	wg.Wait()
 	return nil
@@ -137,8 +137,8 @@ func (p *Presence) leave() {
 	}
 }
 
-// count follows the live lictors. While Consul is away the last number holds.
-func (p *Presence) count(ctx context.Context) {
+// follow counts the live lictors. While Consul is away the last number holds.
+func (p *Presence) follow(ctx context.Context) {
 	last, index, delay := 0, uint64(0), retryMin
 	for ctx.Err() == nil {
 		n, next, err := p.living(ctx, index)
@@ -170,7 +170,19 @@ func (p *Presence) living(ctx context.Context, index uint64) (int, uint64, error
 	if err != nil {
 		return 0, 0, err
 	}
-	return len(all), max(meta.LastIndex, 1), nil
+	return count(all), max(meta.LastIndex, 1), nil
+}
+
+// count returns how many of the entries are lictors. Consul does not mind the
+// case of the name that is asked for, so a service of another case is in its
+// answer as well.
+func count(entries []*api.ServiceEntry) (n int) {
+	for _, e := range entries {
+		if e != nil && e.Service != nil && e.Service.Service == Service {
+			n++
+		}
+	}
+	return n
 }
 
 func sleep(ctx context.Context, d time.Duration) {

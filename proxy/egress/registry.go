@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -76,6 +77,9 @@ func (c *Catalogs) follow(now time.Time) {
 			}
 			for _, inst := range svc.Instances {
 				next.add(svc.Name, inst.Address)
+				if shown := strings.ToUpper(svc.Name); c.seen[i].Folded() && shown != svc.Name {
+					next.add(shown, inst.Address) // rules may call it as its registry shows it (E7)
+				}
 			}
 		}
 	}

@@ -217,3 +217,26 @@ func TestUnreadyRegistry(t *testing.T) {
 	b.run(quick(), func(c *Config) { c.Registry = NewCatalogs([]resolver.Source{s}) })
 	b.expect(b.get(b.url("127.0.0.2", "/")), 503, policyUnavailable)
 }
+
+// TestAnEntryOfARegistryWithoutCaseHoldsAsTheRegistryShowsTheName: Eureka shows
+// its applications in upper case, its catalog has them in lower case (E7).
+func TestAnEntryOfARegistryWithoutCaseHoldsAsTheRegistryShowsTheName(t *testing.T) {
+	db := &resolver.Service{Name: "db", Loaded: true, Instances: []*resolver.Instance{{Address: "192.0.2.1:5432"}, {Address: "db.internal:5432"}}}
+	tests := []struct {
+		name    string
+		catalog *resolver.Catalog
+		want    string
+	}{
+		{"Eureka: both", resolver.NewFoldedCatalog(db), "[db DB]"},
+		{"Consul: the exact name only", resolver.NewCatalog(db), "[db]"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := NewCatalogs([]resolver.Source{&source{ready: true, catalog: tt.catalog}})
+			at, named := c.ServicesAt(netip.MustParseAddrPort("192.0.2.1:5432")), c.ServicesNamed("db.internal", 5432)
+			if fmt.Sprint(at) != tt.want || fmt.Sprint(named) != tt.want {
+				t.Errorf("registered are %v and %v, want %s", at, named, tt.want)
+			}
+		})
+	}
+}

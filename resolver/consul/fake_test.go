@@ -69,6 +69,9 @@ func (f *fakeConsul) edit(change func()) {
 func (f *fakeConsul) set(name string, entries ...*api.ServiceEntry) {
 	f.edit(func() {
 		f.index++
+		for _, e := range entries {
+			e.Service.Service = name
+		}
 		f.services[name] = entries
 		if len(entries) == 0 {
 			delete(f.services, name)
@@ -137,12 +140,15 @@ func (f *fakeConsul) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// at returns the index of a path.
+// at returns the index of a path, which does not mind the case of a service.
 func (f *fakeConsul) at(path string) uint64 {
-	if i, ok := f.indexes[path]; ok {
-		return i
+	at := min(f.index, 1)
+	for p, i := range f.indexes {
+		if strings.EqualFold(p, path) {
+			at = max(at, i)
+		}
 	}
-	return min(f.index, 1)
+	return at
 }
 
 func (f *fakeConsul) answer(path string, consistent bool) *http.Response {
@@ -171,9 +177,11 @@ func (f *fakeConsul) answer(path string, consistent bool) *http.Response {
 		}
 		body = names
 	case health:
-		entries := f.services[name]
-		if f.lies[name] && !consistent || entries == nil {
-			entries = []*api.ServiceEntry{}
+		entries := []*api.ServiceEntry{}
+		for twin, more := range f.services { // a real one does not mind the case either
+			if strings.EqualFold(twin, name) && (!f.lies[twin] || consistent) {
+				entries = append(entries, more...)
+			}
 		}
 		body = entries
 	case path == "/v1/internal/ui/services":

@@ -19,6 +19,7 @@ type entry struct {
 	}
 	Service struct {
 		ID              string
+		Service         string
 		Address         string
 		Port            int
 		Tags            []string
@@ -52,11 +53,14 @@ func (p *present) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// readHealth asks for the instances of one service.
+// readHealth asks for the instances of one service. Consul does not mind the
+// case of the name that is asked for: it answers with the instances of every
+// service whose name differs in case only. They are other services, with rules
+// of their own, so an entry counts only if it carries the very name.
 func (r *Resolver) readHealth(ctx context.Context, name string, q query) ([]entry, meta, error) {
 	var entries []entry
 	m, err := r.read(ctx, "/v1/health/service/"+name, q, &entries)
-	return entries, m, err
+	return slices.DeleteFunc(entries, func(e entry) bool { return e.Service.Service != name }), m, err
 }
 
 // sighting is one instance as Consul lists it.
