@@ -27,13 +27,16 @@ func (s *sock) waitGone() bool {
 // stale reports whether the peer of an idle connection closed it or sent
 // something. It does not wait.
 func (s *sock) stale() bool {
-	if s.look == nil {
+	switch {
+	case s.under != nil:
+		return !s.under.silent(s.nc)
+	case s.look == nil:
 		return false
 	}
 	is := true
 	s.look.Control(func(fd uintptr) {
 		if s.rc == nil {
-			is = hungUp(fd) // TLS has records of its own, such as session tickets
+			is = hungUp(fd) // a client's TLS, which may say something before it ends
 		} else {
 			is = readable(fd)
 		}

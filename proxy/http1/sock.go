@@ -24,8 +24,9 @@ type sock struct {
 	look syscall.RawConn // of tcp, to see whether the peer is still there
 	rc   syscall.RawConn // of tcp, to read and write; nil with TLS
 
-	stream Stream  // what nc is, if it is one
-	one    [1]byte // see readOver
+	stream Stream   // what nc is, if it is one
+	under  *records // what the TLS of an upstream runs on
+	one    [1]byte  // see readOver
 
 	// Arguments and results of the callbacks, which are made once so that a
 	// call allocates no closure. r* belong to the reader, w* to the writer.
@@ -61,6 +62,9 @@ func (s *sock) init(nc net.Conn) {
 	below := nc
 	if over, ok := nc.(interface{ NetConn() net.Conn }); ok { // crypto/tls
 		below = over.NetConn()
+	}
+	if s.under, _ = below.(*records); s.under != nil {
+		below = s.under.NetConn()
 	}
 	tcp, ok := below.(*net.TCPConn)
 	if !ok {

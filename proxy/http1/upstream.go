@@ -97,7 +97,7 @@ func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 		}
 	}
 	if p.cfg.TLS != nil {
-		tc := tls.Client(nc, p.cfg.TLS)
+		tc := tls.Client(newRecords(nc), p.cfg.TLS)
 		if err := tc.HandshakeContext(ctx); err != nil {
 			nc.Close()
 			return nil, err
