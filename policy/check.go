@@ -17,10 +17,16 @@ import (
 func Check(name string, o Object) Problems {
 	var wrong Problems
 	o.check(name, func(field, format string, args ...any) {
-		wrong = append(wrong, Problem{Field: field, Text: fmt.Sprintf(format, args...)})
+		if len(wrong) < maxProblems {
+			wrong = append(wrong, Problem{Field: field, Text: fmt.Sprintf(format, args...)})
+		}
 	})
 	return wrong
 }
+
+// maxProblems bounds what is told of one object: if everything in it is wrong,
+// a line about each helps nobody.
+const maxProblems = 100
 
 // CheckEntry returns what is wrong with an entry of a list, nil if nothing is (A4).
 func CheckEntry(s string) error {

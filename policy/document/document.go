@@ -27,7 +27,7 @@ func Parse(key policy.Key, data []byte) (policy.Object, error) {
 	if i := invalidUTF8(data); i >= 0 && len(problems) == 0 {
 		problems = policy.Problems{{Line: 1 + bytes.Count(data[:i], []byte("\n")), Text: "is no UTF-8 text"}}
 	}
-	r := reader{lines: make(map[string]int)}
+	var r reader
 	if root != nil {
 		r.object(o, root)
 	}

@@ -2,6 +2,7 @@ package document
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,8 +11,9 @@ import (
 
 // reader fills an object from a tree and collects what is wrong.
 type reader struct {
-	fields   map[string]*value
-	lines    map[string]int // of each field by its path, for problems found later
+	root     *value
+	fields   map[string]*value // not taken yet
+	told     map[string]bool   // fields something is wrong with
 	problems policy.Problems
 }
 
@@ -21,11 +23,10 @@ func (r *reader) object(o policy.Object, root *value) {
 		r.wrong(root.line, "", "is %s, want an object", root.kind)
 		return
 	}
-	r.fields = make(map[string]*value, len(root.fields))
+	r.root, r.fields = root, make(map[string]*value, len(root.fields))
 	for i := range root.fields {
 		f := &root.fields[i]
 		r.fields[f.name] = &f.value
-		r.note(f.name, f.line, &f.value)
 	}
 	switch o := o.(type) {
 	case *policy.List:
@@ -109,44 +110,41 @@ func (r *reader) mapping(o policy.Object) {
 	}
 }
 
+// wrong notes a problem. Past maxProblems it only counts as one: a document in
+// which everything is wrong must not cost more than one that is right.
 func (r *reader) wrong(line int, field, format string, args ...any) {
-	r.problems = append(r.problems, policy.Problem{Line: line, Field: field, Text: fmt.Sprintf(format, args...)})
+	if len(r.problems) < maxProblems {
+		r.problems = append(r.problems, policy.Problem{Line: line, Field: field, Text: fmt.Sprintf(format, args...)})
+	}
+	if r.told == nil {
+		r.told = make(map[string]bool)
+	}
+	if len(r.told) < maxProblems {
+		r.told[field] = true
+	}
 }
 
 // reported reports whether something is wrong with a field already, so that it
 // is not said to be missing as well.
-func (r *reader) reported(field string) bool {
-	for _, p := range r.problems {
-		if p.Field == field && field != "" {
-			return true
-		}
-	}
-	return false
-}
+func (r *reader) reported(field string) bool { return field != "" && r.told[field] }
 
-// note remembers the lines of a field and of what is in it.
-func (r *reader) note(path string, line int, v *value) {
-	r.lines[path] = line
-	for i := range v.fields {
-		r.note(path+"."+v.fields[i].name, v.fields[i].line, &v.fields[i].value)
+// line finds the line of a field, or of what it is in: "mode", "paths[3]" or
+// "config.second". It looks into the tree when it is asked: to note the path to
+// everything there is would take the square of the document's size.
+func (r *reader) line(path string) int {
+	path, index, _ := strings.Cut(path, "[")
+	name, setting, _ := strings.Cut(path, ".")
+	f := r.root.field(name)
+	if f == nil {
+		return 1
 	}
-	if path == "entries" {
-		return // there may be ten thousands; entryLines is for them
+	if n, err := strconv.Atoi(strings.TrimSuffix(index, "]")); err == nil && n < len(f.value.list) {
+		return f.value.list[n].line
 	}
-	for i := range v.list {
-		r.note(fmt.Sprintf("%s[%d]", path, i), v.list[i].line, &v.list[i])
+	if inner := f.value.field(setting); inner != nil {
+		return inner.line
 	}
-}
-
-// line finds the line of a field, or of what it is in.
-func (r *reader) line(field string) int {
-	for field != "" {
-		if n := r.lines[field]; n > 0 {
-			return n
-		}
-		field = field[:max(strings.LastIndexAny(field, ".["), 0)]
-	}
-	return 1
+	return f.line
 }
 
 // next returns a field's value and strikes it off; nil if it is missing or null.

@@ -42,6 +42,19 @@ var kindNames = [...]string{"null", "a string", "a number", "a boolean", "a list
 
 func (k kind) String() string { return kindNames[k] }
 
+// field returns a field of an object, nil if there is none.
+func (v *value) field(name string) *field {
+	if v == nil {
+		return nil
+	}
+	for i := range v.fields {
+		if v.fields[i].name == name {
+			return &v.fields[i]
+		}
+	}
+	return nil
+}
+
 // plain returns the value as encoding/json would, for free-form configuration.
 func (v *value) plain() any {
 	switch v.kind {
@@ -67,8 +80,28 @@ func (v *value) plain() any {
 	return nil
 }
 
-// maxDepth bounds how deep a document nests; the schema needs three levels.
-const maxDepth = 32
+// What a document may hold. The schema needs three levels, a dozen fields and
+// names of some twenty letters; who writes more has made a mistake, and must not
+// cost every lictor time and memory for it.
+const (
+	maxDepth  = 32
+	maxFields = 1000 // of all objects in a document together
+	maxName   = 256  // bytes in the name of a field
+)
+
+// budget counts what was read of a document against its bounds.
+type budget struct{ fields int }
+
+// take pays for a field, or says why it must not be read.
+func (b *budget) take(name string) error {
+	switch b.fields++; {
+	case b.fields > maxFields:
+		return fmt.Errorf("more than %d fields", maxFields)
+	case len(name) > maxName:
+		return fmt.Errorf("the name of a field has more than %d bytes", maxName)
+	}
+	return nil
+}
 
 // jsonReader reads JSON into a tree, minding lines and names given twice, which
 // encoding/json does not.
@@ -77,6 +110,7 @@ type jsonReader struct {
 	dec  *json.Decoder
 	line int // of the offset counted so far
 	seen int
+	budget
 }
 
 // parseJSON reads one JSON value, or what comes before the fault in it.
@@ -140,7 +174,10 @@ func (r *jsonReader) children(v *value, open json.Delim, depth int) error {
 	if open == '{' {
 		v.kind = kindObject
 	}
-	names := make(map[string]bool)
+	var names map[string]bool
+	if v.kind == kindObject {
+		names = make(map[string]bool)
+	}
 	for r.dec.More() {
 		var f field
 		if v.kind == kindObject {
@@ -149,6 +186,9 @@ func (r *jsonReader) children(v *value, open json.Delim, depth int) error {
 				return err
 			}
 			f.name, f.line = t.(string), r.here()
+			if err := r.take(f.name); err != nil {
+				return err
+			}
 			if names[f.name] {
 				return fmt.Errorf("%s is given twice", f.name)
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/policy/document"
 	"lictor/policy/store"
@@ -188,8 +189,13 @@ func (p *Policy) changes(u store.Update) []policy.Change {
 	return kept
 }
 
-func read(c *store.Change) policy.Change {
+// read reads a document. One that makes it panic is set aside like any other
+// that cannot be read.
+func read(c *store.Change) (change policy.Change) {
 	key := policy.Key{Kind: policy.Kind(c.Kind), Name: c.Name}
+	defer crash.Contain("policy document", func() {
+		change = policy.Change{Key: key, Index: c.Index, Created: c.CreateIndex, Err: policy.Problems{{Text: "reading it ended in a panic, which the log shows"}}}
+	})
 	if c.Deleted {
 		return document.Deleted(key)
 	}

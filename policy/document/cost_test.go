@@ -1,0 +1,80 @@
+package document
+
+import (
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"lictor/policy"
+)
+
+// shapes make texts of about n bytes, each of which could once cost more than
+// its size: one value must never take the gateway down (X6).
+var shapes = []struct {
+	name string
+	kind policy.Kind
+	make func(n int) string
+}{
+	{"a long name above many numbers", policy.KindConsumers, func(n int) string {
+		return `{"` + strings.Repeat("a", n/2) + `":[` + strings.Repeat("1,", n/4) + `1]}`
+	}},
+	{"long names in long names", policy.KindConsumers, func(n int) string {
+		return strings.Repeat(`{"`+strings.Repeat("a", n/30)+`":`, 30) + "1" + strings.Repeat("}", 30)
+	}},
+	{"many settings of a plugin", policy.KindPlugins, func(n int) string {
+		return `{"name":"rate-limiting","config":{"minute":1` + numbered(n, `,"a%":1`) + "}}"
+	}},
+	{"many unknown fields", policy.KindACLs, func(n int) string { return `{"api":"x"` + numbered(n, `,"a%":1`) + "}" }},
+	{"numbers where paths are wanted", policy.KindFilters, func(n int) string {
+		return `{"paths":[` + strings.Repeat("1,", n/2) + "1]}"
+	}},
+	{"nonsense where paths are wanted", policy.KindFilters, func(n int) string {
+		return `{"paths":[` + strings.Repeat(`"x",`, n/4) + `"x"]}`
+	}},
+	{"blanks where groups are wanted", policy.KindACLs, func(n int) string {
+		return `{"api":"x","groups":[` + strings.Repeat(`"",`, n/3) + `""]}`
+	}},
+	{"one backend again and again", policy.KindMappings, func(n int) string {
+		return `{"backends":[` + strings.Repeat(`"http://a",`, n/11) + `"http://a"]}`
+	}},
+	{"entries one a line", policy.KindBlacklist, func(n int) string { return numbered(n, "a%.example\n") }},
+	{"nonsense one a line", policy.KindBlacklist, func(n int) string { return numbered(n, "a b%\n") }},
+}
+
+// numbered repeats a text with a number in the place of %.
+func numbered(n int, unit string) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		b.WriteString(strings.ReplaceAll(unit, "%", strconv.Itoa(i)))
+	}
+	return b.String()
+}
+
+// allocated returns how many bytes f allocates in all.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestADocumentCostsNoMoreThanItsSize doubles the size of each shape.
+func TestADocumentCostsNoMoreThanItsSize(t *testing.T) {
+	const most = 400 // bytes of memory for each byte of text, garbage included
+	for _, shape := range shapes {
+		t.Run(shape.name, func(t *testing.T) {
+			for n := 8 << 10; n <= 128<<10; n *= 2 {
+				text := []byte(shape.make(n))
+				got := allocated(func() {
+					c := Change(key(shape.kind, "x.example"), 1, 1, text)
+					policy.NewBuilder(policy.Options{}).Apply(1, []policy.Change{c})
+				})
+				if got > uint64(most*len(text)+1<<20) {
+					t.Fatalf("a text of %d bytes takes %d", len(text), got)
+				}
+			}
+		})
+	}
+}
