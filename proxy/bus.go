@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path"
@@ -155,7 +156,8 @@ func (x *exchange) busFailed(ctx context.Context, err error) {
 		x.status, x.reason = 499, clientLeft
 		return
 	}
-	x.refuse(refusal{status: failure.Status, reason: Reason(failure.Reason), message: busMessages[failure.Reason], repeatable: failure.RetryAfter, bus: true})
+	message := cmp.Or(failure.Message, busMessages[failure.Reason])
+	x.refuse(refusal{status: failure.Status, reason: Reason(failure.Reason), message: message, repeatable: failure.RetryAfter, bus: true})
 }
 
 var busMessages = map[string]string{
@@ -163,6 +165,7 @@ var busMessages = map[string]string{
 	"unknown_service":      refuseUnknown.message,
 	"no_healthy_instance":  "No worker listens",
 	"unreachable":          "The bus cannot be reached",
+	"overloaded":           "Too much is on its way over the bus",
 	"reply_lost":           "The reply was lost",
 	"timeout":              refuseTimeout.message,
 	"bad_gateway":          refuseBadGateway.message,

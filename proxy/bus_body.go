@@ -15,7 +15,7 @@ const maxBusBodies = 256 << 20
 // errBusFull is a body for which there is no room.
 var errBusFull = errors.New("proxy: the bodies on their way over the bus take too much memory")
 
-var refuseBusFull = refusal{status: 503, reason: Unreachable, message: "Too much is on its way over the bus"}
+var refuseBusFull = refusal{status: 503, reason: Overloaded, message: "Too much is on its way over the bus"}
 
 // holding is the part of one request.
 type holding struct {

@@ -15,6 +15,7 @@ const (
 	BadGateway     Reason = "bad_gateway"
 	Timeout        Reason = "timeout"
 	BodyTooLarge   Reason = "body_too_large"
+	Overloaded     Reason = "overloaded"  // a bound of lictor's own was met; nothing was sent on
 	clientLeft     Reason = "client_left" // nothing was answered; in the log only
 )
 
@@ -47,5 +48,5 @@ func (r refusal) retryAfter() bool {
 	if r.bus {
 		return r.repeatable
 	}
-	return r.reason == UnknownService || r.reason == NoHealthy || r.reason == Unreachable
+	return r.reason == UnknownService || r.reason == NoHealthy || r.reason == Unreachable || r.reason == Overloaded
 }

@@ -70,8 +70,9 @@ type Reply struct {
 type Error struct {
 	Status     int
 	Reason     string
-	RetryAfter bool  // no worker can have seen the request, so it may be repeated
-	Err        error // for the log
+	RetryAfter bool   // no worker can have seen the request, so it may be repeated
+	Err        error  // for the log
+	Message    string // for the client, where the reason alone would not say what is true; else ""
 }
 
 // Error returns the reason and its cause.
@@ -80,9 +81,18 @@ func (e *Error) Error() string { return e.Reason + ": " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-func unreachable(err error) *Error { return &Error{503, "unreachable", true, err} }
-func timedOut(err error) *Error    { return &Error{504, "timeout", false, err} }
-func replyLost(err error) *Error   { return &Error{502, "reply_lost", false, err} }
+func unreachable(err error) *Error {
+	return &Error{Status: 503, Reason: "unreachable", RetryAfter: true, Err: err}
+}
+func timedOut(err error) *Error  { return &Error{Status: 504, Reason: "timeout", Err: err} }
+func replyLost(err error) *Error { return &Error{Status: 502, Reason: "reply_lost", Err: err} }
+
+// overloaded refuses a request for want of room; text is for log and client.
+func overloaded(text string) *Error {
+	return &Error{Status: 503, Reason: "overloaded", RetryAfter: true, Err: errors.New(text), Message: strings.ToUpper(text[:1]) + text[1:]}
+}
+
+func tooLarge(err error) *Error { return &Error{Status: 413, Reason: "body_too_large", Err: err} }
 
 // patience is how long the broker may take for one step of the protocol
 // before the connection is given up.
@@ -185,10 +195,10 @@ func (b *Bus) adopt(l *link) {
 // [*Error], or ctx's own if the caller went away.
 func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
 	if r.Exchange == "" || strings.HasPrefix(r.Exchange, "amq.") {
-		return nil, &Error{404, "no_service", false, fmt.Errorf("the exchange %q is the broker's own", r.Exchange)}
+		return nil, &Error{Status: 404, Reason: "no_service", Err: fmt.Errorf("the exchange %q is the broker's own", r.Exchange)}
 	}
 	if len(r.Body) > b.cfg.MaxBody {
-		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the body has %d bytes, at most %d are carried", len(r.Body), b.cfg.MaxBody)}
+		return nil, tooLarge(fmt.Errorf("the body has %d bytes, at most %d are carried", len(r.Body), b.cfg.MaxBody))
 	}
 	c, failure := newCall(r)
 	if failure != nil {

@@ -231,7 +231,7 @@ func (l *link) followLane(n *lane, events laneEvents) {
 				break
 			}
 			if c := l.table.take(r.CorrelationId); c != nil {
-				c.fail(&Error{503, "no_healthy_instance", true, fmt.Errorf("no queue is bound: %d %s", r.ReplyCode, r.ReplyText)})
+				c.fail(&Error{Status: 503, Reason: "no_healthy_instance", RetryAfter: true, Err: fmt.Errorf("no queue is bound: %d %s", r.ReplyCode, r.ReplyText)})
 			}
 		case confirm, ok := <-events.confirms:
 			if !ok {
@@ -288,7 +288,7 @@ func (l *link) laneClosed(n *lane, cause *amqp.Error) {
 }
 
 func unknownExchange(name string, err error) *Error {
-	return &Error{503, "unknown_service", true, fmt.Errorf("no exchange %q: %w", name, err)}
+	return &Error{Status: 503, Reason: "unknown_service", RetryAfter: true, Err: fmt.Errorf("no exchange %q: %w", name, err)}
 }
 
 func hasCode(err error, code int) bool {

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -80,5 +81,41 @@ func TestTable(t *testing.T) {
 	tab.close()
 	if err := tab.add(a); err == nil || tab.take("a") != nil {
 		t.Error("a closed table takes nothing")
+	}
+}
+
+// A table that is full of one service's requests refuses that service only,
+// and never the link's own probe.
+func TestPlacesInTheTable(t *testing.T) {
+	tab := newTable(20)
+	enter := func(exchange string, i int) *Error {
+		return tab.add(&call{id: fmt.Sprint(exchange, i), exchange: exchange})
+	}
+	for i := range 10 {
+		if err := enter("slow", i); err != nil {
+			t.Fatalf("place %d of the first half: %v", i, err)
+		}
+	}
+	if err := enter("slow", 10); err == nil || err.Status != 503 || err.Reason != "overloaded" || !err.RetryAfter || err.Message == "" {
+		t.Errorf("past half of the places: got %+v", err)
+	}
+	for i := range 10 {
+		if err := enter("fast", i); err != nil {
+			t.Errorf("another service, place %d: %v", i, err)
+		}
+	}
+	if err := enter("third", 0); err == nil || err.Reason != "overloaded" {
+		t.Errorf("a full table: got %+v", err)
+	}
+	probe := &call{id: "probe", probe: true}
+	if err := tab.add(probe); err != nil {
+		t.Errorf("the probe has a place of its own: %v", err)
+	}
+	if tab.len() != 20 || tab.take("probe") != probe || tab.len() != 20 {
+		t.Errorf("a probe counts as a request: %d", tab.len())
+	}
+	tab.take("slow3")
+	if err := enter("slow", 11); err != nil {
+		t.Errorf("a place that is free again: %v", err)
 	}
 }

@@ -186,7 +186,7 @@ func (l *link) block(b amqp.Blocking) {
 	}
 }
 
-func sentWhileBlocked() *Error { return &Error{503, "unreachable", false, errBlocked} }
+func sentWhileBlocked() *Error { return &Error{Status: 503, Reason: "unreachable", Err: errBlocked} }
 
 // stop ends the link and all calls that wait on it, and returns when all that
 // the link started is over.
@@ -214,7 +214,7 @@ func (l *link) call(ctx context.Context, c *call, limit <-chan time.Time) (*amqp
 		return nil, unreachable(errBlocked)
 	}
 	if size := l.conn.Config.FrameSize; size > 0 && c.size > size {
-		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the header has %d bytes, the broker takes %d", c.size, size)}
+		return nil, tooLarge(fmt.Errorf("the header has %d bytes, the broker takes %d", c.size, size))
 	}
 	n, failure := l.acquire(c.exchange)
 	if failure != nil {
@@ -395,7 +395,7 @@ func (l *link) probe(ctx context.Context) {
 }
 
 func (l *link) probeOnce(ctx context.Context) error {
-	c := &call{id: newID(), key: l.replies, lane: l.home, done: make(chan outcome, 1), deadline: time.Now().Add(patience)}
+	c := &call{id: newID(), probe: true, key: l.replies, lane: l.home, done: make(chan outcome, 1), deadline: time.Now().Add(patience)}
 	c.msg = amqp.Publishing{DeliveryMode: amqp.Transient, CorrelationId: c.id, AppId: "lictor"}
 	l.home.users.Add(1)
 	limit := time.NewTimer(patience)

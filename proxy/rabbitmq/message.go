@@ -28,17 +28,17 @@ const prefixWASP = "X-Wasp-" // as textproto spells it
 func newCall(r *Request) (*call, *Error) {
 	key := routingKey(r.Path)
 	if len(key) > maxShortString {
-		return nil, &Error{414, "routing_key_too_long", false, fmt.Errorf("the routing key has %d bytes, AMQP allows %d", len(key), maxShortString)}
+		return nil, &Error{Status: 414, Reason: "routing_key_too_long", Err: fmt.Errorf("the routing key has %d bytes, AMQP allows %d", len(key), maxShortString)}
 	}
 	if len(r.Exchange) > maxShortString {
-		return nil, &Error{503, "unknown_service", true, fmt.Errorf("an exchange name of %d bytes cannot exist", len(r.Exchange))}
+		return nil, &Error{Status: 503, Reason: "unknown_service", RetryAfter: true, Err: fmt.Errorf("an exchange name of %d bytes cannot exist", len(r.Exchange))}
 	}
 	headers, size := headerTable(r.Fields)
 	headers["X-WASP-METHOD"] = strings.Clone(r.Method)
 	headers["X-WASP-PATH"] = strings.Clone(r.Path)
 	headers["X-WASP-QS"] = strings.Clone(r.Query)
 	if size += len(r.Method) + len(r.Path) + len(r.Query); size > maxHeaderTable {
-		return nil, &Error{413, "body_too_large", false, fmt.Errorf("the header has %d bytes, at most %d are carried", size, maxHeaderTable)}
+		return nil, tooLarge(fmt.Errorf("the header has %d bytes, at most %d are carried", size, maxHeaderTable))
 	}
 	c := &call{id: newID(), exchange: strings.Clone(r.Exchange), key: key, size: size + otherFields, done: make(chan outcome, 1)}
 	c.msg = amqp.Publishing{
@@ -117,7 +117,7 @@ func property(headers amqp.Table, name string) string {
 func decodeReply(d *amqp.Delivery) (*Reply, error) {
 	status, ok := replyStatus(d.Headers)
 	if !ok {
-		return nil, &Error{502, "bad_gateway", false, fmt.Errorf("the worker's X-WASP-STATUS is %v, want 200..599", d.Headers["X-WASP-STATUS"])}
+		return nil, &Error{Status: 502, Reason: "bad_gateway", Err: fmt.Errorf("the worker's X-WASP-STATUS is %v, want 200..599", d.Headers["X-WASP-STATUS"])}
 	}
 	all := make([]Field, 0, len(d.Headers)+2)
 	for name, value := range d.Headers {

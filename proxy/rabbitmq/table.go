@@ -1,7 +1,6 @@
 package rabbitmq
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,7 @@ type call struct {
 	msg      amqp.Publishing
 	size     int // of the header frame, at most
 	deadline time.Time
+	probe    bool         // of the link itself: it has a place of its own in the table
 	lane     *lane        // set before it is queued
 	stage    atomic.Int32 // how far it got
 	done     chan outcome // has room for the one outcome
@@ -38,28 +38,45 @@ type outcome struct {
 
 func (c *call) fail(err *Error) { c.done <- outcome{err: err} }
 
-// table holds the calls that wait for an answer, by correlation id.
+// table holds the calls that wait for an answer, by correlation id. A service
+// that nobody works for must not refuse the others, so one exchange gets half
+// of the places at most. Probes take no place: whether requests wait says
+// nothing of the broker.
 type table struct {
-	mu    sync.Mutex
-	calls map[string]*call // nil once the table is closed
-	limit int
+	mu     sync.Mutex
+	calls  map[string]*call // nil once the table is closed
+	limit  int              // of places
+	places map[string]int   // that are taken, by exchange
+	taken  int              // the sum of places
 }
 
-func newTable(limit int) *table { return &table{calls: make(map[string]*call), limit: limit} }
+func newTable(limit int) *table {
+	return &table{calls: make(map[string]*call), places: make(map[string]int), limit: limit}
+}
 
-// add enters c, unless the table is full or closed.
+// add enters c, unless the table is closed or has no place for c's exchange.
 func (t *table) add(c *call) *Error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.calls == nil {
+	switch {
+	case t.calls == nil:
 		return unreachable(errNotConnected)
-	}
-	if len(t.calls) >= t.limit {
-		return unreachable(errors.New("too many requests wait for answers"))
+	case c.probe:
+	case t.taken >= t.limit:
+		return overloaded("too many requests wait for answers of the bus")
+	case t.places[c.exchange] >= t.most():
+		return overloaded("too many requests wait for answers of this service")
+	default:
+		t.places[c.exchange]++
+		t.taken++
 	}
 	t.calls[c.id] = c
 	return nil
 }
+
+// most is how many places one exchange may take: half, but of a few places not
+// so few that it could do nothing.
+func (t *table) most() int { return max(t.limit/2, min(t.limit, 8)) }
 
 // take removes and returns the call with that id; nil if there is none.
 func (t *table) take(id string) *call {
@@ -67,9 +84,21 @@ func (t *table) take(id string) *call {
 	defer t.mu.Unlock()
 	c := t.calls[id]
 	if c != nil {
-		delete(t.calls, id)
+		t.remove(c)
 	}
 	return c
+}
+
+// remove frees c's place. t.mu is held.
+func (t *table) remove(c *call) {
+	delete(t.calls, c.id)
+	if c.probe {
+		return
+	}
+	t.taken--
+	if t.places[c.exchange]--; t.places[c.exchange] == 0 {
+		delete(t.places, c.exchange)
+	}
 }
 
 // takeStage removes and returns the calls that are in that stage.
@@ -77,9 +106,9 @@ func (t *table) takeStage(stage int32) []*call {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var found []*call
-	for id, c := range t.calls {
+	for _, c := range t.calls {
 		if c.stage.Load() == stage {
-			delete(t.calls, id)
+			t.remove(c)
 			found = append(found, c)
 		}
 	}
@@ -91,12 +120,13 @@ func (t *table) close() map[string]*call {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := t.calls
-	t.calls = nil
+	t.calls, t.places, t.taken = nil, nil, 0
 	return all
 }
 
+// len is how many requests wait, without probes.
 func (t *table) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.calls)
+	return t.taken
 }
