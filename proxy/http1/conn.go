@@ -317,6 +317,24 @@ func (c *Conn) Crash() {
 	c.closing, c.reset = true, true
 }
 
+// abort ends a connection in whose service something panicked.
+func (c *Conn) abort() {
+	Abort(c.s.nc)
+	c.srv.track(c, false)
+}
+
+// Abort ends a connection at once, by RST and, with TLS, without its farewell:
+// nothing that was half sent may look whole.
+func Abort(nc net.Conn) {
+	if over, ok := nc.(interface{ NetConn() net.Conn }); ok { // crypto/tls
+		nc = over.NetConn()
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	nc.Close()
+}
+
 // Abandon closes the upstream of a RoundTrip whose answer is not relayed.
 func (c *Conn) Abandon() { c.trip.leave(false) }
 
@@ -338,12 +356,15 @@ func (e *writeError) Error() string { return e.err.Error() }
 // answer with RST, which may destroy the answer before the client read it: so
 // the end is announced first, and what still comes is read for a moment.
 func (c *Conn) finish(linger bool) {
-	if (c.reset || c.cut.Load()) && c.s.tcp != nil {
-		c.s.tcp.SetLinger(0) // what a client did not read of a cut answer goes as well
-	} else if linger {
+	switch {
+	case (c.reset || c.cut.Load()) && c.s.tcp != nil:
+		Abort(c.s.nc) // what a client did not read of a cut answer goes as well
+	case linger:
 		c.linger()
+		fallthrough
+	default:
+		c.s.nc.Close()
 	}
-	c.s.nc.Close()
 	if c.ws != nil {
 		c.giveBack()
 	}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lictor/internal/crash"
 )
 
 // Handler serves requests. Both methods are called in the connection's own
@@ -96,7 +98,11 @@ const (
 	stateStopped        // told to end while idle
 )
 
+// where is the place of panics that end a connection.
+const where = "http1 connection"
+
 func (s *Server) serveConn(nc net.Conn) {
+	defer crash.Contain(where, func() { Abort(nc) })
 	if c := s.admit(nc); c != nil {
 		c.run()
 	}
@@ -128,6 +134,7 @@ func (s *Server) admit(nc net.Conn) *Conn {
 // requests made grow does not shrink below 4 KiB, so a connection that has been
 // idle for a while waits on in a goroutine of its own, with a new one.
 func (c *Conn) run() {
+	defer crash.Contain(where, c.abort)
 	linger, err := c.serve()
 	switch {
 	case err == errNap:
@@ -151,7 +158,7 @@ func (c *Conn) serve() (linger bool, err error) {
 		if err := c.readHead(); err != nil {
 			return false, err
 		}
-		c.srv.handler.Serve(c)
+		c.handle()
 		c.waited, c.served = 0, true
 		if c.reset {
 			return false, nil
@@ -165,11 +172,19 @@ func (c *Conn) serve() (linger bool, err error) {
 	}
 }
 
+// handle has the handler serve the request. What panics there ends the exchange
+// and the connection.
+func (c *Conn) handle() {
+	defer crash.Contain("request", c.Crash)
+	c.srv.handler.Serve(c)
+}
+
 func (c *Conn) refuse(err *ParseError) {
 	c.closing = true
 	c.lend()
 	c.ws.req = RequestHead{Head: Head{Fields: c.ws.req.Fields[:0], Minor: 1, ContentLength: -1}} // not another request's
 	c.body = body{done: true}
+	defer crash.Contain("request", c.Crash)
 	c.srv.handler.Refuse(c, err)
 }
 

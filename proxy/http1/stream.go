@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"lictor/internal/crash"
 )
 
 // Stream is a net.Conn that is one request's part of a connection which
@@ -19,6 +21,7 @@ type Stream interface {
 
 // ServeStream serves the one request of st.
 func (s *Server) ServeStream(st Stream, p Peer) {
+	defer crash.Contain("http2 stream", nil)
 	c := &Conn{srv: s, peer: p}
 	c.s.init(st)
 	s.track(c, true)
@@ -32,7 +35,7 @@ func (s *Server) ServeStream(st Stream, p Peer) {
 		return
 	}
 	c.closing = true
-	s.handler.Serve(c)
+	c.handle()
 }
 
 // becomeHTTP2 hands a connection over that began with the preface of HTTP/2.

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -254,6 +255,23 @@ func TestConnectionErrors(t *testing.T) {
 			tt.send(p)
 			if got := p.outcome(1 << 30).String(); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestPingsThatNobodyWaitsForAreNothing acknowledges pings that were not sent.
+func TestPingsThatNobodyWaitsForAreNothing(t *testing.T) {
+	for _, data := range []string{"leaving\x00", "\x00\x00\x00\x00\x00\x00\x00\x00", "12345678"} {
+		t.Run(fmt.Sprintf("%q", data), func(t *testing.T) {
+			p := hello(t, nil)
+			p.fr.WritePing(true, [8]byte([]byte(data)))
+			if !p.alive(1) {
+				t.Error("the connection does not serve any more")
+			}
+			p.fr.WritePing(true, [8]byte([]byte(data)))
+			if !p.alive(3) {
+				t.Error("the connection takes no further stream")
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"errors"
 	"net"
 	"os"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"lictor/internal/crash"
 	"lictor/proxy/http1"
 )
 
@@ -59,17 +61,18 @@ type conn struct {
 	idleSince  time.Time
 	out, spare []byte // frames to write; and a buffer for the next ones
 	flushing   bool
-	due        bool   // flushSoon's is about to begin
-	err        error  // the connection is over
-	sendWindow int64  // bytes of bodies that the client takes
-	initial    int64  // sendWindow of a new stream
-	frameSize  int    // the largest frame that the client takes
-	shrunk     bool   // the client wants to hear that our compression keeps nothing
-	received   int64  // bytes that were taken from streams and not yet told
-	recvWindow int64  // bytes of bodies that the client may send
-	leaving    bool   // the first GOAWAY of a drain was sent
-	left       bool   // the last one was: new streams are ignored
-	lastOpened uint32 // the last stream that is or was served
+	due        bool    // flushSoon's is about to begin
+	err        error   // the connection is over
+	sendWindow int64   // bytes of bodies that the client takes
+	initial    int64   // sendWindow of a new stream
+	frameSize  int     // the largest frame that the client takes
+	shrunk     bool    // the client wants to hear that our compression keeps nothing
+	received   int64   // bytes that were taken from streams and not yet told
+	recvWindow int64   // bytes of bodies that the client may send
+	leaving    bool    // the first GOAWAY of a drain was sent
+	drainPing  [8]byte // its ping, once leaving; nobody else knows it
+	left       bool    // the last one was: new streams are ignored
+	lastOpened uint32  // the last stream that is or was served
 	farewell   *time.Timer
 	wrote      sync.Cond // flushing has become false
 	writeBy    time.Time // deadline of writes, as set on nc; of who flushes
@@ -113,7 +116,7 @@ func (e *streamError) Error() string { return "http2: " + e.text + " (" + e.code
 
 // serve reads frames until the connection ends, and waits for its streams.
 func (c *conn) serve() {
-	err := c.run()
+	err := c.contained()
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = err
@@ -130,6 +133,32 @@ func (c *conn) serve() {
 	c.dismiss()
 	c.wg.Wait()
 	c.giveBack()
+}
+
+// where is the place of panics that end a connection.
+const where = "http2 connection"
+
+// errCrashed ends a connection in whose service something panicked.
+var errCrashed = errors.New("http2: a panic ended the connection")
+
+// contained is run, and ends with an error if it panics.
+func (c *conn) contained() (err error) {
+	defer crash.Contain(where, func() { err = errCrashed; c.abort() })
+	return c.run()
+}
+
+// abort ends the connection at once, by RST: nothing that was half sent may
+// look whole. Any goroutine may call it that does not hold c.mu.
+func (c *conn) abort() {
+	http1.Abort(c.nc)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = errCrashed
+	}
+	for _, st := range c.streams {
+		st.cond.Broadcast()
+	}
 }
 
 func (c *conn) run() error {
@@ -280,6 +309,7 @@ func (c *conn) finished() {
 const maxParked = 32
 
 func (c *conn) worker(st *stream) {
+	defer crash.Contain(where, c.abort)
 	for ; st != nil; st = <-c.work {
 		c.srv.h1.ServeStream(st, c.peer)
 		c.mu.Lock()

@@ -292,9 +292,9 @@ func (c *conn) setting(s http2.Setting) error {
 
 func (c *conn) ping(f *http2.PingFrame) error {
 	if f.IsAck() {
-		if f.Data == drainPing {
-			c.mu.Lock()
-			defer c.mu.Unlock()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.leaving && !c.left && f.Data == c.drainPing {
 			return c.leave()
 		}
 		return c.guard.idle(time.Now())

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"lictor/internal/crash"
 	"lictor/proxy/http1"
 )
 
@@ -235,6 +236,7 @@ func (st *stream) wait(which int, deadline time.Time) error {
 
 // stir wakes who waits.
 func (st *stream) stir() {
+	defer crash.Contain(where, nil)
 	st.c.mu.Lock()
 	st.cond.Broadcast()
 	st.c.mu.Unlock()

@@ -1,11 +1,14 @@
 package http2
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"runtime"
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"lictor/internal/crash"
 )
 
 // maxOut is how much may wait to be written before bodies wait.
@@ -88,9 +91,7 @@ func (c *conn) flush() error {
 	for err == nil && len(c.out) > 0 && c.err == nil {
 		p := c.out
 		c.out, c.spare = c.spare[:0], nil
-		c.mu.Unlock()
-		err = c.write(p)
-		c.mu.Lock()
+		err = c.writeUnlocked(p)
 		if cap(p) <= 2*maxOut {
 			c.spare = p[:0]
 		}
@@ -116,6 +117,7 @@ func (c *conn) flushSoon() error {
 	if !c.flushing && !c.due && len(c.out) > 0 && c.err == nil {
 		c.due = true
 		c.wg.Go(func() {
+			defer crash.Contain(where, c.abort)
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.due = false
@@ -123,6 +125,13 @@ func (c *conn) flushSoon() error {
 		})
 	}
 	return c.err
+}
+
+// writeUnlocked is write without holding c.mu meanwhile.
+func (c *conn) writeUnlocked(p []byte) error {
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	return c.write(p)
 }
 
 // write writes p. A client that takes nothing for the stream limit is given up.
@@ -157,10 +166,8 @@ func (c *conn) credit(n int64) {
 	}
 }
 
-// drainPing is the ping whose answer shows that the client has heard of the drain.
-var drainPing = [8]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g'}
-
-// farewell is how long a client may take to answer it.
+// farewell is how long a client may take to answer the ping that shows that it
+// has heard of the drain.
 const farewell = time.Second
 
 // drain tells the client to open no further streams, lets those come that are
@@ -172,10 +179,12 @@ func (c *conn) drain() {
 		return
 	}
 	c.leaving = true
+	rand.Read(c.drainPing[:]) // an answer that nobody can give who has not read it
 	c.out = appendGoAway(c.out, maxWindow, http2.ErrCodeNo)
-	c.out = appendFrame(c.out, len(drainPing), http2.FramePing, 0, 0)
-	c.out = append(c.out, drainPing[:]...)
+	c.out = appendFrame(c.out, len(c.drainPing), http2.FramePing, 0, 0)
+	c.out = append(c.out, c.drainPing[:]...)
 	c.farewell = time.AfterFunc(farewell, func() {
+		defer crash.Contain(where, c.abort)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		_ = c.leave() // the reader sees it in c.err
@@ -183,9 +192,9 @@ func (c *conn) drain() {
 	_ = c.flushSoon() // the reader sees it in c.err
 }
 
-// leave takes no further streams.
+// leave takes no further streams. Only a drain leads here.
 func (c *conn) leave() error {
-	if c.left {
+	if c.left || !c.leaving {
 		return c.err
 	}
 	c.left = true
@@ -203,22 +212,26 @@ func (c *conn) mayEnd() {
 	}
 }
 
-// bid tells the client why the connection ends.
+// bid writes what is still to be written, and tells the client why the
+// connection ends.
 func (c *conn) bid(err error) {
 	code := http2.ErrCodeNo
 	ce, ok := err.(*connError)
 	switch {
 	case ok:
 		code = ce.code
-	case err != errIdle:
-		return // gone, or was told already
+	case err != errIdle && err != errLeft:
+		return // it is gone
 	}
 	c.nc.SetWriteDeadline(time.Now().Add(farewell))
 	c.mu.Lock()
 	for c.flushing {
 		c.wrote.Wait()
 	}
-	out := appendGoAway(c.out, c.lastOpened, code)
+	out := c.out
+	if err != errLeft { // that was told before
+		out = appendGoAway(out, c.lastOpened, code)
+	}
 	c.out, c.flushing = nil, true // the last word is ours
 	c.mu.Unlock()
 	c.nc.Write(out)
