@@ -10,6 +10,7 @@ H2SPEC   := $(CURDIR)/integration/h2spec/bin
 GRPC     := $(CURDIR)/integration/grpc/bin
 LINT     := $(CURDIR)/integration/lint/bin
 FUZZTIME ?= 30s
+T        ?= 1m
 BENCH    ?=
 
 # What tests run: Debian keeps servers in sbin, which is not on everyone's PATH.
@@ -18,7 +19,7 @@ export PATH := $(PATH):$(TOOLS):/usr/sbin:/sbin
 BUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-bus build test unit integration bench benchparts fuzz lint fmt consul compiler rabbitmq peers front
+.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint fmt consul compiler rabbitmq peers front
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +40,7 @@ build: ## Build bin/lictor
 test: compiler consul rabbitmq ## Vet, unit tests and integration tests, all with -race
 	go vet ./...
 	go vet -tags integration ./integration/...
-	$(MAKE) --no-print-directory unit integration
+	$(MAKE) --no-print-directory unit integration adversary
 
 unit: compiler ## Only the unit tests
 	go test -race -shuffle=on ./...
@@ -48,6 +49,10 @@ unit: compiler ## Only the unit tests
 
 integration: compiler consul rabbitmq front ## Only the integration tests
 	go test -race -tags integration -timeout 20m ./integration/...
+
+adversary: build ## Attack the built binary for T (1m) with hostile clients, backends and a Consul that lies
+	go build -buildvcs=false -o bin/adversary ./integration/adversary
+	bin/adversary -lictor bin/lictor -t $(T)
 
 bench: build consul rabbitmq peers ## Compare side by side with nginx, HAProxy and squid (BENCH='-short' is quicker)
 	go build -buildvcs=false -o bin/bench ./integration/bench
