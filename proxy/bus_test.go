@@ -107,7 +107,7 @@ func TestRequestsOnTheBus(t *testing.T) {
 						t.Errorf("%s is on the bus: %q", name, v)
 					}
 				}
-				for name, want := range map[string]string{"X-Two": "[a b]", "Cookie": "[a=1]", "Host": "[shop.test]", "X-Forwarded-For": "[127.0.0.1]", "X-Forwarded-Prefix": "[/" + tt.exchange + "]", "Via": "[1.1 lictor]"} {
+				for name, want := range map[string]string{"X-Two": "[a b]", "Cookie": "[a=1]", "Host": "[shop.test]", "X-Forwarded-For": "[127.0.0.1]", "X-Forwarded-Prefix": "[/" + tt.exchange + "]", "Via": "[1.1 " + string(r.gw.mark) + "]"} {
 					if v := fmt.Sprint(values(got, name)); v != want {
 						t.Errorf("%s is %s, want %s", name, v, want)
 					}

@@ -75,6 +75,10 @@ func (g *Gateway) Serve(c *http1.Conn) {
 	if x.inside {
 		x.askWhy()
 	}
+	if g.mark.Loops(x.req.Fields) {
+		x.refuse(refuseLoop)
+		return
+	}
 	if !x.read() || !x.route() {
 		return
 	}

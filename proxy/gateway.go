@@ -63,6 +63,7 @@ type Gateway struct {
 	limiter   policy.Limiter
 	bus       *BusRoute
 	live      lasting
+	mark      Mark // in Via
 	decisions decisions
 
 	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
@@ -78,6 +79,7 @@ func New(cfg Config) (*Gateway, error) {
 	if g.policy == nil {
 		g.policy = noPolicy{}
 	}
+	g.mark = NewMark()
 	g.live.changed = make(chan struct{}, 1)
 	g.settings.Store(&cfg.Settings)
 	g.groups.Store(&map[string]*group{})

@@ -171,7 +171,9 @@ func (x *exchange) appendForwarded(dst []byte) []byte {
 	dst = append(dst, "\"\r\nVia: "...)
 	dst = x.appendVia(dst)
 	dst = append(dst, x.c.Version()...)
-	dst = append(dst, " lictor\r\nX-Request-Id: "...)
+	dst = append(dst, ' ')
+	dst = append(dst, x.gw.mark...)
+	dst = append(dst, "\r\nX-Request-Id: "...)
 	dst = append(dst, x.id...)
 	return x.appendTrace(append(dst, "\r\n"...))
 }

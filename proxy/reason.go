@@ -15,7 +15,8 @@ const (
 	BadGateway     Reason = "bad_gateway"
 	Timeout        Reason = "timeout"
 	BodyTooLarge   Reason = "body_too_large"
-	Overloaded     Reason = "overloaded"  // a bound of lictor's own was met; nothing was sent on
+	Overloaded     Reason = "overloaded" // a bound of lictor's own was met; nothing was sent on
+	Loop           Reason = "loop"
 	clientLeft     Reason = "client_left" // nothing was answered; in the log only
 )
 
@@ -39,6 +40,7 @@ var (
 	refuseUnreachable = refusal{status: 503, reason: Unreachable, message: "No instance could be reached"}
 	refuseBadGateway  = refusal{status: 502, reason: BadGateway, message: "Bad answer from the service"}
 	refuseTimeout     = refusal{status: 504, reason: Timeout, message: "The service took too long"}
+	refuseLoop        = refusal{status: LoopStatus, reason: Loop, message: LoopMessage}
 	refuseTooLarge    = refusal{status: 413, reason: BodyTooLarge, message: "Request body too large"}
 )
 

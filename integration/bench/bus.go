@@ -162,7 +162,7 @@ func (c *bare) trip() (amqp.Delivery, error) {
 			"X-WASP-METHOD": "GET", "X-WASP-PATH": "/new", "X-WASP-QS": "", "Host": "127.0.0.1:8000",
 			"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "127.0.0.1:8000",
 			"X-Forwarded-Port": "8000", "X-Forwarded-Prefix": "/orders", "Forwarded": `for=127.0.0.1;proto=http;host="127.0.0.1:8000"`,
-			"Via": "1.1 lictor", "X-Request-Id": id, "Traceparent": "00-a3f85aaa520275258bc8bec2362721a0-a2de2b57a1415155-00",
+			"Via": "1.1 lictor-9824b0e5a78639da", "X-Request-Id": id, "Traceparent": "00-a3f85aaa520275258bc8bec2362721a0-a2de2b57a1415155-00",
 		},
 		DeliveryMode: 1, CorrelationId: id, ReplyTo: c.replies, Expiration: "15000", Timestamp: time.Now(), AppId: "bare",
 	})

@@ -65,6 +65,7 @@ type Proxy struct {
 	access    *accessLog // nil: none
 	metrics   *metrics
 	server    *http1.Server
+	mark      proxy.Mark // in Via
 
 	settings atomic.Pointer[Settings]
 	own      atomic.Pointer[own] // nil until Run found out
@@ -89,7 +90,7 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		policy: cfg.Policy, endpoints: cfg.Own, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log,
 		ownNames: ownNames{known: make(map[string][]netip.Addr)},
-		tunnels:  http1.NewPool(http1.PoolConfig{}),
+		tunnels:  http1.NewPool(http1.PoolConfig{}), mark: proxy.NewMark(),
 	}
 	if p.resolver == nil {
 		p.resolver = dns.New(dns.Config{Servers: cfg.Settings.DNSServers})

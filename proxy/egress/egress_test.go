@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/proxy"
 	"lictor/proxy/egress/dns/dnstest"
 )
 
@@ -60,7 +61,7 @@ func TestHeaders(t *testing.T) { // A13
 	if got.Host != b.at("127.0.0.2") {
 		t.Errorf("Host is %q", got.Host)
 	}
-	for name, want := range map[string]string{"Via": "1.0 before, 1.1 lictor", "X-Two": "a,b", "User-Agent": "test", "Accept": "*/*"} {
+	for name, want := range map[string]string{"Via": "1.0 before, 1.1 " + string(b.proxy.mark), "X-Two": "a,b", "User-Agent": "test", "Accept": "*/*"} {
 		if v := strings.Join(got.Header.Values(name), ","); v != want {
 			t.Errorf("%s is %q, want %q", name, v, want)
 		}
@@ -70,7 +71,7 @@ func TestHeaders(t *testing.T) { // A13
 			t.Errorf("the client got %s: %q", name, v)
 		}
 	}
-	for name, want := range map[string]string{"Via": "1.1 lictor", "X-Two": "a,b"} {
+	for name, want := range map[string]string{"Via": "1.1 " + string(b.proxy.mark), "X-Two": "a,b"} {
 		if v := strings.Join(a.Header.Values(name), ","); v != want {
 			t.Errorf("in the answer %s is %q, want %q", name, v, want)
 		}
@@ -332,4 +333,16 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	}
 	buf := make([]byte, 64<<10)
 	t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
+}
+
+// TestLoop: a request that came back is not sent around once more.
+func TestLoop(t *testing.T) {
+	b := start(t, quick())
+	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.0 a (, 1.1 "+string(b.proxy.mark)), 508, looped)
+	a := b.client().do("CONNECT "+b.at("127.0.0.2")+" HTTP/1.1", "Host: x", "Via: 1.1 "+string(b.proxy.mark))
+	b.expect(a, 508, looped)
+	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.1 "+string(proxy.NewMark())), 200, reasonNone)
+	if d := b.dials(); len(d) != 1 {
+		t.Errorf("dialled %v, want one target", d)
+	}
 }

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"lictor/proxy"
 	"lictor/proxy/http1"
 )
 
@@ -40,12 +41,12 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 	if req.Expect100 && req.Minor > 0 && x.c.HasBody() {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}
-	dst = appendVia(dst, req.Fields, req.Minor)
+	dst = appendVia(dst, req.Fields, req.Minor, x.p.mark)
 	return append(dst, "\r\n"...)
 }
 
 // appendVia appends the Via field: who came before, and us.
-func appendVia(dst []byte, fields []http1.Field, minor uint8) []byte {
+func appendVia(dst []byte, fields []http1.Field, minor uint8, mark proxy.Mark) []byte {
 	dst = append(dst, "Via: "...)
 	for i := range fields {
 		if f := &fields[i]; f.ID == http1.FieldVia && f.Value != "" {
@@ -55,7 +56,8 @@ func appendVia(dst []byte, fields []http1.Field, minor uint8) []byte {
 	}
 	dst = append(dst, "1."...)
 	dst = append(dst, '0'+minor)
-	return append(dst, " lictor\r\n"...)
+	dst = append(append(dst, ' '), mark...)
+	return append(dst, "\r\n"...)
 }
 
 // passes reports whether a field goes on to the other side.
@@ -111,7 +113,7 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 	if !dated {
 		dst = http1.AppendDate(dst)
 	}
-	dst = appendVia(dst, resp.Fields, resp.Minor)
+	dst = appendVia(dst, resp.Fields, resp.Minor, x.p.mark)
 	dst = x.c.AppendConnection(dst)
 	return append(dst, "\r\n"...)
 }

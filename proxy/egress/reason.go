@@ -23,6 +23,7 @@ const (
 	unreachable       Reason = "unreachable"
 	badGateway        Reason = "bad_gateway"
 	timedOut          Reason = "timeout"
+	looped            Reason = proxy.Loop
 	clientLeft        Reason = "client_left" // nothing was answered; in the log only
 )
 
@@ -47,6 +48,7 @@ var (
 	refuseUnreachable = refusal{status: 503, reason: unreachable, message: "The target could not be reached"}
 	refuseTunnels     = refusal{status: 503, reason: unreachable, message: "Too many tunnels"}
 	refuseBadGateway  = refusal{status: 502, reason: badGateway, message: "Bad answer from the target"}
+	refuseLoop        = refusal{status: proxy.LoopStatus, reason: looped, message: proxy.LoopMessage}
 	refuseTimeout     = refusal{status: 504, reason: timedOut, message: "The target took too long"}
 )
 
