@@ -19,6 +19,7 @@ func TestLayers(t *testing.T) {
 	core := []string{"net", "net/http", consul, hcl, hclog, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/proxy/", "lictor/supervisor"}
 	edge := []string{hcl, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/proxy/", "lictor/supervisor"}
 	forbidden := map[string][]string{
+		"lictor/internal/consul":  {hcl, "lictor/admin", "lictor/config", "lictor/policy", "lictor/presence", "lictor/proxy", "lictor/proxy/", "lictor/resolver", "lictor/resolver/", "lictor/supervisor"},
 		"lictor/uri":              append([]string{"lictor/policy", "lictor/resolver"}, core...),
 		"lictor/policy":           append([]string{"lictor/resolver", "lictor/policy/"}, core...),
 		"lictor/resolver":         append([]string{"lictor/policy", "lictor/resolver/"}, core...),

@@ -1,0 +1,103 @@
+package consul
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// probeEvery is how often a Consul that does not answer is looked for. It
+// bounds how late its return is noticed, and costs one small request.
+const (
+	probeEvery = 300 * time.Millisecond
+	probeTime  = 700 * time.Millisecond
+)
+
+// Contact is whether Consul can be reached, as all its clients in this process
+// see it. Each of them backs off by itself; whoever hears Consul first wakes
+// the others.
+type Contact struct {
+	mu    sync.Mutex
+	heard chan struct{} // closed when Consul is heard again; nil while it answers
+	lost  chan struct{} // tells Run that it does not
+}
+
+// NewContact returns a contact that is believed to be good.
+func NewContact() *Contact { return &Contact{lost: make(chan struct{}, 1)} }
+
+// Failed notes that Consul did not answer, or that it cannot do its work.
+func (c *Contact) Failed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.heard == nil {
+		c.heard = make(chan struct{})
+		select {
+		case c.lost <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Heard notes an answer, and wakes those who wait for one.
+func (c *Contact) Heard() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.heard != nil {
+		close(c.heard)
+		c.heard = nil
+	}
+}
+
+// waiting returns what is closed when Consul is heard again; nil, which never
+// is, while it answers.
+func (c *Contact) waiting() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heard
+}
+
+// Run looks for a Consul that does not answer, until ctx ends. It needs to run
+// once for a contact; without it the clients come back by their own pauses.
+func (c *Contact) Run(ctx context.Context, client *Client) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.lost:
+		}
+		for c.waiting() != nil {
+			if Sleep(ctx, Jitter(probeEvery)) != nil {
+				return ctx.Err()
+			}
+			client.probe(ctx)
+		}
+	}
+}
+
+// probe asks for the leader, on a connection of its own. An agent without one
+// cannot answer anything else.
+func (c *Client) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	// By the bare connection: a head alone does not say that Consul can work.
+	bare, ok := c.fresh.Transport.(*transport)
+	if !ok {
+		return
+	}
+	quiet := &http.Client{
+		Transport:     &transport{base: bare.base, most: bare.most, contact: NewContact()},
+		CheckRedirect: c.fresh.CheckRedirect,
+	}
+	resp, err := c.send(ctx, quiet, http.MethodGet, "/v1/status/leader", nil, nil)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	leader, err := io.ReadAll(io.LimitReader(resp.Body, 256))
+	if err == nil && resp.StatusCode == http.StatusOK && strings.Contains(string(leader), ":") {
+		c.Contact.Heard()
+	}
+}

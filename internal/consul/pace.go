@@ -1,0 +1,138 @@
+package consul
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// NextIndex applies Consul's rules: an index that went backwards means that the
+// servers lost history, so start over; an index of 0 would not block, so use 1.
+func NextIndex(current, next uint64) uint64 {
+	if next < current {
+		return 0
+	}
+	return max(next, 1)
+}
+
+// Backoff is the growing pause between failures: 0.25 s to 30 s, with jitter so
+// that many clients of one Consul do not come back together. The zero value is
+// ready.
+type Backoff struct {
+	Most time.Duration // the longest pause; 0 = 30 s
+
+	failures int
+	woken    int // failures right after the contact woke us
+}
+
+// Next returns the next pause.
+func (b *Backoff) Next() time.Duration {
+	most := b.Most
+	if most == 0 {
+		most = 30 * time.Second
+	}
+	d := min(500*time.Millisecond<<min(b.failures, 10), most)
+	b.failures++
+	return d/2 + rand.N(d/2) //nolint:gosec // spreads load, guards nothing
+}
+
+// Reset notes a success.
+func (b *Backoff) Reset() { b.failures, b.woken = 0, 0 }
+
+// Wait pauses after a failure: until somebody hears Consul again, but no longer
+// than the backoff says. Who is woken and fails again has a trouble of its own,
+// so each time it heeds the others later. It fails only if ctx ends.
+func (b *Backoff) Wait(ctx context.Context, c *Contact) error {
+	d := b.Next()
+	heard := c.waiting()
+	if heard == nil {
+		return Sleep(ctx, d)
+	}
+	deaf := time.Duration(0)
+	if b.woken > 0 {
+		deaf = min(d, 250*time.Millisecond<<min(b.woken-1, 7))
+	}
+	if err := Sleep(ctx, deaf); err != nil {
+		return err
+	}
+	t := time.NewTimer(d - deaf)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-heard:
+		b.woken++
+		b.failures = 0
+	case <-t.C:
+	}
+	return nil
+}
+
+// Pace bounds how often Consul is asked when it answers without anything new:
+// a proxy in front of it may not let queries block, and a lie may say anything.
+// The zero value is ready.
+type Pace struct{ bucket Bucket }
+
+// idlePace is what answers without news may cost: a few in a row, as at the
+// end of a wait that was nearly over, then one a second.
+var idlePace = Bucket{Burst: 3, Every: time.Second}
+
+// After returns how long to wait before the next query, behind an answer with
+// the index next to one that was asked with index and might have taken wait.
+func (p *Pace) After(index, next uint64, took, wait time.Duration) time.Duration {
+	if next > index && index > 0 || took >= wait/2 {
+		return 0
+	}
+	if p.bucket.Every == 0 {
+		p.bucket = idlePace
+	}
+	return p.bucket.Take(time.Now())
+}
+
+// Bucket paces what succeeds: Burst answers may be taken at once, then one per
+// Every. So a single change passes without delay and a storm of them does not
+// keep lictor and Consul busy.
+type Bucket struct {
+	Burst int
+	Every time.Duration
+
+	used float64
+	at   time.Time
+}
+
+// Take returns how long to wait before the next one.
+func (b *Bucket) Take(now time.Time) time.Duration {
+	if !b.at.IsZero() {
+		b.used = max(0, b.used-float64(now.Sub(b.at))/float64(b.Every))
+	}
+	b.used++
+	b.at = now
+	over := b.used - float64(b.Burst)
+	if over <= 0 {
+		return 0
+	}
+	return time.Duration(over * float64(b.Every))
+}
+
+// Untake gives one back that was not used after all.
+func (b *Bucket) Untake() { b.used-- }
+
+// Jitter returns something between three quarters of d and d.
+func Jitter(d time.Duration) time.Duration {
+	return d - rand.N(d/4+1) //nolint:gosec // spreads load, guards nothing
+}
+
+// Sleep waits for d, or until ctx ends and returns its error.
+func Sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,80 @@
+package consul
+
+import (
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestNextIndex(t *testing.T) {
+	tests := []struct{ current, next, want uint64 }{
+		{0, 5, 5}, {5, 5, 5}, {5, 9, 9}, {9, 5, 0}, {0, 0, 1}, {5, 0, 0}, {1, math.MaxUint64, math.MaxUint64}, {math.MaxUint64, 7, 0},
+	}
+	for _, tt := range tests {
+		if got := NextIndex(tt.current, tt.next); got != tt.want {
+			t.Errorf("NextIndex(%d, %d) = %d, want %d", tt.current, tt.next, got, tt.want)
+		}
+	}
+}
+
+// TestAConsulThatDoesNotBlockIsAskedOnceASecond, whatever index it answers with.
+func TestAConsulThatDoesNotBlockIsAskedOnceASecond(t *testing.T) {
+	answers := map[string]func(asked uint64) uint64{
+		"the same index": func(uint64) uint64 { return 7 },
+		"no index":       func(uint64) uint64 { return 0 },
+		"one that falls": func(asked uint64) uint64 { return max(asked, 1) - 1 },
+	}
+	for name, answer := range answers {
+		synctest.Test(t, func(t *testing.T) {
+			var p Pace
+			index, n := uint64(0), 0
+			for end := time.Now().Add(time.Minute); time.Now().Before(end); n++ {
+				next := answer(index)
+				time.Sleep(time.Millisecond + p.After(index, next, time.Millisecond, time.Minute))
+				index = NextIndex(index, next)
+			}
+			if n > 65 {
+				t.Errorf("%s: asked %d times in a minute", name, n)
+			}
+		})
+	}
+}
+
+func TestAConsulThatBlocksIsNotPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pace
+		for i := range 100 {
+			if d := p.After(7, 7, 40*time.Second, time.Minute); d != 0 {
+				t.Fatalf("answer %d after a full wait is held for %v", i, d)
+			}
+			if d := p.After(uint64(i+1), uint64(i+2), time.Millisecond, time.Minute); d != 0 {
+				t.Fatalf("news %d are held for %v", i, d)
+			}
+		}
+	})
+}
+
+// TestWhoIsWokenInVainHeedsTheOthersLessAndLess: a query that fails by itself
+// is not repeated each time that another client is answered.
+func TestWhoIsWokenInVainHeedsTheOthersLessAndLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, n := NewContact(), 0
+		var b Backoff
+		go func() {
+			for range 60_000 { // another client is answered all the time
+				time.Sleep(time.Millisecond)
+				c.Heard()
+			}
+		}()
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); n++ {
+			c.Failed()
+			if err := b.Wait(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n > 150 {
+			t.Errorf("asked %d times in a minute", n)
+		}
+	})
+}

@@ -1,0 +1,146 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+const (
+	dialTime = 3 * time.Second
+
+	// idleConns is what is kept between the answers of many watches; an agent
+	// accepts 200 connections from one address (http_max_conns_per_client).
+	idleConns = 64
+
+	maxHeader = 256 << 10 // bytes of an answer's head
+)
+
+// A peer that is gone without a word is found by the kernel in some seconds:
+// a watch is silent for a minute, and nothing of ours waits to be acknowledged.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3}
+
+// connections returns what requests are sent by: connections that are kept, and
+// one for each request. Answers are not compressed, which costs an agent more
+// than the bytes are worth.
+func (c *Client) connections(cfg Config, at Address) (kept, fresh *http.Client, err error) {
+	bounded := func(base http.RoundTripper) *http.Client {
+		return &http.Client{
+			Transport: &transport{base: base, most: cfg.MaxAnswer, contact: c.Contact},
+			// net/http would take the token along to any other host.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	if given := cfg.API.HttpClient; given != nil {
+		return bounded(given.Transport), bounded(given.Transport), nil
+	}
+	base := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, // as consul/api has it
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if at.Socket != "" {
+				network, address = "unix", at.Socket
+			}
+			return c.Contact.dial(ctx, network, address)
+		},
+		TLSHandshakeTimeout:    dialTime,
+		DisableCompression:     true,
+		MaxIdleConns:           idleConns,
+		MaxIdleConnsPerHost:    idleConns,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+	if at.Socket != "" {
+		base.Proxy = nil
+	}
+	if base.TLSClientConfig, err = api.SetupTLSConfig(&cfg.API.TLSConfig); err != nil {
+		return nil, nil, err
+	}
+	once := base.Clone()
+	once.DisableKeepAlives = true
+	return bounded(base), bounded(once), nil
+}
+
+// dial connects. An attempt that hangs when somebody else hears Consul is made
+// again at once: the kernel would send its next packet seconds later.
+func (c *Contact) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTime, KeepAliveConfig: keepAlive}
+	heard := c.waiting()
+	attempt, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-heard:
+			cancel()
+		case <-attempt.Done():
+		}
+	}()
+	conn, err := d.DialContext(attempt, network, address)
+	if err != nil && attempt.Err() != nil && ctx.Err() == nil {
+		return d.DialContext(ctx, network, address)
+	}
+	return conn, err
+}
+
+// transport bounds what an answer may hold and tells the contact of it.
+type transport struct {
+	base    http.RoundTripper
+	most    int64
+	contact *Contact
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		if !errors.Is(req.Context().Err(), context.Canceled) {
+			t.contact.Failed()
+		}
+		return nil, err
+	}
+	if resp.StatusCode >= 500 {
+		t.contact.Failed()
+	} else {
+		t.contact.Heard()
+	}
+	most := t.most
+	if resp.StatusCode != http.StatusOK {
+		most = MaxError
+	}
+	if resp.ContentLength > most {
+		_ = resp.Body.Close() // nothing of it is wanted
+		return nil, tooLarge(most)
+	}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: most, most: most}
+	return resp, nil
+}
+
+func tooLarge(most int64) error {
+	return fmt.Errorf("consul's answer is larger than %d bytes", most)
+}
+
+// boundedBody fails past its bound.
+type boundedBody struct {
+	io.ReadCloser
+	left, most int64
+}
+
+// Read implements [io.Reader].
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		// There may be just as much as is allowed: only one more byte is too many.
+		var one [1]byte
+		if n, err := b.ReadCloser.Read(one[:]); n == 0 {
+			return 0, err
+		}
+		return 0, tooLarge(b.most)
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
