@@ -19,6 +19,7 @@ import (
 	"lictor/admin"
 	"lictor/config"
 	"lictor/geoip"
+	"lictor/listener"
 	"lictor/policy/live"
 	"lictor/presence"
 	"lictor/proxy"
@@ -297,10 +298,19 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.adminListener, err = listen("admin", p.cfg.Admin.Address); err == nil && tlsConfig != nil {
+	if p.adminListener, err = listen("admin", p.cfg.Admin.Address); err != nil {
+		return nil, err
+	}
+	// The socket may be another one than the configuration names.
+	if at := p.adminListener.Addr(); p.cfg.Admin.Token == "" && !listener.IsLocal(at) {
+		p.adminListener.Close()
+		return nil, fmt.Errorf("admin: a token is needed, for other machines can reach the socket %s; "+
+			"set admin { token } or listen on a loopback address (under systemd: ListenStream=127.0.0.1:8001)", at)
+	}
+	if tlsConfig != nil {
 		p.adminListener = tls.NewListener(p.adminListener, tlsConfig)
 	}
-	return server, err
+	return server, nil
 }
 
 func (p *process) describe(st *admin.Status) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -86,13 +87,17 @@ func (p *process) alive(ctx context.Context, speaks *config.TLS) bool {
 	if speaks.Enabled() {
 		scheme = "https"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+p.adminListener.Addr().String()+"/healthz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://localhost/healthz", nil)
 	if err != nil {
 		return false
 	}
+	at := p.adminListener.Addr()
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // it is this process
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, at.Network(), at.String())
+		},
 	}}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -83,7 +83,10 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          s.cfg.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		// OPTIONS * is a request like others: net/http would answer it by itself.
+		DisableGeneralOptionsHandler: true,
+
+		ErrorLog: s.cfg.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	drained := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
@@ -132,6 +135,12 @@ func (s *Server) crashed(id string) {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	found := s.router.find(r)
+	if !s.guard.needed {
+		if err := refuseForeign(r); err != nil {
+			refuse(w, err)
+			return
+		}
+	}
 	// The token comes first: without it nobody learns which paths exist.
 	if (found.route == nil || !found.route.Open) && !s.guard.pass(w, r) {
 		return

@@ -47,6 +47,7 @@ func newServer(t *testing.T, cfg Config) *Server {
 func ask(t *testing.T, s *Server, method, target string, header ...string) *http.Response {
 	t.Helper()
 	r := httptest.NewRequest(method, target, nil)
+	r.Host = "localhost"
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}

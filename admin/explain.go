@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -73,7 +72,7 @@ func (e Explainer) Routes() []Route {
 	return []Route{
 		{Method: "POST", Path: "/explain", Handler: Handle(e.explain), Doc: &openapi.Operation{
 			Tag: "Explain", Summary: "What would become of a request, and why. Nothing is sent, no limit is used up",
-			Body: questionSchema, Needed: []string{"url"}, Answers: answers, Refuses: []int{400, 413},
+			Body: questionSchema, Needed: []string{"url"}, Answers: answers, Refuses: []int{400, 413, 415},
 		}},
 		{Method: "GET", Path: "/explain/{id}", Handler: Handle(e.decision), Doc: &openapi.Operation{
 			Tag:     "Explain",
@@ -92,7 +91,7 @@ var questionSchema = &openapi.Schema{Name: "Question", Type: "object", Fields: [
 }}
 
 func (e Explainer) explain(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(r.Body)
+	body, err := ReadJSON(r)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,10 @@ func TestExplainEndpoint(t *testing.T) { // contract 5
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			s.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body)))
+			r := httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body))
+			r.Host = "localhost"
+			r.Header.Set("Content-Type", "application/json")
+			s.ServeHTTP(w, r)
 			body, _ := io.ReadAll(w.Result().Body)
 			compact := strings.NewReplacer("\n", "", "  ", "", ": ", ":").Replace(string(body))
 			if w.Code != tt.status || !strings.Contains(compact, tt.want) && !strings.Contains(string(body), tt.want) {

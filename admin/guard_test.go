@@ -163,7 +163,9 @@ func TestBodiesAreBounded(t *testing.T) {
 	for path, sizes := range map[string][2]int{"/small": {1 << 20, 1<<20 + 1}, "/large": {2 << 20, 2<<20 + 1}} {
 		for i, status := range []int{200, 413} {
 			w := httptest.NewRecorder()
-			s.ServeHTTP(w, httptest.NewRequest("POST", path, strings.NewReader(strings.Repeat("x", sizes[i]))))
+			r := httptest.NewRequest("POST", path, strings.NewReader(strings.Repeat("x", sizes[i])))
+			r.Host = "localhost"
+			s.ServeHTTP(w, r)
 			if w.Code != status {
 				t.Errorf("%s %d: got %d, want %d", path, sizes[i], w.Code, status)
 			}

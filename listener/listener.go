@@ -28,6 +28,17 @@ func Listen(name, address string) (net.Listener, error) {
 	return net.Listen("tcp", address)
 }
 
+// IsLocal reports whether only this machine can reach a socket.
+func IsLocal(at net.Addr) bool {
+	switch at := at.(type) {
+	case *net.TCPAddr:
+		return at.IP.IsLoopback()
+	case *net.UnixAddr:
+		return true
+	}
+	return false
+}
+
 // descriptors are the sockets that systemd passed, by name.
 type descriptors struct {
 	mu    sync.Mutex

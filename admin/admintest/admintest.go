@@ -116,16 +116,18 @@ type Answer struct {
 	JSON   map[string]any // nil if it is none
 }
 
-// Do sends a request. A body that begins with { or [ is JSON, another one a
-// form; header holds names and values in turn.
+// Do sends a request. A body that begins with { or [, or goes where nothing but
+// JSON is taken, is JSON, another one a form; header holds names and values in
+// turn.
 func (s *Server) Do(method, target, body string, header ...string) Answer {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Host = "localhost"
 	if body == "" {
 		r.Body = http.NoBody
 	}
 	switch {
 	case body == "":
-	case body[0] == '{' || body[0] == '[':
+	case body[0] == '{' || body[0] == '[' || strings.HasPrefix(target, "/v1/"):
 		r.Header.Set("Content-Type", "application/json")
 	default:
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

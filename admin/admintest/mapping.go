@@ -18,12 +18,22 @@ func MappingAPI(t *testing.T, open Open) {
 	RunCases(t, open, mappingValidation)
 	t.Run("B2 the answer says where the mapping is", func(t *testing.T) {
 		s := open(t)
-		a := s.Want(t, 201, "PUT", "/v1/t/mapping", something, "Content-Type", "text/plain")
+		a := s.Want(t, 201, "PUT", "/v1/t/mapping", something)
 		if got := a.Header.Get("Location"); got != "/v1/t/mapping/something.wmflabs.org" {
 			t.Errorf("Location: got %q", got)
 		}
 		if s.Want(t, 200, "GET", a.Header.Get("Location"), "").Header.Get("ETag") != a.Header.Get("ETag") {
 			t.Error("GET has another ETag than the answer to PUT")
+		}
+	})
+	t.Run("a body has to say that it is JSON", func(t *testing.T) {
+		s := open(t)
+		s.Want(t, 201, "PUT", "/v1/t/mapping", something, "Content-Type", "application/json; charset=utf-8")
+		for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx", ""} {
+			for _, path := range []string{"/v1/t/mapping", "/v1/t/mapping/something.wmflabs.org"} {
+				s.Want(t, 415, "PUT", path, something, "Content-Type", kind)
+			}
+			s.Want(t, 415, "POST", "/policy/objects", `{"operations":[]}`, "Content-Type", kind)
 		}
 	})
 	t.Run("B4 of twenty tenants who create a domain at once one gets it", func(t *testing.T) { oneGetsIt(t, open(t)) })

@@ -38,14 +38,14 @@ var (
 	createDoc = &openapi.Operation{
 		Tag: tag, Summary: "Create a mapping, or replace the tenant's own", Body: mappingSchema, Needed: needed,
 		Headers: append([]openapi.Parameter{{Name: "If-None-Match", Schema: openapi.Text("`*`: only create")}}, ifMatch...),
-		Answers: []openapi.Answer{shown(201, "created", "Location"), shown(200, "replaced")}, Refuses: []int{400, 409, 412, 413, 503},
+		Answers: []openapi.Answer{shown(201, "created", "Location"), shown(200, "replaced")}, Refuses: []int{400, 409, 412, 413, 415, 503},
 	}
 	getDoc = &openapi.Operation{
 		Tag: tag, Summary: "One mapping", Answers: []openapi.Answer{shown(200, "the mapping")}, Refuses: []int{400, 404, 503},
 	}
 	updateDoc = &openapi.Operation{
 		Tag: tag, Summary: "Replace a mapping; another domain in the body renames it", Body: mappingSchema, Needed: needed,
-		Headers: ifMatch, Answers: []openapi.Answer{shown(200, "replaced")}, Refuses: []int{400, 404, 409, 412, 413, 503},
+		Headers: ifMatch, Answers: []openapi.Answer{shown(200, "replaced")}, Refuses: []int{400, 404, 409, 412, 413, 415, 503},
 	}
 	removeDoc = &openapi.Operation{
 		Tag: tag, Summary: "Delete a mapping", Headers: ifMatch,

@@ -3,7 +3,6 @@ package mapping
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 
@@ -13,16 +12,15 @@ import (
 
 // read reads the body of a request and checks it (B13).
 func read(r *http.Request) (Form, error) {
-	body, err := io.ReadAll(r.Body)
+	body, err := admin.ReadJSON(r)
 	if err != nil {
 		return Form{}, err
 	}
 	return decode(body)
 }
 
-// decode reads a mapping. It is JSON whatever the Content-Type says (B2), and
-// fields that are not known are left out, so that what a later version shows
-// can be put back (B13).
+// decode reads a mapping. Fields that are not known are left out, so that what a
+// later version shows can be put back (B13).
 func decode(body []byte) (f Form, err error) {
 	var raw map[string]json.RawMessage // not a struct, which takes names in any case
 	if json.Unmarshal(body, &raw) != nil || raw == nil {

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -83,7 +82,7 @@ func Routes(s store.Store, p *edit.Policy) ([]admin.Route, error) {
 			Tag:     "Documents",
 			Summary: "A transaction on documents, done whole or not at all: at most 64 operations put, delete or verify, each if the object is at `index` or `absent`",
 			Body:    openapi.Of(Transaction{}), Answers: []openapi.Answer{{Status: 200, About: "it is done", Body: openapi.Of(Done{})}},
-			Refuses: []int{400, 409, 412, 413, 503},
+			Refuses: []int{400, 409, 412, 413, 415, 503},
 		}},
 	}, nil
 }
@@ -109,7 +108,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *api) write(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(r.Body)
+	body, err := admin.ReadJSON(r)
 	if err != nil {
 		return err
 	}
