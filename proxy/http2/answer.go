@@ -2,6 +2,7 @@ package http2
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"strconv"
 
@@ -69,6 +70,9 @@ func (st *stream) step(p []byte) (int, error) {
 
 // writeHead sends a head, interim or final.
 func (st *stream) writeHead(p []byte) (int, error) {
+	if err := st.awaitRoom(); err != nil {
+		return 0, err
+	}
 	a := &st.answer
 	n := bytes.Index(p, []byte("\r\n\r\n"))
 	if n < 0 || len(p) < 12 {
@@ -81,8 +85,8 @@ func (st *stream) writeHead(p []byte) (int, error) {
 	size := int64(-1)
 	a.block, size, err = appendBlock(a.block[:0], p[:n+2], status, st.connect)
 	n += 4
-	if err != nil || st.err != nil {
-		return n, errors.Join(err, st.err)
+	if err != nil {
+		return n, err
 	}
 	switch {
 	case status == 101:
@@ -141,8 +145,8 @@ func (st *stream) writeTrailers(p []byte) error {
 	if len(p) <= 2 {
 		return st.writeData(nil, true)
 	}
-	if st.err != nil {
-		return st.err
+	if err := st.awaitRoom(); err != nil {
+		return err
 	}
 	a := &st.answer
 	a.phase = done
@@ -155,15 +159,12 @@ func (st *stream) writeTrailers(p []byte) error {
 func (st *stream) writeData(p []byte, last bool) error {
 	c := st.c
 	for {
-		if st.err != nil {
-			return st.err
-		}
-		if c.err != nil {
-			return c.err
+		if err := st.awaitRoom(); err != nil {
+			return err
 		}
 		n := min(int64(len(p)), int64(c.frameSize), st.sendWindow, c.sendWindow)
-		if (n <= 0 && len(p) > 0) || len(c.out) >= maxOut {
-			if err := st.await(); err != nil {
+		if n <= 0 && len(p) > 0 {
+			if err := st.await(st.hasWindow); err != nil {
 				return err
 			}
 			continue
@@ -188,12 +189,23 @@ func (st *stream) writeData(p []byte, last bool) error {
 	}
 }
 
-// await waits until the client takes more.
-func (st *stream) await() error {
+// awaitRoom waits until something may be added to what waits to be written,
+// whatever frame it is. It fails if the stream or the connection is over.
+func (st *stream) awaitRoom() error {
+	for !st.hasRoom() {
+		if err := st.await(st.hasRoom); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(st.err, st.c.err)
+}
+
+// await waits until ready may have become true.
+func (st *stream) await(ready func() bool) error {
 	if err := st.c.flush(); err != nil {
 		return err
 	}
-	if st.canSend() { // it came while we wrote
+	if ready() { // it came while we wrote
 		return nil
 	}
 	st.stuck = true
@@ -201,6 +213,8 @@ func (st *stream) await() error {
 	return st.wait(1, st.writeBy)
 }
 
-func (st *stream) canSend() bool {
-	return st.err != nil || st.sendWindow > 0 && st.c.sendWindow > 0 && len(st.c.out) < maxOut
-}
+func (st *stream) over() bool { return st.err != nil || st.c.err != nil }
+
+func (st *stream) hasRoom() bool { return len(st.c.out) < maxOut || st.over() }
+
+func (st *stream) hasWindow() bool { return st.sendWindow > 0 && st.c.sendWindow > 0 || st.over() }

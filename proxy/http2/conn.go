@@ -75,7 +75,9 @@ type conn struct {
 	lastOpened uint32  // the last stream that is or was served
 	farewell   *time.Timer
 	wrote      sync.Cond // flushing has become false
-	writeBy    time.Time // deadline of writes, as set on nc; of who flushes
+	writeBy    time.Time // deadline of writes, as set on nc; zero: another one is
+	hurryBy    time.Time // when all of out must be written; zero: as usual
+	unread     bool      // the client did not take what was written
 }
 
 func newConn(s *Server, nc net.Conn, p http1.Peer, early []byte) *conn {
@@ -129,10 +131,23 @@ func (c *conn) serve() {
 	}
 	c.mu.Unlock()
 	c.bid(err)
-	c.nc.Close()
+	c.hangUp()
 	c.dismiss()
 	c.wg.Wait()
 	c.giveBack()
+}
+
+// hangUp closes the connection. What a client did not take in time it is not
+// sent after all.
+func (c *conn) hangUp() {
+	c.mu.Lock()
+	unread := c.unread
+	c.mu.Unlock()
+	if unread {
+		http1.Abort(c.nc)
+		return
+	}
+	c.nc.Close()
 }
 
 // where is the place of panics that end a connection.
@@ -167,6 +182,9 @@ func (c *conn) run() error {
 	}
 	for {
 		if err := c.next(); err != nil {
+			return err
+		}
+		if err := c.awaitRoom(); err != nil {
 			return err
 		}
 		f, err := c.fr.ReadFrame()

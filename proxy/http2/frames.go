@@ -70,10 +70,9 @@ func (c *conn) fragment(id uint32, p []byte, last bool) error {
 		return &connError{http2.ErrCodeCompression, "bad header block"}
 	}
 	b.open = false
-	c.guard.worked()
 	switch {
 	case b.st == nil && b.trailers: // of a stream that we ended
-		return nil
+		return c.guard.idle(time.Now())
 	case b.st == nil: // over the limit of streams
 		return &streamError{id, http2.ErrCodeRefusedStream, "too many streams"}
 	case b.trailers:
@@ -111,6 +110,7 @@ func (c *conn) request(id uint32) error {
 		st.free()
 		return &streamError{id, http2.ErrCodeProtocol, b.malformed}
 	}
+	c.guard.worked(8)
 	now := b.ended || st.connect
 	if now {
 		st.complete()
@@ -156,9 +156,6 @@ func (c *conn) data(f *http2.DataFrame) error {
 			return err
 		}
 	}
-	if len(data) > 0 {
-		c.guard.worked()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.recvWindow -= size; c.recvWindow < 0 {
@@ -175,6 +172,9 @@ func (c *conn) data(f *http2.DataFrame) error {
 		return &streamError{id, http2.ErrCodeStreamClosed, "data behind the end of the stream"}
 	case st.recvWindow < size:
 		return &streamError{id, http2.ErrCodeFlowControl, "more data than the stream may carry"}
+	}
+	if len(data) > 0 {
+		c.guard.worked(1)
 	}
 	st.got += int64(len(data))
 	if st.declared >= 0 && (st.got > st.declared || f.StreamEnded() && st.got != st.declared) {

@@ -31,8 +31,8 @@ func (g *guard) idle(now time.Time) error {
 }
 
 // worked counts something that did bring a request further: it earns the
-// client some frames that do not.
-func (g *guard) worked() { g.cheap.used = max(0, g.cheap.used-8) }
+// client so many frames that do not.
+func (g *guard) worked(earned float64) { g.cheap.used = max(0, g.cheap.used-earned) }
 
 // allowance is a bucket of tokens that fills with time.
 type allowance struct {

@@ -48,9 +48,10 @@ func (h *handler) Serve(c *http1.Conn) {
 			return
 		}
 	}
-	if size, ok := strings.CutPrefix(req.Target, "/large/"); ok {
+	if _, kind, ok := strings.Cut(req.Target, "/"); ok && strings.Contains(kind, "/") {
+		kind, size, _ := strings.Cut(kind, "/")
 		n, _ := strconv.Atoi(size)
-		reply(c, "200 OK", bytes.Repeat([]byte("x"), n))
+		replyWith(c, kind, n)
 		return
 	}
 	var text strings.Builder
@@ -63,6 +64,25 @@ func (h *handler) Serve(c *http1.Conn) {
 		fmt.Fprintf(&text, "\n%s: %s", f.Name, f.Value)
 	}
 	reply(c, "200 OK", []byte(text.String()))
+}
+
+// replyWith sends an answer with n bytes in its body, head, trailers or interim answers.
+func replyWith(c *http1.Conn, kind string, n int) {
+	switch kind {
+	case "large":
+		reply(c, "200 OK", bytes.Repeat([]byte("x"), n))
+	case "heads":
+		_ = c.Answer([]byte("HTTP/1.1 200 OK\r\n" + filler(n) + "Content-Length: 0\r\n\r\n"))
+	case "trailers":
+		_ = c.Answer([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + filler(n) + "\r\n"))
+	case "interim":
+		for range 64 {
+			if c.WriteInterim([]byte("HTTP/1.1 103 Early Hints\r\n"+filler(n)+"\r\n")) != nil {
+				return
+			}
+		}
+		reply(c, "200 OK", nil)
+	}
 }
 
 func (h *handler) Refuse(c *http1.Conn, err *http1.ParseError) {

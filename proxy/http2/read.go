@@ -17,6 +17,8 @@ var readBuffers = sync.Pool{New: func() any { b := make([]byte, readSize); retur
 var (
 	errIdle = errors.New("http2: connection idle")
 	errLeft = errors.New("http2: server stops")
+	// errUnread is not: the client does not take what it asked for.
+	errUnread = errors.New("http2: the client reads nothing")
 )
 
 var errSlow = &connError{http2.ErrCodeSettingsTimeout, "a frame or a head took too long"}

@@ -133,7 +133,7 @@ func (st *stream) Read(p []byte) (int, error) {
 			return 0, st.err
 		case c.err != nil:
 			return 0, c.err
-		case st.over():
+		case st.atEnd():
 			return 0, io.EOF
 		}
 		if err := st.wait(0, st.readBy); err != nil {
@@ -197,8 +197,8 @@ func (st *stream) more() bool {
 	return true
 }
 
-// over reports whether there is no more to read.
-func (st *stream) over() bool {
+// atEnd reports whether there is no more to read.
+func (st *stream) atEnd() bool {
 	return st.ended && st.inAt == len(st.in) && (!st.chunked || st.told)
 }
 

@@ -11,8 +11,14 @@ import (
 	"lictor/internal/crash"
 )
 
-// maxOut is how much may wait to be written before bodies wait.
-const maxOut = 256 << 10
+// What may wait to be written. Past maxOut the answers of streams wait, whatever
+// frames they are made of; past maxQueued, which only what answers the client's
+// own frames can fill, no more of these is read. A client that takes nothing of
+// that for the time of a head is sent away.
+const (
+	maxOut    = 64 << 10
+	maxQueued = 2 * maxOut
+)
 
 // appendFrame appends the head of a frame with n bytes.
 func appendFrame(dst []byte, n int, kind http2.FrameType, flags http2.Flags, id uint32) []byte {
@@ -91,7 +97,9 @@ func (c *conn) flush() error {
 	for err == nil && len(c.out) > 0 && c.err == nil {
 		p := c.out
 		c.out, c.spare = c.spare[:0], nil
-		err = c.writeUnlocked(p)
+		c.setWriteBy()
+		err = c.write(p)
+		c.wrote.Broadcast()
 		if cap(p) <= 2*maxOut {
 			c.spare = p[:0]
 		}
@@ -102,7 +110,10 @@ func (c *conn) flush() error {
 	c.flushing = false
 	c.wrote.Broadcast()
 	if err != nil && c.err == nil {
-		c.err = err
+		if isTimeout(err) { // not one of a stream's reader, who would try again
+			err = errUnread
+		}
+		c.err, c.unread = err, true
 		for _, st := range c.streams {
 			st.cond.Broadcast()
 		}
@@ -127,23 +138,53 @@ func (c *conn) flushSoon() error {
 	return c.err
 }
 
-// writeUnlocked is write without holding c.mu meanwhile.
-func (c *conn) writeUnlocked(p []byte) error {
+// write writes p, without holding c.mu meanwhile.
+func (c *conn) write(p []byte) error {
 	c.mu.Unlock()
 	defer c.mu.Lock()
-	return c.write(p)
+	_, err := c.nc.Write(p)
+	return err
 }
 
-// write writes p. A client that takes nothing for the stream limit is given up.
-func (c *conn) write(p []byte) error {
+// setWriteBy sets the time by which the next write must be done. A client that
+// takes nothing for the stream limit is given up, or sooner if hurry was called.
+func (c *conn) setWriteBy() {
 	limit := c.srv.h1.Limits().Stream
-	now := time.Now()
-	if at := now.Add(limit); at.Sub(c.writeBy) > min(coarse, limit/4) {
+	at := time.Now().Add(limit)
+	switch by := c.hurryBy; {
+	case !by.IsZero():
+		c.hurryBy, c.writeBy = time.Time{}, time.Time{} // the write after this one sets its own
+		c.nc.SetWriteDeadline(by)
+	case at.Sub(c.writeBy) > min(coarse, limit/4):
 		c.writeBy = at
 		c.nc.SetWriteDeadline(at)
 	}
-	_, err := c.nc.Write(p)
-	return err
+}
+
+// hurry gives the client until a time to take all that waits now, or the
+// connection ends.
+func (c *conn) hurry(by time.Time) {
+	if c.flushing {
+		c.nc.SetWriteDeadline(by)
+	}
+	if c.hurryBy.IsZero() || by.Before(c.hurryBy) {
+		c.hurryBy = by
+	}
+}
+
+// awaitRoom waits, before more is read, until the client has taken enough of
+// the answers to what it sent before.
+func (c *conn) awaitRoom() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for first := true; len(c.out) >= maxQueued && c.err == nil; first = false {
+		if first {
+			c.hurry(time.Now().Add(c.srv.h1.Limits().Header))
+			_ = c.flushSoon() // the loop sees an error
+		}
+		c.wrote.Wait()
+	}
+	return c.err
 }
 
 // stir wakes all streams that wait to write.
