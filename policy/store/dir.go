@@ -5,11 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -21,35 +20,65 @@ type DirConfig struct {
 }
 
 // Dir is the store in a directory: an object is the file <dir>/<kind>/<name>.
-// Names with a dot in front are not objects. Operators edit the files as they
-// like; a file is read once it has been left alone for a moment, but only who
-// replaces it by a rename can be sure that it is never read half-written.
+// Names with a dot in front are not objects, nor what editors leave behind, see
+// [isLeftover]. Operators edit the files as they like; a file is read once it has
+// been left alone for a moment, but only who replaces it by a rename can be sure
+// that it is never read half-written.
+//
+// Links are followed, to files and to folders, as Kubernetes lays out a
+// ConfigMap: what they lead to is watched, and that one of them is turned is
+// noticed. What is there but cannot be looked at (a link that leads nowhere, a
+// file in the place of a folder, no rights) is not gone: what was known of it stays
+// in force and the status tells it.
 //
 // The Index of an object is its file's modification time in microseconds, so it
 // needs no book-keeping and survives a restart; where a clock or a copy would
 // make it stand still or go back, the file is stamped anew. Writers of several
 // processes exclude each other by a lock on <dir>/.lock; an editor does not know
 // of it, so an edit in the very moment of a Write can be lost. The time of that
-// file is the time of the last Write of several objects: who sees a new one looks
-// at everything, so that it sees the whole of it.
+// file is the time of the last Write of several objects. Readers need no lock:
+// what they read is one state if that time is the same before and after, and
+// there was no journal. So nobody who holds the lock keeps a change from coming
+// into force.
 //
-// A Write of several objects is put into the file .journal first. From then on
-// it stands: who finds a journal, after a crash half-way, completes it before
-// reading anything.
+// A Write of several objects puts all new files beside the old ones first, and
+// then the file .journal, which says what is to be renamed and removed. From
+// then on it stands, and needs no room on the disk any more: who finds a journal,
+// after a crash half-way, completes it before reading anything.
 //
-// Objects are believed to be deleted if their directory is still there. If the
-// directory of everything vanished as well (a volume that is not mounted, a
-// wrong rm -r), they are held, see [Object.Held].
+// Objects are believed to be deleted if the folder in which they were is still
+// there. If it vanished as well (a volume that is not mounted, a wrong rm -r),
+// or another one is in its place, they may be held, see [scan.missing].
 type Dir struct {
 	dir    string
 	log    hclog.Logger
 	mirror *mirror
 
-	mu      sync.Mutex          // serialises reading, writing and delivery; guards what follows
-	index   uint64              // highest stamp seen or given
-	files   map[string]fileMark // by key: what was read last
-	txn     time.Time           // of the last write of several objects that was seen
-	heldWhy string
+	writing chan struct{} // has an element while a Write of this process runs
+
+	mu       sync.Mutex          // serialises reading and delivery; guards what follows
+	index    uint64              // highest stamp seen or given
+	txn      time.Time           // of the last write of several objects that was seen
+	folders  map[string]folderID // as of the last look at everything
+	links    map[string]bool     // on the way to what was read
+	ignored  string              // the leftovers that were told
+	heldWhy  string
+	reads    bool      // the last reading went well
+	waitedOn time.Time // since when a journal could not be completed
+
+	unread atomic.Pointer[map[string]unread] // what is there but cannot be read, by key or folder
+
+	marksMu sync.RWMutex
+	marks   map[string]fileMark // by key: what was read last
+
+	lockMu sync.Mutex
+	locked time.Time // since when somebody else has had the lock
+}
+
+// unread is why something that is there cannot be read.
+type unread struct {
+	why   string
+	there bool // it is not for want of what a link leads to
 }
 
 // fileMark tells whether a file is the one that was read.
@@ -67,6 +96,7 @@ const (
 	settleMost  = time.Second           // but not waited for longer
 	retryAfter  = time.Second           // between attempts on a directory that cannot be read
 	rescanEvery = 30 * time.Second      // what no event told is found after this
+	lookEvery   = time.Second           // between looks whether the folders are the same
 )
 
 // NewDir returns the store; it does not look at the directory yet.
@@ -78,10 +108,12 @@ func NewDir(cfg DirConfig) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{
-		dir: dir, log: cfg.Log, files: map[string]fileMark{},
+	d := &Dir{
+		dir: dir, log: cfg.Log, marks: map[string]fileMark{}, writing: make(chan struct{}, 1),
 		mirror: newMirror(KindFile, cfg.Log, newLastGood(cfg.DataDir, "directory "+dir)),
-	}, nil
+	}
+	d.unread.Store(&map[string]unread{})
+	return d, nil
 }
 
 // Kind is KindFile.
@@ -107,15 +139,9 @@ func (d *Dir) Watch(ctx context.Context, fn func(Update)) error {
 		saving.Go(func() { kept.run(ctx, d.mirror) })
 		defer saving.Wait()
 	}
-	events, err := fsnotify.NewWatcher()
-	if err != nil {
-		d.log.Warn("no events for the policy directory, looking at it now and then",
-			"path", d.dir, "every_ms", rescanEvery.Milliseconds(), "error", err)
-		events = &fsnotify.Watcher{}
-	} else {
-		defer func() { _ = events.Close() }() // only read from
-	}
-	return d.follow(ctx, events)
+	f := newFollower(d)
+	defer f.close()
+	return f.run(ctx)
 }
 
 func (d *Dir) begin(fn func(Update)) error {
@@ -135,114 +161,50 @@ func (d *Dir) end() {
 	d.mirror.end()
 }
 
-// follow reads the whole, and then what the events name.
-func (d *Dir) follow(ctx context.Context, events *fsnotify.Watcher) error {
-	rescan, beat := time.NewTicker(rescanEvery), time.NewTicker(heartbeatEvery)
-	defer rescan.Stop()
-	defer beat.Stop()
-	due := time.NewTimer(0)
-	defer due.Stop()
-	dirty, all := map[string]bool{}, true
-	since := time.Now() // when the first of what is to be read became so
-	want := func(key string, everything bool, in time.Duration) {
-		if len(dirty) == 0 && !all {
-			since = time.Now()
-		}
-		dirty[key], all = true, all || everything
-		due.Reset(in)
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-rescan.C:
-			want(".", true, 0)
-		case <-beat.C:
-			if _, err := os.Stat(d.dir); err != nil {
-				want(".", true, 0)
-			} else {
-				d.mirror.contact()
-			}
-		case event := <-events.Events:
-			if key, special := d.keyOfPath(event.Name); special || !hidden(key) {
-				want(key, special, settleFor)
-			}
-		case err := <-events.Errors:
-			d.log.Warn("events of the policy directory were lost, reading it again", "path", d.dir, "error", err)
-			want(".", true, settleFor)
-		case <-due.C:
-			if all {
-				d.watchDirs(events)
-			}
-			again := d.read(dirty, all, time.Since(since) < settleMost)
-			if again > 0 {
-				due.Reset(again)
-				continue
-			}
-			clear(dirty)
-			all = false
-		}
-	}
-}
-
-// keyOfPath returns the key of a path in an event. special: it may concern more
-// than the one file.
-func (d *Dir) keyOfPath(path string) (key string, special bool) {
-	rel, err := filepath.Rel(d.dir, path)
-	if err != nil || rel == "." || rel == ClearedName {
-		return rel, true
-	}
-	if hidden(rel) {
-		return rel, false
-	}
-	info, err := os.Lstat(path)
-	if err == nil {
-		return rel, info.IsDir()
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, known := d.files[rel]
-	return rel, !known
-}
-
-// hidden reports whether a part of a path begins with a dot.
-func hidden(rel string) bool {
-	return strings.HasPrefix(rel, ".") || strings.Contains(rel, "/.")
-}
-
-// watchDirs asks for events of every directory, also of new ones.
-func (d *Dir) watchDirs(events *fsnotify.Watcher) {
-	if events.Events == nil {
-		return
-	}
-	err := filepath.WalkDir(d.dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.IsDir() {
-			return nil //nolint:nilerr // the reading tells it
-		}
-		if rel, _ := filepath.Rel(d.dir, path); rel != "." && hidden(rel) {
-			return filepath.SkipDir
-		}
-		return events.Add(path)
-	})
-	if err != nil {
-		d.log.Warn("no events for a part of the policy directory", "path", d.dir, "error", err)
-	}
-}
-
 // List returns the objects of a kind as last delivered, by name.
 func (d *Dir) List(_ context.Context, kind string) ([]Object, error) { return d.mirror.list(kind) }
 
 // Get returns the object as its file is now, or as last delivered if the file
-// cannot be read.
+// cannot be read. It waits for nobody.
 func (d *Dir) Get(_ context.Context, kind, name string) (Object, error) {
 	if !validKey(kind, name) {
 		return d.mirror.get(kind, name)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	o, err := d.current(kind, name)
-	if err == nil || errors.Is(err, ErrNotFound) {
+	if err == nil || errors.Is(err, ErrNotFound) && !d.isUnread(keyOf(kind, name)) {
 		return o, err
 	}
 	return d.mirror.get(kind, name)
+}
+
+// isUnread reports whether a key, or a folder above it, is there but cannot be read.
+func (d *Dir) isUnread(key string) bool {
+	unread := *d.unread.Load()
+	for ; key != "."; key = filepath.Dir(key) {
+		if _, is := unread[key]; is {
+			return true
+		}
+	}
+	return false
+}
+
+// mark returns what was read last of a key.
+func (d *Dir) mark(key string) (fileMark, bool) {
+	d.marksMu.RLock()
+	defer d.marksMu.RUnlock()
+	m, ok := d.marks[key]
+	return m, ok
+}
+
+// setMarks notes what was read of some keys; the zero mark is nothing.
+func (d *Dir) setMarks(marks map[string]fileMark) {
+	d.marksMu.Lock()
+	defer d.marksMu.Unlock()
+	for key, m := range marks {
+		if m == (fileMark{}) {
+			delete(d.marks, key)
+		} else {
+			d.marks[key] = m
+		}
+	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -17,42 +20,47 @@ import (
 const maxFile = 16 << 20
 
 // read looks at some keys, or at everything, and publishes what changed. It
-// returns when to come again, 0 if all is read.
-func (d *Dir) read(keys map[string]bool, all, patient bool) (again time.Duration) {
+// returns when to come again, 0 if all is read. watch is called with what was
+// found before it is believed; if it returns true it is looked at anew.
+func (d *Dir) read(keys map[string]bool, all, patient bool, watch func(*tree) bool) (again time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := &scan{d: d, patient: patient, seen: map[string]bool{}, marks: map[string]fileMark{}}
-	unlock, err := d.lock()
-	if errors.Is(err, fs.ErrNotExist) && d.mirror.Status().Loaded {
-		s.missing(false) // what comes back later does not replace what vanished
-		d.mirror.publish(Update{Changes: s.changes, Index: d.index, LastGood: d.mirror.Status().LastGood})
-	}
-	if err != nil {
+	if wait, err := d.completed(); err != nil {
 		d.report(err)
 		return retryAfter
+	} else if wait > 0 {
+		return wait
 	}
-	defer unlock()
+	s := &scan{d: d, patient: patient, seen: map[string]bool{}, marks: map[string]fileMark{}, unread: map[string]unread{}}
 	txn := d.lastTxn()
-	if all = all || !txn.Equal(d.txn) || s.look(keys); all {
-		clear(s.seen)
-		s.changes = nil
-		if err := s.walk(); err != nil {
-			d.report(err)
+	if all = all || !txn.Equal(d.txn) || len(d.links) > 0 || len(*d.unread.Load()) > 0 || s.look(keys); all {
+		again, err := s.everything(watch)
+		switch {
+		case err != nil:
+			d.vanished(err)
 			return retryAfter
+		case again:
+			return settleFor
 		}
 	}
 	if s.unsettled {
 		return settleFor
 	}
+	if !txn.Equal(d.lastTxn()) || d.hasJournal() {
+		return time.Millisecond // somebody wrote meanwhile, this may be half of it
+	}
+	d.txn = txn
 	if all {
 		cleared := d.hasMark()
 		s.missing(cleared)
 		d.mirror.setCleared(cleared)
+		d.folders, d.links = s.tree.folders, s.tree.links
+		d.unread.Store(&s.unread)
+		d.tellIgnored(s.tree.ignored)
 	}
-	d.txn = txn
-	maps.Copy(d.files, s.marks)
+	d.setMarks(s.marks)
 	d.publish(s.changes)
-	d.showHeld()
+	d.showState()
 	return 0
 }
 
@@ -71,74 +79,104 @@ func (d *Dir) lastTxn() time.Time {
 	return info.ModTime()
 }
 
+// vanished notes that the directory itself cannot be listed. What comes back
+// later does not replace what vanished with it.
+func (d *Dir) vanished(err error) {
+	if errors.Is(err, fs.ErrNotExist) && d.mirror.Status().Loaded {
+		s := &scan{d: d, tree: &tree{}, unread: map[string]unread{}}
+		s.missing(false)
+		d.folders = nil
+		d.mirror.publish(Update{Changes: s.changes, Index: d.index, LastGood: d.mirror.Status().LastGood})
+	}
+	d.report(err)
+}
+
 // scan is one look at the directory. What it found holds once it is published.
 type scan struct {
 	d         *Dir
+	tree      *tree // nil: only some keys were looked at
 	patient   bool
-	unsettled bool // a file is being written
-	seen      map[string]bool
+	unsettled bool            // a file is being written
+	seen      map[string]bool // keys that are there, readable or not
 	marks     map[string]fileMark
+	unread    map[string]unread
 	changes   []Change
 }
 
 // look looks at the files of some keys. It reports whether the whole is to be
-// looked at instead, as a directory vanished.
+// looked at instead, as there is more than a file that came, changed or went.
 func (s *scan) look(keys map[string]bool) (whole bool) {
 	for key := range keys {
-		if hidden(key) {
+		if hidden(key) || isLeftover(filepath.Base(key)) {
 			continue
 		}
-		s.file(key)
-		if s.seen[key] {
-			continue
-		}
-		if _, err := os.Stat(filepath.Dir(filepath.Join(s.d.dir, key))); err != nil {
+		path := filepath.Join(s.d.dir, key)
+		if folder, err := folderAt(filepath.Dir(path)); err != nil || folder != s.d.folders[filepath.Dir(key)] {
 			return true
 		}
-		s.gone(key)
-	}
-	return false
-}
-
-// walk looks at every file.
-func (s *scan) walk() error {
-	return filepath.WalkDir(s.d.dir, func(path string, entry os.DirEntry, err error) error {
-		rel, relErr := filepath.Rel(s.d.dir, path)
-		switch {
-		case relErr != nil:
-			return relErr
-		case rel == ".":
-			return err // the directory itself
-		case hidden(rel) && entry.IsDir():
-			return filepath.SkipDir
-		case hidden(rel):
-			return nil
-		case err != nil:
-			s.unreadable(rel, err)
-			return nil
-		case !entry.IsDir():
-			s.file(rel)
+		switch info, err := os.Lstat(path); {
+		case errors.Is(err, fs.ErrNotExist):
+			s.gone(key)
+		case err != nil || !info.Mode().IsRegular():
+			return true
+		default:
+			s.file(key)
 		}
-		return nil
-	})
+	}
+	return len(s.unread) > 0
 }
 
-// file looks at one file and notes how it changed. Symbolic links are followed.
+// everything looks at every file. again: before that, something new is to be
+// waited for.
+func (s *scan) everything(watch func(*tree) bool) (again bool, err error) {
+	clear(s.seen)
+	clear(s.marks)
+	clear(s.unread)
+	s.changes, s.unsettled = nil, false
+	for range 3 {
+		if s.tree, err = lookAt(s.d.dir); err != nil {
+			return false, err
+		}
+		if !watch(s.tree) {
+			break
+		}
+	}
+	for key := range s.tree.files {
+		s.file(key)
+	}
+	for key, why := range s.tree.broken {
+		if s.patient && (*s.d.unread.Load())[key].why != why.Error() {
+			s.patientWith(key)
+		}
+		s.broken(key, why)
+	}
+	return s.unsettled, nil
+}
+
+// patientWith leaves what is being replaced its moment: a link is often taken
+// away and made anew.
+func (s *scan) patientWith(key string) {
+	if info, err := os.Lstat(filepath.Join(s.d.dir, key)); err == nil {
+		if age := time.Since(info.ModTime()); age >= 0 && age < settleFor {
+			s.unsettled = true
+		}
+	}
+}
+
+// file looks at one file and notes how it changed.
 func (s *scan) file(key string) {
 	path := filepath.Join(s.d.dir, key)
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && !exists(path):
 		return
 	case err != nil:
 		s.broken(key, err)
 		return
-	case !info.Mode().IsRegular():
-		return
 	}
 	s.seen[key] = true
 	mark := markOf(info)
-	if known, ok := s.d.files[key]; ok && known == mark && !s.held(key) {
+	if known, ok := s.d.mark(key); ok && known == mark && !s.held(key) {
 		return
 	}
 	if age := time.Since(info.ModTime()); s.patient && age >= 0 && age < settleFor {
@@ -151,6 +189,12 @@ func (s *scan) file(key string) {
 		return
 	}
 	s.changed(key, value, mark)
+}
+
+// exists reports whether something has this path, be it a link that leads nowhere.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
 }
 
 func (s *scan) held(key string) bool {
@@ -182,34 +226,24 @@ func (s *scan) changed(key string, value []byte, mark fileMark) {
 	s.changes = append(s.changes, Change{Object: o})
 }
 
-// unreadable notes that something below key cannot be looked at: what is known
-// below it stays.
-func (s *scan) unreadable(key string, err error) {
-	s.d.log.Error("cannot read a part of the policy directory, keeping what is known of it",
-		"path", filepath.Join(s.d.dir, key), "error", err)
-	for known := range s.d.files {
-		if known == key || len(known) > len(key) && known[:len(key)] == key && known[len(key)] == '/' {
-			s.seen[known] = true
-		}
-	}
-}
-
-// broken notes a file that is there but cannot be read. Its former value stays;
-// without one it becomes a document that nobody can parse, so that it is
-// treated like one and opens nothing.
+// broken notes something that is there but cannot be read. What is known of it
+// stays. If it has the place of a document and nothing is known, it becomes one
+// that nobody can parse, so that it is treated like one and opens nothing.
 func (s *scan) broken(key string, err error) {
 	s.seen[key] = true
+	path := filepath.Join(s.d.dir, key)
+	_, stat := os.Stat(path)
+	why := withoutPath(err).Error()
+	s.unread[key] = unread{why: why, there: stat == nil}
+	if (*s.d.unread.Load())[key].why != why {
+		s.d.log.Error("cannot read a part of the policy directory, keeping what is known of it", "path", path, "error", why)
+	}
 	kind, name, ok := splitKey(key)
-	if !ok {
+	if _, known := s.d.mirror.get(kind, name); !ok || known == nil || kind == "" {
 		return
 	}
-	if _, known := s.d.mirror.get(kind, name); known == nil {
-		s.d.log.Error("cannot read a policy document, keeping its former value", "key", key, "error", err)
-		return
-	}
-	s.d.log.Error("cannot read a policy document", "key", key, "error", err)
 	s.changes = append(s.changes, Change{Object: Object{
-		Kind: kind, Name: name, Index: s.d.next(), Value: fmt.Appendf(nil, "{ cannot be read: %v", err),
+		Kind: kind, Name: name, Index: s.d.next(), Value: []byte("{ cannot be read: " + why),
 	}})
 }
 
@@ -223,68 +257,139 @@ func (s *scan) gone(key string) {
 	if err != nil || o.Held {
 		return
 	}
-	s.changes = append(s.changes, s.d.deleted(o))
+	s.deleted(o)
 }
 
-// missing notes what the walk did not see, unless everything vanished together
-// with its directories (X6).
+// deleted notes the deletion of o, at an index of its own.
+func (s *scan) deleted(o Object) {
+	if s.marks != nil {
+		s.marks[o.Key()] = fileMark{}
+	}
+	s.changes = append(s.changes, Change{Deleted: true, Object: Object{
+		Kind: o.Kind, Name: o.Name, Index: s.d.next(), CreateIndex: o.CreateIndex,
+	}})
+}
+
+// missing notes what is not there any more: it was deleted, or it is held if the
+// way it vanished looks like an accident (X6).
 func (s *scan) missing(cleared bool) {
 	d := s.d
+	lost := map[string][]Object{} // by kind
+	known := map[string]int{}     // how many there were of it
 	d.mirror.mu.RLock()
-	var lost []Object
-	for _, objects := range d.mirror.kinds {
+	for kind, objects := range d.mirror.kinds {
 		for _, o := range objects {
-			if !s.seen[o.Key()] && !o.Held {
-				lost = append(lost, *o)
+			if o.Held {
+				continue
+			}
+			if at, why := s.tree.isBroken(o.Key()); why != nil {
+				s.unread[at] = unread{why: why.Error(), there: s.tree.broken[at] == nil || s.unread[at].there}
+				continue
+			}
+			known[kind]++
+			if !s.seen[o.Key()] {
+				lost[kind] = append(lost[kind], *o)
 			}
 		}
 	}
 	d.mirror.mu.RUnlock()
-	meant := cleared || d.mirror.wasCleared() || len(s.seen) > 0 || d.dirOfOne(lost)
-	for _, o := range lost {
-		if meant {
-			s.changes = append(s.changes, d.deleted(o))
+	meant := cleared || d.mirror.wasCleared()
+	accident := !meant && s.allLost(lost)
+	for kind, objects := range lost {
+		why := ""
+		switch {
+		case meant:
+		case accident:
+			why = "everything vanished together with its folders"
+		case len(objects) == known[kind]:
+			why = s.doubtKind(kind, len(objects))
+		}
+		if why == "" {
+			for _, o := range objects {
+				s.deleted(o)
+			}
 			continue
 		}
-		o.Held = true
-		s.changes = append(s.changes, Change{Object: o})
-	}
-	if len(lost) > 0 && !meant {
-		d.heldWhy = "everything vanished together with its directories"
-		d.log.Error("objects vanished from the policy and stay in force, as this looks like an accident",
-			"path", d.dir, "objects", len(lost), "reason", d.heldWhy, "to_mean_it_make", filepath.Join(d.dir, ClearedName))
+		s.hold(kind, objects, why)
 	}
 	if cleared {
 		s.release()
 	}
 }
 
+// leastOfKind is how many objects a kind must have had for their loss at once
+// to be doubted.
+const leastOfKind = 3
+
+// allLost reports whether nothing at all is left, not even the folder of what was lost.
+func (s *scan) allLost(lost map[string][]Object) bool {
+	if len(s.seen) > 0 {
+		return false
+	}
+	for kind := range lost {
+		if id, there := s.tree.folders[kind]; there && s.sameFolder(kind, id) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameFolder reports whether the folder of a kind is the one that was read
+// before. Of an earlier life nothing is known, and nothing held against it.
+func (s *scan) sameFolder(kind string, now folderID) bool {
+	then, known := s.d.folders[kind]
+	return !known || then == now
+}
+
+// doubtKind returns why it is not believed that all objects of a kind were
+// deleted, or "". Whoever deletes them leaves their folder; a volume that is not
+// mounted, or a link that was turned to somewhere else, does not.
+func (s *scan) doubtKind(kind string, count int) string {
+	now, there := s.tree.folders[kind]
+	switch {
+	case kind == "":
+		return ""
+	case !there && count >= leastOfKind:
+		return "all of its kind vanished together with their folder"
+	case !there || s.sameFolder(kind, now):
+		return ""
+	case count >= leastOfKind:
+		return "another folder is in the place of that of their kind, and has none of them"
+	case s.isEmpty(kind):
+		return "an empty folder is in the place of that of their kind"
+	}
+	return ""
+}
+
+// isEmpty reports whether nothing at all was found in the folder of a kind.
+func (s *scan) isEmpty(kind string) bool {
+	for key := range s.seen {
+		if strings.HasPrefix(key, kind+"/") {
+			return false
+		}
+	}
+	return true
+}
+
+// hold keeps objects of a kind in force that vanished.
+func (s *scan) hold(kind string, objects []Object, why string) {
+	d := s.d
+	d.heldWhy = why
+	for _, o := range objects {
+		o.Held = true
+		s.changes = append(s.changes, Change{Object: o})
+	}
+	d.log.Error("objects vanished from the policy and stay in force, as this looks like an accident",
+		"path", filepath.Join(d.dir, kind), "objects", len(objects), "reason", why, "to_mean_it_make", filepath.Join(d.dir, ClearedName))
+}
+
 // release lets go of what is held, for the loss is meant.
 func (s *scan) release() {
 	for _, change := range s.d.mirror.everything() {
 		if change.Held && !s.seen[change.Key()] {
-			s.changes = append(s.changes, s.d.deleted(change.Object))
+			s.deleted(change.Object)
 		}
 	}
-}
-
-// dirOfOne reports whether the directory of one of the objects is there.
-func (d *Dir) dirOfOne(objects []Object) bool {
-	for _, o := range objects {
-		if o.Kind == "" {
-			continue // its directory is the root, which tells nothing
-		}
-		if info, err := os.Stat(filepath.Join(d.dir, o.Kind)); err == nil && info.IsDir() {
-			return true
-		}
-	}
-	return false
-}
-
-// deleted makes the deletion of o, at an index of its own.
-func (d *Dir) deleted(o Object) Change {
-	delete(d.files, o.Key())
-	return Change{Deleted: true, Object: Object{Kind: o.Kind, Name: o.Name, Index: d.next(), CreateIndex: o.CreateIndex}}
 }
 
 // publish delivers changes, and notes that the directory could be read.
@@ -293,19 +398,64 @@ func (d *Dir) publish(changes []Change) {
 	d.mirror.publish(Update{Changes: changes, Index: d.index})
 }
 
-// showHeld brings the status up to date after a success.
-func (d *Dir) showHeld() {
-	problem := ""
+// refreshState brings the status up to date between two readings.
+func (d *Dir) refreshState() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.reads {
+		d.showState()
+	}
+}
+
+// showState brings the status up to date after a success.
+func (d *Dir) showState() {
+	var problems []string
 	if held := d.mirror.Status().Held; held > 0 {
-		problem = fmt.Sprintf("%d objects are in force that the directory does not show: %s", held, d.heldWhy)
+		problems = append(problems, fmt.Sprintf("%d objects are in force that the directory does not show: %s",
+			held, cmp.Or(d.heldWhy, "they were held when lictor started")))
 	}
-	if d.mirror.trouble(problem, true) && problem == "" {
-		d.log.Info("the policy directory is read again", "path", d.dir)
+	unread := *d.unread.Load()
+	keys := slices.Sorted(maps.Keys(unread))
+	if more := len(keys) - mostNamed; more > 0 {
+		keys = keys[:mostNamed]
+		problems = append(problems, fmt.Sprintf("%d more than these cannot be read", more))
 	}
+	for _, key := range keys {
+		problems = append(problems, fmt.Sprintf("%s cannot be read (%s), what is known of it stays in force", key, unread[key].why))
+	}
+	if locked := d.lockProblem(); locked != "" {
+		problems = append(problems, locked)
+	}
+	problem := strings.Join(problems, "; ")
+	if d.reads = true; !d.mirror.trouble(problem, true) {
+		return
+	}
+	if problem == "" {
+		d.log.Info("the policy directory is read as it should be again", "path", d.dir)
+	} else {
+		d.log.Warn("the policy directory is not as it should be", "path", d.dir, "problem", problem)
+	}
+}
+
+// tellIgnored tells of the files that are taken for leftovers of editors.
+func (d *Dir) tellIgnored(files []string) {
+	slices.Sort(files)
+	if text := strings.Join(files, ", "); text != d.ignored {
+		d.ignored = text
+		if text != "" {
+			d.log.Warn("files in the policy directory look like copies that an editor left, and are not read", "path", d.dir, "files", text)
+		}
+	}
+	var notes []string
+	if len(files) > 0 {
+		notes = []string{"not read, as they look like copies that an editor left: " + d.ignored}
+	}
+	d.mirror.setNotes(notes)
 }
 
 // report shows why the directory cannot be read.
 func (d *Dir) report(err error) {
+	d.reads = false
 	if d.mirror.trouble(err.Error(), false) {
 		d.log.Error("cannot read the policy directory, keeping the last good policy", "path", d.dir, "error", err)
 	}
@@ -345,7 +495,7 @@ func timeOf(index uint64) time.Time { return time.UnixMicro(int64(index)) } //no
 
 // readFile reads a file that does not change while it is read.
 func readFile(path string) ([]byte, fileMark, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // which does not wait for the writer of a pipe
 	if err != nil {
 		return nil, fileMark{}, err
 	}
@@ -354,6 +504,9 @@ func readFile(path string) ([]byte, fileMark, error) {
 		before, err := f.Stat()
 		if err != nil {
 			return nil, fileMark{}, err
+		}
+		if !before.Mode().IsRegular() {
+			return nil, fileMark{}, errors.New("is no regular file")
 		}
 		if before.Size() > maxFile {
 			return nil, fileMark{}, fmt.Errorf("%d bytes, want at most %d", before.Size(), maxFile)

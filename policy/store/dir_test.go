@@ -20,9 +20,11 @@ import (
 
 func refuse(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
 
-func openDir(t *testing.T, dir string) *store.Dir {
+func openDir(t *testing.T, dir string) *store.Dir { return openDirWith(t, dir, "") }
+
+func openDirWith(t *testing.T, dir, dataDir string) *store.Dir {
 	t.Helper()
-	s, err := store.NewDir(store.DirConfig{Dir: dir, Log: hclog.NewNullLogger()})
+	s, err := store.NewDir(store.DirConfig{Dir: dir, DataDir: dataDir, Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,8 +200,10 @@ func TestAFileThatCannotBeReadKeepsItsFormerValueOrBecomesABrokenOne(t *testing.
 	writeFile(t, filepath.Join(dir, "acls/a"), "1")
 	w := storetest.Follow(t, openDir(t, dir))
 	large := bytes.Repeat([]byte("x"), 17<<20)
-	writeFile(t, filepath.Join(dir, "acls/a"), string(large))
-	writeFile(t, filepath.Join(dir, "blacklist/new"), string(large))
+	for _, key := range []string{"acls/a", "blacklist/new"} {
+		writeFile(t, filepath.Join(dir, ".large"), string(large))
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, key)), 0o750), os.Rename(filepath.Join(dir, ".large"), filepath.Join(dir, key)))
+	}
 	w.Eventually("the new one is there, broken", func(c map[string]store.Object) bool {
 		return bytes.HasPrefix(c["blacklist/new"].Value, []byte("{ cannot be read"))
 	})

@@ -87,11 +87,32 @@ func (m *mirror) publish(u Update) {
 	if silent {
 		return
 	}
+	m.tellLoss(u.Changes)
 	if m.kept != nil && !u.LastGood {
 		m.kept.add(u)
 	}
 	if deliver != nil {
 		deliver(u)
+	}
+}
+
+// mostNamed is how many keys a line of the log names.
+const mostNamed = 20
+
+// tellLoss logs what is not in force any more: no object goes without a line.
+func (m *mirror) tellLoss(changes []Change) {
+	var keys []string
+	gone := 0
+	for i := range changes {
+		if !changes[i].Deleted {
+			continue
+		}
+		if gone++; gone <= mostNamed {
+			keys = append(keys, changes[i].Key())
+		}
+	}
+	if gone > 0 {
+		m.log.Info("objects were deleted from the policy", "objects", gone, "keys", strings.Join(keys, ", "))
 	}
 }
 
@@ -201,6 +222,13 @@ func (m *mirror) trouble(problem string, live bool) (news bool) {
 	news = problem != m.reported
 	m.reported, m.status.Problem, m.status.Live = problem, problem, live
 	return news
+}
+
+// setNotes sets what is told beside the problems.
+func (m *mirror) setNotes(notes []string) {
+	m.mu.Lock()
+	m.status.Notes = notes
+	m.mu.Unlock()
 }
 
 func (m *mirror) setCleared(is bool) {

@@ -114,8 +114,9 @@ type Status struct {
 	Contact  time.Time // of that exchange; until the first one, of an earlier life
 	Index    uint64
 	Objects  int
-	Held     int    // objects in force that the store does not show
-	Problem  string // what keeps the store from being read, or why objects are held; "" if nothing
+	Held     int      // objects in force that the store does not show
+	Problem  string   // what keeps the store from being read, or why objects are held; "" if nothing
+	Notes    []string // what else an operator should know, and keeps nothing from working
 }
 
 // Store is where the objects of the policy live.
