@@ -11,6 +11,9 @@ import (
 // ejected one is chosen only if nothing else is left: better a trial than a
 // refusal without one.
 func (x *exchange) pick(g *group, r *roster) *member {
+	if m := x.pickBound(r); m != nil {
+		return m
+	}
 	balance := r.service.Options.Balance
 	if balance == "" {
 		balance = x.set.Balance
@@ -30,6 +33,20 @@ func (x *exchange) pick(g *group, r *roster) *member {
 		return m
 	}
 	return x.pickAny(r)
+}
+
+// pickBound takes the member on whose connection the client may be logged in,
+// nil if there is none: on any other one it would have to begin again.
+func (x *exchange) pickBound(r *roster) *member {
+	if x.c == nil || !x.c.Binds() { // there is no connection in an explanation
+		return nil
+	}
+	for _, m := range r.members {
+		if x.c.BoundTo(m.pool) && x.open(m) {
+			return m
+		}
+	}
+	return nil
 }
 
 func (x *exchange) tried(m *member) bool {

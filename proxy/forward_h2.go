@@ -32,7 +32,7 @@ func (l *line2) get() *http1.Pool {
 	defer l.mu.Unlock()
 	if l.pool == nil {
 		l.client = http2.NewClient(l.cfg)
-		l.pool = http1.NewPool(http1.PoolConfig{Address: l.cfg.Address, Dial: l.client.Dial})
+		l.pool = http1.NewPool(http1.PoolConfig{Address: l.cfg.Address, Dial: l.client.Dial, Single: true})
 		if l.closed {
 			l.client.Close()
 		}
@@ -106,17 +106,17 @@ func (x *exchange) isGRPC() bool {
 // connect takes a connection to m, or makes one.
 func (x *exchange) connect(m *member, r *roster, fresh bool, timeout time.Duration) (*http1.Upstream, error) {
 	if x.byHTTP2(m) {
-		return m.h2.get().Get(timeout)
+		return m.h2.get().Get(x.c, timeout)
 	}
 	if version := r.service.Options.SendProxy; version > 0 {
 		header, err := http1.AppendProxyHeader(nil, version, x.c.RemoteAddr(), x.c.LocalAddr())
 		if err != nil {
 			return nil, err
 		}
-		return m.pool.Introduced(timeout, header)
+		return m.pool.Introduced(x.c, timeout, header)
 	}
 	if fresh {
 		return m.pool.Fresh(timeout)
 	}
-	return m.pool.Get(timeout)
+	return m.pool.Get(x.c, timeout)
 }

@@ -159,7 +159,7 @@ func (x *exchange) upstream(pm permit, fresh bool, budget time.Duration) (u *htt
 		if fresh {
 			u, err = m.Fresh(patience)
 		} else {
-			u, err = m.Get(patience)
+			u, err = m.Get(x.c, patience)
 		}
 		return err
 	})

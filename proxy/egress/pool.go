@@ -34,9 +34,13 @@ type member struct {
 	down atomic.Int64 // unix nanoseconds: it refused, others are tried first until then
 }
 
-// downAt is 1 if the address refused lately, else 0.
-func (m *member) downAt(now int64) int {
-	if m.down.Load() > now {
+// rank orders members: first the one on which the client may be logged in, last
+// those that refused lately.
+func (x *exchange) rank(m *member, now int64) int {
+	switch {
+	case x.c.BoundTo(m.Pool):
+		return -1
+	case m.down.Load() > now:
 		return 1
 	}
 	return 0
@@ -137,8 +141,7 @@ const maxDialled = 8
 // minPatience is how long an address gets at least to answer, if that much is left.
 const minPatience = 2 * time.Second
 
-// each tries the addresses of a permit in their order, those that lately
-// refused last, until try returns nil. All tries together have budget.
+// each tries the addresses of a permit in their order, but for rank, until try returns nil. All tries together have budget.
 func (x *exchange) each(pm permit, budget time.Duration, try func(m *member, to netip.AddrPort, patience time.Duration) error) error {
 	deadline := time.Now().Add(budget)
 	var buf [maxDialled]*member
@@ -169,7 +172,7 @@ func (x *exchange) members(dst []*member, pm permit) []*member {
 	if len(dst) > 1 {
 		now := time.Now().UnixNano()
 		slices.SortStableFunc(dst, func(a, b *member) int {
-			return cmp.Compare(a.downAt(now), b.downAt(now))
+			return cmp.Compare(x.rank(a, now), x.rank(b, now))
 		})
 	}
 	return dst

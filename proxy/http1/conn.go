@@ -26,6 +26,7 @@ type Conn struct {
 	closing bool        // no further request on this connection
 	cut     atomic.Bool // by Cut
 	reset   bool        // end it by RST, so that a cut answer cannot look complete
+	alone   []*Pool     // that may hold a connection which only this one may use
 
 	waited time.Duration // for the next request, before a nap
 	served bool          // a request
@@ -356,6 +357,7 @@ func (e *writeError) Error() string { return e.err.Error() }
 // answer with RST, which may destroy the answer before the client read it: so
 // the end is announced first, and what still comes is read for a moment.
 func (c *Conn) finish(linger bool) {
+	c.letGo()
 	switch {
 	case (c.reset || c.cut.Load()) && c.s.tcp != nil:
 		Abort(c.s.nc) // what a client did not read of a cut answer goes as well

@@ -37,7 +37,7 @@ func (f *forwarder) Serve(c *Conn) {
 		c.Close()
 		return
 	}
-	u, err := f.pool.Get(time.Second)
+	u, err := f.pool.Get(c, time.Second)
 	if err != nil {
 		c.Answer(append(c.AppendPersistence(append(c.Scratch(), "HTTP/1.1 503 No\r\nContent-Length: 0\r\n"...)), "\r\n"...))
 		return

@@ -212,7 +212,7 @@ func TestPool(t *testing.T) {
 	p := NewPool(PoolConfig{Address: peer, MaxIdle: 2, IdleTimeout: 50 * time.Millisecond})
 	get := func() *Upstream {
 		t.Helper()
-		u, err := p.Get(time.Second)
+		u, err := p.Get(nil, time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,9 +226,9 @@ func TestPool(t *testing.T) {
 	}
 	a, b, c := get(), get(), get()
 	counts(3, 0)
-	p.put(a)
-	p.put(b)
-	p.put(c) // one too many
+	p.put(a, nil)
+	p.put(b, nil)
+	p.put(c, nil) // one too many
 	counts(0, 2)
 	if u := get(); u != b || !u.Reused() {
 		t.Error("not the one used last")
@@ -242,7 +242,7 @@ func TestPool(t *testing.T) {
 	counts(0, 0)
 	a = get()
 	p.Close()
-	p.put(a)
+	p.put(a, nil)
 	counts(0, 0)
 	if err := a.s.nc.SetDeadline(past); err == nil {
 		t.Error("a connection given back to a closed pool is open")

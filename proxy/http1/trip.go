@@ -275,7 +275,8 @@ func (t *trip) leave(whole bool) {
 	u := t.u
 	t.u = nil
 	if whole && !t.spoiled && t.failed() == nil {
-		u.pool.put(u)
+		u.alone = u.alone || t.c.bindsLogin()
+		u.pool.put(u, t.c)
 	} else {
 		u.Discard()
 	}

@@ -12,17 +12,20 @@ import (
 // Upstream is a connection to an instance. While a request is under way it
 // belongs to the goroutine of that request, else to its pool.
 type Upstream struct {
-	s      sock
-	pool   *Pool
-	reused bool
-	single bool  // for one request only
-	idle   int64 // monotonic time of the last use
+	s          sock
+	pool       *Pool
+	reused     bool
+	single     bool  // for one request only
+	introduced bool  // it began with the address of one client, and is of use to nobody else
+	alone      bool  // a login belongs to it: it is one client connection's, and ends with that
+	slot       bool  // it holds one of the pool's
+	idle       int64 // monotonic time of the last use
 }
 
 // Reused reports whether the connection has served a request before.
 func (u *Upstream) Reused() bool { return u.reused }
 
-// LocalAddr and RemoteAddr are the connection's ends.
+// RemoteAddr is the instance's end of the connection.
 func (u *Upstream) RemoteAddr() net.Addr { return u.s.nc.RemoteAddr() }
 
 // PoolConfig says how a pool reaches its instance.
@@ -32,13 +35,16 @@ type PoolConfig struct {
 	MaxIdle     int                                                                  // idle connections kept
 	IdleTimeout time.Duration                                                        // an idle connection is closed after it
 	Dial        func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
+	Single      bool                                                                 // a connection serves one request: what it runs on is Dial's to keep
+	Slots       *Slots                                                               // bounds the connections; nil: no bound, or Dial sees to it
 }
 
 // Pool holds the idle connections to one instance, last used first.
 type Pool struct {
 	cfg    PoolConfig
-	mu     sync.Mutex // guards idle and closed
+	mu     sync.Mutex // guards idle, alone and closed
 	idle   []*Upstream
+	alone  map[*Conn]*Upstream // idle ones that only one client connection may use
 	closed bool
 	active atomic.Int64
 }
@@ -51,11 +57,11 @@ func NewPool(cfg PoolConfig) *Pool {
 	return &Pool{cfg: cfg}
 }
 
-// Get returns an idle connection, or a new one, which must come about within
-// timeout. The caller owns it until Put or Close of it.
-func (p *Pool) Get(timeout time.Duration) (*Upstream, error) {
-	if u := p.take(); u != nil {
-		p.active.Add(1)
+// Get returns a connection for a request of c: the one that is c's alone, an
+// idle one, or a new one, which must come about within timeout. The caller owns
+// it until the exchange on it ends.
+func (p *Pool) Get(c *Conn, timeout time.Duration) (*Upstream, error) {
+	if u := p.take(c, true); u != nil {
 		return u, nil
 	}
 	return p.dial(timeout, nil)
@@ -64,26 +70,59 @@ func (p *Pool) Get(timeout time.Duration) (*Upstream, error) {
 // Fresh returns a new connection.
 func (p *Pool) Fresh(timeout time.Duration) (*Upstream, error) { return p.dial(timeout, nil) }
 
-// Introduced returns a new connection that begins with a PROXY header. It
-// serves one request: the next one may be another client's.
-func (p *Pool) Introduced(timeout time.Duration, header []byte) (*Upstream, error) {
+// Introduced returns a connection that began with a PROXY header, which tells
+// the address of c: the one that is c's alone, or a new one. It serves one
+// request, for the next one may be another client's.
+func (p *Pool) Introduced(c *Conn, timeout time.Duration, header []byte) (*Upstream, error) {
+	if u := p.take(c, false); u != nil {
+		return u, nil
+	}
 	return p.dial(timeout, header)
 }
 
-func (p *Pool) take() *Upstream {
+// take returns an idle connection that c may use, nil if there is none. Those
+// that any client may use count only if shared.
+func (p *Pool) take(c *Conn, shared bool) *Upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.alone) > 0 {
+		if u := p.alone[c]; u != nil {
+			delete(p.alone, c)
+			p.active.Add(1)
+			return u
+		}
+	}
 	n := len(p.idle)
-	if n == 0 {
+	if n == 0 || !shared {
 		return nil
 	}
 	u := p.idle[n-1]
 	p.idle[n-1] = nil
 	p.idle = p.idle[:n-1]
+	p.active.Add(1)
 	return u
 }
 
 func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
+	if !p.cfg.Slots.Take() {
+		return nil, ErrBusy
+	}
+	nc, err := p.connect(timeout, header)
+	if err != nil {
+		p.cfg.Slots.GiveBack()
+		return nil, err
+	}
+	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true}
+	u.s.init(nc)
+	if shared, ok := nc.(interface{ Reused() bool }); ok { // of HTTP/2
+		u.reused = shared.Reused()
+	}
+	p.active.Add(1)
+	return u, nil
+}
+
+// connect makes a connection that is ready for a request.
+func (p *Pool) connect(timeout time.Duration, header []byte) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	nc, err := p.cfg.Dial(ctx, "tcp", p.cfg.Address)
@@ -96,42 +135,64 @@ func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 			return nil, err
 		}
 	}
-	if p.cfg.TLS != nil {
-		tc := tls.Client(newRecords(nc), p.cfg.TLS)
-		if err := tc.HandshakeContext(ctx); err != nil {
-			nc.Close()
-			return nil, err
-		}
-		nc = tc
+	if p.cfg.TLS == nil {
+		return nc, nil
 	}
-	u := &Upstream{pool: p, single: len(header) > 0}
-	u.s.init(nc)
-	if shared, ok := nc.(interface{ Reused() bool }); ok { // of HTTP/2
-		u.reused = shared.Reused()
+	tc := tls.Client(newRecords(nc), p.cfg.TLS)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, err
 	}
-	p.active.Add(1)
-	return u, nil
+	return tc, nil
 }
 
-// put gives a connection back after a complete exchange.
-func (p *Pool) put(u *Upstream) {
+// put gives a connection back after a complete exchange of c.
+func (p *Pool) put(u *Upstream, c *Conn) {
 	p.active.Add(-1)
 	u.reused = true
 	u.idle = monotonic()
 	p.mu.Lock()
-	if p.closed || u.single || len(p.idle) >= p.cfg.MaxIdle {
-		p.mu.Unlock()
-		u.s.nc.Close()
-		return
+	defer p.mu.Unlock()
+	switch {
+	case p.closed || u.single:
+		u.close()
+	case u.alone && c.keepsFor(p):
+		if p.alone == nil {
+			p.alone = make(map[*Conn]*Upstream)
+		}
+		if old := p.alone[c]; old != nil {
+			old.close()
+		}
+		p.alone[c] = u
+	case u.alone || u.introduced || len(p.idle) >= p.cfg.MaxIdle:
+		u.close()
+	default:
+		p.idle = append(p.idle, u)
 	}
-	p.idle = append(p.idle, u)
+}
+
+// release closes the connection that was c's alone.
+func (p *Pool) release(c *Conn) {
+	p.mu.Lock()
+	u := p.alone[c]
+	delete(p.alone, c)
 	p.mu.Unlock()
+	if u != nil {
+		u.close()
+	}
 }
 
 // Discard closes a connection that cannot be used again.
 func (u *Upstream) Discard() {
 	u.pool.active.Add(-1)
+	u.close()
+}
+
+func (u *Upstream) close() {
 	u.s.nc.Close()
+	if u.slot {
+		u.pool.cfg.Slots.GiveBack()
+	}
 }
 
 // Expire closes connections that were idle for too long, or were closed by
@@ -143,29 +204,64 @@ func (p *Pool) Expire() {
 	kept := p.idle[:0]
 	for _, u := range p.idle {
 		if u.idle < limit || u.s.stale() {
-			u.s.nc.Close()
+			u.close()
 			continue
 		}
 		kept = append(kept, u)
 	}
 	clear(p.idle[len(kept):])
 	p.idle = kept
+	for c, u := range p.alone {
+		if u.idle < limit || u.s.stale() {
+			u.close()
+			delete(p.alone, c)
+		}
+	}
+}
+
+// Spare closes the connection that was idle for longest and reports whether
+// there was one. One with a login goes last.
+func (p *Pool) Spare() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) > 0 {
+		p.idle[0].close()
+		p.idle = append(p.idle[:0], p.idle[1:]...)
+		return true
+	}
+	for c, u := range p.alone {
+		u.close()
+		delete(p.alone, c)
+		return true
+	}
+	return false
+}
+
+// Clear closes the idle connections.
+func (p *Pool) Clear() {
+	p.mu.Lock()
+	idle, alone := p.idle, p.alone
+	p.idle, p.alone = nil, nil
+	p.mu.Unlock()
+	for _, u := range idle {
+		u.close()
+	}
+	for _, u := range alone {
+		u.close()
+	}
 }
 
 // Close closes the idle connections; those in use end after their request.
 func (p *Pool) Close() {
 	p.mu.Lock()
-	idle := p.idle
-	p.idle, p.closed = nil, true
+	p.closed = true
 	p.mu.Unlock()
-	for _, u := range idle {
-		u.s.nc.Close()
-	}
+	p.Clear()
 }
 
 // Counts returns the number of connections in use and idle.
 func (p *Pool) Counts() (active, idle int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return int(p.active.Load()), len(p.idle)
+	return int(p.active.Load()), len(p.idle) + len(p.alone)
 }
