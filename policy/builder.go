@@ -118,24 +118,26 @@ func (b *Builder) apply(c *Change) *Rejection {
 		b.replace(c.Key, old, nil)
 		return nil
 	}
-	if wrong := judge(c); len(wrong) > 0 {
+	wrong := judge(c)
+	next := &object{Object: c.Object, index: c.Index, created: c.Created}
+	var partly Problems
+	if l, ok := c.Object.(*List); ok && len(wrong) == 0 {
+		next.rules, partly, wrong = parseList(c.Key.Name, l, old)
+	}
+	if len(wrong) > 0 {
 		r := &Rejection{Key: c.Key, Path: b.path(c.Key), Index: c.Index, Problems: wrong}
 		if r.Kept = old != nil && !old.broken; !r.Kept {
-			next := standIn(c)
+			next = standIn(c)
 			r.Closes = next.Object != nil
 			b.replace(c.Key, old, next)
 		}
 		b.reject(c.Key, r)
 		return r
 	}
-	next := &object{Object: c.Object, index: c.Index, created: c.Created}
 	next.digest = digestOf(c.Key, next)
 	var r *Rejection
-	if l, ok := c.Object.(*List); ok {
-		var wrong Problems
-		if next.rules, wrong = parseList(c.Key.Name, l, old); len(wrong) > 0 {
-			r = &Rejection{Key: c.Key, Path: b.path(c.Key), Index: c.Index, Partial: true, Problems: wrong}
-		}
+	if len(partly) > 0 {
+		r = &Rejection{Key: c.Key, Path: b.path(c.Key), Index: c.Index, Partial: true, Problems: partly}
 	}
 	b.reject(c.Key, r)
 	b.replace(c.Key, old, next)
@@ -185,41 +187,59 @@ func standIn(c *Change) *object {
 }
 
 // parseList reads the entries of a list, each once; those that the former value
-// had too are taken from it.
-func parseList(name string, l *List, old *object) (map[string]*listRule, Problems) {
-	var wrong Problems
+// had too are taken from it. An entry that is bad does not spoil the others, and
+// is told in partly. A list in which no entry is good says nothing at all: it was
+// written in another format than was meant, and cannot be read as a whole.
+func parseList(name string, l *List, old *object) (rules map[string]*listRule, partly, whole Problems) {
+	rules = make(map[string]*listRule, len(l.Entries))
+	alike := make(map[place]int)
 	bad := 0
-	rules := make(map[string]*listRule, len(l.Entries))
 	for i, text := range l.Entries {
 		if rules[text] != nil {
 			continue
 		}
-		if old != nil && old.rules[text] != nil {
-			rules[text] = old.rules[text]
-			continue
-		}
-		e, err := parseEntry(text)
+		r, err := parseRule(name, text, old)
 		if err != nil {
-			if bad++; bad > maxBadEntries {
-				continue
+			if bad++; bad <= maxBadEntries {
+				partly = append(partly, l.problem(i, fmt.Sprintf("%.200q: %.300s", text, err)))
 			}
-			p := Problem{Field: fmt.Sprintf("entries[%d]", i), Text: fmt.Sprintf("%.200q: %.300s", text, err)}
-			if i < len(l.Lines) {
-				p.Line = l.Lines[i]
-			}
-			wrong = append(wrong, p)
 			continue
 		}
-		rules[text] = &listRule{entry: e, list: name, text: text}
+		if alike[r.place()]++; alike[r.place()] > maxAlike {
+			return nil, nil, Problems{l.problem(i, fmt.Sprintf("%.200q: more than %d entries for the same host, address or path", text, maxAlike))}
+		}
+		rules[text] = r
+	}
+	if bad > 0 && len(rules) == 0 {
+		return nil, nil, append(Problems{{Field: "entries", Text: "no entry can be read, so the list is taken for unreadable"}}, partly...)
 	}
 	if bad > maxBadEntries {
-		wrong = append(wrong, Problem{Field: "entries", Text: fmt.Sprintf("%d more can not be read", bad-maxBadEntries)})
+		partly = append(partly, Problem{Field: "entries", Text: fmt.Sprintf("%d more can not be read", bad-maxBadEntries)})
 	}
-	return rules, wrong
+	return rules, partly, nil
 }
 
-// maxBadEntries bounds how many entries of a list are told one by one.
-const maxBadEntries = 100
+func parseRule(list, text string, old *object) (*listRule, error) {
+	if old != nil && old.rules[text] != nil {
+		return old.rules[text], nil
+	}
+	e, err := parseEntry(text)
+	return &listRule{entry: e, list: list, text: text}, err
+}
+
+// problem is something wrong with an entry, at its line.
+func (l *List) problem(entry int, text string) Problem {
+	p := Problem{Field: fmt.Sprintf("entries[%d]", entry), Text: text}
+	if entry < len(l.Lines) {
+		p.Line = l.Lines[entry]
+	}
+	return p
+}
+
+const (
+	maxBadEntries = 100  // of a list that are told one by one
+	maxAlike      = 1000 // of a list that differ in port or method only: a request is compared with each of them
+)
 
 func (b *Builder) path(k Key) string { return b.set.prefix + k.String() }
 

@@ -139,7 +139,7 @@ func (f *Filter) check(name string, wrong wrongFunc) {
 	}
 	f.Methods, f.Locations = upper(f.Methods), upper(f.Locations)
 	for i, m := range f.Methods {
-		if !isToken(m) {
+		if !isMethod(m) {
 			wrong(fmt.Sprintf("methods[%d]", i), "%q is no method", m)
 		}
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"lictor/uri"
 )
@@ -38,7 +40,7 @@ func (e *entry) isPath() bool { return e.paths != nil }
 func parseEntry(s string) (e entry, err error) {
 	s = strings.TrimSpace(s)
 	if method, target, ok := strings.Cut(s, " "); ok {
-		if !isToken(method) {
+		if !isMethod(method) {
 			return e, fmt.Errorf("%q is no method", method)
 		}
 		if e, err = parseEntry(target); err == nil && (!e.isPath() || e.method != "") {
@@ -126,7 +128,7 @@ func parseHostEntry(s string) (e entry, err error) {
 // misspelt, and never meant as a name.
 func compileHost(s string) (string, error) {
 	host, err := uri.CompileHost(s)
-	if err != nil {
+	if err != nil || strings.ContainsFunc(s, isForeignMark) {
 		return "", fmt.Errorf("%q is no host name", s)
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
@@ -209,7 +211,32 @@ func pathKeys(s string) ([]string, error) {
 // trimSlash makes "/admin/" the prefix "/admin", and "/" the prefix "".
 func trimSlash(path string) string { return strings.TrimSuffix(path, "/") }
 
-// isToken reports whether s may be a method (RFC 9110 5.6.2).
+// isForeignMark reports whether a character is a quotation mark, dash or other
+// punctuation that no host name has, though IDNA lets it pass: “a.example” is
+// not the host that its writer meant. The exceptions are dots of other scripts
+// and what IDNA 2008 knows as part of names (RFC 5892 2.6).
+func isForeignMark(r rune) bool {
+	return r >= 0x80 && unicode.IsPunct(r) && !strings.ContainsRune("\u3002\uff0e\uff61\u00b7\u0375\u05f3\u05f4\u30fb", r)
+}
+
+// isMethod reports whether s is what people write for a method: a word of
+// letters, perhaps with hyphens. HTTP takes any token, but the "-" and "*" of
+// YAML and markdown are tokens as well, and so are the commands of other lists.
+func isMethod(s string) bool {
+	for i := range len(s) {
+		if c := s[i] | 0x20; (c < 'a' || c > 'z') && (s[i] != '-' || i == 0) {
+			return false
+		}
+	}
+	return s != "" && !slices.Contains(noMethods, strings.ToUpper(s))
+}
+
+// noMethods are words that people put before an entry because other programs
+// want them. No request has them for a method.
+var noMethods = []string{"ACCEPT", "ALL", "ALLOW", "ANY", "BAN", "BLACKLIST", "BLOCK", "DENY", "DISALLOW", "DROP", "EXCLUDE", "FORBID",
+	"INCLUDE", "METHOD", "NO", "NOT", "PASS", "PATH", "PERMIT", "REJECT", "URL", "WHITELIST"}
+
+// isToken reports whether s may be the name of a header (RFC 9110 5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]

@@ -19,6 +19,24 @@ type listRule struct {
 	text string // the entry as written
 }
 
+// place is where the index files an entry: under it lie those that differ in
+// method, port or spelling only.
+type place struct {
+	host, path string
+	service    bool
+	prefix     netip.Prefix
+}
+
+func (r *listRule) place() place {
+	switch {
+	case r.service != "":
+		return place{host: r.service, service: true}
+	case r.isPath():
+		return place{host: r.host, path: r.paths[0]}
+	}
+	return place{host: r.host, prefix: r.prefix}
+}
+
 // liveList is a list object in force.
 type liveList struct {
 	*List

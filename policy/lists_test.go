@@ -109,6 +109,7 @@ func TestListModesAndDirections(t *testing.T) { // A10, A11, X13
 	if v = decide(set, ask(t, "GET http://x/s")); len(v.Would()) != 0 {
 		t.Errorf("what is on it is reported: %+v", v.Would())
 	}
+	s.put(t, "whitelist/gw", "-")
 	set, _ = s.put(t, "whitelist/gw", `{"entries":["no such entry"],"direction":"ingress"}`)
 	expect{"GET http://x/s": "whitelist"}.check(t, set) // an entry nobody can read admits nobody
 	set, _ = s.put(t, "whitelist/gw", "-", "blacklist/in", "-", "blacklist/try", "-")

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"strings"
@@ -182,6 +183,85 @@ func FuzzParse(f *testing.F) {
 			checkRoundTrip(t, k, o)
 		} else if problems, ok := errors.AsType[policy.Problems](err); !ok || len(problems) == 0 {
 			t.Errorf("an error that names nothing: %v", err)
+		}
+	})
+}
+
+// TestHCLAndJSONSayTheSame reads one text in both forms: what a rule guards must
+// not depend on how it was written down.
+func TestHCLAndJSONSayTheSame(t *testing.T) {
+	for _, text := range []string{
+		"/A\u0300", "/\u00c0", "/a\u0323\u0307", "/\u1100\u1161\u11a8", "/\u212b", "/e\u0301/\u00e9", "a ${b} %{c} $${d} %%{e}",
+		"tab\tline\nquote\"back\\slash", "\u2028 \u00a0 \ufeff", "\u200d\U0001f468\u200d\U0001f469", "",
+	} {
+		json, err := JSON(&policy.List{Entries: []string{"a.example"}, Reason: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hcl, err := HCL(&policy.List{Entries: []string{"a.example"}, Reason: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, data := range [][]byte{json, hcl} {
+			o, err := Parse(key(policy.KindBlacklist, "x"), data)
+			if err != nil || o.(*policy.List).Reason != text {
+				t.Errorf("%q is read as %q, %v from %s", text, o.(*policy.List).Reason, err, data)
+			}
+		}
+	}
+}
+
+// TestHCLForms checks the ways to write a value that the language has.
+func TestHCLForms(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"comments everywhere", "/* a */ name = \"x\" // b\n# c\nconfig { # d\n a = 1 /* e\n */\n}\n", `{"name":"x","config":{"a":1}}`},
+		{"a block on one line", "config { a = true }", `{"config":{"a":true}}`},
+		{"an object on one line", `config = {a = 1, "b c" : -2.5, d = null}`, `{"config":{"a":1,"b c":-2.5,"d":null}}`},
+		{"an object on lines", "config = {\n a = 1\n b = [1,\n 2,\n ]\n}", `{"config":{"a":1,"b":[1,2]}}`},
+		{"whole numbers written otherwise", "config { a = 10.0\n b = 1e3 }", `{"config":{"a":10,"b":1000}}`},
+		{"escapes", `name = "a\"\\\n\t\u00e9\U0001f600$${x}%%{y}$z%"`, `{"name":"a\"\\\n\té😀${x}%{y}$z%"}`},
+		{"a heredoc", "name = <<A\n x\n  y\nA\n", `{"name":" x\n  y\n"}`},
+		{"a heredoc whose indentation goes", "name = <<-A\n    x\n\n      y $${z}\n    A\n", `{"name":"x\n\n  y ${z}\n"}`},
+		{"CRLF", "name = \"x\"\r\nconfig {\r\n  a = 1\r\n}\r\n", `{"name":"x","config":{"a":1}}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, problems := parseHCL([]byte(tt.text))
+			if len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			want, problems := parseJSON([]byte(tt.want))
+			if len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			if g, w := got.plain(), want.plain(); !reflect.DeepEqual(g, w) {
+				t.Errorf("got %#v, want %#v", g, w)
+			}
+		})
+	}
+}
+
+// FuzzHCL compares what is read with what the language's own parser makes of a
+// text, where that is data.
+func FuzzHCL(f *testing.F) {
+	for k, text := range samples {
+		if o, err := Parse(k, []byte(text)); err == nil {
+			data, _ := HCL(o)
+			f.Add(data)
+		}
+	}
+	f.Add([]byte("a = <<-E\n  x\n y\nE\nb { c = 1 }\nd = [1, {e = \"$${f}\"}]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 4<<10 {
+			return // the other parser takes the square
+		}
+		got, problems := parseHCL(data)
+		want, ok := byLanguage(data)
+		if len(problems) > 0 || !ok || bytes.ContainsFunc(data, func(r rune) bool { return r > '~' }) { // it composes characters
+			return
+		}
+		if g, w := got.plain(), want.plain(); !reflect.DeepEqual(g, w) {
+			t.Errorf("%q: got %#v, want %#v", data, g, w)
 		}
 	})
 }

@@ -1,199 +1,286 @@
 package document
 
 import (
-	"cmp"
-	"math/big"
-	"slices"
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/zclconf/go-cty/cty"
 
 	"lictor/policy"
 )
 
-// parseHCL reads an HCL body: attributes, and blocks without labels, which are
-// objects. Expressions know no variables, functions and templates: a document
-// is data.
+// maxHCL bounds a document in HCL, to what Consul takes for a value: what the
+// lexer makes of a text is more than a hundred times as large. A longer list can
+// be written in JSON or with one entry a line.
+const maxHCL = 512 << 10
+
+// hclReader reads the part of HCL that is data: attributes, blocks without
+// labels, which are objects, and plain values. The language's own parser is for
+// expressions: it takes the square of the text's size for strings of many parts,
+// ends the process where brackets nest too deep, and composes characters (NFC),
+// so that one path in HCL and in JSON would be two. Its lexer does none of that.
+type hclReader struct {
+	tokens   hclsyntax.Tokens // without comments
+	at       int
+	depth    int
+	problems policy.Problems
+	budget
+}
+
+// parseHCL reads a body. What is wrong with a value does not keep the others
+// from being read.
 func parseHCL(data []byte) (*value, policy.Problems) {
-	data, tooMuch := parsable(data)
-	file, diags := hclsyntax.ParseConfig(data, "", hcl.InitialPos)
-	if tooMuch != nil {
-		diags = hcl.Diagnostics{tooMuch} // the rest follows from the cut
+	if len(data) > maxHCL {
+		return nil, policy.Problems{{Line: 1, Text: fmt.Sprintf("has more than %d bytes, which is too much for HCL: write it in JSON", maxHCL)}}
 	}
-	body, ok := file.Body.(*hclsyntax.Body)
-	if !ok {
-		return nil, problems(diags)
-	}
-	root := hclBody(body, &diags)
-	if diags.HasErrors() {
-		return &root, problems(diags)
-	}
-	return &root, nil
-}
-
-// maxOperators bounds the operators and templates of a document. It wants none
-// but the sign of a number.
-const maxOperators = 64
-
-// parsable returns what of a document can be handed to the parser, which
-// descends for every bracket, operator and template: a value of half a megabyte
-// of them would end the process by a stack overflow, which nothing can catch.
-func parsable(data []byte) ([]byte, *hcl.Diagnostic) {
-	tokens, _ := hclsyntax.LexConfig(data, "", hcl.InitialPos)
-	depth, operators := 0, 0
-	for i := range tokens {
-		t := &tokens[i]
-		switch t.Type {
-		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen,
-			hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
-			depth++
-			if t.Type != hclsyntax.TokenOBrace && t.Type != hclsyntax.TokenOBrack || i > 0 && tokens[i-1].Type == hclsyntax.TokenCBrack {
-				operators++
-			}
-		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd:
-			depth--
-		default:
-			if !plainToken(t.Type) {
-				operators++
-			}
-		}
-		if depth > maxDepth || operators > maxOperators {
-			return data[:t.Range.Start.Byte], &hcl.Diagnostic{Severity: hcl.DiagError, Subject: t.Range.Ptr(), Summary: "nested too deep"}
-		}
-	}
-	return data, nil
-}
-
-// plainToken reports whether a token is part of plain data, however much of it
-// there is.
-func plainToken(t hclsyntax.TokenType) bool {
-	switch t {
-	case hclsyntax.TokenOQuote, hclsyntax.TokenCQuote, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit,
-		hclsyntax.TokenOHeredoc, hclsyntax.TokenCHeredoc, hclsyntax.TokenNumberLit, hclsyntax.TokenIdent,
-		hclsyntax.TokenEqual, hclsyntax.TokenComma, hclsyntax.TokenColon,
-		hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEOF:
-		return true
-	}
-	return false
-}
-
-func problems(diags hcl.Diagnostics) (list policy.Problems) {
-	if len(diags) > maxProblems {
-		diags = diags[:maxProblems]
-	}
+	tokens, diags := hclsyntax.LexConfig(data, "", hcl.InitialPos)
+	r := &hclReader{tokens: withoutComments(tokens)}
 	for _, d := range diags {
-		p := policy.Problem{Text: d.Summary}
-		if d.Detail != "" {
-			p.Text += ": " + d.Detail
-		}
-		if d.Subject != nil {
-			p.Line = d.Subject.Start.Line
-		}
-		list = append(list, p)
+		r.wrong(d.Subject.Start.Line, d.Summary+": "+d.Detail)
 	}
-	return list
+	root := value{kind: kindObject, line: 1}
+	r.body(&root, hclsyntax.TokenEOF)
+	return &root, r.problems
 }
 
-func hclBody(body *hclsyntax.Body, diags *hcl.Diagnostics) value {
-	v := value{kind: kindObject, line: body.SrcRange.Start.Line}
-	for name, a := range body.Attributes {
-		v.fields = append(v.fields, field{name: name, line: a.NameRange.Start.Line, value: hclExpr(a.Expr, diags)})
-	}
-	for _, b := range body.Blocks {
-		twice := slices.ContainsFunc(v.fields, func(f field) bool { return f.name == b.Type })
-		if twice || len(b.Labels) > 0 {
-			*diags = diags.Append(&hcl.Diagnostic{Severity: hcl.DiagError, Subject: b.TypeRange.Ptr(),
-				Summary: b.Type + ": want one block without label"})
-			continue
+// withoutComments drops comments, but not the end of the line that one of them
+// may have swallowed.
+func withoutComments(tokens hclsyntax.Tokens) hclsyntax.Tokens {
+	kept := tokens[:0]
+	for _, t := range tokens {
+		switch {
+		case t.Type != hclsyntax.TokenComment:
+			kept = append(kept, t)
+		case bytes.HasSuffix(t.Bytes, []byte("\n")):
+			t.Type = hclsyntax.TokenNewline
+			kept = append(kept, t)
 		}
-		v.fields = append(v.fields, field{name: b.Type, line: b.TypeRange.Start.Line, value: hclBody(b.Body, diags)})
 	}
-	slices.SortFunc(v.fields, func(a, b field) int { return cmp.Or(a.line-b.line, cmp.Compare(a.name, b.name)) })
-	return v
+	return kept
 }
 
-// hclExpr evaluates an expression, going into lists and objects itself, so that
-// every element has its line.
-func hclExpr(e hclsyntax.Expression, diags *hcl.Diagnostics) value {
-	v := value{line: e.Range().Start.Line}
-	switch e := e.(type) {
-	case *hclsyntax.TupleConsExpr:
-		v.kind = kindList
-		for _, one := range e.Exprs {
-			v.list = append(v.list, hclExpr(one, diags))
+func (r *hclReader) wrong(line int, text string) {
+	if len(r.problems) < maxProblems {
+		r.problems = append(r.problems, policy.Problem{Line: line, Text: text})
+	}
+}
+
+func (r *hclReader) peek() *hclsyntax.Token { return &r.tokens[r.at] } // the last one is always EOF
+
+func (r *hclReader) is(t hclsyntax.TokenType) bool { return r.tokens[r.at].Type == t }
+
+// next returns the token that stands here and goes on behind it, though never
+// behind the end.
+func (r *hclReader) next() *hclsyntax.Token {
+	t := r.peek()
+	if t.Type != hclsyntax.TokenEOF {
+		r.at++
+	}
+	return t
+}
+
+func (r *hclReader) skipLines() {
+	for r.is(hclsyntax.TokenNewline) {
+		r.at++
+	}
+}
+
+// body reads attributes and blocks up to end.
+func (r *hclReader) body(v *value, end hclsyntax.TokenType) {
+	names := names{}
+	for r.skipLines(); !r.is(end); r.skipLines() {
+		if r.is(hclsyntax.TokenEOF) {
+			r.wrong(r.peek().Range.Start.Line, "a block is not closed")
+			return
 		}
-		return v
-	case *hclsyntax.ObjectConsExpr:
-		v.kind = kindObject
-		for _, item := range e.Items {
-			key, d := hclKey(item.KeyExpr)
-			*diags = append(*diags, d...)
-			if d.HasErrors() || key.IsNull() || key.Type() != cty.String {
-				continue
+		name := r.next()
+		f := field{name: string(name.Bytes), line: name.Range.Start.Line}
+		var err error
+		switch {
+		case name.Type != hclsyntax.TokenIdent:
+			err = errors.New("want a field, such as name = \"x\"")
+		case r.is(hclsyntax.TokenEqual):
+			r.at++
+			err = r.attribute(&f)
+		case r.is(hclsyntax.TokenOBrace):
+			err = r.block(&f)
+		case r.is(hclsyntax.TokenIdent), r.is(hclsyntax.TokenOQuote):
+			err = fmt.Errorf("%.100s: want one block without label", f.name)
+		default:
+			err = fmt.Errorf("%.100s: want = and a value", f.name)
+		}
+		if errors.Is(err, errTooMuch) {
+			r.wrong(f.line, err.Error())
+			r.at = len(r.tokens) - 1
+			return
+		}
+		if err == nil {
+			err = r.take(f.name)
+		}
+		if err == nil && names.enter(v, f) != nil {
+			err = fmt.Errorf("Attribute redefined: %.100s is given twice", f.name)
+		}
+		if err != nil {
+			r.wrong(f.line, err.Error())
+			r.resume()
+		}
+	}
+	r.next()
+}
+
+// attribute reads the value of a field and the end of its line.
+func (r *hclReader) attribute(f *field) error {
+	from := r.at
+	err := r.value(&f.value)
+	if err == nil && !r.is(hclsyntax.TokenNewline) && !r.is(hclsyntax.TokenEOF) && !r.is(hclsyntax.TokenCBrace) {
+		err = errNotData
+	}
+	if err != nil && !errors.Is(err, errTooMuch) {
+		r.at = from // so that resume sees every bracket
+	}
+	return err
+}
+
+func (r *hclReader) block(f *field) error {
+	brace := r.next()
+	f.value = value{kind: kindObject, line: brace.Range.Start.Line}
+	if r.depth++; r.depth > maxDepth {
+		return errDepth
+	}
+	r.body(&f.value, hclsyntax.TokenCBrace)
+	r.depth--
+	return nil
+}
+
+// resume goes on at the next line, behind every bracket that is opened before
+// it. A bracket that closes more than was opened ends it as well.
+func (r *hclReader) resume() {
+	for open := 0; !r.is(hclsyntax.TokenEOF); r.at++ {
+		switch r.peek().Type {
+		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp,
+			hclsyntax.TokenTemplateControl, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc:
+			open++
+		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd,
+			hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc:
+			open--
+		case hclsyntax.TokenNewline:
+			if open <= 0 {
+				return
 			}
-			name := key.AsString()
-			if slices.ContainsFunc(v.fields, func(f field) bool { return f.name == name }) {
-				*diags = diags.Append(&hcl.Diagnostic{Severity: hcl.DiagError, Subject: item.KeyExpr.Range().Ptr(),
-					Summary: name + " is given twice"})
-			}
-			v.fields = append(v.fields, field{name: name, line: item.KeyExpr.Range().Start.Line, value: hclExpr(item.ValueExpr, diags)})
 		}
-		return v
 	}
-	if !isData(e) {
-		*diags = diags.Append(&hcl.Diagnostic{Severity: hcl.DiagError, Subject: e.Range().Ptr(), Summary: "want a value, not an expression"})
-		return v
-	}
-	result, d := e.Value(nil)
-	*diags = append(*diags, d...)
-	if !d.HasErrors() {
-		scalar(&v, result)
-	}
-	return v
 }
 
-// hclKey evaluates the name of an object's field.
-func hclKey(e hclsyntax.Expression) (cty.Value, hcl.Diagnostics) {
-	if k, ok := e.(*hclsyntax.ObjectConsKeyExpr); !ok || k.ForceNonLiteral || !isData(k.Wrapped) {
-		return cty.NilVal, hcl.Diagnostics{{Severity: hcl.DiagError, Subject: e.Range().Ptr(), Summary: "want a name, not an expression"}}
-	}
-	return e.Value(nil)
-}
+// What ends the reading of a whole document, for it would cost too much.
+var (
+	errTooMuch = errors.New("too much for a document")
+	errDepth   = fmt.Errorf("nested too deep: %w", errTooMuch)
+	errNotData = errors.New("want a value, not an expression")
+)
 
-// isData reports whether an expression is a value that costs nothing to
-// evaluate. Whatever computes could go on for hours, with loops in loops.
-func isData(e hclsyntax.Expression) bool {
-	switch e := e.(type) {
-	case *hclsyntax.LiteralValueExpr, *hclsyntax.ScopeTraversalExpr: // a variable, which is told by name
-		return true
-	case *hclsyntax.UnaryOpExpr: // the sign of a number
-		_, ok := e.Val.(*hclsyntax.LiteralValueExpr)
-		return ok
-	case *hclsyntax.TemplateExpr:
-		return !slices.ContainsFunc(e.Parts, func(part hclsyntax.Expression) bool {
-			_, ok := part.(*hclsyntax.LiteralValueExpr)
-			return !ok
-		})
-	}
-	return false
-}
-
-func scalar(v *value, c cty.Value) {
-	switch {
-	case c.IsNull() || !c.IsKnown():
-	case c.Type() == cty.String:
-		v.kind, v.text = kindString, c.AsString()
-	case c.Type() == cty.Bool:
-		v.kind, v.truth = kindBool, c.True()
-	case c.Type() == cty.Number:
-		v.kind = kindNumber
-		if n, accuracy := c.AsBigFloat().Int64(); accuracy == big.Exact {
-			v.number = n
-		} else {
-			v.number, _ = c.AsBigFloat().Float64()
+// value reads a value that is plain data.
+func (r *hclReader) value(v *value) error {
+	t := r.next()
+	v.line = t.Range.Start.Line
+	switch t.Type {
+	case hclsyntax.TokenOQuote:
+		v.kind = kindString
+		return r.quoted(&v.text)
+	case hclsyntax.TokenOHeredoc:
+		v.kind = kindString
+		return r.heredoc(&v.text, strings.HasPrefix(string(t.Bytes), "<<-"))
+	case hclsyntax.TokenNumberLit:
+		return v.setNumber(string(t.Bytes))
+	case hclsyntax.TokenMinus:
+		if n := r.next(); n.Type == hclsyntax.TokenNumberLit {
+			return v.setNumber("-" + string(n.Bytes))
 		}
+	case hclsyntax.TokenIdent:
+		return v.setWord(string(t.Bytes))
+	case hclsyntax.TokenOBrack, hclsyntax.TokenOBrace:
+		if r.depth++; r.depth > maxDepth {
+			return errDepth
+		}
+		defer func() { r.depth-- }()
+		if t.Type == hclsyntax.TokenOBrack {
+			return r.list(v)
+		}
+		return r.object(v)
+	}
+	return errNotData
+}
+
+func (v *value) setWord(word string) error {
+	switch word {
+	case "true", "false":
+		v.kind, v.truth = kindBool, word == "true"
+	case "null":
+		v.kind = kindNull
 	default:
-		v.kind = kindObject // the result of an expression that the schema wants nowhere
+		return errors.New("Variables not allowed: a document is data") //nolint:staticcheck // as the language words it
 	}
+	return nil
+}
+
+func (r *hclReader) list(v *value) error {
+	v.kind = kindList
+	for r.skipLines(); !r.is(hclsyntax.TokenCBrack); r.skipLines() {
+		var one value
+		if err := r.value(&one); err != nil {
+			return err
+		}
+		v.list = append(v.list, one)
+		if r.skipLines(); r.is(hclsyntax.TokenCBrack) {
+			break
+		}
+		if r.next().Type != hclsyntax.TokenComma {
+			return errors.New("want a comma between the elements of a list")
+		}
+	}
+	r.next()
+	return nil
+}
+
+// object reads { name = value, ... }: a comma or the end of a line parts two
+// fields, = or : a name from its value.
+func (r *hclReader) object(v *value) error {
+	v.kind = kindObject
+	names := names{}
+	for r.skipLines(); !r.is(hclsyntax.TokenCBrace); r.skipLines() {
+		t := r.next()
+		f := field{name: string(t.Bytes), line: t.Range.Start.Line}
+		switch t.Type {
+		case hclsyntax.TokenIdent, hclsyntax.TokenNumberLit:
+		case hclsyntax.TokenOQuote:
+			f.name = ""
+			if err := r.quoted(&f.name); err != nil {
+				return err
+			}
+		default:
+			return errors.New("want a name, not an expression")
+		}
+		if sep := r.next().Type; sep != hclsyntax.TokenEqual && sep != hclsyntax.TokenColon {
+			return errors.New("want = between a name and its value")
+		}
+		if err := r.value(&f.value); err != nil {
+			return err
+		}
+		if err := r.take(f.name); err != nil {
+			return err
+		}
+		if err := names.enter(v, f); err != nil {
+			return err
+		}
+		if r.is(hclsyntax.TokenCBrace) {
+			break
+		}
+		if sep := r.next().Type; sep != hclsyntax.TokenComma && sep != hclsyntax.TokenNewline {
+			return errors.New("want a comma or a new line between the fields of an object")
+		}
+	}
+	r.next()
+	return nil
 }

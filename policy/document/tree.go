@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
+	"strconv"
 
 	"lictor/policy"
 )
@@ -103,6 +106,38 @@ func (b *budget) take(name string) error {
 	return nil
 }
 
+// names are the names that an object has so far.
+type names map[string]bool
+
+// enter adds a field to an object. Of a name that is given twice neither value
+// counts: nobody knows which of them was meant.
+func (n names) enter(v *value, f field) error {
+	if n[f.name] {
+		v.fields = slices.DeleteFunc(v.fields, func(o field) bool { return o.name == f.name })
+		return fmt.Errorf("%.100s is given twice", f.name)
+	}
+	n[f.name] = true
+	v.fields = append(v.fields, f)
+	return nil
+}
+
+// setNumber reads a number, which must be one that lictor can count with.
+func (v *value) setNumber(text string) error {
+	v.kind = kindNumber
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		v.number = n
+		return nil
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return fmt.Errorf("%.40s is no usable number", text)
+	}
+	if v.number = n; n == math.Trunc(n) && math.Abs(n) < 1<<53 {
+		v.number = int64(n) // 10.0 and 1e1 are whole numbers
+	}
+	return nil
+}
+
 // jsonReader reads JSON into a tree, minding lines and names given twice, which
 // encoding/json does not.
 type jsonReader struct {
@@ -156,12 +191,7 @@ func (r *jsonReader) value(depth int) (value, error) {
 	case bool:
 		v.kind, v.truth = kindBool, t
 	case json.Number:
-		v.kind = kindNumber
-		if n, err := t.Int64(); err == nil {
-			v.number = n
-		} else if v.number, err = t.Float64(); err != nil {
-			return v, fmt.Errorf("%s is no usable number", t)
-		}
+		return v, v.setNumber(t.String())
 	case json.Delim:
 		return v, r.children(&v, t, depth)
 	}
@@ -174,10 +204,7 @@ func (r *jsonReader) children(v *value, open json.Delim, depth int) error {
 	if open == '{' {
 		v.kind = kindObject
 	}
-	var names map[string]bool
-	if v.kind == kindObject {
-		names = make(map[string]bool)
-	}
+	names := names{}
 	for r.dec.More() {
 		var f field
 		if v.kind == kindObject {
@@ -189,19 +216,15 @@ func (r *jsonReader) children(v *value, open json.Delim, depth int) error {
 			if err := r.take(f.name); err != nil {
 				return err
 			}
-			if names[f.name] {
-				return fmt.Errorf("%s is given twice", f.name)
-			}
-			names[f.name] = true
 		}
 		var err error
 		if f.value, err = r.value(depth + 1); err != nil {
 			return err
 		}
-		if v.kind == kindObject {
-			v.fields = append(v.fields, f)
-		} else {
+		if v.kind == kindList {
 			v.list = append(v.list, f.value)
+		} else if err := names.enter(v, f); err != nil {
+			return err
 		}
 	}
 	_, err := r.dec.Token()
