@@ -23,10 +23,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +40,7 @@ type Config struct {
 	Timeout      time.Duration // of a request without a deadline of its own; 0 = 15 s
 	MaxBody      int           // bytes of a request body; 0 = 8 MiB
 	MaxInFlight  int           // requests that may wait for answers at once; 0 = 10,000
+	MaxReply     int           // bytes of a reply's body; 0 = 8 MiB
 	MaxExchanges int           // exchanges that are remembered, the absent ones too; 0 = 1,024
 	Log          hclog.Logger
 }
@@ -107,11 +108,20 @@ var (
 // Bus is the connection to one broker. Run keeps it up; Call may be used from
 // any number of goroutines, at any time.
 type Bus struct {
-	cfg     Config
-	address string // host:port, for the log
-	log     hclog.Logger
-	link    atomic.Pointer[link] // nil while there is no connection
-	stats   counters
+	cfg   atomic.Pointer[Config]
+	renew chan struct{} // tells Run of another cfg
+	log   hclog.Logger
+	stats counters
+
+	link    atomic.Pointer[link]    // nil while there is no connection
+	mu      sync.Mutex              // guards newest and changes of link
+	newest  int                     // number of the newest keeper whose link was in use
+	attempt atomic.Pointer[attempt] // the newest; nil before the first
+	tried   chan struct{}           // closed when the first attempt to connect is over
+	once    sync.Once               // closes tried
+
+	suspicions   suspicions
+	channelLimit atomic.Int32 // channels that the user may have, as far as the broker told; 0 = not known
 }
 
 // New checks cfg and returns a Bus that is not connected yet.
@@ -119,77 +129,63 @@ func New(cfg Config) (*Bus, error) {
 	if cfg.Log == nil {
 		return nil, errors.New("rabbitmq: Log is required")
 	}
-	uri, err := amqp.ParseURI(cfg.URL)
+	checked, err := cfg.check()
 	if err != nil {
+		return nil, err
+	}
+	b := &Bus{renew: make(chan struct{}, 1), log: cfg.Log, tried: make(chan struct{})}
+	b.cfg.Store(checked)
+	return b, nil
+}
+
+// check returns cfg with its defaults filled in.
+func (cfg Config) check() (*Config, error) {
+	if _, err := amqp.ParseURI(cfg.URL); err != nil {
 		// The text of the cause may contain the URL, and that the password.
 		return nil, errors.New("rabbitmq: URL is not a valid amqp:// or amqps:// URL")
 	}
-	if cfg.Timeout < 0 || cfg.MaxBody < 0 || cfg.MaxInFlight < 0 || cfg.MaxExchanges < 0 {
-		return nil, errors.New("rabbitmq: Timeout, MaxBody, MaxInFlight and MaxExchanges must not be negative")
+	if cfg.Timeout < 0 || cfg.MaxBody < 0 || cfg.MaxReply < 0 || cfg.MaxInFlight < 0 || cfg.MaxExchanges < 0 {
+		return nil, errors.New("rabbitmq: Timeout, MaxBody, MaxReply, MaxInFlight and MaxExchanges must not be negative")
 	}
 	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
 	cfg.MaxBody = cmp.Or(cfg.MaxBody, 8<<20)
+	cfg.MaxReply = cmp.Or(cfg.MaxReply, 8<<20)
 	cfg.MaxInFlight = cmp.Or(cfg.MaxInFlight, 10_000)
 	cfg.MaxExchanges = cmp.Or(cfg.MaxExchanges, 1024)
-	return &Bus{cfg: cfg, address: net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)), log: cfg.Log}, nil
+	return &cfg, nil
+}
+
+// address is the broker's host:port; the URL was checked.
+func (cfg *Config) address() string {
+	uri, _ := amqp.ParseURI(cfg.URL)
+	return net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port))
+}
+
+func (b *Bus) config() *Config { return b.cfg.Load() }
+
+// Update replaces the configuration but for its Log. Requests that wait keep the
+// connection they are on: with another URL the new connection is made first, and
+// the old one ends once nobody waits on it.
+func (b *Bus) Update(cfg Config) error {
+	checked, err := cfg.check()
+	if err != nil {
+		return err
+	}
+	b.cfg.Store(checked)
+	b.suspicions.forget()
+	b.channelLimit.Store(0)
+	select {
+	case b.renew <- struct{}{}:
+	default: // Run will look anyway
+	}
+	return nil
 }
 
 // Address returns the broker's host:port.
-func (b *Bus) Address() string { return b.address }
+func (b *Bus) Address() string { return b.config().address() }
 
-// Run keeps a connection to the broker until ctx ends, and returns ctx's error
-// when everything it started is over.
-func (b *Bus) Run(ctx context.Context) error {
-	const first, last = 250 * time.Millisecond, 5 * time.Second
-	delay := first
-	told := "" // the last failure that was logged, so that an outage is one line
-	for {
-		began := time.Now()
-		served, err := b.serve(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if time.Since(began) > 2*last {
-			delay = first
-		}
-		wait := delay/2 + rand.N(delay/2)
-		b.stats.failed(err)
-		if text := err.Error(); served || text != told {
-			told = text
-			b.log.Warn("no connection to the bus", "address", b.address, "retry_in_ms", wait.Milliseconds(), "error", err)
-		} else {
-			b.log.Debug("still no connection to the bus", "address", b.address, "retry_in_ms", wait.Milliseconds())
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-		delay = min(2*delay, last)
-	}
-}
-
-// serve connects once and returns when that connection is over; served says
-// whether it was ever ready for calls.
-func (b *Bus) serve(ctx context.Context) (served bool, err error) {
-	l := newLink(b)
-	// Until stop has returned, calls may find the link; it refuses them.
-	defer func() {
-		l.stop()
-		served = b.link.Swap(nil) != nil
-	}()
-	if err := l.open(ctx); err != nil {
-		return false, err
-	}
-	return false, l.follow(ctx)
-}
-
-// adopt makes l the link that calls use.
-func (b *Bus) adopt(l *link) {
-	b.stats.connected()
-	b.log.Info("connected to the bus", "address", b.address)
-	b.link.Store(l)
-}
+// Tried is closed when the first attempt to connect is over, however it went.
+func (b *Bus) Tried() <-chan struct{} { return b.tried }
 
 // Call sends r to its exchange and returns the answer. Its error is an
 // [*Error], or ctx's own if the caller went away.
@@ -197,8 +193,9 @@ func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
 	if r.Exchange == "" || strings.HasPrefix(r.Exchange, "amq.") {
 		return nil, &Error{Status: 404, Reason: "no_service", Err: fmt.Errorf("the exchange %q is the broker's own", r.Exchange)}
 	}
-	if len(r.Body) > b.cfg.MaxBody {
-		return nil, tooLarge(fmt.Errorf("the body has %d bytes, at most %d are carried", len(r.Body), b.cfg.MaxBody))
+	cfg := b.config()
+	if len(r.Body) > cfg.MaxBody {
+		return nil, tooLarge(fmt.Errorf("the body has %d bytes, at most %d are carried", len(r.Body), cfg.MaxBody))
 	}
 	c, failure := newCall(r)
 	if failure != nil {
@@ -206,9 +203,12 @@ func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
 	}
 	c.deadline = r.Deadline
 	if c.deadline.IsZero() {
-		c.deadline = time.Now().Add(b.cfg.Timeout)
+		c.deadline = time.Now().Add(cfg.Timeout)
 	}
 	l := b.link.Load()
+	if l == nil {
+		l = b.await(ctx, c.deadline)
+	}
 	if l == nil {
 		err := unreachable(errNotConnected)
 		b.stats.count(err)

@@ -5,46 +5,71 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"lictor/internal/crash"
 )
 
 // link is one connection to the broker, from its dial to its end, with all
 // that lives and dies with it: channels, reply queue, calls in flight.
 type link struct {
 	bus     *Bus
-	tcp     *gather // under the library's connection, to be closed over its head
+	cfg     *Config
+	address string
+	ready   func()        // called when calls may come
+	adopted atomic.Bool   // it was
+	retired chan struct{} // closed once another link takes the calls: this one ends when its own are over
+	tcp     *gather       // under the library's connection, to be closed over its head
 	conn    *amqp.Connection
 	replies string // the reply queue
 	home    *lane  // to the default exchange, for probes
 	table   *table
-	jobs    chan *call // to the publisher
-	checks  chan struct{}
-	blocked atomic.Bool // the broker takes no messages, see connection.blocked
+	jobs    chan *call    // to the publisher
+	checks  chan struct{} // room for questions
+	rooms   chan struct{} // room for lanes, see divide
+	blocked atomic.Bool   // the broker takes no messages, see connection.blocked
+
+	channels, mostChannels atomic.Int32 // that are open, and were at most
+	scarce                 atomic.Int64 // when channels were too few, Unix nanoseconds; 0 = never
 
 	dead     chan struct{} // closed by kill
 	killOnce sync.Once
 	cause    error // of kill; read after dead is closed
 
 	mu    sync.Mutex // guards the fields below, and work.Go against work.Wait
-	lanes map[string]*lane
-	over  bool // stop was called: nothing new may begin
+	lanes map[laneKey]*lane
+	seen  map[string]time.Time // exchanges whose lane ended for want of channels; until when they are believed to be there
+	over  bool                 // stop was called: nothing new may begin
 	work  sync.WaitGroup
 }
 
-func newLink(b *Bus) *link {
+func newLink(b *Bus, cfg *Config, retired chan struct{}) *link {
 	return &link{
-		bus:    b,
-		table:  newTable(b.cfg.MaxInFlight),
-		jobs:   make(chan *call, 256),
-		checks: make(chan struct{}, 8),
-		dead:   make(chan struct{}),
-		lanes:  make(map[string]*lane),
+		bus:     b,
+		cfg:     cfg,
+		address: cfg.address(),
+		retired: retired,
+		table:   newTable(cfg.MaxInFlight),
+		jobs:    make(chan *call, 256),
+		dead:    make(chan struct{}),
+		lanes:   make(map[laneKey]*lane),
+		seen:    make(map[string]time.Time),
+	}
+}
+
+// start runs f on a goroutine of the link. A panic in it ends the link: what f
+// took care of would be without an owner. l.mu must be held, or the caller be a
+// goroutine of the link itself.
+func (l *link) start(where string, f func()) { l.work.Go(l.contained(where, f)) }
+
+func (l *link) contained(where string, f func()) func() {
+	return func() {
+		defer crash.Contain(where, func() { l.kill(errors.New("a panic was contained")) })
+		f()
 	}
 }
 
@@ -69,12 +94,12 @@ func (l *link) watch(doing string) (done func()) {
 		switch {
 		case over.Load():
 		case l.blocked.Load():
-			time.AfterFunc(patience, look)
+			time.AfterFunc(patience, l.contained("bus link", look))
 		default:
 			l.kill(fmt.Errorf("the broker took more than %v for %s", patience, doing))
 		}
 	}
-	t := time.AfterFunc(patience, look)
+	t := time.AfterFunc(patience, l.contained("bus link", look))
 	return func() {
 		over.Store(true)
 		t.Stop()
@@ -83,7 +108,7 @@ func (l *link) watch(doing string) (done func()) {
 
 // open connects and makes everything ready for calls.
 func (l *link) open(ctx context.Context) error {
-	tcp, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", l.bus.address)
+	tcp, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", l.address)
 	if err != nil {
 		return err
 	}
@@ -92,7 +117,7 @@ func (l *link) open(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { l.kill(ctx.Err()) })()
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName("lictor")
-	conn, err := amqp.DialConfig(l.bus.cfg.URL, amqp.Config{
+	conn, err := amqp.DialConfig(l.cfg.URL, amqp.Config{
 		Heartbeat:  patience,
 		Properties: properties,
 		Dial:       func(string, string) (net.Conn, error) { return l.tcp, nil },
@@ -101,14 +126,15 @@ func (l *link) open(ctx context.Context) error {
 		return err // stop closes tcp, which ends what the library started
 	}
 	l.conn = conn
+	l.divide()
 	deliveries, err := l.listen()
 	if err != nil {
 		return err
 	}
-	l.work.Go(func() { l.collect(deliveries) })
-	l.work.Go(l.publish)
+	l.start("bus replies", func() { l.collect(deliveries) })
+	l.start("bus publisher", l.publish)
 
-	ch, err := l.conn.Channel()
+	ch, err := l.openChannel()
 	if err != nil {
 		return err
 	}
@@ -119,7 +145,7 @@ func (l *link) open(ctx context.Context) error {
 
 // listen makes the reply queue, on a channel on which nothing is published.
 func (l *link) listen() (<-chan amqp.Delivery, error) {
-	ch, err := l.conn.Channel()
+	ch, err := l.openChannel()
 	if err != nil {
 		return nil, err
 	}
@@ -136,9 +162,10 @@ func (l *link) listen() (<-chan amqp.Delivery, error) {
 func (l *link) follow(ctx context.Context) error {
 	closes := l.conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocks := l.conn.NotifyBlocked(make(chan amqp.Blocking, 16))
-	l.work.Go(func() { l.probe(ctx) })
+	l.start("bus probe", func() { l.probe(ctx) })
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var idle, wasIdle bool
 	for {
 		select {
 		case <-ctx.Done():
@@ -158,11 +185,39 @@ func (l *link) follow(ctx context.Context) error {
 				blocks = nil
 			}
 		case now := <-tick.C:
+			if idle = l.isRetired() && !l.inUse(); idle && wasIdle {
+				l.leave()
+				return errRetired
+			}
+			wasIdle = idle         // a call may just have found the link
 			if !l.blocked.Load() { // or nobody would answer
 				l.sweep(now)
 			}
 		}
 	}
+}
+
+var errRetired = errors.New("another connection has taken over")
+
+func (l *link) isRetired() bool {
+	select {
+	case <-l.retired:
+		return true
+	default:
+		return false
+	}
+}
+
+// inUse reports whether calls wait for answers, or for their turn to be published.
+func (l *link) inUse() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.lanes {
+		if n.users.Load() > 0 && (!n.checked() || n.err == nil) {
+			return true
+		}
+	}
+	return l.table.len() > 0
 }
 
 // leave says good-bye to the broker, which deletes the reply queue.
@@ -177,10 +232,10 @@ func (l *link) leave() {
 func (l *link) block(b amqp.Blocking) {
 	l.blocked.Store(b.Active)
 	if !b.Active {
-		l.bus.log.Info("the bus accepts messages again", "address", l.bus.address)
+		l.bus.log.Info("the bus accepts messages again", "address", l.address)
 		return
 	}
-	l.bus.log.Warn("the bus accepts no messages", "address", l.bus.address, "reason", b.Reason)
+	l.bus.log.Warn("the bus accepts no messages", "address", l.address, "reason", b.Reason)
 	for _, c := range l.table.takeStage(published) {
 		c.fail(sentWhileBlocked())
 	}
@@ -216,21 +271,21 @@ func (l *link) call(ctx context.Context, c *call, limit <-chan time.Time) (*amqp
 	if size := l.conn.Config.FrameSize; size > 0 && c.size > size {
 		return nil, tooLarge(fmt.Errorf("the header has %d bytes, the broker takes %d", c.size, size))
 	}
-	n, failure := l.acquire(c.exchange)
+	n, failure := l.place(c)
 	if failure != nil {
 		return nil, failure
 	}
 	select {
 	case <-n.ready:
 	case <-limit:
-		n.users.Add(-1)
+		n.leave()
 		return nil, timedOut(errors.New("the broker did not say in time whether the exchange exists"))
 	case <-ctx.Done():
-		n.users.Add(-1)
+		n.leave()
 		return nil, gone(ctx)
 	}
 	if n.err != nil {
-		n.users.Add(-1)
+		n.leave()
 		return nil, n.err
 	}
 	c.lane = n
@@ -240,7 +295,7 @@ func (l *link) call(ctx context.Context, c *call, limit <-chan time.Time) (*amqp
 // send queues c, whose lane is ready, and waits for its outcome.
 func (l *link) send(ctx context.Context, c *call, limit <-chan time.Time) (*amqp.Delivery, error) {
 	if failure := l.table.add(c); failure != nil {
-		c.lane.users.Add(-1)
+		c.lane.leave()
 		return nil, failure
 	}
 	jobs := l.jobs
@@ -252,7 +307,7 @@ func (l *link) send(ctx context.Context, c *call, limit <-chan time.Time) (*amqp
 			continue
 		case out := <-c.done:
 			if jobs != nil {
-				c.lane.users.Add(-1)
+				c.lane.leave()
 			}
 			if out.err != nil {
 				return nil, out.err
@@ -267,7 +322,7 @@ func (l *link) send(ctx context.Context, c *call, limit <-chan time.Time) (*amqp
 	}
 	c.stage.CompareAndSwap(queued, abandoned)
 	if jobs != nil {
-		c.lane.users.Add(-1)
+		c.lane.leave()
 	}
 	l.table.take(c.id) // if somebody was faster, their outcome is late all the same
 	return nil, err
@@ -279,127 +334,4 @@ func gone(ctx context.Context) error {
 		return timedOut(errNoAnswer)
 	}
 	return context.Cause(ctx)
-}
-
-// publish is the only goroutine that publishes. Calls that are there leave in
-// one write, and so do those that are about to come: a few goroutines may run first.
-func (l *link) publish() {
-	for {
-		select {
-		case <-l.dead:
-			return
-		case c := <-l.jobs:
-			done := l.watch("a message")
-			l.tcp.hold()
-			l.publishOne(c)
-			l.publishWaiting()
-			runtime.Gosched()
-			l.publishWaiting()
-			if err := l.tcp.release(); err != nil {
-				l.kill(err)
-			}
-			done()
-		}
-	}
-}
-
-// publishWaiting publishes what waits, at most a queue full.
-func (l *link) publishWaiting() {
-	for range cap(l.jobs) {
-		select {
-		case c := <-l.jobs:
-			l.publishOne(c)
-		default:
-			return
-		}
-	}
-}
-
-func (l *link) publishOne(c *call) {
-	left := time.Until(c.deadline).Milliseconds()
-	if l.blocked.Load() || left <= 0 || !c.stage.CompareAndSwap(queued, published) {
-		c.lane.users.Add(-1)
-		if l.blocked.Load() && l.table.take(c.id) != nil {
-			c.fail(unreachable(errBlocked))
-		}
-		return
-	}
-	c.msg.ReplyTo = l.replies
-	c.msg.Expiration = strconv.FormatInt(left, 10)
-	c.lane.push(c)
-	err := c.lane.ch.Publish(c.exchange, c.key, true, false, c.msg)
-	c.msg.Headers, c.msg.Body = nil, nil // c stays in the lane until it is confirmed
-	if err == nil {
-		if l.blocked.Load() && l.table.take(c.id) != nil { // block may have looked before it was published
-			c.fail(sentWhileBlocked())
-		}
-		return
-	}
-	c.lane.unpush(c)
-	c.lane.users.Add(-1)
-	if l.table.take(c.id) == nil {
-		return
-	}
-	if errors.Is(err, amqp.ErrClosed) { // before anything was written
-		c.fail(unreachable(err))
-	} else {
-		c.fail(replyLost(err))
-	}
-}
-
-// collect hands the answers to their callers. Without the reply queue the
-// link is of no use.
-func (l *link) collect(deliveries <-chan amqp.Delivery) {
-	for d := range deliveries {
-		if c := l.table.take(d.CorrelationId); c != nil {
-			c.done <- outcome{reply: &d}
-		} else {
-			l.bus.stats.late.Add(1)
-		}
-	}
-	if !l.conn.IsClosed() {
-		l.kill(errors.New("the reply queue is gone"))
-	}
-}
-
-// probe sends a message to the link's own reply queue every second. So a
-// broker that takes no messages or does not answer any more is noticed without
-// a request having to suffer for it; calls are let in after the first probe.
-// Who may not publish to the default exchange goes without.
-func (l *link) probe(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for first := true; ; first = false {
-		err := l.probeOnce(ctx)
-		switch {
-		case l.conn.IsClosed(), ctx.Err() != nil:
-			return
-		case err == nil || l.blocked.Load():
-		case l.home.ch.IsClosed():
-			l.bus.log.Info("the bus cannot be probed", "address", l.bus.address, "error", err)
-			l.bus.adopt(l)
-			return
-		default:
-			l.kill(fmt.Errorf("the broker did not answer a probe: %w", err))
-			return
-		}
-		if first {
-			l.bus.adopt(l)
-		}
-		select {
-		case <-l.dead:
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-func (l *link) probeOnce(ctx context.Context) error {
-	c := &call{id: newID(), probe: true, key: l.replies, lane: l.home, done: make(chan outcome, 1), deadline: time.Now().Add(patience)}
-	c.msg = amqp.Publishing{DeliveryMode: amqp.Transient, CorrelationId: c.id, AppId: "lictor"}
-	l.home.users.Add(1)
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	_, err := l.send(ctx, c, limit.C)
-	return err
 }

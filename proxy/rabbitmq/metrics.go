@@ -12,12 +12,14 @@ var (
 	descExchanges = prometheus.NewDesc("lictor_bus_exchanges", "Exchanges that are remembered, the absent ones too.", nil, nil)
 	descRequests  = prometheus.NewDesc("lictor_bus_requests_total", "Requests for the bus, by what came of them.", []string{"outcome"}, nil)
 	descLate      = prometheus.NewDesc("lictor_bus_late_replies_total", "Answers that nobody waited for any more.", nil, nil)
+	descClosed    = prometheus.NewDesc("lictor_bus_channel_closes_total", "Channels that the broker closed on a message it refused.", nil, nil)
+	descAgain     = prometheus.NewDesc("lictor_bus_published_again_total", "Messages that were published again, since they stood behind a refused one.", nil, nil)
 	descConnects  = prometheus.NewDesc("lictor_bus_connects_total", "Connections to the broker that were ready for requests.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (b *Bus) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descConnected, descBlocked, descInFlight, descExchanges, descRequests, descLate, descConnects} {
+	for _, d := range []*prometheus.Desc{descConnected, descBlocked, descInFlight, descExchanges, descRequests, descLate, descClosed, descAgain, descConnects} {
 		ch <- d
 	}
 }
@@ -40,6 +42,8 @@ func (b *Bus) Collect(ch chan<- prometheus.Metric) {
 	counter(descRequests, s.Timeouts, "timeout")
 	counter(descRequests, s.Lost, "lost")
 	counter(descLate, s.Late)
+	counter(descClosed, s.Closed)
+	counter(descAgain, s.Again)
 	counter(descConnects, s.Connects)
 }
 

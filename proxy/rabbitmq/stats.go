@@ -20,13 +20,17 @@ type Stats struct {
 	Lost     uint64 // requests whose answer was lost with a channel or the connection
 	Late     uint64 // answers dropped because nobody waited for them any more
 	Connects uint64
+	Closed   uint64 // channels that the broker closed on a message it refused
+	Again    uint64 // messages that were published again, since they stood behind such a one
+	Scarce   bool   // channels are fewer than exchanges in use
+	Channels int    // that lanes may have
 
 	Error     string // the last failure of the connection, "" while it is up
 	ErrorTime time.Time
 }
 
 type counters struct {
-	replies, refused, timeouts, lost, late, connects atomic.Uint64
+	replies, refused, timeouts, lost, late, connects, channelCloses, again atomic.Uint64
 
 	mu        sync.Mutex
 	err       string
@@ -70,12 +74,14 @@ func (b *Bus) Stats() Stats {
 	stats := Stats{
 		Replies: s.replies.Load(), Refused: s.refused.Load(), Timeouts: s.timeouts.Load(),
 		Lost: s.lost.Load(), Late: s.late.Load(), Connects: s.connects.Load(),
+		Closed: s.channelCloses.Load(), Again: s.again.Load(),
 	}
 	s.mu.Lock()
 	stats.Error, stats.ErrorTime = s.err, s.errorTime
 	s.mu.Unlock()
 	if l := b.link.Load(); l != nil {
 		stats.Connected, stats.Blocked, stats.InFlight = true, l.blocked.Load(), l.table.len()
+		stats.Scarce, stats.Channels = l.isScarce(), cap(l.rooms)
 		l.mu.Lock()
 		stats.Exchanges = len(l.lanes)
 		l.mu.Unlock()

@@ -89,6 +89,13 @@ func (t *table) take(id string) *call {
 	return c
 }
 
+// has reports whether c still waits.
+func (t *table) has(c *call) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.calls[c.id] == c
+}
+
 // remove frees c's place. t.mu is held.
 func (t *table) remove(c *call) {
 	delete(t.calls, c.id)
