@@ -6,6 +6,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/config"
 )
@@ -33,13 +37,16 @@ func (p *process) reload(files paths) {
 	next, err := config.Load(files...)
 	if err != nil {
 		p.log.Error("the configuration is wrong, the former one stays", "error", err)
+		p.reloads.failed(err)
 		return
 	}
 	kept := keep(p.cfg, next)
 	if err := p.apply(next); err != nil {
 		p.log.Error("cannot reload the configuration, the former one stays", "error", err)
+		p.reloads.failed(err)
 		return
 	}
+	p.reloads.done(kept)
 	if len(kept) > 0 {
 		p.log.Warn("changed in the configuration, but needs a restart", "options", strings.Join(kept, ", "))
 	}
@@ -58,6 +65,9 @@ func (p *process) apply(next *config.Config) error {
 		if err := p.static.Update(services); err != nil {
 			return err
 		}
+	}
+	if err := p.updateBus(&next.RabbitMQ); err != nil {
+		return err
 	}
 	p.log.SetLevel(next.LogLevel)
 	p.gateway.Update(p.settings(next))
@@ -89,7 +99,7 @@ func keep(old, next *config.Config) []string {
 		{"policy", &old.Policy, &next.Policy},
 		{"acl", &old.ACL, &next.ACL},
 		{"geoip", &old.GeoIP, &next.GeoIP},
-		{"dispatch \"rabbitmq\"", &old.RabbitMQ, &next.RabbitMQ},
+		{"dispatch \"rabbitmq\"", &old.RabbitMQ.Configured, &next.RabbitMQ.Configured},
 		{"access_log", &old.AccessLog, &next.AccessLog},
 	} {
 		from, to := reflect.ValueOf(option.old).Elem(), reflect.ValueOf(option.next).Elem()
@@ -124,4 +134,53 @@ func staticServices(cfg *config.Config) (map[string][]string, bool) {
 		}
 	}
 	return nil, false
+}
+
+// reloads remembers how the last reload went, for status and metrics.
+type reloads struct {
+	mu   sync.Mutex
+	err  error
+	at   time.Time
+	kept []string // what waits for a restart
+}
+
+func (r *reloads) failed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err, r.at = err, time.Now()
+}
+
+func (r *reloads) done(kept []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err, r.kept = nil, kept
+}
+
+// problems are what an operator who reloaded should know.
+func (r *reloads) problems() (all []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		all = append(all, "the configuration was not reloaded at "+r.at.UTC().Format(time.RFC3339)+", the former one is in force: "+r.err.Error())
+	}
+	if len(r.kept) > 0 {
+		all = append(all, "changed in the configuration, but needs a restart: "+strings.Join(r.kept, ", "))
+	}
+	return all
+}
+
+var descReload = prometheus.NewDesc("lictor_config_last_reload_successful", "0 if the last SIGHUP changed nothing, for the configuration was wrong.", nil, nil)
+
+// Describe implements prometheus.Collector.
+func (r *reloads) Describe(ch chan<- *prometheus.Desc) { ch <- descReload }
+
+// Collect implements prometheus.Collector.
+func (r *reloads) Collect(ch chan<- prometheus.Metric) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	good := 1.0
+	if r.err != nil {
+		good = 0
+	}
+	ch <- prometheus.MustNewConstMetric(descReload, prometheus.GaugeValue, good)
 }

@@ -38,6 +38,7 @@ type process struct {
 	log        hclog.Logger
 	cfg        *config.Config // in force; only reloadOn changes it
 	generation atomic.Uint64  // of cfg
+	reloads    reloads
 
 	services []supervisor.Service // in the order they start in
 	sources  []resolver.Source
@@ -62,6 +63,7 @@ type process struct {
 func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process, error) {
 	p := &process{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
 	p.generation.Store(1)
+	p.registry.MustRegister(&p.reloads)
 	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			return nil, err
@@ -284,7 +286,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch},
-		Checks: append(p.policyChecks(), admin.Check{Name: "shutdown", Ready: func() error {
+		Checks: append(append(p.policyChecks(), p.busChecks()...), admin.Check{Name: "shutdown", Ready: func() error {
 			if ctx.Err() != nil {
 				return errors.New("the process is stopping")
 			}
@@ -316,6 +318,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 func (p *process) describe(st *admin.Status) {
 	st.Version, st.Commit, st.Go = version, commit, runtime.Version()
 	st.Generation = p.generation.Load()
+	st.Problems = append(st.Problems, p.reloads.problems()...)
 	st.Listeners = []admin.Listener{
 		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
 		{Name: "admin", Address: p.adminListener.Addr().String()},

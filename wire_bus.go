@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"lictor/admin"
+	"lictor/config"
 	"lictor/proxy"
 	"lictor/proxy/rabbitmq"
 	"lictor/supervisor"
@@ -15,14 +18,46 @@ func (p *process) buildBus() (err error) {
 	if !cfg.Configured {
 		return nil
 	}
-	p.bus, err = rabbitmq.New(rabbitmq.Config{
-		URL: cfg.URL, Timeout: cfg.Timeout, MaxBody: int(cfg.MaxBody), Log: p.log.Named("bus"),
-	})
+	p.bus, err = rabbitmq.New(p.busConfig(cfg))
 	if err != nil {
 		return err
 	}
 	p.services = append(p.services, supervisor.Service{Name: "bus", Run: p.bus.Run, Grace: 5 * time.Second})
 	return p.registry.Register(p.bus)
+}
+
+func (p *process) busConfig(cfg *config.RabbitMQ) rabbitmq.Config {
+	return rabbitmq.Config{
+		URL: cfg.URL, Timeout: cfg.Timeout, MaxBody: int(cfg.MaxBody), MaxReply: int(cfg.MaxReply), Log: p.log.Named("bus"),
+	}
+}
+
+// updateBus puts the options of the bus in force.
+func (p *process) updateBus(cfg *config.RabbitMQ) error {
+	if p.bus == nil {
+		return nil
+	}
+	if err := p.bus.Update(p.busConfig(cfg)); err != nil {
+		return err
+	}
+	p.gateway.Bus().Update(cfg.Services, cfg.Timeout, cfg.MaxBody)
+	return nil
+}
+
+// busChecks say that lictor is not ready before it has tried to reach the
+// broker: the requests that come then would be refused.
+func (p *process) busChecks() []admin.Check {
+	if p.bus == nil {
+		return nil
+	}
+	return []admin.Check{{Name: "bus", Ready: func() error {
+		select {
+		case <-p.bus.Tried():
+			return nil
+		default:
+			return errors.New("the first connection to the broker is being made")
+		}
+	}}}
 }
 
 // busRoute says which services go to the bus; nil if there is none.
@@ -52,7 +87,7 @@ func (p *process) describeDispatch(st *admin.Status) {
 	st.Dispatchers = append(st.Dispatchers, admin.DispatcherStatus{Kind: "http", Ready: true, InFlight: p.gateway.InFlight()})
 	if p.bus != nil {
 		s := p.bus.Stats()
-		d := admin.DispatcherStatus{Kind: "rabbitmq", Services: p.gateway.Bus().Services, Address: p.bus.Address(), InFlight: s.InFlight}
+		d := admin.DispatcherStatus{Kind: "rabbitmq", Services: p.gateway.Bus().ServicesNow(), Address: p.bus.Address(), InFlight: s.InFlight}
 		switch {
 		case !s.Connected:
 			d.Error = "not connected"
@@ -65,6 +100,12 @@ func (p *process) describeDispatch(st *admin.Status) {
 			d.Ready = true
 		}
 		st.Dispatchers = append(st.Dispatchers, d)
+		if s.Scarce {
+			st.Problems = append(st.Problems, fmt.Sprintf("dispatch rabbitmq: the broker allows too few channels (channel_max, max-channels of the user): %d services at a time, they take turns", s.Channels))
+		}
+		if s.Pending {
+			st.Problems = append(st.Problems, "dispatch rabbitmq: the connection by the new url is not there yet, the old one serves: "+s.Error)
+		}
 		if !d.Ready {
 			st.Problems = append(st.Problems, "dispatch rabbitmq: "+d.Error)
 		}

@@ -116,8 +116,8 @@ func (p *process) ownEndpoints(cfg *config.Config) []egress.Endpoint {
 		all = appendEndpoint(all, l.Addr().String(), 0)
 	}
 	all = appendEndpoint(all, cfg.Consul.Address, 8500)
-	if cfg.RabbitMQ.Configured {
-		all = appendEndpoint(all, cfg.RabbitMQ.URL, 5672)
+	if p.bus != nil {
+		all = appendEndpoint(all, p.bus.Address(), 5672) // its url may change
 	}
 	for _, block := range cfg.Resolvers {
 		if block.Eureka == nil {

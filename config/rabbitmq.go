@@ -15,20 +15,22 @@ type RabbitMQ struct {
 	Services   []string      // globs of first segments that go to the bus
 	Timeout    time.Duration // to the answer
 	MaxBody    int64         // of a request
+	MaxReply   int64         // of a worker's answer
 }
 
 func defaultRabbitMQ() RabbitMQ {
-	return RabbitMQ{URL: "amqp://guest:guest@127.0.0.1:5672/", Timeout: 15 * time.Second, MaxBody: 8 << 20}
+	return RabbitMQ{URL: "amqp://guest:guest@127.0.0.1:5672/", Timeout: 15 * time.Second, MaxBody: 8 << 20, MaxReply: 8 << 20}
 }
 
 func (d *decoder) dispatchRabbitMQ(b *hcl.Block) {
 	r := &d.cfg.RabbitMQ
 	r.Configured = true
 	where := d.body(b, options{
-		"url":      secret(&r.URL, amqpURL),
-		"services": list(&r.Services, glob),
-		"timeout":  parsed(&r.Timeout, duration(moment)),
-		"max_body": parsed(&r.MaxBody, size(1, 128<<20)),
+		"url":       secret(&r.URL, amqpURL),
+		"services":  list(&r.Services, glob),
+		"timeout":   parsed(&r.Timeout, duration(moment)),
+		"max_body":  parsed(&r.MaxBody, size(1, 128<<20)),
+		"max_reply": parsed(&r.MaxReply, size(1, 128<<20)),
 	}, nil)
 	if len(r.Services) == 0 {
 		d.wrong(where.of("services", b), `dispatch "rabbitmq": services: want at least one name, such as "orders" or "*"`)

@@ -21,21 +21,41 @@ type Bus interface {
 	Call(ctx context.Context, r *rabbitmq.Request) (*rabbitmq.Reply, error)
 }
 
-// BusRoute says which services are reached over a bus (D11).
+// BusRoute says which services are reached over a bus (D11). Its fields but for
+// Bus are what it begins with; Update changes them.
 type BusRoute struct {
 	Bus      Bus
 	Services []string      // globs
 	Timeout  time.Duration // to the answer
 	MaxBody  int64         // of a request
 
-	held atomic.Int64 // bytes of bodies that wait for their answers
+	newer   atomic.Pointer[BusRoute] // what Update was given last; nil at first
+	bodies  room                     // of requests that wait for their answers
+	replies room                     // that clients have not read yet
 }
+
+// Update replaces which services are on the bus, and how; requests under way
+// are not touched.
+func (b *BusRoute) Update(services []string, timeout time.Duration, maxBody int64) {
+	b.newer.Store(&BusRoute{Services: services, Timeout: timeout, MaxBody: maxBody})
+}
+
+// now returns the settings in force.
+func (b *BusRoute) now() *BusRoute {
+	if newer := b.newer.Load(); newer != nil {
+		return newer
+	}
+	return b
+}
+
+// ServicesNow are the globs in force.
+func (b *BusRoute) ServicesNow() []string { return b.now().Services }
 
 // carries reports whether a route's service is reached over the bus, however
 // the route was found. Backends that are written into the policy are not. A
 // nil BusRoute carries nothing.
 func (b *BusRoute) carries(r *policy.Route) bool {
-	return b != nil && r.Service != "" && r.Backends == nil && slices.ContainsFunc(b.Services, func(glob string) bool {
+	return b != nil && r.Service != "" && r.Backends == nil && slices.ContainsFunc(b.now().Services, func(glob string) bool {
 		ok, _ := path.Match(glob, r.Service) // the configuration checked the glob
 		return ok
 	})
@@ -61,9 +81,13 @@ func (x *exchange) publish(p pass) {
 		x.refuse(refuseUpgrade)
 		return
 	}
-	held := holding{all: &b.held}
-	defer held.giveBack()
-	body, err := x.readWhole(b.MaxBody, &held)
+	set := b.now()
+	var held *holding
+	if x.c.HasBody() {
+		held = b.bodies.hold(x.client, x.c)
+		defer held.giveBack()
+	}
+	body, err := x.readWhole(set.MaxBody, held)
 	if err != nil {
 		x.refuseBody(err)
 		return
@@ -74,7 +98,7 @@ func (x *exchange) publish(p pass) {
 	stop := x.watch(cancel)
 	reply, err := b.Bus.Call(ctx, &rabbitmq.Request{
 		Exchange: p.route.Service, Method: x.req.Method, Path: p.route.Rest, Query: x.query,
-		Fields: x.busFields(), Body: body, Deadline: began.Add(b.Timeout),
+		Fields: x.busFields(), Body: body, Deadline: began.Add(set.Timeout),
 	})
 	stop()
 	x.group = x.gw.busGroup(x.service, err == nil)
@@ -83,8 +107,35 @@ func (x *exchange) publish(p pass) {
 		return
 	}
 	x.upstream = time.Since(began)
-	x.answerReply(reply)
+	body = nil
+	held.giveBack()
+	x.deliverReply(reply)
 }
+
+var refuseReplyFull = refusal{status: 502, reason: BusReplyLost, bus: true, message: "There is no room for the reply"}
+
+// deliverReply answers with r, and takes room for it until the client has it.
+func (x *exchange) deliverReply(r *rabbitmq.Reply) {
+	if len(r.Body) < smallReply {
+		x.answerReply(r)
+		return
+	}
+	held := x.gw.bus.replies.hold(x.client, x.c)
+	defer held.giveBack()
+	if !held.take(int64(len(r.Body))) {
+		x.refuse(refuseReplyFull)
+		return
+	}
+	x.gw.Lasting(x.c)
+	held.waits()
+	x.answerReply(r)
+	if !held.resumes() {
+		x.err = errBusFull
+	}
+}
+
+// smallReply is what a socket takes at once, so that nobody holds it.
+const smallReply = 16 << 10
 
 // watchAfter is how long a worker may think before the client is watched for
 // leaving, and the policy for a change: most answer sooner.
@@ -138,7 +189,7 @@ func (x *exchange) busFields() []rabbitmq.Field {
 // if there is none: of a name that nobody has answered to yet nothing is kept,
 // for a glob lets clients make up names.
 func (g *Gateway) busGroup(name string, answered bool) *group {
-	if !answered && !slices.Contains(g.bus.Services, name) {
+	if !answered && !slices.Contains(g.bus.now().Services, name) {
 		return (*g.groups.Load())[name]
 	}
 	grp := g.group(name)
@@ -197,11 +248,16 @@ func (x *exchange) answerReply(r *rabbitmq.Reply) {
 	dst = x.appendEdits(dst, false)
 	dst = x.c.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)
-	if !bodyless && !head {
-		dst = append(dst, r.Body...)
-		x.bytesOut = int64(len(r.Body))
+	if bodyless || head {
+		x.err = x.c.Answer(dst)
+		return
 	}
-	if err := x.c.Answer(dst); err != nil {
-		x.err = err
+	x.bytesOut = int64(len(r.Body))
+	if len(r.Body) < smallReply {
+		x.err = x.c.Answer(append(dst, r.Body...)) // in one write
+		return
+	}
+	if x.err = x.c.Answer(dst); x.err == nil {
+		x.err = x.c.AnswerMore(r.Body) // without a copy of it
 	}
 }

@@ -3,40 +3,23 @@ package proxy
 import (
 	"errors"
 	"io"
-	"sync/atomic"
 
 	"lictor/proxy/http1"
 )
 
 // maxBusBodies is how many bytes of bodies may be in memory on their way over
-// the bus: a message is held as a whole, until its answer is there.
+// the bus: a message is held as a whole, until its answer is there. As many may
+// be held of replies, until their clients have taken them.
 const maxBusBodies = 256 << 20
+
+// busPace is how many bytes a second a body that is held in memory must come at
+// least, once the time for a head is over.
+const busPace = 64 << 10
 
 // errBusFull is a body for which there is no room.
 var errBusFull = errors.New("proxy: the bodies on their way over the bus take too much memory")
 
 var refuseBusFull = refusal{status: 503, reason: Overloaded, message: "Too much is on its way over the bus"}
-
-// holding is the part of one request.
-type holding struct {
-	all  *atomic.Int64
-	mine int64
-}
-
-// take counts n bytes more, unless all of them are too many.
-func (h *holding) take(n int64) bool {
-	if h.all.Add(n) > maxBusBodies {
-		h.all.Add(-n)
-		return false
-	}
-	h.mine += n
-	return true
-}
-
-func (h *holding) giveBack() {
-	h.all.Add(-h.mine)
-	h.mine = 0
-}
 
 // readWhole reads the request's body, at most limit bytes of it.
 func (x *exchange) readWhole(limit int64, held *holding) ([]byte, error) {
@@ -54,6 +37,7 @@ func (x *exchange) readWhole(limit int64, held *holding) ([]byte, error) {
 			return nil, http1.ErrClientGone
 		}
 	}
+	x.c.PaceBody(x.set.Header, busPace)
 	x.gw.Lasting(x.c) // a client may take its time with a body
 	return io.ReadAll(bodyReader{x.c, held})
 }
@@ -67,8 +51,9 @@ type bodyReader struct {
 
 // Read implements io.Reader.
 func (r bodyReader) Read(p []byte) (int, error) {
+	r.held.waits()
 	n, err := r.c.ReadBody(p)
-	if !r.held.take(int64(n)) {
+	if !r.held.resumes() || !r.held.take(int64(n)) {
 		return 0, errBusFull
 	}
 	return n, err

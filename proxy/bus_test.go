@@ -380,14 +380,14 @@ func TestBodiesOnTheBusAreBoundedTogether(t *testing.T) {
 		return resp.StatusCode, resp.Header.Get("Retry-After")
 	}
 	route := r.gw.Bus()
-	if status, _ := post(); status != 200 || route.held.Load() != 0 {
-		t.Errorf("got %d, and %d bytes stay", status, route.held.Load())
+	if status, _ := post(); status != 200 || route.bodies.taken != 0 {
+		t.Errorf("got %d, and %d bytes stay", status, route.bodies.taken)
 	}
-	route.held.Store(maxBusBodies - 4)
+	route.bodies.taken = maxBusBodies - 4
 	if status, retry := post(); status != 503 || retry == "" {
 		t.Errorf("got %d, Retry-After %q, want 503 and when to repeat", status, retry)
 	}
-	if n := route.held.Load(); n != maxBusBodies-4 || len(bus.take()) != 1 {
+	if n := route.bodies.taken; n != maxBusBodies-4 || len(bus.take()) != 1 {
 		t.Errorf("%d bytes are held, want %d", n, maxBusBodies-4)
 	}
 }

@@ -80,6 +80,9 @@ func New(cfg Config) (*Gateway, error) {
 		g.policy = noPolicy{}
 	}
 	g.mark = NewMark()
+	if g.bus != nil {
+		g.bus.bodies.size, g.bus.replies.size = maxBusBodies, maxBusBodies
+	}
 	g.live.changed = make(chan struct{}, 1)
 	g.settings.Store(&cfg.Settings)
 	g.groups.Store(&map[string]*group{})

@@ -13,6 +13,9 @@ type body struct {
 	done    bool
 	read    int64 // body bytes so far
 	max     int64 // refuse past it; 0: no limit
+	pace    int64 // bytes a second that must come at least; 0: no matter
+	grace   time.Duration
+	began   int64 // monotonic, when the pace was set
 	brief   bool  // wait for lingerTime only, not for the stream limit
 	err     error
 }
@@ -37,6 +40,21 @@ func (b *body) begin(req *RequestHead) {
 
 // LimitBody sets the most bytes that the request's body may have; 0 = no limit.
 func (c *Conn) LimitBody(n int64) { c.body.max = n }
+
+// PaceBody has the body fail, as one whose client sends no more, once it falls
+// behind bytes a second after a time of grace. For handlers that hold it in memory.
+func (c *Conn) PaceBody(grace time.Duration, bytes int64) {
+	c.body.pace, c.body.grace, c.body.began = bytes, grace, monotonic()
+}
+
+// rest is how long the client may take for its next byte, at most limit.
+func (b *body) rest(limit time.Duration) time.Duration {
+	if b.pace == 0 {
+		return limit
+	}
+	earned := time.Duration(float64(b.read) / float64(b.pace) * float64(time.Second))
+	return min(limit, b.grace+earned-time.Duration(monotonic()-b.began))
+}
 
 // BodyBytes is how much of the request's body was read.
 func (c *Conn) BodyBytes() int64 { return c.body.read }
@@ -148,7 +166,11 @@ func (c *Conn) readSocket(p []byte) (int, error) {
 		limit = lingerTime
 	}
 	for {
-		c.s.readBy(limit)
+		rest := c.body.rest(limit)
+		if rest <= 0 {
+			return 0, errBodyTimeout
+		}
+		c.s.readBy(rest)
 		if c.trip.stopped.Load() {
 			return 0, errStopped
 		}

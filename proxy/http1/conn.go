@@ -306,6 +306,9 @@ func (c *Conn) Answer(p []byte) error {
 	return c.write(p)
 }
 
+// AnswerMore writes more of an answer than Answer wrote.
+func (c *Conn) AnswerMore(p []byte) error { return c.write(p) }
+
 // WriteInterim writes a 1xx answer.
 func (c *Conn) WriteInterim(p []byte) error { return c.write(p) }
 

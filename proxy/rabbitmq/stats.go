@@ -22,6 +22,7 @@ type Stats struct {
 	Connects uint64
 	Closed   uint64 // channels that the broker closed on a message it refused
 	Again    uint64 // messages that were published again, since they stood behind such a one
+	Pending  bool   // the connection is not by the URL of the last Update yet
 	Scarce   bool   // channels are fewer than exchanges in use
 	Channels int    // that lanes may have
 
@@ -81,6 +82,7 @@ func (b *Bus) Stats() Stats {
 	s.mu.Unlock()
 	if l := b.link.Load(); l != nil {
 		stats.Connected, stats.Blocked, stats.InFlight = true, l.blocked.Load(), l.table.len()
+		stats.Pending = l.cfg.URL != b.config().URL
 		stats.Scarce, stats.Channels = l.isScarce(), cap(l.rooms)
 		l.mu.Lock()
 		stats.Exchanges = len(l.lanes)
