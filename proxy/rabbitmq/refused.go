@@ -35,7 +35,7 @@ func causeOf(exchange string, e *amqp.Error) (cause, *Error) {
 	case e.Code == amqp.NotFound:
 		return byExchange, unknownExchange(exchange, e)
 	case e.Code == amqp.AccessRefused:
-		return byExchange, refused(e, false)
+		return byExchange, refused(e, !strings.Contains(e.Reason, "internal exchange")) // rights may be given, and nothing was routed
 	}
 	return byOther, refused(e, false)
 }
