@@ -19,7 +19,7 @@ export PATH := $(PATH):$(TOOLS):/usr/sbin:/sbin
 BUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint fmt consul compiler rabbitmq peers front
+.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint fmt consul compiler namespaces rabbitmq peers front
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ test: compiler consul rabbitmq ## Vet, unit tests and integration tests, all wit
 	go vet -tags integration ./integration/...
 	$(MAKE) --no-print-directory unit integration adversary
 
-unit: compiler ## Only the unit tests
+unit: compiler namespaces ## Only the unit tests
 	go test -race -shuffle=on ./...
 	# What the race detector blurs: allocations and memory.
 	go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./uri ./resolver
@@ -89,6 +89,11 @@ $(LINT)/staticcheck: integration/lint/go.mod
 # The race detector needs a C compiler.
 compiler:
 	@integration/need gcc gcc libc6-dev
+
+# Networks that tests make for themselves.
+namespaces:
+	@integration/need ip iproute2
+	@integration/need unshare util-linux
 
 rabbitmq:
 	@integration/need rabbitmq-server rabbitmq-server

@@ -98,6 +98,7 @@ func egressSettings(cfg *config.Config) egress.Settings {
 		AllowPrivate:    e.AllowPrivate,
 		ReachRegistered: !e.DenyRegistered,
 		ConnectPorts:    e.ConnectPorts,
+		AllowClients:    e.AllowClients,
 		Timeout:         g.Timeout,
 		Idle:            g.IdleTimeout,
 		Header:          g.HeaderTimeout,

@@ -18,6 +18,7 @@ type Egress struct {
 	AllowPrivate   []netip.Prefix   // excepted from DenyPrivate
 	DenyRegistered bool             // deny_registered_services: every address in the registry (A15)
 	ConnectPorts   []uint16         // that CONNECT may reach; empty: any
+	AllowClients   []netip.Prefix   // who may use it; empty: loopback and private addresses
 }
 
 func defaultEgress() Egress {
@@ -34,6 +35,7 @@ func (d *decoder) egress(b *hcl.Block) {
 		"allow_private":            list(&e.AllowPrivate, cidr),
 		"deny_registered_services": boolean(&e.DenyRegistered),
 		"connect_ports":            ports(&e.ConnectPorts),
+		"allow_clients":            list(&e.AllowClients, cidr),
 	}, nil)
 }
 

@@ -65,6 +65,24 @@ func (s *Set) Whitelisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 	return true
 }
 
+// RefusedByName reports whether a destination is not admitted whatever its name
+// resolves to: whitelists are enforced, none of them admits the name, and none
+// holds an address or a service by which its addresses could be admitted. Called
+// before DNS it keeps names that carry data from reaching a server. It goes on
+// with the v of Blacklisted, which it changes only if it reports true.
+func (s *Set) RefusedByName(dst *Destination, v *Verdict, rec *Recorder) bool {
+	if s == nil {
+		return false // Blacklisted has refused
+	}
+	if n := s.admits[egress]; n.enforced == 0 || n.byAddr > 0 {
+		return false
+	}
+	if _, ok, _ := s.admitted(dst, seekEnforced); ok {
+		return false
+	}
+	return !s.Whitelisted(dst, v, rec)
+}
+
 func refused(v *Verdict, rec *Recorder, step string) bool {
 	if rec != nil {
 		rec.deny(step, v)

@@ -187,6 +187,12 @@ func (b *Builder) admit(o *object, sign int) {
 	if o.broken {
 		n = 1
 	}
+	byAddr := 0
+	for _, r := range o.rules {
+		if r.prefix.IsValid() || r.service != "" {
+			byAddr++
+		}
+	}
 	for side, direction := range [...]Direction{gateway: Ingress, egress: Egress} {
 		switch {
 		case !l.Direction.covers(direction):
@@ -194,6 +200,7 @@ func (b *Builder) admit(o *object, sign int) {
 			b.set.admits[side].report += sign * n
 		default:
 			b.set.admits[side].enforced += sign * n
+			b.set.admits[side].byAddr += sign * byAddr
 		}
 	}
 }

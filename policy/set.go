@@ -50,6 +50,7 @@ const (
 // admission counts whitelist entries; without any everything is admitted.
 type admission struct {
 	enforced, report int
+	byAddr           int // of the enforced ones those that admit by address or service
 }
 
 // liveConsumer is a consumer in force.

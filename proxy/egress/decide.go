@@ -107,6 +107,10 @@ func (q *inquiry) checkName() refusal {
 		q.note("connect_ports", refusePort)
 		return refusePort
 	}
+	q.dst.Addrs = nil
+	if q.set.RefusedByName(&q.dst, &q.verdict, q.rec) {
+		return refuseVerdict(&q.verdict, true)
+	}
 	return refusal{}
 }
 

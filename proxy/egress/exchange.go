@@ -80,6 +80,9 @@ func (p *Proxy) open(c *http1.Conn) *exchange {
 
 // decide reads the target and checks it. It answers if it may not be reached.
 func (x *exchange) decide() (permit, bool) {
+	if !x.p.settings.Load().serves(x.c.RemoteAddr().Addr()) {
+		return permit{}, x.refuse(refuseClient)
+	}
 	if x.p.mark.Loops(x.req.Fields) {
 		return permit{}, x.refuse(refuseLoop)
 	}

@@ -48,7 +48,19 @@ func (o *own) byAddr(a netip.Addr, port uint16) bool {
 }
 
 func (o *own) isLocal(a netip.Addr) bool {
-	return a.IsLoopback() || a.IsUnspecified() || o.locals[a]
+	return a.IsLoopback() || a.IsUnspecified() || o.locals[a] || bindable(a)
+}
+
+// bindable asks the kernel whether an address is one of this machine's: only
+// those can be bound. Interfaces do not list what a local route adds, and the
+// list that was read may be older than an address.
+func bindable(a netip.Addr) bool {
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 // lookups find the addresses of a name: as those do that connect to the

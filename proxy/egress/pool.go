@@ -34,18 +34,6 @@ type member struct {
 	down atomic.Int64 // unix nanoseconds: it refused, others are tried first until then
 }
 
-// rank orders members: first the one on which the client may be logged in, last
-// those that refused lately.
-func (x *exchange) rank(m *member, now int64) int {
-	switch {
-	case x.c.BoundTo(m.Pool):
-		return -1
-	case m.down.Load() > now:
-		return 1
-	}
-	return 0
-}
-
 // Limits of idle upstream connections, and how long an address that refused is
 // tried last.
 const (
@@ -135,28 +123,29 @@ func (ps *pools) counts() (active, idle int) {
 	return active, idle
 }
 
-// maxDialled bounds the addresses that are tried for one request.
-const maxDialled = 8
-
 // minPatience is how long an address gets at least to answer, if that much is left.
 const minPatience = 2 * time.Second
 
-// each tries the addresses of a permit in their order, but for rank, until try returns nil. All tries together have budget.
+// each tries the addresses of a permit until try returns nil. All tries together
+// have budget.
 func (x *exchange) each(pm permit, budget time.Duration, try func(m *member, to netip.AddrPort, patience time.Duration) error) error {
 	deadline := time.Now().Add(budget)
-	var buf [maxDialled]*member
-	members := x.members(buf[:0], pm)
+	key := poolKey{host: x.target.host, tls: x.target.tls}
+	var buf [8]netip.AddrPort
+	order := x.order(buf[:0], pm, key)
 	err := errors.New("egress: no time is left to connect")
-	for i, m := range members {
+	for i, to := range order {
 		now := time.Now()
 		rest := deadline.Sub(now)
 		if rest <= 0 {
 			return err
 		}
-		patience := min(rest, max(rest/time.Duration(len(members)-i), minPatience))
-		if err = try(m, m.to, patience); err == nil {
+		patience := min(rest, max(rest/time.Duration(len(order)-i), minPatience))
+		key.to = to
+		m := x.p.pools.get(key)
+		if err = try(m, to, patience); err == nil {
 			m.down.Store(0)
-			x.dialled = m.to
+			x.dialled = to
 			return nil
 		}
 		m.down.Store(now.Add(downTime).UnixNano())
@@ -164,18 +153,54 @@ func (x *exchange) each(pm permit, budget time.Duration, try func(m *member, to 
 	return err
 }
 
-// members appends the members of a permit in the order to try them.
-func (x *exchange) members(dst []*member, pm permit) []*member {
-	for _, a := range pm.addrs[:min(len(pm.addrs), maxDialled)] {
-		dst = append(dst, x.p.pools.get(poolKey{to: netip.AddrPortFrom(a, pm.port), host: x.target.host, tls: x.target.tls}))
+// order appends all addresses of a permit as they are to be tried: first the one
+// on which the client may be logged in, then the families in turn, for one of
+// them may have no way out (RFC 8305 4), last those that refused lately.
+func (x *exchange) order(dst []netip.AddrPort, pm permit, key poolKey) []netip.AddrPort {
+	for _, a := range pm.addrs {
+		dst = append(dst, netip.AddrPortFrom(a, pm.port))
 	}
-	if len(dst) > 1 {
-		now := time.Now().UnixNano()
-		slices.SortStableFunc(dst, func(a, b *member) int {
-			return cmp.Compare(x.rank(a, now), x.rank(b, now))
-		})
+	if len(dst) == 1 {
+		return dst
 	}
+	takeTurns(dst)
+	now := time.Now().UnixNano()
+	ps := &x.p.pools
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	slices.SortStableFunc(dst, func(a, b netip.AddrPort) int {
+		return cmp.Compare(x.rank(key, a, now), x.rank(key, b, now))
+	})
 	return dst
+}
+
+// takeTurns puts an IPv6 address behind each IPv4 address, as long as there are
+// both. The addresses of a family keep their order.
+func takeTurns(addrs []netip.AddrPort) {
+	v6 := slices.IndexFunc(addrs, func(a netip.AddrPort) bool { return a.Addr().Is6() })
+	if v6 <= 0 {
+		return // one family, or the other one first already
+	}
+	for i := 1; i < v6 && v6 < len(addrs); i += 2 {
+		next := addrs[v6]
+		copy(addrs[i+1:v6+1], addrs[i:v6])
+		addrs[i] = next
+		v6++
+	}
+}
+
+// rank says where an address belongs in the order. x.p.pools.mu must be held.
+func (x *exchange) rank(key poolKey, to netip.AddrPort, now int64) int {
+	key.to = to
+	switch m := x.p.pools.members[key]; {
+	case m == nil:
+		return 0
+	case x.c.BoundTo(m.Pool):
+		return -1
+	case m.down.Load() > now:
+		return 1
+	}
+	return 0
 }
 
 // errNotChecked is a connection that would have gone elsewhere than was decided.

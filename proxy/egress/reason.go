@@ -14,6 +14,7 @@ const (
 	badTarget         Reason = "bad_target"
 	badRequest        Reason = "bad_request" // a head that could not be read: 408, 431, 501, 505
 	policyUnavailable Reason = "policy_unavailable"
+	clientNotAllowed  Reason = "client_not_allowed"
 	ownAddress        Reason = "own_address"
 	blacklisted       Reason = "blacklist"
 	registeredService Reason = "registered_service"
@@ -40,6 +41,7 @@ type refusal struct {
 
 var (
 	refuseUnavailable = refusal{status: 503, reason: policyUnavailable, message: "The policy is not available"}
+	refuseClient      = refusal{status: 403, reason: clientNotAllowed, message: "Clients at this address may not use this proxy (allow_clients)"}
 	refuseOwn         = refusal{status: 403, reason: ownAddress, message: "Denied"}
 	refuseRegistered  = refusal{status: 403, reason: registeredService, message: "Denied"}
 	refusePrivate     = refusal{status: 403, reason: privateAddress, message: "Denied"}

@@ -17,6 +17,7 @@ type Settings struct {
 	AllowPrivate    []netip.Prefix   // that may be reached nevertheless
 	ReachRegistered bool             // deny_registered_services = false (A15)
 	ConnectPorts    []uint16         // that CONNECT may reach; empty: any
+	AllowClients    []netip.Prefix   // who may use the proxy; empty: loopback and private addresses
 
 	Timeout        time.Duration // to the response head; required, as the next ones
 	Idle           time.Duration // of a kept-alive client connection
@@ -47,6 +48,24 @@ func (s *Settings) limits() http1.Limits {
 // connects reports whether CONNECT may reach a port (A12).
 func (s *Settings) connects(port uint16) bool {
 	return len(s.ConnectPorts) == 0 || slices.Contains(s.ConnectPorts, port)
+}
+
+// near are the addresses of clients that may use the proxy unless it is said
+// otherwise: an open proxy serves everybody who finds it.
+var near = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"),
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"),
+}
+
+// serves reports whether a client may use the proxy.
+func (s *Settings) serves(client netip.Addr) bool {
+	client = client.Unmap().WithZone("")
+	if len(s.AllowClients) == 0 {
+		return within(near, client)
+	}
+	return within(s.AllowClients, client)
 }
 
 // private reports whether an address is out of reach (A15). One that embeds an

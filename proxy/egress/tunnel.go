@@ -54,6 +54,7 @@ type slots struct {
 
 // take reports whether a client may open another tunnel.
 func (s *slots) take(client netip.Addr, limits *Settings) bool {
+	client = counted(client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open >= limits.MaxTunnels || s.clients[client] >= limits.MaxClientTunnels {
@@ -65,6 +66,7 @@ func (s *slots) take(client netip.Addr, limits *Settings) bool {
 }
 
 func (s *slots) giveBack(client netip.Addr) {
+	client = counted(client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open--
@@ -77,4 +79,16 @@ func (s *slots) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.open
+}
+
+// counted is what a client counts as: a host has a whole /64 of IPv6 addresses.
+func counted(client netip.Addr) netip.Addr {
+	if client = client.Unmap(); client.Is4() {
+		return client
+	}
+	p, err := client.WithZone("").Prefix(64)
+	if err != nil {
+		return client
+	}
+	return p.Addr()
 }

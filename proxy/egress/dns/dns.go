@@ -21,6 +21,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"lictor/internal/crash"
 )
 
 // Config says whom to ask. The zero Config is the system's.
@@ -143,14 +147,46 @@ func (r *Resolver) fly(f *flight, name string) {
 	r.cache.put(name, f.addrs, f.err, ttl, time.Now())
 }
 
+// otherFamily is how long the addresses of one family wait for the answer about
+// the other. Some servers drop questions for AAAA.
+const otherFamily = 300 * time.Millisecond
+
 // resolve asks for both families at once.
 func (r *Resolver) resolve(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
-	var v4, v6 answer
-	var wg sync.WaitGroup
-	wg.Go(func() { v6 = r.ask(ctx, name, typeAAAA) })
-	v4 = r.ask(ctx, name, typeA)
-	wg.Wait()
-	return merge(name, v4, v6)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	v4, v6 := r.asking(ctx, name, typeA), r.asking(ctx, name, typeAAAA)
+	var a4, a6 answer
+	select {
+	case a4 = <-v4:
+		a6 = other(v6, a4)
+	case a6 = <-v6:
+		a4 = other(v4, a6)
+	}
+	return merge(name, a4, a6)
+}
+
+// asking asks on a goroutine of its own, which ends soon after ctx.
+func (r *Resolver) asking(ctx context.Context, name string, typ dnsmessage.Type) <-chan answer {
+	c := make(chan answer, 1)
+	crash.Go("dns question", func() { c <- r.ask(ctx, name, typ) }, func() { c <- answer{err: ErrServer} })
+	return c
+}
+
+// other waits for the answer about one family, not long if that about the other
+// brought addresses.
+func other(c <-chan answer, first answer) answer {
+	if first.err != nil {
+		return <-c
+	}
+	grace := time.NewTimer(otherFamily)
+	defer grace.Stop()
+	select {
+	case a := <-c:
+		return a
+	case <-grace.C:
+		return answer{err: errTimedOut}
+	}
 }
 
 // partialTTL is how long the addresses of one family are kept while nothing

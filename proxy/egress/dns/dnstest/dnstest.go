@@ -18,17 +18,18 @@ import (
 
 // Name is what the server says about a name. The zero Name exists and has no data.
 type Name struct {
-	Addrs    []string // A and AAAA
-	CNAME    string   // instead of Addrs
-	TTL      uint32   // seconds
-	NoName   bool     // NXDOMAIN
-	Negative uint32   // seconds that NXDOMAIN or no data hold (SOA)
-	RCode    dnsmessage.RCode
-	Silent   bool          // no answer at all
-	Delay    time.Duration // before the answer
-	Truncate bool          // by UDP
-	OldStyle bool          // FORMERR where EDNS is used
-	Lone     bool          // a CNAME without what it leads to
+	Addrs     []string // A and AAAA
+	CNAME     string   // instead of Addrs
+	TTL       uint32   // seconds
+	NoName    bool     // NXDOMAIN
+	Negative  uint32   // seconds that NXDOMAIN or no data hold (SOA)
+	RCode     dnsmessage.RCode
+	Silent    bool            // no answer at all
+	SilentFor dnsmessage.Type // no answer to questions of this type
+	Delay     time.Duration   // before the answer
+	Truncate  bool            // by UDP
+	OldStyle  bool            // FORMERR where EDNS is used
+	Lone      bool            // a CNAME without what it leads to
 	// Forge is sent before the right answer.
 	Forge func(query dnsmessage.Message) []dnsmessage.Message
 }
@@ -154,7 +155,7 @@ func (s *Server) answer(msg []byte, udp bool) [][]byte {
 	}
 	n, known := s.next(text(q.Questions[0].Name), q.Questions[0].Type)
 	time.Sleep(n.Delay)
-	if n.Silent {
+	if n.Silent || n.SilentFor == q.Questions[0].Type {
 		return nil
 	}
 	var out [][]byte
