@@ -19,6 +19,7 @@ import (
 	"lictor/admin"
 	"lictor/config"
 	"lictor/geoip"
+	consulapi "lictor/internal/consul"
 	"lictor/listener"
 	"lictor/policy/live"
 	"lictor/presence"
@@ -44,7 +45,8 @@ type process struct {
 	sources  []resolver.Source
 	static   *static.Resolver // one of sources; nil if there is none
 	registry *prometheus.Registry
-	access   *proxy.AccessLog // nil if there is none
+	access   *proxy.AccessLog   // nil if there is none
+	consul   *consulapi.Contact // nil until a client needs it
 	policy   *live.Policy
 	geoip    *geoip.Reader // nil if there is none
 	bus      *rabbitmq.Bus // nil if there is none
@@ -114,7 +116,7 @@ func (p *process) addStatic(services map[string][]string) (err error) {
 }
 
 func (p *process) addConsul(block *config.ConsulResolver) error {
-	client, err := consulClient(&p.cfg.Consul)
+	client, err := p.consulClient(consulapi.MaxCatalogue)
 	if err != nil {
 		return err
 	}
@@ -164,16 +166,25 @@ func (p *process) addEureka(block *config.EurekaResolver) error {
 	return nil
 }
 
-// consulClient sets only what the file says or consul/api takes from its
-// environment in just the same way; the rest it finds there by itself.
-func consulClient(c *config.Consul) (*api.Client, error) {
-	client, err := consul.NewClient(consulConfig(c))
-	if err != nil {
-		return nil, fmt.Errorf("consul: %w", err)
+// consulClient returns a client whose answers are bounded. All clients share
+// what they know of Consul's presence.
+func (p *process) consulClient(maxAnswer int64) (*consulapi.Client, error) {
+	first := p.consul == nil
+	if first {
+		p.consul = consulapi.NewContact()
 	}
-	return client, nil
+	client, err := consulapi.New(consulapi.Config{API: consulConfig(&p.cfg.Consul), MaxAnswer: maxAnswer, Contact: p.consul})
+	if err == nil && first {
+		p.services = append(p.services, supervisor.Service{
+			Name: "consul contact", Grace: time.Second,
+			Run: func(ctx context.Context) error { return p.consul.Run(ctx, client) },
+		})
+	}
+	return client, err
 }
 
+// consulConfig sets only what the file says or consul/api takes from its
+// environment in just the same way; the rest it finds there by itself.
 func consulConfig(c *config.Consul) *api.Config {
 	cfg := api.DefaultConfig()
 	cfg.Address, cfg.Scheme, cfg.Token, cfg.Datacenter = c.Address, c.Scheme, c.Token, c.Datacenter

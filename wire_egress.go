@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lictor/config"
+	consulapi "lictor/internal/consul"
 	"lictor/proxy/egress"
 	"lictor/resolver"
 	"lictor/resolver/consul"
@@ -66,7 +67,7 @@ func (p *process) buildRegistry() (*egress.Catalogs, error) {
 		if block.Consul == nil {
 			continue
 		}
-		client, err := consulClient(&p.cfg.Consul)
+		client, err := p.consulClient(consulapi.MaxCatalogue)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +76,7 @@ func (p *process) buildRegistry() (*egress.Catalogs, error) {
 			return nil, err
 		}
 		r, err := consul.New(consul.Config{
-			Client: client, Log: p.log.Named("registry"), Hide: []string{}, EmptyHold: block.Consul.EmptyHold,
+			Client: client, Log: p.log.Named("registry"), Everywhere: true, EmptyHold: block.Consul.EmptyHold,
 			SnapshotFile: snapshot, Watches: registryWatches,
 		})
 		if err != nil {
@@ -116,7 +117,9 @@ func (p *process) ownEndpoints(cfg *config.Config) []egress.Endpoint {
 	for _, l := range []net.Listener{p.gatewayListener, p.egressListener, p.adminListener} {
 		all = appendEndpoint(all, l.Addr().String(), 0)
 	}
-	all = appendEndpoint(all, cfg.Consul.Address, 8500)
+	if at, err := consulapi.ParseAddress(cfg.Consul.Address, cfg.Consul.Scheme); err == nil && at.Socket == "" {
+		all = appendEndpoint(all, at.Host, 0)
+	}
 	if p.bus != nil {
 		all = appendEndpoint(all, p.bus.Address(), 5672) // its url may change
 	}

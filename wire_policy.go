@@ -6,6 +6,7 @@ import (
 
 	"lictor/admin"
 	"lictor/geoip"
+	consulapi "lictor/internal/consul"
 	"lictor/policy"
 	"lictor/policy/live"
 	"lictor/policy/store"
@@ -113,7 +114,7 @@ func (p *process) buildPresence() error {
 	if !p.cfg.Consul.Configured {
 		return nil
 	}
-	client, err := consulClient(&p.cfg.Consul)
+	client, err := p.consulClient(consulapi.MaxCatalogue)
 	if err != nil {
 		return err
 	}

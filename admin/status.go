@@ -57,6 +57,7 @@ type ResolverStatus struct {
 	Ready      bool       `json:"ready"`
 	Services   int        `json:"services"`
 	Watches    int        `json:"watches"`
+	Mesh       int        `json:"mesh"`        // services of the mesh (sidecar proxies, gateways), which no path reaches
 	AgeSeconds *float64   `json:"age_seconds"` // of what it knows; null = it knows nothing
 	Contact    *time.Time `json:"contact"`     // last good answer; null = none since the start
 	Snapshot   bool       `json:"snapshot"`    // serving from data_dir
@@ -118,7 +119,7 @@ func (s *Server) Status() *Status {
 func (st *Status) addSource(source resolver.Source) {
 	catalog, status := source.Catalog(), source.Status()
 	r := ResolverStatus{
-		Kind: source.Kind(), Ready: status.Ready, Services: catalog.Len(), Watches: status.Watches,
+		Kind: source.Kind(), Ready: status.Ready, Services: catalog.Len(), Watches: status.Watches, Mesh: status.Mesh,
 		Contact: timeOrNull(status.Contact), Snapshot: status.Snapshot, Held: status.Held,
 		Error: status.Error, ErrorTime: timeOrNull(status.ErrorTime),
 	}

@@ -2,20 +2,19 @@ package config
 
 import (
 	"cmp"
-	"errors"
-	"net"
 	"os"
-	"strings"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/hcl/v2"
+
+	"lictor/internal/consul"
 )
 
 // Consul is the block consul. What the file leaves out comes from the
 // environment variables of consul/api, as CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN.
 type Consul struct {
 	Configured bool   // there is a block
-	Address    string // host:port, or with http://, https:// or unix:// before it
+	Address    string // in a form that consul.ParseAddress reads
 	Token      string // "" = none, or that of CONSUL_HTTP_TOKEN_FILE
 	Scheme     string // http or https
 	Datacenter string // "" = the agent's own
@@ -44,7 +43,7 @@ func defaultConsul() Consul {
 func (d *decoder) consul(b *hcl.Block) {
 	c := &d.cfg.Consul
 	c.Configured = true
-	d.body(b, options{
+	where := d.body(b, options{
 		"address":    parsed(&c.Address, consulAddress),
 		"token":      orDefault(secret(&c.Token, visible), &c.Token),
 		"scheme":     parsed(&c.Scheme, oneOf("http", "https")),
@@ -61,6 +60,15 @@ func (d *decoder) consul(b *hcl.Block) {
 			}
 		},
 	})
+	d.consulUsable(where.of("address", b))
+}
+
+// consulUsable reports an address that comes from the environment, where nothing
+// else looks at it.
+func (d *decoder) consulUsable(at hcl.Range) {
+	if _, err := consul.ParseAddress(d.cfg.Consul.Address, d.cfg.Consul.Scheme); err != nil {
+		d.wrong(at, "consul: address, from the environment variable %s: %s", api.HTTPAddrEnvName, err)
+	}
 }
 
 // orDefault keeps the default in dst where the file says "".
@@ -73,20 +81,10 @@ func orDefault(set setter, dst *string) setter {
 	}
 }
 
-// consulAddress parses where an agent is, in the forms that consul/api takes.
+// consulAddress checks where an agent is, in the forms that consul/api takes.
 func consulAddress(s string) (string, error) {
-	rest := s
-	if scheme, after, ok := strings.Cut(s, "://"); ok {
-		if scheme == "unix" && after != "" {
-			return s, nil
-		}
-		if scheme != "http" && scheme != "https" {
-			return "", errors.New(`want host:port, or it after "http://", "https://" or "unix://"`)
-		}
-		rest = after
-	}
-	if host, port, err := net.SplitHostPort(rest); err != nil || host == "" || port == "" {
-		return "", errors.New(`want an address such as "127.0.0.1:8500"`)
+	if _, err := consul.ParseAddress(s, ""); err != nil {
+		return "", withheld{err}
 	}
 	return s, nil
 }

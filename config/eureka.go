@@ -36,7 +36,7 @@ func (d *decoder) resolverEureka(b *hcl.Block) {
 func eurekaURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
-		return "", errors.New(`want a URL such as "http://127.0.0.1:8761/eureka"`)
+		return "", withheld{errors.New(`want a URL such as "http://127.0.0.1:8761/eureka"`)}
 	}
 	return s, nil
 }

@@ -126,6 +126,10 @@ func boolean(dst *bool) setter {
 	}
 }
 
+// withheld is what is wrong with a string that nobody may repeat: people write
+// passwords into addresses, before an @ and elsewhere.
+type withheld struct{ error }
+
 func parseString[T any](v value, p part, parse func(string) (T, error)) (T, bool) {
 	var zero T
 	if p.v.IsNull() || p.v.Type() != cty.String {
@@ -133,6 +137,10 @@ func parseString[T any](v value, p part, parse func(string) (T, error)) (T, bool
 		return zero, false
 	}
 	got, err := parse(p.v.AsString())
+	if _, ok := errors.AsType[withheld](err); ok || err != nil && strings.Contains(p.v.AsString(), "@") {
+		v.wrong(p.at, "%s", err)
+		return zero, false
+	}
 	if err != nil {
 		v.wrong(p.at, "%s, got %q", err, p.v.AsString())
 		return zero, false

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
+	consulapi "lictor/internal/consul"
 	"lictor/resolver"
 	"lictor/resolver/consul"
 )
@@ -21,7 +22,7 @@ import (
 // startResolver runs a consul resolver until the test ends. edit may change its configuration.
 func startResolver(t *testing.T, c *consulAgent, edit func(*consul.Config)) *consul.Resolver {
 	t.Helper()
-	client, err := consul.NewClient(&api.Config{Address: c.Addr, Token: c.Token})
+	client, err := consulapi.New(consulapi.Config{API: &api.Config{Address: c.Addr, Token: c.Token}})
 	if err != nil {
 		t.Fatal(err)
 	}

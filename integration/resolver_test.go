@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	consulapi "lictor/internal/consul"
 	"lictor/resolver"
 	"lictor/resolver/consul"
 )
@@ -328,7 +329,7 @@ func TestResolverKeepsWhatACLsHide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := consul.NewClient(&api.Config{Address: c.Addr, Token: token.SecretID})
+	client, err := consulapi.New(consulapi.Config{API: &api.Config{Address: c.Addr, Token: token.SecretID}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,9 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
+
+	client "lictor/internal/consul"
+	"lictor/internal/crash"
 )
 
 // Service is the name under which lictors register. It is never reachable
@@ -23,17 +26,16 @@ import (
 const Service = "lictor"
 
 const (
-	ttl      = 10 * time.Second
-	beat     = ttl / 3
-	forget   = time.Minute      // Consul drops an instance that was critical for as long; its own minimum
-	wait     = 30 * time.Second // of a blocking query
-	retryMin = 250 * time.Millisecond
-	retryMax = 15 * time.Second
+	ttl     = 10 * time.Second
+	beat    = ttl / 3
+	forget  = time.Minute            // Consul drops an instance that was critical for as long; its own minimum
+	wait    = 30 * time.Second       // of a blocking query
+	between = 250 * time.Millisecond // of two queries at least: lictors that come and go together are counted together
 )
 
 // Config is what a Presence is made of; all fields are required.
 type Config struct {
-	Client  *api.Client
+	Client  *client.Client
 	Address string    // host:port of the gateway, for people to see
 	Count   func(int) // told how many lictors live, at least 1, when that changes
 	Log     hclog.Logger
@@ -139,30 +141,36 @@ func (p *Presence) leave() {
 
 // follow counts the live lictors. While Consul is away the last number holds.
 func (p *Presence) follow(ctx context.Context) {
-	last, index, delay := 0, uint64(0), retryMin
+	last, index := 0, uint64(0)
+	var back client.Backoff
+	var pace client.Pace
 	for ctx.Err() == nil {
+		began := time.Now()
 		n, next, err := p.living(ctx, index)
 		if err != nil {
 			index = 0
-			sleep(ctx, delay)
-			delay = min(2*delay, retryMax)
+			if back.Wait(ctx, p.cfg.Client.Contact) != nil {
+				return
+			}
 			continue
 		}
-		delay = retryMin
+		back.Reset()
 		if n = max(n, 1); n != last {
 			p.cfg.Log.Info("lictors that share split rate limits", "live", n)
 			p.cfg.Count(n)
 			last = n
 		}
-		if next < index {
-			next = 0
+		pause := max(between, pace.After(index, next, time.Since(began), wait))
+		index = client.NextIndex(index, next)
+		if client.Sleep(ctx, pause) != nil {
+			return
 		}
-		index = next
-		sleep(ctx, retryMin) // no storm if the answers come without a pause
 	}
 }
 
-func (p *Presence) living(ctx context.Context, index uint64) (int, uint64, error) {
+func (p *Presence) living(ctx context.Context, index uint64) (live int, next uint64, err error) {
+	err = errPanic
+	defer crash.Contain("consul answer", nil)
 	ctx, cancel := context.WithTimeout(ctx, wait+wait/16+10*time.Second)
 	defer cancel()
 	opts := (&api.QueryOptions{WaitIndex: index, WaitTime: wait}).WithContext(ctx)
@@ -172,6 +180,8 @@ func (p *Presence) living(ctx context.Context, index uint64) (int, uint64, error
 	}
 	return count(all), max(meta.LastIndex, 1), nil
 }
+
+var errPanic = errors.New("the answer raised a panic")
 
 // count returns how many of the entries are lictors. Consul does not mind the
 // case of the name that is asked for, so a service of another case is in its
@@ -183,13 +193,4 @@ func count(entries []*api.ServiceEntry) (n int) {
 		}
 	}
 	return n
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

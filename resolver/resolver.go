@@ -81,8 +81,14 @@ type Service struct {
 	Loaded    bool        // false: the name exists, its instances are not known yet (see Source.Want)
 	Instances []*Instance // every one, also those that get no traffic, in a stable order
 	Options   Options
-	Problems  []string // bad metadata and the like, for status
-	Held      string   // why an older list is served than the registry answered; "" = it is not
+	Problems  []string // bad metadata, instances that cannot be dialled and the like, for status
+
+	// Registered is every host:port at which the registry knows an instance of
+	// the service, for sources that are told to note it: further ports and
+	// addresses, also those of instances that cannot serve. Ordered.
+	Registered []string `json:",omitempty"`
+
+	Held string // why an older list is served than the registry answered; "" = it is not
 }
 
 // Usable reports whether any instance may get a request.
@@ -124,4 +130,6 @@ type Status struct {
 	ErrorTime time.Time
 	Held      string // why an older list of services is served; "" = it is not
 	Watches   int    // open blocking queries
+	Mesh      int    // services of the mesh (sidecar proxies, gateways), which no path reaches
+	Partial   string // why the list of services may lack some; "" = it does not
 }

@@ -16,7 +16,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -93,6 +95,18 @@ func (c *Client) String() string {
 	return c.api.Scheme + "://" + c.api.Address + c.api.PathPrefix
 }
 
+// Place names the Consul whose data this is, for files that keep some of it: by
+// datacenter, partition and namespace, and by the address unless it is that of
+// an agent on this machine, which may be another tomorrow.
+func (c *Client) Place() string {
+	at := c.api.Address + c.api.PathPrefix
+	host, _, _ := net.SplitHostPort(c.api.Address)
+	if a, err := netip.ParseAddr(host); host == "localhost" || err == nil && (a.IsLoopback() || a.IsUnspecified()) {
+		at = "this machine"
+	}
+	return strings.Join([]string{at, c.api.Datacenter, c.api.Partition, c.api.Namespace}, "/")
+}
+
 // StatusError is an answer that is no success.
 type StatusError struct {
 	Code int
@@ -123,6 +137,9 @@ func (c *Client) DoFresh(ctx context.Context, method, path string, form url.Valu
 	return c.send(ctx, c.fresh, method, path, form, body)
 }
 
+// CloseIdle closes the connections that no request uses: they may be dead.
+func (c *Client) CloseIdle() { c.kept.CloseIdleConnections() }
+
 func (c *Client) send(ctx context.Context, by *http.Client, method, path string, form url.Values, body []byte) (*http.Response, error) {
 	all := url.Values{}
 	maps.Copy(all, form)
@@ -132,6 +149,7 @@ func (c *Client) send(ctx context.Context, by *http.Client, method, path string,
 		}
 	}
 	u := url.URL{Scheme: c.api.Scheme, Host: c.api.Address, Path: c.api.PathPrefix + path, RawQuery: all.Encode()}
+	u.RawPath = escapeDots(u.Path)
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -143,6 +161,21 @@ func (c *Client) send(ctx context.Context, by *http.Client, method, path string,
 		req.SetBasicAuth(c.api.HttpAuth.Username, c.api.HttpAuth.Password)
 	}
 	return by.Do(req)
+}
+
+// escapeDots returns the spelling of a path in which a part that is one or two
+// dots, as a service may be called, is not taken for a step up; "" = as usual.
+func escapeDots(path string) string {
+	if !strings.Contains(path+"/", "/./") && !strings.Contains(path+"/", "/../") {
+		return ""
+	}
+	parts := strings.Split((&url.URL{Path: path}).EscapedPath(), "/")
+	for i, part := range parts {
+		if part == "." || part == ".." {
+			parts[i] = strings.ReplaceAll(part, ".", "%2E")
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // Query is how Consul is asked.
@@ -162,8 +195,12 @@ type Meta struct {
 
 // Get asks and hands the body of a good answer to read. The query has a
 // deadline of its own, for a dead connection never answers; Consul adds up to a
-// sixteenth to the time it may wait. An answer without an index is an error.
+// sixteenth to the time it may wait. Without an index it does not wait. An
+// answer without an index is an error.
 func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
+	if q.Index == 0 {
+		q.Wait = 0
+	}
 	ctx, cancel := context.WithTimeout(ctx, q.Wait+q.Wait/16+answerTime)
 	defer cancel()
 	ask := c.Do

@@ -51,6 +51,9 @@ func (c *Contact) Heard() {
 	}
 }
 
+// Down reports whether Consul did not answer when it was asked last.
+func (c *Contact) Down() bool { return c.waiting() != nil }
+
 // waiting returns what is closed when Consul is heard again; nil, which never
 // is, while it answers.
 func (c *Contact) waiting() <-chan struct{} {
@@ -68,7 +71,7 @@ func (c *Contact) Run(ctx context.Context, client *Client) error {
 			return ctx.Err()
 		case <-c.lost:
 		}
-		for c.waiting() != nil {
+		for c.Down() {
 			if Sleep(ctx, Jitter(probeEvery)) != nil {
 				return ctx.Err()
 			}

@@ -75,7 +75,7 @@ type Pace struct{ bucket Bucket }
 
 // idlePace is what answers without news may cost: a few in a row, as at the
 // end of a wait that was nearly over, then one a second.
-var idlePace = Bucket{Burst: 3, Every: time.Second}
+var idlePace = Bucket{Burst: 8, Every: time.Second}
 
 // After returns how long to wait before the next query, behind an answer with
 // the index next to one that was asked with index and might have taken wait.

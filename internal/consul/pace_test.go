@@ -34,7 +34,7 @@ func TestAConsulThatDoesNotBlockIsAskedOnceASecond(t *testing.T) {
 				time.Sleep(time.Millisecond + p.After(index, next, time.Millisecond, time.Minute))
 				index = NextIndex(index, next)
 			}
-			if n > 65 {
+			if n > 70 {
 				t.Errorf("%s: asked %d times in a minute", name, n)
 			}
 		})
@@ -77,4 +77,43 @@ func TestWhoIsWokenInVainHeedsTheOthersLessAndLess(t *testing.T) {
 			t.Errorf("asked %d times in a minute", n)
 		}
 	})
+}
+
+func TestBackoff(t *testing.T) {
+	var b Backoff
+	var total time.Duration
+	for n := range 100 {
+		d := b.Next()
+		total += d
+		if d < 250*time.Millisecond || d > 30*time.Second {
+			t.Errorf("delay %d is %v, want 0.25 s to 30 s", n+1, d)
+		}
+		if n == 0 && d > 500*time.Millisecond {
+			t.Errorf("the first delay is %v", d)
+		}
+	}
+	if total < 100*15*time.Second/2 {
+		t.Errorf("100 failures in %v: it does not grow", total)
+	}
+}
+
+func TestBucket(t *testing.T) {
+	now := time.Now()
+	b := Bucket{Burst: 3, Every: time.Second}
+	for n := range 3 {
+		if d := b.Take(now); d != 0 {
+			t.Errorf("query %d of the burst waits %v", n+1, d)
+		}
+	}
+	for n := range 5 {
+		d := b.Take(now)
+		if d != time.Second {
+			t.Errorf("query %d past the burst waits %v, want 1s", n+1, d)
+		}
+		now = now.Add(d)
+	}
+	now = now.Add(time.Hour)
+	if d := b.Take(now); d != 0 {
+		t.Errorf("after an hour it still waits %v", d)
+	}
 }

@@ -120,6 +120,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// CloseIdleConnections is called by [http.Client.CloseIdleConnections].
+func (t *transport) CloseIdleConnections() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
 func tooLarge(most int64) error {
 	return fmt.Errorf("consul's answer is larger than %d bytes", most)
 }

@@ -24,9 +24,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
+	client "lictor/internal/consul"
 	"lictor/resolver"
 )
 
@@ -39,16 +39,14 @@ const (
 	// agent accepts (http_max_conns_per_client), for the policy and for writes.
 	defaultWatches = 128
 
-	idleConns = 16
-
 	// rereadEvery is how often a watch asks without an index, whatever it believes.
 	rereadEvery = 5 * time.Minute
 )
 
 // Config is what a Resolver needs.
 type Config struct {
-	Client *api.Client  // required; NewClient makes one that suits many long queries
-	Log    hclog.Logger // required
+	Client *client.Client // required
+	Log    hclog.Logger   // required
 
 	Tag           string // only instances that carry it; "" = all
 	TaggedAddress string // dial this tagged address (wan, lan_ipv4 ...) of instances that have it; "" = the plain one
@@ -57,6 +55,13 @@ type Config struct {
 	Expose     []string // globs of names that may be looked up; nil = all
 	Hide       []string // globs of names that may not; wins over Expose; nil = consul
 	OwnService string   // lictor's own name in Consul, which is never reachable; "" = not registered
+
+	// Everywhere is for who wants to know where anything at all is registered and
+	// sends no requests there: all names and the sidecars and gateways of the mesh
+	// count, whatever Expose, Hide and OwnService say; all addresses of an instance
+	// are noted in Service.Registered; and a service of which ACLs hide a part is
+	// not Loaded.
+	Everywhere bool
 
 	MaxStale     time.Duration // without contact for longer, nothing is usable; 0 = serve on
 	EmptyHold    time.Duration // how long a loss that looks wrong is disbelieved; 0 = not at all
@@ -85,9 +90,10 @@ type Resolver struct {
 	down      chan struct{} // closed when Consul answers again; nil while it does
 	status    resolver.Status
 	sweeper   sweeper
-	talk      bucket // paces what is logged about single services
+	talk      client.Bucket // paces what is logged about single services
 
 	namesIndex uint64 // of the last list of names
+	namesNudge nudge  // of their watch; has a lock of its own
 }
 
 // window is a time during which losses are disbelieved.
@@ -127,29 +133,12 @@ func New(cfg Config) (*Resolver, error) {
 		wake:      make(chan struct{}, 1),
 		save:      make(chan struct{}, 1),
 		sweeper:   newSweeper(),
-		talk:      bucket{burst: 20, every: time.Second},
+		talk:      client.Bucket{Burst: 20, Every: time.Second},
 		truth:     resolver.NewCatalog(),
 		followers: make(map[string]*follower),
 	}
 	r.cur.Store(r.truth)
 	return r, nil
-}
-
-// NewClient returns a client for cfg whose transport suits many long-lived
-// queries: connections are kept, but not so many idle ones that together with
-// the watches they come near the agent's limit, and answers are not compressed.
-func NewClient(cfg *api.Config) (*api.Client, error) {
-	if cfg.Transport == nil {
-		cfg.Transport = api.DefaultConfig().Transport
-	}
-	cfg.Transport.DisableCompression = true
-	cfg.Transport.MaxIdleConnsPerHost = idleConns
-	cfg.Transport.MaxIdleConns = idleConns
-	client, err := api.NewClient(cfg)
-	if err == nil {
-		cfg.HttpClient.Transport = &tap{RoundTripper: cfg.HttpClient.Transport}
-	}
-	return client, err
 }
 
 // Kind implements [resolver.Source].
@@ -216,6 +205,7 @@ func (r *Resolver) Run(ctx context.Context) error {
 	defer cancel()
 
 	parts.Go(func() { r.watchNames(ctx, restored) })
+	parts.Go(func() { r.watchHeart(ctx) })
 	parts.Go(func() { r.keepSnapshot(ctx) })
 	if r.cfg.MaxStale > 0 {
 		parts.Go(func() { r.watchAge(ctx) })
@@ -257,7 +247,7 @@ func (r *Resolver) takePending(ctx context.Context) (started []func(), overflow 
 		}
 		r.watched++
 		ctx, cancel := context.WithCancel(ctx)
-		f.stop = cancel
+		f.stop, f.spoke = cancel, time.Now()
 		started = append(started, func() {
 			defer cancel()
 			f.watch(ctx)

@@ -14,11 +14,7 @@ import (
 )
 
 func TestNewChecksItsConfig(t *testing.T) {
-	client, err := api.NewClient(api.DefaultConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := Config{Client: client, Log: hclog.NewNullLogger()}
+	good := Config{Client: newTestClient(t, nil), Log: hclog.NewNullLogger()}
 	tests := []struct {
 		name string
 		edit func(*Config)
@@ -205,7 +201,7 @@ func TestAddress(t *testing.T) {
 	node.Node.TaggedAddresses = map[string]string{"wan": "198.51.100.2"}
 	six := instance("six", 80)
 	six.Service.Address = "fd00::1"
-	secure := instance("secure", 0)
+	secure := instance("secure", 443)
 	secure.Service.Meta = map[string]string{"lictor-scheme": "https"}
 	fake.set("shop", own, tagged, node, six, secure, instance("plain", 8080))
 	tests := []struct {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
+	client "lictor/internal/consul"
 	"lictor/resolver"
 )
 
@@ -29,8 +31,10 @@ type fakeConsul struct {
 	services map[string][]*api.ServiceEntry
 	indexes  map[string]uint64 // by path
 	changed  chan struct{}     // closed at every change
-	asked    []string          // path and index of each query
+	asked    []string          // path and index of each query, less those of the heartbeat
+	beats    int               // queries of the heartbeat
 
+	era      int             // queries that began in an earlier one are never answered
 	away     bool            // connections are refused
 	dead     bool            // nothing is ever answered
 	status   int             // instead of 200; 0 = 200
@@ -95,6 +99,10 @@ func (f *fakeConsul) check(name string, checks ...*api.HealthCheck) {
 	})
 }
 
+// forget loses the connections that exist, as a middle box does that restarts:
+// nobody is told. New ones work.
+func (f *fakeConsul) forget() { f.edit(func() { f.era++ }) }
+
 // queries returns what was asked since the last call.
 func (f *fakeConsul) queries() []string {
 	f.mu.Lock()
@@ -110,11 +118,23 @@ func (f *fakeConsul) RoundTrip(req *http.Request) (*http.Response, error) {
 	index, _ := strconv.ParseUint(q.Get("index"), 10, 64)
 	wait, _ := time.ParseDuration(q.Get("wait"))
 	deadline := time.Now().Add(wait + wait/16)
+	filter := q.Get("filter")
 	f.mu.Lock()
-	f.asked = append(f.asked, path+"?"+strconv.FormatUint(index, 10))
+	era := f.era
+	switch filter {
+	case "", noMesh.Get("filter"):
+		f.asked = append(f.asked, path+"?"+strconv.FormatUint(index, 10))
+	default:
+		f.beats++
+	}
 	f.mu.Unlock()
 	for {
 		f.mu.Lock()
+		if era != f.era {
+			f.mu.Unlock()
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		}
 		if f.away {
 			f.mu.Unlock()
 			return nil, errors.New("connection refused")
@@ -127,7 +147,7 @@ func (f *fakeConsul) RoundTrip(req *http.Request) (*http.Response, error) {
 		if f.at(path) > index || index == 0 || !time.Now().Before(deadline) || f.status != 0 {
 			defer f.mu.Unlock()
 			_, consistent := q["consistent"]
-			return f.answer(path, consistent), nil
+			return f.answer(path, filter, consistent), nil
 		}
 		changed := f.changed
 		f.mu.Unlock()
@@ -151,7 +171,7 @@ func (f *fakeConsul) at(path string) uint64 {
 	return at
 }
 
-func (f *fakeConsul) answer(path string, consistent bool) *http.Response {
+func (f *fakeConsul) answer(path, filter string, consistent bool) *http.Response {
 	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}}
 	resp.Header.Set("X-Consul-Index", strconv.FormatUint(f.at(path), 10))
 	resp.Header.Set("X-Consul-KnownLeader", "true")
@@ -172,8 +192,10 @@ func (f *fakeConsul) answer(path string, consistent bool) *http.Response {
 	switch {
 	case path == "/v1/catalog/services":
 		names := map[string][]string{}
-		for name := range f.services {
-			names[name] = []string{"tag"}
+		for name, entries := range f.services {
+			if f.passes(filter, entries) {
+				names[name] = []string{"tag"}
+			}
 		}
 		body = names
 	case health:
@@ -197,6 +219,22 @@ func (f *fakeConsul) answer(path string, consistent bool) *http.Response {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(text))
 	return resp
+}
+
+// passes reports whether the filter for service kinds leaves any of the entries.
+func (f *fakeConsul) passes(filter string, entries []*api.ServiceEntry) bool {
+	if filter == "" || filter == noMesh.Get("filter") && len(entries) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(entries, func(e *api.ServiceEntry) bool {
+		switch filter {
+		case noMesh.Get("filter"):
+			return e.Service.Kind == ""
+		case onlyMesh.Get("filter"):
+			return e.Service.Kind != ""
+		}
+		return false
+	})
 }
 
 // overview lists the services with how many instances they have.
@@ -306,6 +344,16 @@ func (b *bench) during(d time.Duration, name, want, when string) {
 	}
 }
 
+// newTestClient returns a client whose requests go to rt.
+func newTestClient(t *testing.T, rt http.RoundTripper) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Config{API: &api.Config{Address: "consul.test", HttpClient: &http.Client{Transport: rt}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // onBench runs test in a bubble of fake time with a Resolver for fake.
 func onBench(t *testing.T, fake *fakeConsul, edit func(*Config), test func(b *bench)) {
 	t.Helper()
@@ -321,12 +369,8 @@ func onBench(t *testing.T, fake *fakeConsul, edit func(*Config), test func(b *be
 // startBench starts a Resolver; its stop must be called in the same bubble.
 func startBench(t *testing.T, fake *fakeConsul, edit func(*Config)) *bench {
 	t.Helper()
-	client, err := api.NewClient(&api.Config{Address: "consul.test", HttpClient: &http.Client{Transport: &tap{RoundTripper: fake}}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	log := &bytes.Buffer{}
-	cfg := Config{Client: client, PassingOnly: true, EmptyHold: 30 * time.Second,
+	cfg := Config{Client: newTestClient(t, fake), PassingOnly: true, EmptyHold: 30 * time.Second,
 		Log: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Info, DisableTime: true})}
 	if edit != nil {
 		edit(&cfg)

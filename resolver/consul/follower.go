@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	client "lictor/internal/consul"
 	"lictor/resolver"
 )
 
@@ -25,6 +26,10 @@ type follower struct {
 	answered chan struct{} // closed at the next answer, good or bad
 	err      string        // of the last query
 	busy     bool          // beyond Watches: its first answer is on the way
+	spoke    time.Time     // when the last answer was in, or the watch began
+	told     uint64        // index of that answer
+
+	nudge nudge // of its watch; has a lock of its own
 
 	// Only used by whoever asks: its watch, or the sweep.
 	belief   belief
@@ -64,14 +69,16 @@ func (r *Resolver) unfollow(names []string) {
 // watch follows the service until ctx ends. One that is known from a snapshot
 // has time: the first queries are spread.
 func (f *follower) watch(ctx context.Context) {
-	if f.doubtful && sleep(ctx, jitter(time.Second)) != nil {
+	if f.doubtful && client.Sleep(ctx, client.Jitter(time.Second)) != nil {
 		return
 	}
 	l := loop{
 		step:      f.step,
-		wait:      func() time.Duration { return waitUntil(jitter(maxWait), f.deadline) },
+		wait:      func() time.Duration { return waitUntil(client.Jitter(maxWait), f.deadline) },
 		recovered: f.r.waitContact,
-		pace:      []bucket{{burst: 20, every: time.Second}},
+		pace:      []client.Bucket{{Burst: 20, Every: time.Second}},
+		contact:   f.r.cfg.Client.Contact,
+		nudge:     &f.nudge,
 	}
 	l.run(ctx)
 }
@@ -83,10 +90,10 @@ func (f *follower) step(ctx context.Context, q query) (uint64, error) {
 	r := f.r
 	entries, m, err := r.readHealth(ctx, f.name, q)
 	if err == nil && f.empties(entries, m) {
-		entries, m, err = r.readHealth(ctx, f.name, query{consistent: true})
+		entries, m, err = r.readHealth(ctx, f.name, query{Consistent: true})
 	}
-	if err == nil && f.empties(entries, m) && sleep(ctx, confirmAfter) == nil && f.empties(entries, m) {
-		entries, m, err = r.readHealth(ctx, f.name, query{consistent: true})
+	if err == nil && f.empties(entries, m) && client.Sleep(ctx, confirmAfter) == nil && f.empties(entries, m) {
+		entries, m, err = r.readHealth(ctx, f.name, query{Consistent: true})
 	}
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
@@ -96,13 +103,13 @@ func (f *follower) step(ctx context.Context, q query) (uint64, error) {
 		return 0, err
 	}
 	f.apply(entries, m)
-	return m.index, nil
+	return m.Index, nil
 }
 
 // empties reports whether the answer would take the last instances away, and
 // nothing else keeps them.
 func (f *follower) empties(entries []entry, m meta) bool {
-	if len(entries) > 0 || m.filtered || f.doubtful || m.index < f.index || time.Now().Before(f.hold) {
+	if len(entries) > 0 || m.Filtered || f.doubtful || m.Index < f.index || time.Now().Before(f.hold) {
 		return false
 	}
 	r := f.r
@@ -117,6 +124,7 @@ func (f *follower) apply(entries []entry, m meta) {
 	r := f.r
 	now := time.Now()
 	seen, options, problems := r.sightings(entries)
+	registered := r.registered(entries)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,18 +132,17 @@ func (f *follower) apply(entries []entry, m meta) {
 	if r.followers[f.name] != f || old == nil {
 		return // the name is gone
 	}
-	f.failures = 0
-	f.err = ""
-	if m.filtered {
+	f.failures, f.err, f.spoke, f.told = 0, "", now, m.Index
+	if m.Filtered {
 		f.err = string(filtered)
 	}
 	f.note(now, f.err)
-	lost := len(entries) == 0 && len(old.Instances) > 0 && (f.doubtful || m.index < f.index)
-	f.index, f.doubtful = m.index, false
+	lost := len(entries) == 0 && len(old.Instances) > 0 && (f.doubtful || m.Index < f.index)
+	f.index, f.doubtful = m.Index, false
 	if lost {
 		f.hold = now.Add(r.cfg.EmptyHold)
 	}
-	if m.filtered && old.Loaded {
+	if m.Filtered && old.Loaded {
 		f.deadline = time.Time{}
 		f.answer()
 		return
@@ -147,8 +154,8 @@ func (f *follower) apply(entries []entry, m meta) {
 	}
 	out := f.belief.judge(old.Instances, seen, now, until, r.cfg.EmptyHold)
 	f.deadline = out.deadline
-	next := &resolver.Service{Name: f.name, Index: m.index, Loaded: true,
-		Instances: out.instances, Options: options, Problems: problems}
+	next := &resolver.Service{Name: f.name, Index: m.Index, Loaded: !f.partial(entries, m),
+		Instances: out.instances, Options: options, Problems: problems, Registered: registered}
 	if out.held {
 		if next.Held = why; !now.Before(until) {
 			next.Held = "consul does not know whether its instances serve"
@@ -157,11 +164,21 @@ func (f *follower) apply(entries []entry, m meta) {
 			next.Options, next.Problems = old.Options, old.Problems
 		}
 	}
+	if out.held || m.Filtered {
+		next.Registered = union(old.Registered, next.Registered)
+	}
 	if !unchanged(old, next) {
 		r.publish([]*resolver.Service{next}, nil)
 		f.log(now, old, next)
 	}
 	f.answer()
+}
+
+// partial reports whether the first answer about the service does not tell
+// enough of it: of a service of which ACLs hide all it is not known where it
+// is. Who wants to know everything about it cannot do with a part.
+func (f *follower) partial(entries []entry, m meta) bool {
+	return m.Filtered && (len(entries) == 0 || f.r.cfg.Everywhere)
 }
 
 // answer tells those who wait that there was an answer. r.mu is held.
@@ -180,7 +197,7 @@ func (f *follower) failed(err error) {
 	f.doubtful = true
 	f.failures++
 	f.err = err.Error()
-	if refused(err) || f.failures > 1 && f.r.down == nil {
+	if client.Refused(err) || f.failures > 1 && f.r.down == nil {
 		// A first failure, or one while the names fail too, is Consul being
 		// away, of which the names tell.
 		f.note(time.Now(), f.err)
@@ -231,8 +248,8 @@ func (f *follower) log(now time.Time, old, next *resolver.Service) {
 // say logs about one service. When very many change at once the rest goes to
 // the debug level. r.mu is held.
 func (r *Resolver) say(now time.Time, level hclog.Level, event string, args ...any) {
-	if r.talk.take(now) > 0 {
-		r.talk.used-- // what is not said does not count
+	if r.talk.Take(now) > 0 {
+		r.talk.Untake() // what is not said does not count
 		level = hclog.Debug
 	}
 	r.log.Log(level, event, args...)
@@ -242,5 +259,6 @@ func (r *Resolver) say(now time.Time, level hclog.Level, event string, args ...a
 // a new one does not promise new data.
 func unchanged(old, next *resolver.Service) bool {
 	return old.Loaded == next.Loaded && old.Options == next.Options && old.Held == next.Held &&
-		slices.Equal(old.Instances, next.Instances) && slices.Equal(old.Problems, next.Problems)
+		slices.Equal(old.Instances, next.Instances) && slices.Equal(old.Problems, next.Problems) &&
+		slices.Equal(old.Registered, next.Registered)
 }

@@ -2,9 +2,9 @@ package consul
 
 import (
 	"context"
-	"net"
+	"encoding/json"
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"lictor/resolver"
@@ -20,8 +20,11 @@ type entry struct {
 	Service struct {
 		ID              string
 		Service         string
+		Kind            string // "" = an ordinary service; else a sidecar or gateway of the mesh
 		Address         string
+		SocketPath      string
 		Port            int
+		Ports           []struct{ Port int }
 		Tags            []string
 		Meta            map[string]string
 		TaggedAddresses map[string]struct {
@@ -53,14 +56,50 @@ func (p *present) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// Bounds of what one service may be. An answer beyond the first two is none.
+const (
+	maxInstances = 10_000
+	maxEntry     = 1 << 20 // bytes of JSON of one instance
+	maxID        = 512     // bytes; an instance with a longer one is left out
+	maxNote      = 256
+	maxProblems  = 32 // texts about one service
+	maxPlaces    = 1024
+	maxWeight    = 65_535 // Consul's own
+)
+
 // readHealth asks for the instances of one service. Consul does not mind the
 // case of the name that is asked for: it answers with the instances of every
 // service whose name differs in case only. They are other services, with rules
 // of their own, so an entry counts only if it carries the very name.
 func (r *Resolver) readHealth(ctx context.Context, name string, q query) ([]entry, meta, error) {
 	var entries []entry
-	m, err := r.read(ctx, "/v1/health/service/"+name, q, &entries)
-	return slices.DeleteFunc(entries, func(e entry) bool { return e.Service.Service != name }), m, err
+	m, err := r.read(ctx, "/v1/health/service/"+name, q, func(text []byte) (err error) {
+		entries, err = readEntries(text, name, r.cfg.Everywhere)
+		return err
+	})
+	return entries, m, err
+}
+
+// readEntries reads those elements of a health answer that are the service's.
+func readEntries(text []byte, name string, everywhere bool) ([]entry, error) {
+	var entries []entry
+	err := eachElement(text, func(element []byte) error {
+		if len(element) > maxEntry {
+			return fmt.Errorf("consul tells of an instance in more than %d bytes", maxEntry)
+		}
+		var e entry
+		if err := json.Unmarshal(element, &e); err != nil {
+			return err
+		}
+		if e.Service.Service != name || e.Service.Kind != "" && !everywhere {
+			return nil
+		}
+		if entries = append(entries, e); len(entries) > maxInstances {
+			return fmt.Errorf("consul tells of more than %d instances", maxInstances)
+		}
+		return nil
+	})
+	return entries, err
 }
 
 // sighting is one instance as Consul lists it.
@@ -69,22 +108,36 @@ type sighting struct {
 	doubt string // it is critical only for something that Consul does not know; "" = its state is a verdict
 }
 
-// sightings reads the entries that carry the tag, ordered by ID.
+// sightings reads the entries that carry the tag, ordered by ID. What cannot be
+// dialled is no instance; the problems say why.
 func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []string) {
 	var p problems
 	var metas []instanceMeta
 	seen := make([]sighting, 0, len(entries))
-	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.id(), b.id()) })
+	slices.SortStableFunc(entries, func(a, b entry) int { return strings.Compare(a.id(), b.id()) })
 	for i := range entries {
 		e := &entries[i]
 		if r.cfg.Tag != "" && !slices.Contains(e.Service.Tags, r.cfg.Tag) {
 			continue
 		}
 		s := sighting{Instance: resolver.Instance{ID: e.id()}}
+		address, why := r.address(e)
+		switch {
+		case why != "":
+		case len(s.ID) > maxID:
+			why = fmt.Sprintf("its ID is longer than %d bytes", maxID)
+		case len(seen) > 0 && seen[len(seen)-1].ID == s.ID:
+			why = "it is listed twice"
+		}
+		if why != "" {
+			p.say(cut(s.ID, maxNote) + ": " + why)
+			continue
+		}
+		s.Address = address
 		s.TLS, s.Protocol = p.protocol(s.ID, e.Service.Meta)
-		s.Address = r.address(e, s.TLS)
 		slices.SortFunc(e.Checks, func(a, b check) int { return strings.Compare(a.CheckID, b.CheckID) })
 		s.State, s.Note, s.doubt = judge(e.Checks)
+		s.Note, s.doubt = cut(s.Note, maxNote), cut(s.doubt, maxNote)
 		s.Weight = e.weight(s.State, r.cfg.PassingOnly)
 		seen = append(seen, s)
 		metas = append(metas, instanceMeta{s.ID, e.Service.Meta})
@@ -96,33 +149,6 @@ func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []s
 // id is unique in the service: a service's ID is unique at its agent only.
 func (e *entry) id() string { return e.Node.Node + "/" + e.Service.ID }
 
-// address returns where to dial: the tagged address if one is asked for and
-// there, else the service's own, else that of its node.
-func (r *Resolver) address(e *entry, tls bool) string {
-	host, port := e.Service.Address, e.Service.Port
-	tagged, ok := e.Service.TaggedAddresses[r.cfg.TaggedAddress]
-	switch {
-	case ok && tagged.Address != "":
-		host = tagged.Address
-		if tagged.Port != 0 {
-			port = tagged.Port
-		}
-	case host == "":
-		host = e.Node.Address
-		if a := e.Node.TaggedAddresses[r.cfg.TaggedAddress]; a != "" {
-			host = a
-		}
-	}
-	switch {
-	case port != 0:
-	case tls:
-		port = 443
-	default:
-		port = 80
-	}
-	return net.JoinHostPort(host, strconv.Itoa(port))
-}
-
 // weight returns the instance's share in the given state.
 func (e *entry) weight(state resolver.State, passingOnly bool) int {
 	passing, warning := 1, 1
@@ -131,12 +157,20 @@ func (e *entry) weight(state resolver.State, passingOnly bool) int {
 	}
 	switch {
 	case state != resolver.Warning:
-		return passing
+		return min(max(passing, 0), maxWeight)
 	case passingOnly:
 		return 0
 	default:
-		return warning
+		return min(max(warning, 0), maxWeight)
 	}
+}
+
+// cut shortens what is shown only.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 // judge returns the worst of the checks: maintenance, critical, warning,

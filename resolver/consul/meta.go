@@ -29,7 +29,17 @@ type instanceMeta struct {
 type problems struct{ texts []string }
 
 func (p *problems) add(id, key, value, want string) {
-	p.texts = append(p.texts, fmt.Sprintf("%s: %s = %q: want %s", id, key, value, want))
+	p.say(fmt.Sprintf("%s: %s = %q: want %s", cut(id, maxNote), key, cut(value, maxNote), want))
+}
+
+// say adds a text, up to a bound.
+func (p *problems) say(text string) {
+	switch {
+	case len(p.texts) < maxProblems:
+		p.texts = append(p.texts, text)
+	case len(p.texts) == maxProblems:
+		p.texts = append(p.texts, "and more")
+	}
 }
 
 // protocol reads how one instance is spoken to. h2 needs TLS and h2c must not

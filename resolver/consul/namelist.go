@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/maphash"
+	"net/url"
 )
 
 // nameList reads the answer of catalog/services: an object whose keys are the
@@ -20,11 +22,8 @@ type nameList struct {
 	names []string // nil if the answer is the known one
 }
 
-// UnmarshalJSON implements [json.Unmarshaler].
-func (l *nameList) UnmarshalJSON(text []byte) error {
-	if string(text) == "null" {
-		return nil // the tap has read it
-	}
+// parse reads the answer.
+func (l *nameList) parse(text []byte) error {
 	hash := max(maphash.Bytes(l.seed, text), 1)
 	if hash == l.known {
 		l.hash = hash
@@ -37,9 +36,22 @@ func (l *nameList) UnmarshalJSON(text []byte) error {
 	return err
 }
 
+// noMesh leaves out the services of the mesh: sidecar proxies and gateways are
+// registered under names of their own, and serve no path.
+var noMesh = url.Values{"filter": {`ServiceKind == ""`}}
+
+// Bounds of the catalogue: what is beyond is no service.
+const (
+	maxNames = 200_000
+	maxName  = 256
+)
+
 // readNames asks for the names of all services.
 func (r *Resolver) readNames(ctx context.Context, list *nameList, q query) (meta, error) {
-	return r.read(withTap(ctx, list), "/v1/catalog/services", q, list)
+	if !r.cfg.Everywhere {
+		q.Form = noMesh
+	}
+	return r.read(ctx, "/v1/catalog/services", q, list.parse)
 }
 
 // scanNames appends the keys of the JSON object in text. It finds them in all
@@ -64,6 +76,9 @@ func scanNames(text []byte, names []string) ([]string, error) {
 			end, escaped := stringEnd(text, i)
 			if end == len(text) {
 				return nil, errCut
+			}
+			if key && len(names) == maxNames {
+				return nil, fmt.Errorf("consul lists more than %d services", maxNames)
 			}
 			if key {
 				name, err := unquote(text[i:end+1], escaped)

@@ -30,7 +30,7 @@ func TestNameList(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			list := nameList{seed: maphash.MakeSeed()}
-			err := list.UnmarshalJSON([]byte(tt.text))
+			err := list.parse([]byte(tt.text))
 			if (err != nil) != (tt.want == nil) || !slices.Equal(list.names, tt.want) {
 				t.Fatalf("got %q, %v, want %q", list.names, err, tt.want)
 			}
@@ -38,7 +38,7 @@ func TestNameList(t *testing.T) {
 				return
 			}
 			again := nameList{seed: list.seed, known: list.hash}
-			if err := again.UnmarshalJSON([]byte(tt.text)); err != nil || again.names != nil || again.hash != list.hash {
+			if err := again.parse([]byte(tt.text)); err != nil || again.names != nil || again.hash != list.hash {
 				t.Errorf("an equal answer gives %q, %v", again.names, err)
 			}
 		})
@@ -52,7 +52,7 @@ func FuzzNameList(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		list := nameList{seed: maphash.MakeSeed()}
-		err := list.UnmarshalJSON([]byte(strings.TrimSpace(text)))
+		err := list.parse([]byte(strings.TrimSpace(text)))
 		var want map[string][]string
 		if json.Unmarshal([]byte(text), &want) != nil || want == nil {
 			return
@@ -80,7 +80,7 @@ func BenchmarkNameList(b *testing.B) {
 	for _, known := range []bool{false, true} {
 		b.Run(fmt.Sprintf("known=%v", known), func(b *testing.B) {
 			first := nameList{seed: maphash.MakeSeed()}
-			if err := first.UnmarshalJSON(text); err != nil || len(first.names) != 1000 {
+			if err := first.parse(text); err != nil || len(first.names) != 1000 {
 				b.Fatalf("%d names, %v", len(first.names), err)
 			}
 			b.ReportAllocs()
@@ -89,7 +89,7 @@ func BenchmarkNameList(b *testing.B) {
 				if known {
 					list.known = first.hash
 				}
-				if err := list.UnmarshalJSON(text); err != nil || (list.names == nil) != known {
+				if err := list.parse(text); err != nil || (list.names == nil) != known {
 					b.Fatal("the wrong path is measured")
 				}
 			}

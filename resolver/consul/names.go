@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	client "lictor/internal/consul"
 	"lictor/resolver"
 )
 
@@ -24,7 +25,7 @@ const (
 )
 
 func troubleOf(err error) trouble {
-	if refused(err) {
+	if client.Refused(err) {
 		return denied
 	}
 	return away
@@ -44,24 +45,19 @@ type nameWatch struct {
 // watchNames runs until ctx ends.
 func (r *Resolver) watchNames(ctx context.Context, restored uint64) {
 	n := &nameWatch{r: r, index: restored, doubtful: restored > 0, held: make(map[string]bool)}
-	l := loop{step: n.step, wait: n.wait, pace: []bucket{
-		{burst: 20, every: 10 * time.Millisecond}, // changes that come together are read together
-		{burst: 500, every: 50 * time.Millisecond},
+	l := loop{step: n.step, wait: n.wait, contact: r.cfg.Client.Contact, nudge: &r.namesNudge, pace: []client.Bucket{
+		{Burst: 20, Every: 10 * time.Millisecond}, // changes that come together are read together
+		{Burst: 500, Every: 50 * time.Millisecond},
 	}}
 	l.run(ctx)
 }
 
 // wait ends when the window closes, so that what did not come back goes then.
-// With MaxStale it is short enough to show in time that Consul is there.
 func (n *nameWatch) wait() time.Duration {
 	r := n.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d := jitter(maxWait)
-	if r.cfg.MaxStale > 0 {
-		d = min(d, r.cfg.MaxStale/2)
-	}
-	return waitUntil(d, r.doubt.until)
+	return waitUntil(client.Jitter(maxWait), r.doubt.until)
 }
 
 // waitUntil shortens d to end at deadline, if that is ahead.
@@ -87,16 +83,16 @@ func (n *nameWatch) step(ctx context.Context, q query) (uint64, error) {
 	case all == 0:
 	case all <= maxVerify:
 		missing = n.verify(ctx, missing)
-	case m.filtered:
+	case m.Filtered:
 		missing = nil
 	default:
 		list = nameList{seed: n.r.seed, room: len(list.names)}
-		if m, err = n.r.readNames(ctx, &list, query{consistent: true}); err != nil {
+		if m, err = n.r.readNames(ctx, &list, query{Consistent: true}); err != nil {
 			n.failed(ctx, err)
 			return 0, err
 		}
 		added, missing = n.compare(list.names)
-		if all = len(missing); m.filtered {
+		if all = len(missing); m.Filtered {
 			missing = nil
 		}
 	}
@@ -104,7 +100,7 @@ func (n *nameWatch) step(ctx context.Context, q query) (uint64, error) {
 		n.hash = 0 // look at those that are not believed to be gone next time as well
 	}
 	n.settle(added, missing, m)
-	return m.index, nil
+	return m.Index, nil
 }
 
 // compare returns the names in the list that are new, and the services that it
@@ -145,8 +141,8 @@ func (n *nameWatch) compare(list []string) (added, missing []string) {
 func (n *nameWatch) verify(ctx context.Context, names []string) []string {
 	var gone []string
 	for _, name := range names {
-		entries, m, err := n.r.readHealth(ctx, name, query{consistent: true})
-		if err == nil && !m.filtered && len(entries) == 0 {
+		entries, m, err := n.r.readHealth(ctx, name, query{Consistent: true})
+		if err == nil && !m.Filtered && len(entries) == 0 {
 			gone = append(gone, name)
 		}
 	}
@@ -158,12 +154,12 @@ func (n *nameWatch) verify(ctx context.Context, names []string) []string {
 func (n *nameWatch) settle(added, missing []string, m meta) {
 	r := n.r
 	now := time.Now()
-	backwards, moved := m.index < n.index, m.index != n.index
-	n.index = m.index
+	backwards, moved := m.Index < n.index, m.Index != n.index
+	n.index = m.Index
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.namesIndex = m.index
+	r.namesIndex = m.Index
 	most := 2*len(missing) > r.truth.Len()
 	switch {
 	case backwards:
@@ -188,7 +184,7 @@ func (n *nameWatch) settle(added, missing []string, m meta) {
 	}
 	put := make([]*resolver.Service, len(added))
 	for i, name := range added {
-		put[i] = &resolver.Service{Name: name, Index: m.index}
+		put[i] = &resolver.Service{Name: name, Index: m.Index}
 	}
 	r.unfollow(missing)
 	r.publish(put, missing)
@@ -215,18 +211,15 @@ func (n *nameWatch) hold(now time.Time, why string, missing int) {
 func (n *nameWatch) contact(now time.Time, m meta) {
 	r := n.r
 	s := &r.status
-	s.Ready, s.Contact, s.Since, s.Snapshot = true, now, now, false
+	s.Ready, s.Contact, s.Since, s.Snapshot, s.Partial = true, now, now, false, ""
 	kind := none
-	if m.filtered {
+	if m.Filtered {
 		kind = filtered
-		s.Error, s.ErrorTime = string(filtered), now
+		s.Error, s.ErrorTime, s.Partial = string(filtered), now, string(filtered)
 	} else {
 		s.Error = ""
 	}
-	if r.stale {
-		r.stale = false
-		r.show()
-	}
+	r.freshen()
 	if r.down != nil {
 		close(r.down)
 		r.down = nil
@@ -272,7 +265,10 @@ func (n *nameWatch) note(kind trouble, text string) {
 
 // exposes reports whether a path may reach the service.
 func (r *Resolver) exposes(name string) bool {
-	if name == "" || name == r.cfg.OwnService || strings.Contains(name, "/") {
+	if r.cfg.Everywhere {
+		return name != ""
+	}
+	if name == "" || name == r.cfg.OwnService || len(name) > maxName || strings.Contains(name, "/") {
 		return false
 	}
 	return matches(r.cfg.Expose, name) && !matches(r.cfg.Hide, name)
@@ -303,10 +299,20 @@ func (r *Resolver) waitContact(ctx context.Context) error {
 	if down == nil {
 		return nil
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-down:
-		return sleep(ctx, jitter(time.Duration(watched)*4*time.Millisecond))
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-down:
+			return client.Sleep(ctx, client.Jitter(time.Duration(watched)*4*time.Millisecond))
+		case <-time.After(client.Jitter(namesPatience)):
+			if !r.cfg.Client.Contact.Down() {
+				return nil // it is the names alone that cannot be read
+			}
+		}
 	}
 }
+
+// namesPatience is how long a watch that failed waits for the list of names,
+// which comes first after an outage.
+const namesPatience = 15 * time.Second

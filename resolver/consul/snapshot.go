@@ -11,13 +11,14 @@ import (
 	"slices"
 	"time"
 
+	client "lictor/internal/consul"
 	"lictor/resolver"
 )
 
 const (
 	// snapshotVersion changes whenever resolver.Service or the numbers of its
 	// constants do; a file of another version is not read.
-	snapshotVersion = 1
+	snapshotVersion = 2
 
 	saveDelay  = time.Second // collects changes that come together
 	touchEvery = time.Minute // the file's time tells until when its content was right
@@ -28,14 +29,17 @@ const (
 type snapshot struct {
 	Version  int
 	Tag      string    // of the configuration that it was made under
+	Place    string    // of the Consul that it comes from
 	Saved    time.Time // of the last contact with Consul
 	Index    uint64    // of the list of names
 	Services []*resolver.Service
 }
 
 // check returns what is wrong with a file's content.
-func (s *snapshot) check(tag string) error {
+func (s *snapshot) check(tag, place string) error {
 	switch {
+	case s.Place != place:
+		return fmt.Errorf("it comes from another consul: %q, want %q", s.Place, place)
 	case s.Version != snapshotVersion:
 		return fmt.Errorf("version %d, want %d", s.Version, snapshotVersion)
 	case s.Tag != tag:
@@ -56,7 +60,7 @@ func (s *snapshot) check(tag string) error {
 
 // readSnapshot reads a file; its data is known to be right as of when the file
 // was written or touched last.
-func readSnapshot(file, tag string) (snapshot, error) {
+func readSnapshot(file, tag, place string) (snapshot, error) {
 	var s snapshot
 	info, err := os.Stat(file)
 	if err != nil {
@@ -72,7 +76,7 @@ func readSnapshot(file, tag string) (snapshot, error) {
 	if info.ModTime().After(s.Saved) {
 		s.Saved = info.ModTime()
 	}
-	return s, s.check(tag)
+	return s, s.check(tag, place)
 }
 
 // load takes over the last good catalog, if there is one, and returns the
@@ -82,7 +86,7 @@ func (r *Resolver) load() (index uint64) {
 	if r.cfg.SnapshotFile == "" {
 		return 0
 	}
-	s, err := readSnapshot(r.cfg.SnapshotFile, r.cfg.Tag)
+	s, err := readSnapshot(r.cfg.SnapshotFile, r.cfg.Tag, r.cfg.Client.Place())
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0
 	}
@@ -132,7 +136,7 @@ func (r *Resolver) keepSnapshot(ctx context.Context) {
 		case <-touch.C:
 			s.touch()
 		case <-r.save:
-			_ = sleep(ctx, saveDelay) // at the end of ctx it is written at once
+			_ = client.Sleep(ctx, saveDelay) // at the end of ctx it is written at once
 			s.write()
 		}
 	}
@@ -174,7 +178,7 @@ func (s *saver) touch() {
 
 // encode returns the file's content.
 func (s *saver) encode(truth *resolver.Catalog, contact time.Time, index uint64) ([]byte, error) {
-	head, err := json.Marshal(snapshot{Version: snapshotVersion, Tag: s.r.cfg.Tag, Saved: contact, Index: index,
+	head, err := json.Marshal(snapshot{Version: snapshotVersion, Tag: s.r.cfg.Tag, Place: s.r.cfg.Client.Place(), Saved: contact, Index: index,
 		Services: []*resolver.Service{}})
 	if err != nil {
 		return nil, err

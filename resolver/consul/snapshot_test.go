@@ -115,17 +115,20 @@ func TestOldSnapshot(t *testing.T) {
 	})
 }
 
+const testPlace = "consul.test:80///" // where the data of newTestClient comes from
+
 func TestBrokenSnapshotIsIgnored(t *testing.T) {
 	tests := []struct {
 		name string
 		text string
 	}{
 		{"empty", ""},
-		{"cut", `{"Version":1,"Services":[{"Name":"s1"`},
+		{"cut", `{"Version":2,"Place":"consul.test:80///","Services":[{"Name":"s1"`},
+		{"of another consul", `{"Version":2,"Place":"10.9.9.9:8500///","Services":[{"Name":"s1","Loaded":true}]}`},
 		{"another version", `{"Version":99}`},
-		{"no service", `{"Version":1,"Services":[null]}`},
-		{"no instance", `{"Version":1,"Services":[{"Name":"s1","Loaded":true,"Instances":[null]}]}`},
-		{"an unknown state", `{"Version":1,"Services":[{"Name":"s1","Instances":[{"State":77}]}]}`},
+		{"no service", `{"Version":2,"Place":"consul.test:80///","Services":[null]}`},
+		{"no instance", `{"Version":2,"Place":"consul.test:80///","Services":[{"Name":"s1","Loaded":true,"Instances":[null]}]}`},
+		{"an unknown state", `{"Version":2,"Place":"consul.test:80///","Services":[{"Name":"s1","Instances":[{"State":77}]}]}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -149,7 +152,7 @@ func TestBrokenSnapshotIsIgnored(t *testing.T) {
 				b.want("s1")
 				b.expect("s1", "a passing", "consul came")
 			})
-			if _, err := readSnapshot(file, ""); err != nil {
+			if _, err := readSnapshot(file, "", testPlace); err != nil {
 				t.Errorf("the file was not replaced by a good one: %v", err)
 			}
 		})
@@ -167,10 +170,12 @@ func TestSnapshotFormat(t *testing.T) {
 		Options:  resolver.Options{Timeout: time.Minute, Balance: resolver.Hash, KeepSegment: true, UpstreamHost: true},
 		Problems: []string{"a problem"},
 		Held:     "held",
+
+		Registered: []string{"10.0.0.1:80", "10.0.0.2:80"},
 	}
 	const golden = "testdata/snapshot.json"
 	encode := func(services ...*resolver.Service) string {
-		s := saver{r: &Resolver{cfg: Config{Tag: "blue"}}}
+		s := saver{r: &Resolver{cfg: Config{Tag: "blue", Client: newTestClient(t, nil)}}}
 		text, err := s.encode(resolver.NewCatalog(services...), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), 42)
 		if err != nil {
 			t.Fatal(err)
@@ -189,7 +194,7 @@ func TestSnapshotFormat(t *testing.T) {
 	if got := encode(want); got != string(text) {
 		t.Errorf("got\n%swant\n%s", got, text)
 	}
-	s, err := readSnapshot(golden, "blue")
+	s, err := readSnapshot(golden, "blue", testPlace)
 	if err != nil || s.Index != 42 || encode(s.Services...) != string(text) {
 		t.Errorf("read back: %+v, %v", s, err)
 	}
@@ -202,14 +207,14 @@ func FuzzReadSnapshot(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
-	f.Add([]byte(`{"Version":1,"Services":[null,{"Name":"s","Instances":[null,{"State":9}]}]}`))
+	f.Add([]byte(`{"Version":2,"Place":"consul.test:80///","Services":[null,{"Name":"s","Instances":[null,{"State":9}]}]}`))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text []byte) {
 		file := filepath.Join(dir, "catalog.json")
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := readSnapshot(file, "blue")
+		s, err := readSnapshot(file, "blue", testPlace)
 		if err != nil {
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	client "lictor/internal/consul"
 	"lictor/resolver"
 )
 
@@ -14,6 +15,14 @@ func (r *Resolver) show() {
 		return
 	}
 	r.cur.Store(r.truth)
+}
+
+// freshen shows the truth again after contact. r.mu is held.
+func (r *Resolver) freshen() {
+	if r.stale {
+		r.stale = false
+		r.show()
+	}
 }
 
 // blank returns the catalog with the same services, none of which can serve.
@@ -40,7 +49,7 @@ func (r *Resolver) watchAge(ctx context.Context) {
 				"services", r.truth.Len(), "max_stale_ms", r.cfg.MaxStale.Milliseconds())
 		}
 		r.mu.Unlock()
-		if sleep(ctx, max(left, min(r.cfg.MaxStale, time.Second))) != nil {
+		if client.Sleep(ctx, max(left, min(r.cfg.MaxStale, time.Second))) != nil {
 			return
 		}
 	}

@@ -19,11 +19,8 @@ type summary struct {
 	changed []string // services whose line is another, or new
 }
 
-// UnmarshalJSON implements [json.Unmarshaler].
-func (s *summary) UnmarshalJSON(text []byte) error {
-	if string(text) == "null" {
-		return nil // the tap has read it
-	}
+// parse reads the answer.
+func (s *summary) parse(text []byte) error {
 	s.lines = make(map[uint64]struct{}, len(s.last))
 	s.changed = nil
 	return eachElement(text, func(line []byte) error {
@@ -76,7 +73,7 @@ func eachElement(text []byte, f func([]byte) error) error {
 // that cannot be told.
 func (r *Resolver) overview(ctx context.Context, s *summary) (changed []string, sure bool) {
 	first := s.last == nil
-	if _, err := r.read(withTap(ctx, s), "/v1/internal/ui/services", query{}, s); err != nil {
+	if _, err := r.read(ctx, "/v1/internal/ui/services", query{}, s.parse); err != nil {
 		s.last = nil
 		return nil, false
 	}

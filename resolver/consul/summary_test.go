@@ -24,13 +24,13 @@ func TestSummary(t *testing.T) {
 		{"none is left", `[]`, nil},
 	}
 	for _, tt := range steps {
-		if err := s.UnmarshalJSON([]byte(tt.text)); err != nil || !slices.Equal(s.changed, tt.want) {
+		if err := s.parse([]byte(tt.text)); err != nil || !slices.Equal(s.changed, tt.want) {
 			t.Errorf("%s: got %q, %v, want %q", tt.name, s.changed, err, tt.want)
 		}
 		s.last = s.lines
 	}
 	for _, text := range []string{``, `{}`, `[`, `[{"Name":"a"}`, `[{"Name":"a`, `["a"]`} {
-		if err := s.UnmarshalJSON([]byte(text)); err == nil {
+		if err := s.parse([]byte(text)); err == nil {
 			t.Errorf("no error for %q", text)
 		}
 	}

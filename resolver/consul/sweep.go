@@ -2,9 +2,13 @@ package consul
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	client "lictor/internal/consul"
 )
 
 // Services beyond Config.Watches have no blocking query of their own: each is
@@ -90,7 +94,7 @@ func (s *sweeper) some(concerned func(*follower) bool) {
 // until rest.
 func (s *sweeper) take(now, rest time.Time) (batch []*follower, wake time.Time) {
 	if s.next.IsZero() {
-		s.next = now.Add(jitter(rereadEvery))
+		s.next = now.Add(client.Jitter(rereadEvery))
 	}
 	if !now.Before(s.next) {
 		s.next = time.Time{}
@@ -135,7 +139,7 @@ func earlier(a, b time.Time) time.Time {
 
 // sweep reads the services that have no watch, until ctx ends.
 func (r *Resolver) sweep(ctx context.Context) {
-	var back backoff
+	var back client.Backoff
 	rest := time.Now()
 	lines := summary{seed: r.seed}
 	r.overview(ctx, &lines)
@@ -151,10 +155,10 @@ func (r *Resolver) sweep(ctx context.Context) {
 		failed := r.readAll(ctx, batch)
 		rest = time.Now().Add(time.Duration(len(batch)) * sweepPace)
 		if !failed {
-			back = backoff{}
+			back.Reset()
 			continue
 		}
-		if sleep(ctx, back.next()) != nil || r.waitContact(ctx) != nil {
+		if back.Wait(ctx, r.cfg.Client.Contact) != nil || r.waitContact(ctx) != nil {
 			return
 		}
 	}
@@ -230,7 +234,7 @@ func (r *Resolver) readAll(ctx context.Context, batch []*follower) bool {
 				if i >= len(batch) {
 					return
 				}
-				if _, err := batch[i].step(ctx, query{}); err != nil {
+				if contain(func() error { _, err := batch[i].step(ctx, query{}); return err }) != nil {
 					mu.Lock()
 					failed[batch[i]] = true
 					mu.Unlock()
@@ -253,26 +257,40 @@ type checkKey struct{ Node, CheckID, ServiceName string }
 func (r *Resolver) watchChecks(ctx context.Context, status string) {
 	var last map[checkKey]bool
 	step := func(ctx context.Context, q query) (uint64, error) {
-		var list []checkKey
-		m, err := r.read(ctx, "/v1/health/state/"+status, q, &list)
+		now := make(map[checkKey]bool)
+		m, err := r.read(ctx, "/v1/health/state/"+status, q, func(text []byte) error { return readChecks(text, now) })
 		if err != nil {
 			return 0, err
 		}
-		now := make(map[checkKey]bool, len(list))
-		for _, k := range list {
-			now[k] = true
-		}
 		r.checksMoved(last, now)
 		last = now
-		return m.index, nil
+		return m.Index, nil
 	}
 	l := loop{
 		step:      step,
-		wait:      func() time.Duration { return jitter(maxWait) },
+		wait:      func() time.Duration { return client.Jitter(maxWait) },
 		recovered: r.waitContact,
-		pace:      []bucket{{burst: 20, every: time.Second}},
+		pace:      []client.Bucket{{Burst: 20, Every: time.Second}},
+		contact:   r.cfg.Client.Contact,
 	}
 	l.run(ctx)
+}
+
+// maxChecks bounds the checks of one state.
+const maxChecks = 500_000
+
+// readChecks puts the checks of an answer into set.
+func readChecks(text []byte, set map[checkKey]bool) error {
+	return eachElement(text, func(element []byte) error {
+		var k checkKey
+		if err := json.Unmarshal(element, &k); err != nil {
+			return err
+		}
+		if set[k] = true; len(set) > maxChecks {
+			return fmt.Errorf("consul lists more than %d checks of one state", maxChecks)
+		}
+		return nil
+	})
 }
 
 // checksMoved makes the services due whose checks are in one of the sets only.

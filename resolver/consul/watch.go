@@ -2,46 +2,11 @@ package consul
 
 import (
 	"context"
-	"math/rand/v2"
-	"net/http"
+	"sync"
 	"time"
 
-	"errors"
-
-	"github.com/hashicorp/consul/api"
+	client "lictor/internal/consul"
 )
-
-// query is how Consul is asked.
-type query struct {
-	index      uint64        // 0 = answer at once
-	wait       time.Duration // how long the answer may take while nothing changes
-	consistent bool          // past every cache, by the leader and with a quorum
-}
-
-// meta is what Consul says about its answer.
-type meta struct {
-	index    uint64
-	filtered bool // its ACLs hid something
-}
-
-// read asks Consul. The query has a deadline of its own, for a dead connection
-// never answers; Consul adds up to a sixteenth to wait.
-func (r *Resolver) read(ctx context.Context, path string, q query, out any) (meta, error) {
-	ctx, cancel := context.WithTimeout(ctx, q.wait+q.wait/16+10*time.Second)
-	defer cancel()
-	options := &api.QueryOptions{WaitIndex: q.index, WaitTime: q.wait, RequireConsistent: q.consistent}
-	m, err := r.cfg.Client.Raw().Query(path, out, options.WithContext(ctx))
-	if err != nil {
-		return meta{}, err
-	}
-	return meta{index: m.LastIndex, filtered: m.ResultsFilteredByACLs}, nil
-}
-
-// refused reports whether Consul answered err because of its ACLs.
-func refused(err error) bool {
-	e, ok := errors.AsType[api.StatusError](err)
-	return ok && e.Code == http.StatusForbidden
-}
 
 // loop repeats a blocking query.
 type loop struct {
@@ -56,104 +21,103 @@ type loop struct {
 	recovered func(context.Context) error
 
 	// pace is asked after each answer; the slowest bucket counts.
-	pace []bucket
+	pace []client.Bucket
+
+	contact *client.Contact // nil: nobody wakes it
+	nudge   *nudge          // nil: nobody nudges it
 }
 
 // run repeats until ctx ends.
 func (l *loop) run(ctx context.Context) {
 	var (
 		index  uint64
-		back   backoff
-		reread = time.Now().Add(jitter(rereadEvery))
+		back   client.Backoff
+		idle   client.Pace
+		reread = time.Now().Add(client.Jitter(rereadEvery))
 	)
+	if l.contact == nil {
+		l.contact = client.NewContact()
+	}
 	for {
-		q := query{index: index, wait: l.wait()}
+		q := query{Index: index, Wait: l.wait()}
 		if time.Now().After(reread) {
 			// Watches have been known to miss a change: look without an index now and then.
-			q.index, reread = 0, time.Now().Add(jitter(rereadEvery))
+			q.Index, reread = 0, time.Now().Add(client.Jitter(rereadEvery))
 		}
-		next, err := l.step(ctx, q)
+		began := time.Now()
+		next, nudged, err := l.ask(ctx, q)
 		if ctx.Err() != nil {
 			return
 		}
+		if nudged {
+			continue
+		}
 		if err != nil {
 			index = 0 // the servers may have been restored: do not block on an old index
-			if sleep(ctx, back.next()) != nil || l.recovered != nil && l.recovered(ctx) != nil {
+			if back.Wait(ctx, l.contact) != nil || l.recovered != nil && l.recovered(ctx) != nil {
 				return
 			}
 			continue
 		}
-		back = backoff{}
-		index = nextIndex(index, next)
-		var pause time.Duration
+		back.Reset()
+		pause := idle.After(q.Index, next, time.Since(began), q.Wait)
+		index = client.NextIndex(index, next)
 		for i := range l.pace {
-			pause = max(pause, l.pace[i].take(time.Now()))
+			pause = max(pause, l.pace[i].Take(time.Now()))
 		}
-		if sleep(ctx, pause) != nil {
+		if client.Sleep(ctx, pause) != nil {
 			return
 		}
 	}
 }
 
-// nextIndex applies Consul's rules: an index that went backwards means the
-// servers lost history, so start over; an index of 0 would not block, so use 1.
-func nextIndex(current, next uint64) uint64 {
-	if next < current {
-		return 0
+// ask does one step. If it is nudged while it waits, the answer does not count.
+func (l *loop) ask(ctx context.Context, q query) (next uint64, nudged bool, err error) {
+	ctx, fresh, done := l.nudge.begin(ctx)
+	if fresh {
+		q.Fresh, q.Index = true, 0
 	}
-	return max(next, 1)
+	err = contain(func() (err error) {
+		next, err = l.step(ctx, q)
+		return err
+	})
+	return next, done(), err
 }
 
-// backoff is the growing delay between failures: 0.25 s to 30 s, with jitter so
-// that many clients of one Consul do not come back together.
-type backoff struct{ failures int }
-
-func (b *backoff) next() time.Duration {
-	d := min(500*time.Millisecond<<min(b.failures, 10), 30*time.Second)
-	b.failures++
-	return d/2 + rand.N(d/2) //nolint:gosec // spreads load, guards nothing
+// nudge tells a watch that its connection may be dead: the query that runs is
+// given up, and the next one is asked without an index on a new connection.
+type nudge struct {
+	mu     sync.Mutex
+	cancel context.CancelFunc // of the query that runs; nil = none
+	set    bool
 }
 
-// jitter returns something between three quarters of d and d.
-func jitter(d time.Duration) time.Duration {
-	return d - rand.N(d/4+1) //nolint:gosec // spreads load, guards nothing
-}
-
-// bucket paces what succeeds: burst answers may be taken at once, then one per
-// every. So a single change passes without delay and a storm of them does not
-// keep lictor and Consul busy.
-type bucket struct {
-	burst int
-	every time.Duration
-	used  float64
-	at    time.Time
-}
-
-// take returns how long to wait before the next query.
-func (b *bucket) take(now time.Time) time.Duration {
-	if !b.at.IsZero() {
-		b.used = max(0, b.used-float64(now.Sub(b.at))/float64(b.every))
+// now gives the running query up.
+func (n *nudge) now() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.set = true
+	if n.cancel != nil {
+		n.cancel()
 	}
-	b.used++
-	b.at = now
-	over := b.used - float64(b.burst)
-	if over <= 0 {
-		return 0
-	}
-	return time.Duration(over * float64(b.every))
 }
 
-// sleep waits for d, or until ctx ends and returns its error.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
+// begin starts a query, which is to be a fresh one if n was nudged. done ends
+// it and reports whether it was nudged meanwhile.
+func (n *nudge) begin(ctx context.Context) (asked context.Context, fresh bool, done func() bool) {
+	if n == nil {
+		return ctx, false, func() bool { return false }
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fresh, n.set = n.set, false
+	asked, cancel := context.WithCancel(ctx)
+	n.cancel = cancel
+	return asked, fresh, func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		cancel()
+		n.cancel = nil
+		return n.set
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	client "lictor/internal/consul"
 )
 
 // TestLoop is the conversation of a watch with Consul: field notes D5.
@@ -35,11 +37,11 @@ func TestLoop(t *testing.T) {
 		n, last := 0, time.Now()
 		l := loop{
 			wait: func() time.Duration { return time.Minute },
-			pace: []bucket{{burst: 9, every: time.Second}},
+			pace: []client.Bucket{{Burst: 9, Every: time.Second}},
 			step: func(_ context.Context, q query) (uint64, error) {
 				s := steps[n]
-				if q.index != s.wantIndex || q.wait != time.Minute {
-					t.Errorf("%s: asks with index %d, wait %v, want index %d", s.name, q.index, q.wait, s.wantIndex)
+				if q.Index != s.wantIndex || q.Wait != time.Minute {
+					t.Errorf("%s: asks with index %d, wait %v, want index %d", s.name, q.Index, q.Wait, s.wantIndex)
 				}
 				if pause := time.Since(last); (pause > 0) != s.wantPause {
 					t.Errorf("%s: paused %v, want a pause: %v", s.name, pause, s.wantPause)
@@ -67,11 +69,11 @@ func TestLoopReadsWithoutIndexNowAndThen(t *testing.T) {
 		l := loop{
 			wait: func() time.Duration { return time.Minute },
 			step: func(ctx context.Context, q query) (uint64, error) {
-				if q.index == 0 {
+				if q.Index == 0 {
 					fresh++
 					return 7, nil
 				}
-				return 7, sleep(ctx, q.wait)
+				return 7, client.Sleep(ctx, q.Wait)
 			},
 		}
 		l.run(ctx)
@@ -79,45 +81,6 @@ func TestLoopReadsWithoutIndexNowAndThen(t *testing.T) {
 			t.Errorf("%d reads without an index in an hour, want one in four to five minutes", fresh)
 		}
 	})
-}
-
-func TestBackoff(t *testing.T) {
-	var b backoff
-	var total time.Duration
-	for n := range 100 {
-		d := b.next()
-		total += d
-		if d < 250*time.Millisecond || d > 30*time.Second {
-			t.Errorf("delay %d is %v, want 0.25 s to 30 s", n+1, d)
-		}
-		if n == 0 && d > 500*time.Millisecond {
-			t.Errorf("the first delay is %v", d)
-		}
-	}
-	if total < 100*15*time.Second/2 {
-		t.Errorf("100 failures in %v: it does not grow", total)
-	}
-}
-
-func TestBucket(t *testing.T) {
-	now := time.Now()
-	b := bucket{burst: 3, every: time.Second}
-	for n := range 3 {
-		if d := b.take(now); d != 0 {
-			t.Errorf("query %d of the burst waits %v", n+1, d)
-		}
-	}
-	for n := range 5 {
-		d := b.take(now)
-		if d != time.Second {
-			t.Errorf("query %d past the burst waits %v, want 1s", n+1, d)
-		}
-		now = now.Add(d)
-	}
-	now = now.Add(time.Hour)
-	if d := b.take(now); d != 0 {
-		t.Errorf("after an hour it still waits %v", d)
-	}
 }
 
 // TestDeadConnection: a query has its own deadline, for a dead connection never answers.

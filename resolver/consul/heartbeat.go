@@ -1,0 +1,175 @@
+package consul
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	client "lictor/internal/consul"
+)
+
+// A watch is silent while nothing changes, and as silent when something in the
+// middle has forgotten its connection and still acknowledges what the kernel
+// sends. So Consul is asked at short intervals, each time on a new connection,
+// how far it is; what has gone on without a word of the watch that should have
+// told is asked for anew.
+const (
+	heartbeatEvery = 4 * time.Second
+	heartbeatGrace = 400 * time.Millisecond // for the watch that knows to tell first
+	nudgeAllEvery  = time.Minute            // where it cannot be told which watch should have
+)
+
+// nothing selects no service and no check: what is wanted is the index.
+var (
+	noService = url.Values{"filter": {`ServiceKind == "lictor-asks-for-the-index"`}}
+	noCheck   = url.Values{"filter": {`CheckID == "lictor-asks-for-the-index"`}}
+)
+
+// heart is what the heartbeat remembers. Only its goroutine uses it.
+type heart struct {
+	r        *Resolver
+	services uint64 // index of all services, as of the last beat
+	checks   uint64 // index of all checks
+	counted  uint64 // index of all services when those of the mesh were counted
+	lines    summary
+	last     time.Time // when the last beat began
+	all      time.Time // when all watches were nudged last
+}
+
+// watchHeart runs until ctx ends.
+func (r *Resolver) watchHeart(ctx context.Context) {
+	h := &heart{r: r, lines: summary{seed: r.seed}}
+	every := heartbeatEvery
+	if r.cfg.MaxStale > 0 {
+		every = min(every, r.cfg.MaxStale/4) // contact is proved in time
+	}
+	for next := min(every, time.Second); client.Sleep(ctx, client.Jitter(next)) == nil; next = every {
+		_ = contain(func() error { h.beat(ctx); return nil }) // told by contain
+	}
+}
+
+// beat looks once. Where Consul cannot be asked there is nothing to find out.
+func (h *heart) beat(ctx context.Context) {
+	began, since := time.Now(), h.last
+	services, err := h.index(ctx, "/v1/catalog/services", noService)
+	if err != nil {
+		return
+	}
+	h.compareNames(ctx, services, began)
+	if services != h.counted {
+		h.counted = services
+		h.r.countMesh(ctx)
+	}
+	if !h.r.watching() {
+		h.services, h.checks, h.lines.last = 0, 0, nil
+		return
+	}
+	checks, err := h.index(ctx, "/v1/health/state/critical", noCheck)
+	if err != nil {
+		return
+	}
+	moved := services != h.services || checks != h.checks
+	h.services, h.checks, h.last = services, checks, began
+	if moved && client.Sleep(ctx, heartbeatGrace) == nil {
+		h.compareServices(ctx, since)
+	}
+}
+
+// index returns the index of what path lists.
+func (h *heart) index(ctx context.Context, path string, nothing url.Values) (uint64, error) {
+	m, err := h.r.read(ctx, path, query{Fresh: true, Form: nothing}, func([]byte) error { return nil })
+	return m.Index, err
+}
+
+// compareNames notes that the names are right as of now, or has them read again.
+func (h *heart) compareNames(ctx context.Context, index uint64, began time.Time) {
+	if h.r.namesAt(index, began) || client.Sleep(ctx, heartbeatGrace) != nil || h.r.namesAt(index, began) {
+		return
+	}
+	h.r.cfg.Client.CloseIdle() // they are as old
+	h.r.namesNudge.now()
+}
+
+// compareServices has those services read again that have changed and whose
+// watch has not said so.
+func (h *heart) compareServices(ctx context.Context, since time.Time) {
+	changed, sure := h.r.overview(ctx, &h.lines)
+	if !sure {
+		return // there is nothing to compare with
+	}
+	silent := h.r.silent(changed, since)
+	if len(changed) == 0 && time.Since(h.all) > nudgeAllEvery && !h.r.explained(max(h.services, h.checks)) {
+		// Something changed in place, and nobody can say where.
+		h.all = time.Now()
+		silent = h.r.silent(nil, since)
+	}
+	if len(silent) == 0 {
+		return
+	}
+	h.r.cfg.Client.CloseIdle()
+	for _, f := range silent {
+		f.nudge.now()
+	}
+}
+
+// watching reports whether any service has a watch.
+func (r *Resolver) watching() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.watched > 0
+}
+
+// namesAt reports whether the list of names is known as of the given index, and
+// if so notes that it was right at the time.
+func (r *Resolver) namesAt(index uint64, at time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.status.Ready || r.status.Snapshot {
+		return true // the first answer is on its way; it has a deadline
+	}
+	if index != r.namesIndex {
+		return r.status.Contact.After(at) // it told meanwhile
+	}
+	if at.After(r.status.Contact) {
+		r.status.Contact, r.status.Since = at, at
+		r.freshen()
+	}
+	return true
+}
+
+// silent returns the followers with a watch that had no answer since the given
+// time: of the services in names, or of all if it is nil.
+func (r *Resolver) silent(names []string, since time.Time) []*follower {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*follower
+	add := func(f *follower) {
+		if f != nil && f.stop != nil && f.spoke.Before(since) {
+			all = append(all, f)
+		}
+	}
+	for _, name := range names {
+		add(r.followers[name])
+	}
+	if names == nil {
+		for _, f := range r.followers {
+			add(f)
+		}
+	}
+	return all
+}
+
+// explained reports whether some watch has told of the given index.
+func (r *Resolver) explained(index uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.namesIndex >= index {
+		return true
+	}
+	for _, f := range r.followers {
+		if f.told >= index {
+			return true
+		}
+	}
+	return false
+}
