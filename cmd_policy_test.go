@@ -52,7 +52,7 @@ func TestPolicyCheck(t *testing.T) { // contract 1
 		"nonsense/c", "{}", "groups/d/e", "{}", "consumers/f", `{"name":"g"}`)
 	wantRun(t, 2, strings.ReplaceAll(`DIR/acls/a:3: nonsense: is an unknown field
 DIR/acls/a:4: mode: is "maybe", want "enforce" or "report"
-DIR/blacklist/b:2: entries[1]: only a URL or a path can follow a method
+DIR/blacklist/b:2: entries[1]: "not" is no method
 DIR/consumers/f:1: name: is "g", want the key's own name "f"
 DIR/groups/d: is a directory, want a file for each object
 DIR/nonsense: not one of the kinds [blacklist whitelist consumers credentials groups filters plugins acls plugin-mappings apis mappings]
