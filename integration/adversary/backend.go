@@ -205,7 +205,10 @@ func answer(c net.Conn, r *rand.Rand, req *http.Request) bool {
 		return say(right + poisoned)
 	case 1, 2: // surplus later
 		return say(right) && late(poisoned)
-	case 3: // a body for HEAD, a second answer else
+	case 3: // a body for HEAD
+		if req.Method != http.MethodHead {
+			return say(right)
+		}
 		return say(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(poisoned))) && late(poisoned)
 	case 4:
 		return say("HTTP/1.1 204 No Content\r\n\r\n") && late(poisoned)
