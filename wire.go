@@ -52,8 +52,9 @@ type process struct {
 	bus      *rabbitmq.Bus // nil if there is none
 	gateway  *proxy.Gateway
 
-	upstreamTLS *tls.Config   // how instances with scheme https are spoken to
-	egress      *egress.Proxy // nil if there is none
+	catalogs    *egress.Catalogs // nil if there is no egress
+	upstreamTLS *tls.Config      // how instances with scheme https are spoken to
+	egress      *egress.Proxy    // nil if there is none
 
 	gatewayListener net.Listener
 	egressListener  net.Listener // nil if there is none
@@ -296,7 +297,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Token:    p.cfg.Admin.Token,
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
-		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch},
+		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry},
 		Checks: append(append(p.policyChecks(), p.busChecks()...), admin.Check{Name: "shutdown", Ready: func() error {
 			if ctx.Err() != nil {
 				return errors.New("the process is stopping")

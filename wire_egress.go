@@ -4,10 +4,12 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"lictor/admin"
 	"lictor/config"
 	consulapi "lictor/internal/consul"
 	"lictor/proxy/egress"
@@ -85,9 +87,24 @@ func (p *process) buildRegistry() (*egress.Catalogs, error) {
 		sources = append(sources, r)
 		p.services = append(p.services, supervisor.Service{Name: "registry consul", Run: r.Run, Grace: 5 * time.Second})
 	}
-	catalogs := egress.NewCatalogs(sources)
-	p.services = append(p.services, supervisor.Service{Name: "registry", Run: catalogs.Run, Grace: time.Second})
-	return catalogs, nil
+	p.catalogs = egress.NewCatalogs(sources)
+	p.services = append(p.services, supervisor.Service{Name: "registry", Run: p.catalogs.Run, Grace: time.Second})
+	return p.catalogs, nil
+}
+
+// describeRegistry adds what the egress knows of registered services to the status.
+func (p *process) describeRegistry(st *admin.Status) {
+	if p.catalogs == nil {
+		return
+	}
+	for _, src := range p.catalogs.Sources() {
+		if !slices.Contains(p.sources, src) {
+			st.AddResolver("registry "+src.Kind(), src)
+		}
+	}
+	if why := p.egress.Missing(); why != "" {
+		st.Problems = append(st.Problems, "egress: it is not known where services are registered, all is refused that no whitelist admits by its name: "+why)
+	}
 }
 
 // egressSettings are the part of cfg that the egress takes at any time.

@@ -117,9 +117,17 @@ func (s *Server) Status() *Status {
 }
 
 func (st *Status) addSource(source resolver.Source) {
+	st.AddResolver(source.Kind(), source)
+	for service := range source.Catalog().All() {
+		st.addService(source.Kind(), service)
+	}
+}
+
+// AddResolver adds a resolver under the given name, and not its services.
+func (st *Status) AddResolver(kind string, source resolver.Source) {
 	catalog, status := source.Catalog(), source.Status()
 	r := ResolverStatus{
-		Kind: source.Kind(), Ready: status.Ready, Services: catalog.Len(), Watches: status.Watches, Mesh: status.Mesh,
+		Kind: kind, Ready: status.Ready, Services: catalog.Len(), Watches: status.Watches, Mesh: status.Mesh,
 		Contact: timeOrNull(status.Contact), Snapshot: status.Snapshot, Held: status.Held,
 		Error: status.Error, ErrorTime: timeOrNull(status.ErrorTime),
 	}
@@ -132,9 +140,6 @@ func (st *Status) addSource(source resolver.Source) {
 	st.problem("resolver "+r.Kind, status.Held)
 	if status.Snapshot {
 		st.problem("resolver "+r.Kind, "serving from the last-good file, the registry has not answered yet")
-	}
-	for service := range catalog.All() {
-		st.addService(r.Kind, service)
 	}
 }
 

@@ -83,6 +83,25 @@ func (s *Set) RefusedByName(dst *Destination, v *Verdict, rec *Recorder) bool {
 	return !s.Whitelisted(dst, v, rec)
 }
 
+// AdmitsName reports whether an enforced whitelist admits a destination by its
+// name, whatever its addresses are and whichever services are there.
+func (s *Set) AdmitsName(dst *Destination) bool {
+	if s == nil || s.admits[egress].enforced == 0 {
+		return false
+	}
+	addrs, registry := dst.Addrs, dst.Registry
+	dst.Addrs, dst.Registry = nil, nil
+	_, ok, _ := s.admitted(dst, seekEnforced)
+	dst.Addrs, dst.Registry = addrs, registry
+	return ok
+}
+
+// DeniesServices reports whether a blacklist for the egress names services, so
+// that it matters to know where they are.
+func (s *Set) DeniesServices() bool {
+	return s != nil && s.guards[blacklists][egress].services.len > 0
+}
+
 func refused(v *Verdict, rec *Recorder, step string) bool {
 	if rec != nil {
 		rec.deny(step, v)

@@ -17,6 +17,7 @@ type guard struct {
 	own      *own
 	settings *Settings
 	registry policy.Registry // nil: no service is registered
+	blind    bool            // it is not known where services are registered
 	era      uint64          // of the proxy, when the rest was loaded
 }
 
@@ -66,6 +67,10 @@ func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([
 	if q.set == nil || q.own == nil {
 		q.note("policy", refuseUnavailable)
 		return permit{}, refuseUnavailable
+	}
+	if q.blind && (q.target.name() == "" || !q.set.AdmitsName(&q.dst)) {
+		q.note("registered_service", refuseBlind)
+		return permit{}, refuseBlind
 	}
 	t := q.target
 	if name := t.name(); name != "" {

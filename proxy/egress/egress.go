@@ -17,6 +17,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -51,8 +52,8 @@ type Config struct {
 // Registry knows which services are registered where.
 type Registry interface {
 	policy.Registry
-	// Ready reports whether it is known by now.
-	Ready() bool
+	// Missing returns why that is not known; "" = it is.
+	Missing() string
 }
 
 // Proxy is the forward proxy.
@@ -130,15 +131,14 @@ func (p *Proxy) PolicyChanged() {
 }
 
 // guard is what a decision made now goes by. As long as it is not known where
-// services are registered, nothing may pass (X6).
+// services are registered, nothing may pass but what a whitelist admits by its
+// name (X6).
 func (p *Proxy) guard() guard {
 	era := p.era.Load() // first: what is loaded after it is at least as new
 	g := guard{set: p.policy(), own: p.own.Load(), settings: p.settings.Load(), era: era}
 	if p.registry != nil {
 		g.registry = p.registry
-		if !g.settings.ReachRegistered && !p.registry.Ready() {
-			g.set = nil
-		}
+		g.blind = p.Missing() != ""
 	}
 	return g
 }
@@ -148,10 +148,20 @@ func (p *Proxy) Ready() error {
 	switch {
 	case p.own.Load() == nil:
 		return errors.New("it does not run yet")
-	case p.registry != nil && !p.settings.Load().ReachRegistered && !p.registry.Ready():
-		return errors.New("it is not known yet where services are registered")
+	case p.Missing() != "":
+		return fmt.Errorf("it is not known where services are registered: %s", p.Missing())
 	}
 	return nil
+}
+
+// Missing returns why it is not known where services are registered, if that
+// matters: they are out of reach, or a blacklist names some. "" = it is known,
+// or does not matter.
+func (p *Proxy) Missing() string {
+	if p.registry == nil || p.settings.Load().ReachRegistered && !p.policy().DeniesServices() {
+		return ""
+	}
+	return p.registry.Missing()
 }
 
 // Run serves l until ctx ends, then closes l, lets what is under way end within

@@ -41,6 +41,7 @@ type refusal struct {
 
 var (
 	refuseUnavailable = refusal{status: 503, reason: policyUnavailable, message: "The policy is not available"}
+	refuseBlind       = refusal{status: 503, reason: policyUnavailable, message: "It is not known where services are registered"}
 	refuseClient      = refusal{status: 403, reason: clientNotAllowed, message: "Clients at this address may not use this proxy (allow_clients)"}
 	refuseOwn         = refusal{status: 403, reason: ownAddress, message: "Denied"}
 	refuseRegistered  = refusal{status: 403, reason: registeredService, message: "Denied"}

@@ -2,8 +2,10 @@ package egress
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -19,8 +21,9 @@ type Catalogs struct {
 	sources []resolver.Source
 	index   atomic.Pointer[registered]
 	seen    []*resolver.Catalog // Run's only
-	since   time.Time           // Run's only: when all sources were ready
-	ready   atomic.Bool
+	known   bool                // Run's only: all was known once
+	since   time.Time           // Run's only: since when something is missing; zero = nothing is
+	missing atomic.Pointer[string]
 }
 
 // registered is where services are registered. It is immutable.
@@ -28,7 +31,7 @@ type registered struct {
 	at    map[netip.AddrPort][]string
 	named map[endpointName][]string
 
-	loaded bool // no service is known by name only
+	unloaded []string // services of which it is not known where they are, some of them
 }
 
 // NewCatalogs returns a registry of what is in the sources' catalogs by now.
@@ -68,47 +71,83 @@ func (c *Catalogs) follow(now time.Time) {
 		c.judge(now)
 		return
 	}
-	next := &registered{at: make(map[netip.AddrPort][]string), named: make(map[endpointName][]string), loaded: true}
+	next := &registered{at: make(map[netip.AddrPort][]string), named: make(map[endpointName][]string)}
 	for i, src := range c.sources {
 		for svc := range c.seen[i].All() {
 			if !svc.Loaded {
 				src.Want(svc.Name)
-				next.loaded = false
+				next.unloaded = append(next.unloaded, svc.Name)
 			}
-			for _, inst := range svc.Instances {
-				next.add(svc.Name, inst.Address)
-				if shown := strings.ToUpper(svc.Name); c.seen[i].Folded() && shown != svc.Name {
-					next.add(shown, inst.Address) // rules may call it as its registry shows it (E7)
-				}
-			}
+			next.addService(svc, c.seen[i].Folded())
 		}
 	}
+	slices.Sort(next.unloaded)
 	c.index.Store(next)
 	c.judge(now)
 }
 
-// loadPatience is how long services that do not load may keep the rest waiting.
-const loadPatience = 10 * time.Second
-
-// judge finds out whether the registry is ready, once: when every source knows
-// its services, and every service its instances.
-func (c *Catalogs) judge(now time.Time) {
-	if c.ready.Load() {
-		return
-	}
-	for _, src := range c.sources {
-		if !src.Status().Ready {
-			return
+// addService enters every address of a service.
+func (r *registered) addService(svc *resolver.Service, folded bool) {
+	enter := func(address string) {
+		r.add(svc.Name, address)
+		if shown := strings.ToUpper(svc.Name); folded && shown != svc.Name {
+			r.add(shown, address) // rules may call it as its registry shows it (E7)
 		}
 	}
-	if c.since.IsZero() {
-		c.since = now
+	for _, address := range svc.Registered {
+		enter(address)
 	}
-	c.ready.Store(c.index.Load().loaded || now.Sub(c.since) >= loadPatience)
+	for _, inst := range svc.Instances {
+		if _, noted := slices.BinarySearch(svc.Registered, inst.Address); !noted {
+			enter(inst.Address)
+		}
+	}
 }
 
-// Ready reports whether it is known where services are registered.
-func (c *Catalogs) Ready() bool { return c.ready.Load() }
+// loadPatience is how long a service that turns up may be unknown before the
+// rest is closed. At the start there is no patience: nothing is known then.
+const loadPatience = 10 * time.Second
+
+// judge finds out whether it is known where services are registered: every
+// source has told of all its services, and every service of its instances.
+func (c *Catalogs) judge(now time.Time) {
+	why := c.lacks()
+	switch {
+	case why == "":
+		c.known, c.since = true, time.Time{}
+	case c.since.IsZero():
+		c.since = now
+	}
+	if c.known && now.Sub(c.since) < loadPatience {
+		why = ""
+	}
+	if last := c.missing.Load(); last == nil || *last != why {
+		c.missing.Store(&why)
+	}
+}
+
+// lacks returns what is not known; "" = nothing.
+func (c *Catalogs) lacks() string {
+	for _, src := range c.sources {
+		switch s := src.Status(); {
+		case !s.Ready:
+			return "resolver " + src.Kind() + " has not answered yet"
+		case s.Partial != "":
+			return "resolver " + src.Kind() + ": " + s.Partial
+		}
+	}
+	if names := c.index.Load().unloaded; len(names) > 0 {
+		some := strings.Join(names[:min(len(names), 3)], ", ")
+		return fmt.Sprintf("%d services are known by name only, as %.200q", len(names), some)
+	}
+	return ""
+}
+
+// Missing returns why it is not known where services are registered; "" = it is.
+func (c *Catalogs) Missing() string { return *c.missing.Load() }
+
+// Sources returns the resolvers that the registry follows.
+func (c *Catalogs) Sources() []resolver.Source { return c.sources }
 
 func (r *registered) add(service, address string) {
 	host, portText, err := net.SplitHostPort(address)

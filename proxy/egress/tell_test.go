@@ -160,12 +160,13 @@ func TestExplain(t *testing.T) { // contract 5
 type source struct {
 	catalog *resolver.Catalog
 	ready   bool
+	partial string
 	wanted  []string
 }
 
 func (s *source) Kind() string               { return "test" }
 func (s *source) Catalog() *resolver.Catalog { return s.catalog }
-func (s *source) Status() resolver.Status    { return resolver.Status{Ready: s.ready} }
+func (s *source) Status() resolver.Status    { return resolver.Status{Ready: s.ready, Partial: s.partial} }
 func (s *source) Want(name string) <-chan struct{} {
 	s.wanted = append(s.wanted, name)
 	return nil
@@ -175,13 +176,13 @@ func TestCatalogs(t *testing.T) { // A15
 	now := time.Now()
 	s := &source{catalog: resolver.NewCatalog(&resolver.Service{Name: "db"})}
 	c := NewCatalogs([]resolver.Source{s})
-	if c.Ready() {
+	if c.Missing() == "" {
 		t.Error("ready before the registry answered")
 	}
 	s.ready = true
 	c.follow(now)
-	if c.Ready() || fmt.Sprint(s.wanted) != "[db]" {
-		t.Errorf("ready is %v before db is loaded, wanted %v", c.Ready(), s.wanted)
+	if c.Missing() == "" || fmt.Sprint(s.wanted) != "[db]" {
+		t.Errorf("missing is %q before db is loaded, wanted %v", c.Missing(), s.wanted)
 	}
 	s.catalog = resolver.NewCatalog(
 		&resolver.Service{Name: "db", Loaded: true, Instances: []*resolver.Instance{
@@ -190,7 +191,7 @@ func TestCatalogs(t *testing.T) { // A15
 		&resolver.Service{Name: "same", Loaded: true, Instances: []*resolver.Instance{{Address: "192.0.2.1:5432"}}},
 	)
 	c.follow(now)
-	if !c.Ready() {
+	if c.Missing() != "" {
 		t.Error("not ready when all is loaded")
 	}
 	at := func(s string) int { return len(c.ServicesAt(netip.MustParseAddrPort(s))) }
@@ -199,23 +200,110 @@ func TestCatalogs(t *testing.T) { // A15
 	}
 	s.catalog = resolver.NewCatalog(&resolver.Service{Name: "new"})
 	c.follow(now)
-	if at("192.0.2.1:5432") != 0 || !c.Ready() {
+	if at("192.0.2.1:5432") != 0 || c.Missing() != "" {
 		t.Error("what is gone is still there, or a new service makes it unready")
 	}
-	slow := NewCatalogs([]resolver.Source{&source{ready: true, catalog: resolver.NewCatalog(&resolver.Service{Name: "never"})}})
-	slow.follow(now.Add(2 * loadPatience))
-	if !slow.Ready() {
-		t.Error("a service that never loads keeps all closed")
+}
+
+// TestTheRegistryIsClosedWhileItLacksSomething: for ever, if need be, and it
+// says what it lacks.
+func TestTheRegistryIsClosedWhileItLacksSomething(t *testing.T) {
+	now := time.Now()
+	whole := resolver.NewCatalog(&resolver.Service{Name: "db", Loaded: true})
+	tests := []struct {
+		name   string
+		source source
+		lacks  string
+	}{
+		{"a resolver has not answered", source{catalog: whole}, "has not answered"},
+		{"a service is known by name only", source{ready: true, catalog: resolver.NewCatalog(&resolver.Service{Name: "never"})}, "never"},
+		{"ACLs hide services", source{ready: true, catalog: whole, partial: "hidden by ACLs"}, "hidden by ACLs"},
+		{"nothing is lacking", source{ready: true, catalog: whole}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := NewCatalogs([]resolver.Source{&tt.source})
+			for _, later := range []time.Duration{0, loadPatience / 2, 2 * loadPatience, time.Hour} {
+				c.follow(now.Add(later))
+				if got := c.Missing(); (got == "") != (tt.lacks == "") || !strings.Contains(got, tt.lacks) {
+					t.Errorf("after %v it lacks %q, want %q", later, got, tt.lacks)
+				}
+			}
+		})
+	}
+}
+
+// TestANewServiceHasSomeTimeToBeKnown before the rest is closed for its sake.
+func TestANewServiceHasSomeTimeToBeKnown(t *testing.T) {
+	now := time.Now()
+	s := &source{ready: true, catalog: resolver.NewCatalog()}
+	c := NewCatalogs([]resolver.Source{s})
+	s.catalog = resolver.NewCatalog(&resolver.Service{Name: "new"})
+	for _, step := range []struct {
+		after time.Duration
+		open  bool
+	}{{0, true}, {loadPatience / 2, true}, {loadPatience, false}, {time.Hour, false}} {
+		if c.follow(now.Add(step.after)); (c.Missing() == "") != step.open {
+			t.Errorf("after %v it lacks %q", step.after, c.Missing())
+		}
+	}
+	s.catalog = resolver.NewCatalog(&resolver.Service{Name: "new", Loaded: true})
+	if c.follow(now.Add(2 * time.Hour)); c.Missing() != "" {
+		t.Errorf("it is known, and it lacks %q", c.Missing())
+	}
+}
+
+// TestEveryRegisteredAddressIsOutOfReach, not only the one that requests go to.
+func TestEveryRegisteredAddressIsOutOfReach(t *testing.T) {
+	c := NewCatalogs([]resolver.Source{&source{ready: true, catalog: resolver.NewCatalog(&resolver.Service{Name: "multi", Loaded: true,
+		Instances:  []*resolver.Instance{{Address: "192.0.2.1:81"}},
+		Registered: []string{"192.0.2.1:81", "192.0.2.1:82", "[2001:db8::1]:443", "wan.example:82"},
+	})}})
+	for _, at := range []string{"192.0.2.1:81", "192.0.2.1:82", "[2001:db8::1]:443"} {
+		if got := c.ServicesAt(netip.MustParseAddrPort(at)); fmt.Sprint(got) != "[multi]" {
+			t.Errorf("at %s there is %v", at, got)
+		}
+	}
+	if got := c.ServicesNamed("wan.example", 82); fmt.Sprint(got) != "[multi]" {
+		t.Errorf("at wan.example:82 there is %v", got)
 	}
 }
 
 // TestUnreadyRegistry: as long as nobody knows what is registered, nothing
-// passes (X6).
+// passes but what a whitelist admits by its name (X6).
 func TestUnreadyRegistry(t *testing.T) {
-	s := &source{catalog: resolver.NewCatalog()}
-	b := newBench(t)
-	b.run(quick(), func(c *Config) { c.Registry = NewCatalogs([]resolver.Source{s}) })
-	b.expect(b.get(b.url("127.0.0.2", "/")), 503, policyUnavailable)
+	const name, other = "good.test", "other.test"
+	open := quick()
+	open.ReachRegistered = true
+	tests := []struct {
+		name     string
+		settings Settings
+		lists    lists
+		host     string
+		want     int
+	}{
+		{"an address", quick(), nil, "127.0.0.2", 503},
+		{"a name", quick(), nil, name, 503},
+		{"a name that a whitelist admits", quick(), lists{whiteKey: white(name)}, name, 200},
+		{"another name", quick(), lists{whiteKey: white(name)}, other, 503},
+		{"a name whose address a whitelist admits", quick(), lists{whiteKey: white("127.0.0.0/8")}, name, 503},
+		{"an address that a whitelist admits", quick(), lists{whiteKey: white("127.0.0.2")}, "127.0.0.2", 503},
+		{"a name in a whitelist that only reports", quick(), lists{whiteKey: &policy.List{Allow: true, Direction: policy.Egress, Mode: policy.Report, Entries: []string{name}}}, name, 503},
+		{"services may be reached", open, nil, "127.0.0.2", 200},
+		{"services may be reached, but a blacklist names one", open, lists{blackKey: black("service:db")}, "127.0.0.2", 503},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.dns.Set(name, dnstest.Name{Addrs: []string{"127.0.0.2"}})
+			b.dns.Set(other, dnstest.Name{Addrs: []string{"127.0.0.2"}})
+			b.policy(tt.lists)
+			b.run(tt.settings, func(c *Config) { c.Registry = NewCatalogs([]resolver.Source{&source{catalog: resolver.NewCatalog()}}) })
+			if got := b.get(b.url(tt.host, "/")).StatusCode; got != tt.want {
+				t.Errorf("got %d, want %d", got, tt.want)
+			}
+		})
+	}
 }
 
 // TestAnEntryOfARegistryWithoutCaseHoldsAsTheRegistryShowsTheName: Eureka shows
