@@ -2,20 +2,20 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-multierror"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
-
-// maxFile bounds what is read of one file, configuration or file("...").
-const maxFile = 4 << 20
 
 // File is a configuration file: its name, as problems show it, and its content.
 type File struct {
@@ -76,8 +76,22 @@ func filesIn(path string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if !e.IsDir() && filepath.Ext(e.Name()) == ".hcl" && !strings.HasPrefix(e.Name(), ".") {
-			names = append(names, filepath.Join(path, e.Name()))
+		name := filepath.Join(path, e.Name())
+		if filepath.Ext(name) != ".hcl" || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		info, err := os.Stat(name) // of what a link leads to
+		switch {
+		case err != nil:
+			return nil, err
+		case info.IsDir():
+			continue
+		case !info.Mode().IsRegular(): // a pipe is meant only where it is named itself
+			return nil, fmt.Errorf("%s: want a file, it is %s", name, kindOf(info.Mode()))
+		}
+		names = append(names, name)
+		if len(names) > maxFiles {
+			return nil, fmt.Errorf("%s: more than %d files", path, maxFiles)
 		}
 	}
 	if names == nil {
@@ -86,25 +100,72 @@ func filesIn(path string) ([]string, error) {
 	return names, nil
 }
 
+// pipePatience is how long whoever writes to a pipe may take for all of it.
+const pipePatience = 10 * time.Second
+
+// readFile reads a regular file, or a pipe, as a shell makes of <(...). What
+// else there is in a file system may never end, or never begin.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	// Without waiting: a pipe that nobody writes to would be waited for at the opening.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	pipe := info.Mode()&os.ModeNamedPipe != 0
+	switch {
+	case !pipe && !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: want a file or a pipe, it is %s", path, kindOf(info.Mode()))
+	case pipe:
+		_ = f.SetReadDeadline(time.Now().Add(pipePatience)) // where it cannot be set, nothing waits either
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("%s: the pipe did not end within %v", path, pipePatience)
+	case err == nil && pipe && len(text) == 0:
+		err = fmt.Errorf("%s: nothing came out of the pipe", path)
+	case err == nil && len(text) > maxFile:
 		err = fmt.Errorf("%s: larger than %d bytes", path, maxFile)
 	}
-	return text, err
+	if err != nil {
+		return nil, err
+	}
+	return text, nil
+}
+
+func kindOf(mode os.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&os.ModeSocket != 0:
+		return "a socket"
+	case mode&os.ModeDevice != 0:
+		return "a device"
+	}
+	return "something else"
 }
 
 // Parse reads the configuration in files, which together are one.
 func Parse(env Env, files ...File) (*Config, error) {
 	d := &decoder{cfg: Default(), ctx: &hcl.EvalContext{Functions: functions(env)}}
 	var bodies []hcl.Body
+	size := 0
 	for _, f := range files {
 		d.order = append(d.order, f.Name)
+		size += len(f.Text)
+		if size > maxText {
+			d.problems = append(d.problems, &Problem{Text: fmt.Sprintf("%s: the files have more than %d bytes together", f.Name, maxText)})
+			continue
+		}
+		if tooMuch := bounded(f); tooMuch != nil {
+			d.problems = append(d.problems, tooMuch)
+			continue
+		}
 		parsed, diags := hclsyntax.ParseConfig(f.Text, f.Name, hcl.InitialPos)
 		d.diagnose(diags)
 		if parsed != nil && parsed.Body != nil {
@@ -160,10 +221,16 @@ func (d *decoder) err() error {
 	})
 	var errs *multierror.Error
 	var last Problem
-	for _, p := range d.problems {
-		if *p != last {
-			errs = multierror.Append(errs, p)
+	told := 0
+	for i, p := range d.problems {
+		if *p == last {
+			continue
 		}
+		if told++; told > maxProblems {
+			errs = multierror.Append(errs, &Problem{Text: fmt.Sprintf("and %d more", len(d.problems)-i)})
+			break
+		}
+		errs = multierror.Append(errs, p)
 		last = *p
 	}
 	return report(errs)
