@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +58,7 @@ func explainCommand(stdout io.Writer) *command {
 			return err
 		}
 		var e proxy.Explanation
-		if err := json.Unmarshal(body, &e); err != nil {
+		if err := decodeAnswer(body, &e); err != nil {
 			return fmt.Errorf("the answer is no explanation: %w", err)
 		}
 		return printExplanation(stdout, q.Method, &e)

@@ -13,6 +13,7 @@ import (
 
 	"lictor/config"
 	"lictor/internal/crash"
+	"lictor/internal/lines"
 	"lictor/supervisor"
 )
 
@@ -58,12 +59,19 @@ func (o *runOptions) run(stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log := newLogger(cfg, stderr)
+	// A log that nobody reads any more ends nothing.
+	signal.Ignore(syscall.SIGPIPE)
+	output := lines.New(stderr, logBytes, 0)
+	defer output.Flush(logFlush) //nolint:errcheck // nobody could be told
+	log := newLogger(cfg, output)
 	crash.SetReport(func(where string, value any, stack []byte) {
 		log.Error("a panic was contained", "where", where, "panic", value, "stack", string(stack))
 	})
 	p, err := build(ctx, cfg, log)
 	if err != nil {
+		return err
+	}
+	if err := p.countLines(output); err != nil {
 		return err
 	}
 	if dev != nil {
@@ -82,6 +90,11 @@ func (o *runOptions) run(stdout, stderr io.Writer) error {
 	log.Info("stopped")
 	return nil
 }
+
+const (
+	logBytes = 1 << 20     // of the log that may wait to be written
+	logFlush = time.Second // how long the end waits for them
+)
 
 // configure returns the configuration, and the development services with -dev.
 func (o *runOptions) configure() (*config.Config, *devServices, error) {

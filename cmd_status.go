@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -27,7 +26,7 @@ func statusCommand(stdout io.Writer) *command {
 			return err
 		}
 		var st admin.Status
-		if err := json.Unmarshal(body, &st); err != nil {
+		if err := decodeAnswer(body, &st); err != nil {
 			return fmt.Errorf("the answer is no status: %w", err)
 		}
 		return printStatus(stdout, &st)
@@ -67,7 +66,7 @@ func printStatus(out io.Writer, st *admin.Status) error {
 	if len(st.Problems) > 0 {
 		fmt.Fprintln(w, "\nPROBLEMS")
 		for _, p := range st.Problems {
-			fmt.Fprintln(w, oneLine(p))
+			fmt.Fprintln(w, p) // whole: the end is what matters most
 		}
 	}
 	return w.Flush()
@@ -145,19 +144,4 @@ func resolverState(r *admin.ResolverStatus) string {
 
 func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
-}
-
-// oneLine keeps text of other people's making, as the output of a check, from
-// breaking the table or reaching the terminal's control codes.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
-	if r := []rune(s); len(r) > 100 {
-		s = string(r[:99]) + "…"
-	}
-	return s
 }

@@ -116,10 +116,10 @@ func (c *command) Run(args []string) int {
 		return exitDone
 	}
 	if wrong, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintln(c.stderr, wrong.err)
+		fmt.Fprintln(c.stderr, harmlessLines(wrong.Error()))
 		return exitUsage
 	}
-	fmt.Fprintf(c.stderr, "lictor %s: %s\n", c.name, err)
+	fmt.Fprintf(c.stderr, "lictor %s: %s\n", c.name, harmlessLines(err.Error()))
 	return exitFailed
 }
 

@@ -40,6 +40,7 @@ type process struct {
 	cfg        *config.Config // in force; only reloadOn changes it
 	generation atomic.Uint64  // of cfg
 	reloads    reloads
+	logs       []namedLog // whose dropped lines are counted
 
 	services []supervisor.Service // in the order they start in
 	sources  []resolver.Source
@@ -331,6 +332,7 @@ func (p *process) describe(st *admin.Status) {
 	st.Version, st.Commit, st.Go = version, commit, runtime.Version()
 	st.Generation = p.generation.Load()
 	st.Problems = append(st.Problems, p.reloads.problems()...)
+	st.Problems = append(st.Problems, p.lineProblems()...)
 	st.Listeners = []admin.Listener{
 		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
 		{Name: "admin", Address: p.adminListener.Addr().String()},

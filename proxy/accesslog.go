@@ -6,34 +6,33 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"lictor/internal/lines"
 )
 
 // AccessLog writes one line per request, refused ones as well. Lines are
-// gathered and written at least every flushEvery; a slow disk makes requests
-// wait, it loses no line. Paths are written without their query, which may
-// hold secrets.
+// gathered and written at least every flushEvery. No request waits for it: past
+// a bound lines are dropped and counted. Paths are written without their query,
+// which may hold secrets.
 type AccessLog struct {
 	format func(dst []byte, x *exchange, took time.Duration) []byte
 	path   string
-
-	mu  sync.Mutex // guards what follows
-	buf []byte
-	out io.Writer
-	err error // of the last write, for Run to tell
+	lines  *lines.Writer
 }
 
 const (
-	flushEvery = 200 * time.Millisecond
-	flushSize  = 64 << 10
+	flushEvery   = 200 * time.Millisecond
+	accessBytes  = 4 << 20         // that may wait to be written
+	accessFlush  = 2 * time.Second // how long the end waits for what is left
+	accessReopen = time.Second     // and a new file for what belongs to the old one
 )
 
 // NewAccessLog opens the log at path ("-" is standard output) for lines in
 // one of the formats json, common, combined.
 func NewAccessLog(path, format string) (*AccessLog, error) {
-	l := &AccessLog{path: path, buf: make([]byte, 0, 2*flushSize)}
+	l := &AccessLog{path: path}
 	switch format {
 	case "", "json":
 		l.format = appendJSONLine
@@ -44,57 +43,50 @@ func NewAccessLog(path, format string) (*AccessLog, error) {
 	default:
 		return nil, fmt.Errorf("access log: format is %q, want json, common or combined", format)
 	}
-	return l, l.Reopen()
+	out, err := l.open()
+	l.lines = lines.New(out, accessBytes, flushEvery)
+	return l, err
+}
+
+func (l *AccessLog) open() (io.Writer, error) {
+	if l.path == "-" {
+		return lines.Keeper{Writer: os.Stdout}, nil
+	}
+	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("access log: %w", err)
+	}
+	return f, nil
 }
 
 // Reopen opens the file anew, after it was moved away (SIGHUP). If that fails
 // the old one stays.
 func (l *AccessLog) Reopen() error {
-	var out io.Writer = os.Stdout
-	if l.path != "-" {
-		f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
-		if err != nil {
-			return fmt.Errorf("access log: %w", err)
-		}
-		out = f
+	out, err := l.open()
+	if err != nil {
+		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.flush()
-	if old, ok := l.out.(*os.File); ok && old != os.Stdout {
-		old.Close()
-	}
-	l.out = out
+	l.lines.Replace(out, accessReopen)
 	return nil
 }
 
-// Run flushes until ctx ends, and once more then. It returns the last error of
-// writing, if the last write failed.
+// Run waits for the end of ctx and has written then what is left. It returns the
+// error of the last write, if that failed.
 func (l *AccessLog) Run(ctx context.Context) error {
-	tick := time.NewTicker(flushEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.flush()
-			return l.err
-		case <-tick.C:
-			l.mu.Lock()
-			l.flush()
-			l.mu.Unlock()
-		}
-	}
+	<-ctx.Done()
+	return l.lines.Flush(accessFlush)
 }
 
+// Dropped is how many lines were dropped, since they were not taken in time.
+func (l *AccessLog) Dropped() uint64 { return l.lines.Dropped() }
+
 func (l *AccessLog) write(x *exchange, took time.Duration) {
-	l.mu.Lock()
-	l.buf = append(l.format(l.buf, x, took), '\n')
-	if len(l.buf) >= flushSize {
-		l.flush()
-	}
-	l.mu.Unlock()
+	l.lines.Append(func(dst []byte) []byte { return append(l.format(dst, x, took), '\n') })
+}
+
+// Line writes a line that somebody else made, in the log's order.
+func (l *AccessLog) Line(p []byte) {
+	l.lines.Append(func(dst []byte) []byte { return append(append(dst, p...), '\n') })
 }
 
 // record writes a line for the middleware called name, in JSON whatever the
@@ -103,24 +95,12 @@ func (l *AccessLog) record(name string, x *exchange, took time.Duration) {
 	if l == nil {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.buf = append(l.buf, `{"record": `...)
-	l.buf = append(AppendJSON(l.buf, name), ", "...)
-	l.buf = append(l.buf, appendJSONLine(nil, x, took)[1:]...)
-	l.buf = append(l.buf, '\n')
-	if len(l.buf) >= flushSize {
-		l.flush()
-	}
-}
-
-// flush writes what was gathered. The lock is held.
-func (l *AccessLog) flush() {
-	if len(l.buf) == 0 {
-		return
-	}
-	_, l.err = l.out.Write(l.buf)
-	l.buf = l.buf[:0]
+	l.lines.Append(func(dst []byte) []byte {
+		dst = append(dst, `{"record": `...)
+		dst = append(AppendJSON(dst, name), ", "...)
+		dst = append(dst, appendJSONLine(nil, x, took)[1:]...)
+		return append(dst, '\n')
+	})
 }
 
 func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {

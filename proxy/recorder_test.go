@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // seen is a request as a backend read it.
@@ -65,8 +66,9 @@ func (rec *recorder) takeText() string {
 
 // logBook keeps the access log in memory.
 type logBook struct {
+	mu  sync.Mutex // guards buf
 	log *AccessLog
-	buf bytes.Buffer // guarded by log's mutex
+	buf bytes.Buffer
 }
 
 func newLogBook(t testing.TB, format string) *logBook {
@@ -76,15 +78,22 @@ func newLogBook(t testing.TB, format string) *logBook {
 		t.Fatal(err)
 	}
 	b := &logBook{log: log}
-	log.out = &b.buf
+	log.lines.Replace(b, 0)
 	return b
+}
+
+// Write implements io.Writer.
+func (b *logBook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
 }
 
 // take returns the lines since the last take.
 func (b *logBook) take() []string {
-	b.log.mu.Lock()
-	defer b.log.mu.Unlock()
-	b.log.flush()
+	_ = b.log.lines.Flush(time.Second)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	lines := strings.Split(b.buf.String(), "\n")
 	b.buf.Reset()
 	return lines[:len(lines)-1]
