@@ -343,6 +343,9 @@ func Abort(nc net.Conn) {
 func (c *Conn) Abandon() { c.trip.leave(false) }
 
 func (c *Conn) write(p []byte) error {
+	if c.s.stream != nil && c.s.stream.Full() {
+		c.srv.handler.Lasting(c)
+	}
 	_, err := c.s.write(p, c.srv.limits.Load().Stream)
 	if err != nil {
 		c.closing = true

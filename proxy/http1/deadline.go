@@ -24,6 +24,18 @@ func (s *sock) waitGone() bool {
 	return err == nil || !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
+// gone is waitGone that does not wait.
+func (s *sock) gone() bool {
+	if s.stream != nil {
+		return s.stream.Gone()
+	}
+	is := false
+	if s.look != nil {
+		is = s.look.Control(func(fd uintptr) { is = hungUp(fd) }) != nil || is
+	}
+	return is
+}
+
 // stale reports whether the peer of an idle connection closed it or sent
 // something. It does not wait.
 func (s *sock) stale() bool {

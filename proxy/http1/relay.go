@@ -78,6 +78,9 @@ func (t *trip) relayLength(head []byte) error {
 	c, ws := t.c, t.c.ws
 	left := ws.resp.ContentLength
 	n := int(min(left, int64(t.up-t.seen)))
+	if int64(n) < left { // before the first write, which may take long as well
+		c.srv.handler.Lasting(c)
+	}
 	if err := c.write(append(head, ws.up[t.seen:t.seen+n]...)); err != nil {
 		return err
 	}
@@ -87,7 +90,6 @@ func (t *trip) relayLength(head []byte) error {
 	if left == 0 {
 		return nil
 	}
-	c.srv.handler.Lasting(c)
 	if left > spliceMin && c.s.rc != nil && t.u.s.rc != nil {
 		if err := t.spliceDown(left); err != errNoPipe {
 			return err
@@ -159,11 +161,13 @@ func (t *trip) relayStream(head []byte, chunked bool) error {
 		t.seen += used
 		head = append(head, p...)
 	}
+	if !s.done && bad == nil {
+		c.srv.handler.Lasting(c)
+	}
 	if err := c.write(head); err != nil || s.done || bad != nil {
 		return cmp.Or(bad, err)
 	}
 	l.giveBack()
-	c.srv.handler.Lasting(c)
 	return s.rest(&l)
 }
 

@@ -17,6 +17,13 @@ type Stream interface {
 	// WaitGone waits until the peer gave the stream up or the read deadline
 	// passes, and reports whether the peer is gone.
 	WaitGone() bool
+	// Gone reports, without waiting, whether the peer gave the stream up.
+	Gone() bool
+	// Full reports whether a write would wait for the peer now.
+	Full() bool
+	// Abort ends the stream at once, whatever the peer and those who read or
+	// write it are doing. Any goroutine may call it while the stream is served.
+	Abort()
 }
 
 // ServeStream serves the one request of st.

@@ -50,6 +50,10 @@ var (
 // for leaving: below it, watching would cost more than it saves.
 const watchAfter = 50 * time.Millisecond
 
+// glance is how often the client is looked at while its body is sent: an
+// upstream that takes no more of it would hide that the client left.
+const glance = 200 * time.Millisecond
+
 // settleTime is how long an answer waits for the request's body to be gone.
 const settleTime = 2 * time.Millisecond
 
@@ -233,8 +237,11 @@ func (t *trip) arm(limit time.Duration, since int64) error {
 		}
 		rest = limit
 	}
-	if !t.attended {
+	switch {
+	case !t.attended:
 		rest = min(rest, watchAfter)
+	case !t.sent.Load():
+		rest = min(rest, glance)
 	}
 	t.u.s.readBy(rest)
 	return t.failed() // after the deadline is set, for failing moves it
@@ -253,8 +260,11 @@ func (t *trip) lapsed() error {
 	if err := t.failed(); err != nil {
 		return err
 	}
-	if !t.attended {
+	switch {
+	case !t.attended:
 		t.attend()
+	case !t.sent.Load() && t.c.s.gone():
+		return ErrClientGone
 	}
 	return nil
 }
@@ -321,6 +331,9 @@ func (c *Conn) Cut(cause error) {
 	c.trip.failure.CompareAndSwap(nil, &cause)
 	c.cut.Store(true)
 	c.s.halt()
+	if c.s.stream != nil {
+		c.s.stream.Abort()
+	}
 	if u := c.trip.peer.Load(); u != nil {
 		u.s.wake()
 	}

@@ -259,7 +259,7 @@ func (c *conn) refuse(e *streamError) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if st := c.streams[e.id]; st != nil {
-		st.end(errReset)
+		st.end(errSpoilt)
 	}
 	c.out = appendReset(c.out, e.id, e.code)
 	return c.flushSoon()

@@ -74,6 +74,9 @@ func (c *conn) fragment(id uint32, p []byte, last bool) error {
 	case b.st == nil && b.trailers: // of a stream that we ended
 		return c.guard.idle(time.Now())
 	case b.st == nil: // over the limit of streams
+		c.mu.Lock()
+		c.note(id, true)
+		c.mu.Unlock()
 		return &streamError{id, http2.ErrCodeRefusedStream, "too many streams"}
 	case b.trailers:
 		return c.trailers(id)
@@ -104,7 +107,7 @@ func (c *conn) request(id uint32) error {
 	st.head = b.method == "HEAD"
 	st.ended, st.cut = b.ended, b.over()
 	if b.malformed != "" {
-		st.end(errReset)
+		st.end(errSpoilt)
 		c.finished()
 		c.mu.Unlock()
 		st.free()
@@ -171,6 +174,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 		c.credit(size)
 		return &streamError{id, http2.ErrCodeStreamClosed, "data behind the end of the stream"}
 	case st.recvWindow < size:
+		c.credit(size)
 		return &streamError{id, http2.ErrCodeFlowControl, "more data than the stream may carry"}
 	}
 	if len(data) > 0 {
@@ -182,7 +186,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 		return &streamError{id, http2.ErrCodeProtocol, "the body is not as long as was told"}
 	}
 	st.recvWindow -= size
-	st.in = append(st.in, data...)
+	st.in.write(data)
 	st.ended = f.StreamEnded()
 	st.cond.Broadcast()
 	if padding > 0 {
@@ -242,8 +246,12 @@ func (c *conn) rstStream(f *http2.RSTStreamFrame) error {
 	if st != nil {
 		st.end(errReset)
 	}
+	err := c.flushSoon() // what nobody read is credited
 	c.mu.Unlock()
-	if st == nil {
+	switch {
+	case err != nil:
+		return err
+	case st == nil:
 		return c.guard.idle(time.Now())
 	}
 	if !c.guard.resets.take(time.Now()) {
@@ -261,31 +269,58 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := f.ForeachSetting(c.setting); err != nil {
+	if f.NumSettings() > maxSettings {
+		return errCalm
+	}
+	resize := resizing{conn: c}
+	if err := f.ForeachSetting(resize.setting); err != nil {
+		return err
+	}
+	if err := resize.apply(); err != nil {
 		return err
 	}
 	c.out = appendFrame(c.out, 0, http2.FrameSettings, http2.FlagSettingsAck, 0)
 	return c.flushSoon()
 }
 
-func (c *conn) setting(s http2.Setting) error {
+// maxSettings bounds the settings in a frame. There are not ten that anybody
+// uses; one that comes twice counts twice, in its order (RFC 9113 6.5.3).
+const maxSettings = 32
+
+// resizing is what the settings in a frame do to the windows of all streams,
+// which is done at once, however many they are.
+type resizing struct {
+	*conn
+	grown, most int64 // in the end, and at most on the way there
+}
+
+func (c *resizing) setting(s http2.Setting) error {
 	if err := s.Valid(); err != nil {
 		return c.framing(err)
 	}
 	switch s.ID {
 	case http2.SettingInitialWindowSize:
-		grown := int64(s.Val) - c.initial
+		c.grown += int64(s.Val) - c.initial
 		c.initial = int64(s.Val)
-		for _, st := range c.streams {
-			if st.sendWindow += grown; st.sendWindow > maxWindow {
-				return &connError{http2.ErrCodeFlowControl, "window too large"}
-			}
-			st.cond.Broadcast()
-		}
+		c.most = max(c.most, c.grown)
 	case http2.SettingMaxFrameSize:
 		c.frameSize = min(int(s.Val), maxFrame)
 	case http2.SettingHeaderTableSize:
 		c.shrunk = c.shrunk || s.Val < 4096
+	}
+	return nil
+}
+
+func (c *resizing) apply() error {
+	if c.grown == 0 && c.most == 0 {
+		return nil
+	}
+	for _, st := range c.streams {
+		if st.sendWindow+c.most > maxWindow {
+			return &connError{http2.ErrCodeFlowControl, "window too large"}
+		}
+		st.sendWindow += c.grown
+		st.cond.Broadcast()
 	}
 	return nil
 }

@@ -14,8 +14,11 @@ import (
 	"lictor/proxy/http1"
 )
 
-// errReset is a stream that is over before its end.
-var errReset = errors.New("http2: stream was reset")
+// Streams that are over before their end: by the client, and by us.
+var (
+	errReset  = errors.New("http2: stream was reset")
+	errSpoilt = errors.New("http2: the client broke the rules for the stream")
+)
 
 // stream is a request and its answer, as a connection that speaks the text of
 // HTTP/1.1. One goroutine may read while another one writes. What is not said
@@ -29,8 +32,7 @@ type stream struct {
 	text     []byte // to be read next: the head, then what frames the body
 	textAt   int
 	run      int    // bytes of in that come after text
-	in       []byte // body bytes: in[inAt:] were not read yet
-	inAt     int
+	in       buffer // body bytes that were not read yet
 	declared int64  // Content-Length, -1 if none
 	got      int64  // bytes of the body that came
 	ended    bool   // all of it came
@@ -64,7 +66,7 @@ const keepCap = 64 << 10
 func newStream(c *conn, id uint32) *stream {
 	st := streams.Get().(*stream)
 	*st = stream{
-		c: c, id: id, text: st.text[:0], in: st.in[:0], answer: answer{block: st.answer.block[:0]},
+		c: c, id: id, text: st.text[:0], in: buffer{pieces: st.in.pieces[:0]}, answer: answer{block: st.answer.block[:0]},
 		recvWindow: streamWindow, sendWindow: c.initial, declared: -1,
 	}
 	st.cond.L = &c.mu
@@ -73,6 +75,7 @@ func newStream(c *conn, id uint32) *stream {
 
 // free gives the memory back. Nobody may know the stream any more.
 func (st *stream) free() {
+	st.in.clear()
 	used := false
 	for _, t := range st.timers {
 		if t != nil {
@@ -82,9 +85,6 @@ func (st *stream) free() {
 	}
 	if used {
 		return // a timer may be about to wake who waits: it must not be another's stream
-	}
-	if cap(st.in) > keepCap {
-		st.in = nil
 	}
 	if cap(st.text) > keepCap {
 		st.text = nil
@@ -152,10 +152,9 @@ func (st *stream) take(p []byte) int {
 			n += k
 			st.textAt += k
 		case st.run > 0:
-			k := copy(p[n:], st.in[st.inAt:st.inAt+st.run])
+			k := st.in.read(p[n:min(len(p), n+st.run)])
 			n += k
 			st.run -= k
-			st.inAt += k
 			st.taken(int64(k))
 		case !st.more():
 			return n
@@ -169,10 +168,7 @@ func (st *stream) more() bool {
 	if st.connect && st.answer.phase != raw {
 		return false // it is not the stream's turn yet
 	}
-	if st.inAt == len(st.in) {
-		st.in, st.inAt = st.in[:0], 0
-	}
-	there := len(st.in) - st.inAt
+	there := st.in.len()
 	if !st.chunked {
 		st.run = there
 		return there > 0
@@ -199,7 +195,7 @@ func (st *stream) more() bool {
 
 // atEnd reports whether there is no more to read.
 func (st *stream) atEnd() bool {
-	return st.ended && st.inAt == len(st.in) && (!st.chunked || st.told)
+	return st.ended && st.in.len() == 0 && (!st.chunked || st.told)
 }
 
 // taken counts bytes of the body that nobody holds any more.
@@ -261,8 +257,9 @@ func (st *stream) end(err error) {
 		return
 	}
 	st.err = err
-	st.leave(!st.ended && err == net.ErrClosed)
-	c.credit(int64(len(st.in) - st.inAt))
+	st.leave(!st.ended && err != errReset)
+	c.credit(int64(st.in.clear())) // nobody reads it any more
+	st.run = 0
 	st.cond.Broadcast()
 }
 
@@ -273,7 +270,12 @@ func (st *stream) leave(ours bool) {
 		return
 	}
 	delete(c.streams, st.id)
-	c.closed[c.closedAt] = closedStream{st.id, ours}
+	c.note(st.id, ours)
+}
+
+// note keeps for a while that a stream ended, and whether it was us who ended it.
+func (c *conn) note(id uint32, ours bool) {
+	c.closed[c.closedAt] = closedStream{id, ours}
 	c.closedAt = (c.closedAt + 1) % len(c.closed)
 }
 
@@ -293,6 +295,41 @@ func (st *stream) Close() error {
 	}
 	st.end(net.ErrClosed)
 	return c.flush()
+}
+
+// cutTime is how long a client may take to read that a stream was aborted.
+const cutTime = time.Second
+
+// Abort implements http1.Stream. Where the client does not even read that the
+// stream is over, the connection ends: what was written before lies in the
+// socket's buffer, and it shall not get that either.
+func (st *stream) Abort() {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st.err != nil {
+		return
+	}
+	if st.answer.phase != done || !st.ended {
+		c.out = appendReset(c.out, st.id, http2.ErrCodeCancel)
+	}
+	st.end(net.ErrClosed)
+	c.hurry(time.Now().Add(cutTime))
+	_ = c.flushSoon() // the reader sees it in c.err
+}
+
+// Full implements http1.Stream.
+func (st *stream) Full() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return !st.hasRoom()
+}
+
+// Gone implements http1.Stream.
+func (st *stream) Gone() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.over()
 }
 
 // CloseWrite ends what is sent, of a tunnel.
