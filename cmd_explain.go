@@ -187,9 +187,9 @@ func printDispatch(w io.Writer, e *proxy.Explanation) {
 		fmt.Fprintln(w, "nobody\t-\t-\t")
 	}
 	for _, i := range e.Dispatch.Instances {
-		mark := ""
+		mark := oneLine(i.Note)
 		if i.Chosen {
-			mark = "<- next"
+			mark = strings.TrimSpace("<- next " + mark)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", oneLine(i.ID), i.Address, i.State, mark)
 	}

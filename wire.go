@@ -282,6 +282,7 @@ func settings(cfg *config.Config) proxy.Settings {
 		Retries:          h.Retries,
 		ConnectTimeout:   h.ConnectTimeout,
 		MaxIdle:          h.MaxIdlePerInstance,
+		MaxConnections:   h.MaxConnections,
 		Middleware:       middleware.New(cfg.Middleware),
 	}
 }

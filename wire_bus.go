@@ -84,6 +84,14 @@ func (p *process) buildRecords() (*proxy.AccessLog, error) {
 
 // describeDispatch adds the ways to services, and what stands in them, to the status.
 func (p *process) describeDispatch(st *admin.Status) {
+	for s := range st.Services {
+		all := st.Services[s].Instances
+		for i := range all {
+			if why := p.gateway.Ejected(st.Services[s].Name, all[i].ID, all[i].Address); why != "" {
+				all[i].State, all[i].Note = "ejected", why
+			}
+		}
+	}
 	st.Dispatchers = append(st.Dispatchers, admin.DispatcherStatus{Kind: "http", Ready: true, InFlight: p.gateway.InFlight()})
 	if p.bus != nil {
 		s := p.bus.Stats()

@@ -17,6 +17,7 @@ type HTTP struct {
 	Retries            int           // on other instances
 	ConnectTimeout     time.Duration // of one attempt
 	MaxIdlePerInstance int           // connections kept open; 0 = none
+	MaxConnections     int           // to one instance, of all kinds
 	TLS                UpstreamTLS
 }
 
@@ -26,17 +27,19 @@ func defaultHTTP() HTTP {
 		Retries:            2,
 		ConnectTimeout:     2 * time.Second,
 		MaxIdlePerInstance: 64,
+		MaxConnections:     1024,
 	}
 }
 
 func (d *decoder) dispatchHTTP(b *hcl.Block) {
 	h := &d.cfg.HTTP
 	where := d.body(b, options{
-		"balance":               parsed(&h.Balance, oneOf(resolver.RoundRobin, resolver.LeastRequests, resolver.RandomTwo, resolver.Hash)),
-		"hash_on":               parsed(&h.HashOn, hashOn),
-		"retries":               number(&h.Retries, 0, 100),
-		"connect_timeout":       parsed(&h.ConnectTimeout, duration(moment)),
-		"max_idle_per_instance": number(&h.MaxIdlePerInstance, 0, 100_000),
+		"balance":                      parsed(&h.Balance, oneOf(resolver.RoundRobin, resolver.LeastRequests, resolver.RandomTwo, resolver.Hash)),
+		"hash_on":                      parsed(&h.HashOn, hashOn),
+		"retries":                      number(&h.Retries, 0, 100),
+		"connect_timeout":              parsed(&h.ConnectTimeout, duration(moment)),
+		"max_idle_per_instance":        number(&h.MaxIdlePerInstance, 0, 100_000),
+		"max_connections_per_instance": number(&h.MaxConnections, 1, 100_000),
 	}, nested{"upstream_tls": d.upstreamTLS(&h.TLS)})
 	if h.Balance == resolver.Hash && h.HashOn == "" {
 		if _, tried := where["hash_on"]; !tried {

@@ -8,7 +8,7 @@ import (
 )
 
 // pick chooses a member that was not tried yet, nil if there is none. An
-// ejected one is chosen only if nothing else is left: better a trial than a
+// ejected one is chosen only if nothing else is left: better an attempt than a
 // refusal without one.
 func (x *exchange) pick(g *group, r *roster) *member {
 	if m := x.pickBound(r); m != nil {
@@ -103,10 +103,7 @@ func (x *exchange) pickLeast(g *group, r *roster) *member {
 		if i == 0 {
 			m = r.slot(at % r.slots())
 		}
-		if m.until.Load() != 0 && x.open(m) {
-			return m // on trial
-		}
-		if load := m.load(); load < least && !x.tried(m) && m.until.Load() == 0 {
+		if load := m.load(); load < least && x.open(m) {
 			best, least = m, load
 		}
 	}
@@ -119,11 +116,11 @@ func (m *member) load() float64 { return float64(m.inflight.Load()) / float64(m.
 // pickTwo takes the better of two drawn by chance.
 func (x *exchange) pickTwo(r *roster) *member {
 	a := x.draw(r, nil)
-	if a == nil || a.until.Load() != 0 { // on trial
-		return a
+	if a == nil {
+		return nil
 	}
 	b := x.draw(r, a)
-	if b == nil || b.until.Load() == 0 && a.load() <= b.load() {
+	if b == nil || a.load() <= b.load() {
 		return a
 	}
 	return b
@@ -148,23 +145,19 @@ func (x *exchange) draw(r *roster, skip *member) *member {
 // long as that one is there, and a member that goes moves only its own keys.
 func (x *exchange) pickHash(r *roster) *member {
 	key := x.hashKey()
-	for {
-		var best *member
-		top := math.Inf(-1)
-		for _, m := range r.members {
-			if x.tried(m) || m.resting() {
-				continue
-			}
-			// Weighted rendezvous: -w / ln(h), h uniform in (0, 1).
-			h := (float64(mix(key^stringHash(m.inst.ID))>>11) + 0.5) / (1 << 53)
-			if score := -float64(m.inst.Weight) / math.Log(h); score > top {
-				best, top = m, score
-			}
+	var best *member
+	top := math.Inf(-1)
+	for _, m := range r.members {
+		if !x.open(m) {
+			continue
 		}
-		if best == nil || best.ready() {
-			return best
+		// Weighted rendezvous: -w / ln(h), h uniform in (0, 1).
+		h := (float64(mix(key^stringHash(m.inst.ID))>>11) + 0.5) / (1 << 53)
+		if score := -float64(m.inst.Weight) / math.Log(h); score > top {
+			best, top = m, score
 		}
 	}
+	return best
 }
 
 // pickAny takes any member that was not tried, ejected or not.

@@ -5,6 +5,9 @@ import (
 	"math"
 	"net/netip"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"lictor/proxy/http1"
 	"lictor/resolver"
@@ -17,8 +20,8 @@ func memberSet(weights ...int) (*group, *roster) {
 		svc.Instances = append(svc.Instances, &resolver.Instance{
 			ID: fmt.Sprintf("svc-%d", i), Address: fmt.Sprintf("192.0.2.%d:80", i+1), Weight: w, State: resolver.Passing})
 	}
-	g := &group{name: "svc"}
-	return g, g.take(svc, &Settings{})
+	g := &group{name: "svc", log: hclog.NewNullLogger()}
+	return g, g.take(svc, &Settings{ConnectTimeout: time.Second})
 }
 
 // asker makes an exchange that picks by a mode.
@@ -132,41 +135,19 @@ func TestHashKeys(t *testing.T) {
 	}
 }
 
-// A member that was tried is not picked again; an ejected one only when due for
-// a trial, one request at a time, or when nothing else is left.
+// A member that was tried is not picked again; an ejected one only when nothing
+// else is left.
 func TestEjectedMembers(t *testing.T) {
 	for _, mode := range []resolver.Balance{resolver.RoundRobin, resolver.LeastRequests, resolver.RandomTwo, resolver.Hash} {
 		t.Run(string(mode), func(t *testing.T) {
 			g, r := memberSet(1, 1)
 			good, bad := r.members[0], r.members[1]
-			bad.refused()
+			bad.eject("a test", nil)
 			for i := range 100 {
 				if m := asker(mode, i).pick(g, r); m != good {
 					t.Fatal("an ejected member was picked")
 				}
 			}
-			bad.until.Store(1) // its time is over
-			trials := 0
-			for i := range 100 {
-				if asker(mode, i).pick(g, r) == bad {
-					trials++
-				}
-			}
-			if trials != 1 {
-				t.Errorf("%d trials at a time, want 1", trials)
-			}
-			bad.worked()
-			got := 0
-			for i := range 100 {
-				if asker(mode, i).pick(g, r) == bad {
-					got++
-				}
-			}
-			if got < 20 {
-				t.Errorf("after a good trial it got %d of 100", got)
-			}
-			good.refused()
-			bad.refused()
 			x := asker(mode, 0)
 			for range 2 {
 				m := x.pick(g, r)
@@ -178,39 +159,68 @@ func TestEjectedMembers(t *testing.T) {
 			if x.tries[0] == x.tries[1] || x.pick(g, r) != nil {
 				t.Error("a member was picked twice")
 			}
+			bad.worked(monotonic())
+			got := 0
+			for i := range 100 {
+				if asker(mode, i).pick(g, r) == bad {
+					got++
+				}
+			}
+			if got < 20 {
+				t.Errorf("after a good answer it got %d of 100", got)
+			}
 		})
 	}
 }
 
-// One broken answer may be the request's fault, three in a row are the
-// instance's; each further ejection lasts longer.
+// However many members fail, at most half of them are ejected at once; also
+// when others go.
+func TestAtMostHalfIsEjected(t *testing.T) {
+	for n := 1; n <= 9; n++ {
+		weights := make([]int, n)
+		for i := range weights {
+			weights[i] = 1
+		}
+		g, r := memberSet(weights...)
+		out := func() (out int) {
+			for _, m := range g.current.Load().members {
+				if m.ejected() {
+					out++
+				}
+			}
+			return out
+		}
+		for range 3 {
+			for _, m := range r.members {
+				m.eject("a test", nil)
+			}
+			if got := out(); got != n/2 {
+				t.Errorf("%d of %d are ejected", got, n)
+			}
+		}
+		less := *r.service
+		less.Instances = less.Instances[:(n+1)/2]
+		g.take(&less, &Settings{ConnectTimeout: time.Second})
+		if got := out(); 2*got > len(less.Instances) {
+			t.Errorf("%d of the %d that are left are ejected", got, len(less.Instances))
+		}
+	}
+}
+
+// Each further ejection lasts longer, up to a bound.
 func TestEjectionGrows(t *testing.T) {
-	m := new(member)
-	m.broke()
-	m.broke()
-	if m.ejected() {
-		t.Error("ejected after two")
-	}
-	m.worked()
-	m.broke()
-	m.broke()
-	if m.ejected() {
-		t.Error("an answer between does not count")
-	}
-	m.broke()
-	if !m.ejected() {
-		t.Error("not ejected after three")
-	}
-	last := int64(0)
+	_, r := memberSet(1, 1)
+	m := r.members[0]
+	last := time.Duration(0)
 	for range 40 {
-		m.refused()
-		left := m.until.Load() - monotonic()
-		if left > int64(ejectMost) || left < last-int64(ejectFirst) {
-			t.Fatalf("ejected for %d after %d", left, last)
+		m.eject("a test", nil)
+		left := time.Until(m.ejection.Load().until)
+		if left > ejectMost || left < last-ejectFirst {
+			t.Fatalf("ejected for %s after %s", left, last)
 		}
 		last = left
 	}
-	m.worked()
+	m.worked(monotonic())
 	if m.ejected() {
 		t.Error("still ejected after a good answer")
 	}

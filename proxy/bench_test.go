@@ -59,7 +59,7 @@ func benchExchange(b *testing.B) (*exchange, *member, *roster) {
 	}
 	set := testSettings()
 	inst := &resolver.Instance{ID: "node/svc-1", Address: "127.0.0.1:9001", Weight: 1, State: resolver.Passing}
-	m := &member{inst: inst}
+	m := &member{inst: inst, peer: new(peer)}
 	x := &exchange{
 		set: &set, req: req, c: new(http1.Conn), began: time.Now(), service: "svc", target: "/index.html", prefix: "svc",
 		client: netip.MustParseAddr("192.0.2.7"), ruling: new(ruling), member: m, status: 200, bytesOut: 1024,

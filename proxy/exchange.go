@@ -48,6 +48,8 @@ type exchange struct {
 	lasting  *lastingEntry    // among the answers that a policy change may cut; nil at first
 
 	tries    []*member
+	resent   bool // it was sent again because an instance said that it did not act on it
+	busy     int  // how many of them had as many connections as they may
 	triesArr [4]*member
 	member   *member // that answered
 
@@ -200,7 +202,7 @@ func (x *exchange) forward(r *roster) {
 	for {
 		m := x.pick(x.group, r)
 		if m == nil {
-			x.refuse(refuseUnreachable)
+			x.refuseTried()
 			return
 		}
 		x.tries = append(x.tries, m)
@@ -208,12 +210,21 @@ func (x *exchange) forward(r *roster) {
 		if !again {
 			return
 		}
-		if len(x.tries) > x.set.Retries {
-			x.refuse(refuseUnreachable)
+		if len(x.tries)-x.busy > x.set.Retries {
+			x.refuseTried()
 			return
 		}
 		x.group.metrics.retries.Inc()
 	}
+}
+
+// refuseTried answers a request that no member took.
+func (x *exchange) refuseTried() {
+	if x.busy == len(x.tries) && x.busy > 0 {
+		x.refuse(refuseOverloaded)
+		return
+	}
+	x.refuse(refuseUnreachable)
 }
 
 // attempt sends the request to m. It reports whether another member should be
@@ -231,19 +242,19 @@ func (x *exchange) attempt(m *member, r *roster, began time.Time) (again bool) {
 			rest -= time.Since(began)
 		}
 		if rest <= 0 {
-			return x.tooLate(m, fresh)
+			return x.tooLate(fresh)
 		}
 		u, err := x.connect(m, r, fresh, min(rest, x.set.ConnectTimeout))
 		if err != nil {
-			m.unreachable(err)
+			x.unreachable(m, err, rest < x.set.ConnectTimeout)
 			x.err = err
 			return true
 		}
 		reused := u.Reused()
 		f := x.c.RoundTrip(u, x.appendRequest(x.c.Scratch(), m, r), rest, x.onInterim)
 		if f == nil {
-			m.worked()
 			x.upstream = time.Since(began)
+			m.worked(int64(began.Sub(processStart) + x.upstream))
 			x.relay(m)
 			return false
 		}
@@ -252,8 +263,18 @@ func (x *exchange) attempt(m *member, r *roster, began time.Time) (again bool) {
 			// A kept-alive connection that turns out dead says nothing about the
 			// instance. Nothing was sent, or nothing that acts: once more, on a
 			// new connection.
+		case f.Kind == http1.Unprocessed && !x.resent:
+			// It came to m, which says that it did not act on it. Once is believed.
+			x.resent, x.err = true, f.Err
+			if len(x.tries) < len(r.members) && len(x.tries)-x.busy <= x.set.Retries {
+				return true
+			}
+		case f.Kind == http1.Unprocessed:
+			x.err = f.Err
+			x.refuse(refuseUnreachable)
+			return false
 		case f.Kind == http1.Stale: // it hung up before it was asked
-			m.refused()
+			x.hungUp(m, f.Err)
 			x.err = f.Err
 			return true
 		default:
@@ -264,8 +285,7 @@ func (x *exchange) attempt(m *member, r *roster, began time.Time) (again bool) {
 }
 
 // tooLate answers when the time for an attempt was used up by those before it.
-func (x *exchange) tooLate(m *member, sent bool) (again bool) {
-	m.undecided()
+func (x *exchange) tooLate(sent bool) (again bool) {
 	if sent {
 		return x.refuse(refuseTimeout)
 	}
@@ -286,17 +306,14 @@ func (x *exchange) fail(m *member, f *http1.Failure) {
 	x.err = f.Err
 	switch f.Kind {
 	case http1.TimedOut:
-		m.undecided()
+		m.silent(int64(x.began.Sub(processStart)))
 		x.refuse(refuseTimeout)
 	case http1.ClientLeft, http1.WasCut:
-		m.undecided()
 		x.c.Close()
 		x.status, x.reason = 499, clientLeft
 	case http1.BadBody:
-		m.undecided()
 		x.refuseBody(f.Err)
 	default:
-		m.broke()
 		x.refuse(refuseBadGateway)
 	}
 }

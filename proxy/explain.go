@@ -3,7 +3,6 @@ package proxy
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +60,7 @@ type InstanceFact struct {
 	ID      string `json:"id"`
 	Address string `json:"address"`
 	State   string `json:"state"`
+	Note    string `json:"note,omitempty"` // until when and why it is ejected
 	Chosen  bool   `json:"chosen"`
 }
 
@@ -199,9 +199,13 @@ func (e *Explanation) dispatch(x *exchange) {
 	if svc.Options.KeepSegment {
 		e.Path.Forwarded = x.path.Canonical
 	}
-	next := x.next(svc)
+	next, r := x.next(svc)
 	for _, i := range svc.Instances {
-		e.Dispatch.Instances = append(e.Dispatch.Instances, InstanceFact{ID: i.ID, Address: i.Address, State: i.State.String(), Chosen: i == next})
+		f := InstanceFact{ID: i.ID, Address: i.Address, State: i.State.String(), Chosen: next != nil && i.ID == next.ID && i.Address == next.Address}
+		if out := r.ejectionOf(i); out != nil {
+			f.State, f.Note = "ejected", out.Note()
+		}
+		e.Dispatch.Instances = append(e.Dispatch.Instances, f)
 	}
 	if next == nil {
 		e.Status, e.Reason = refuseNoHealthy.status, refuseNoHealthy.reason
@@ -226,30 +230,51 @@ func (x *exchange) serving() (*resolver.Service, refusal) {
 }
 
 // next guesses the instance that comes next: by round robin, the turn that is
-// due. nil if there is none.
-func (x *exchange) next(svc *resolver.Service) *resolver.Instance {
+// due. nil if there is none. The roster is nil before the first request.
+func (x *exchange) next(svc *resolver.Service) (*resolver.Instance, *roster) {
 	usable := candidates(svc)
 	if len(usable) == 0 {
-		return nil
+		return nil, nil
 	}
 	grp := (*x.gw.groups.Load())[svc.Name]
 	if grp == nil {
-		return usable[0]
+		return usable[0], nil
 	}
 	r := grp.current.Load()
 	if r == nil || len(r.members) == 0 {
-		return usable[0]
+		return usable[0], nil
 	}
-	n := uint64(len(r.members))
-	if r.order != nil {
-		n = uint64(len(r.order))
+	n, at := r.slots(), grp.turn.Load()+1
+	for i := range n {
+		if m := r.slot((at + i) % n); m.ready() {
+			return m.inst, r
+		}
 	}
-	k := (grp.turn.Load() + 1) % n
-	if r.order != nil {
-		k = uint64(r.order[k])
+	return r.slot(at % n).inst, r
+}
+
+// ejectionOf returns why an instance is left out, nil if it is not.
+func (r *roster) ejectionOf(i *resolver.Instance) *ejection {
+	if r == nil {
+		return nil
 	}
-	if at := slices.IndexFunc(r.members[k:], func(m *member) bool { return !m.ejected() }); at >= 0 {
-		k += uint64(at)
+	for _, m := range r.members {
+		if m.inst.ID == i.ID && m.inst.Address == i.Address {
+			return m.ejection.Load()
+		}
 	}
-	return r.members[k].inst
+	return nil
+}
+
+// Ejected returns what is to be said of an instance that gets no requests
+// because it cannot be reached, "" if it gets some.
+func (g *Gateway) Ejected(service, id, address string) string {
+	grp := (*g.groups.Load())[service]
+	if grp == nil {
+		return ""
+	}
+	if e := grp.current.Load().ejectionOf(&resolver.Instance{ID: id, Address: address}); e != nil {
+		return e.Note()
+	}
+	return ""
 }

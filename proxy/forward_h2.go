@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"strings"
@@ -15,27 +16,37 @@ import (
 // line2 is how a member is reached by HTTP/2. A connection of its pool is one
 // request: many share one of the client's, so that none is kept idle here.
 type line2 struct {
-	cfg http2.ClientConfig
+	cfg   http2.ClientConfig
+	first bool // the instance is registered as one that speaks HTTP/2
 
 	mu     sync.Mutex // guards what follows
 	client *http2.Client
 	pool   *http1.Pool // nil until the first request
+	fresh  *http1.Pool // of requests that share no connection with former ones
 	closed bool
 }
 
-func newLine2(inst *resolver.Instance, cfg *Settings) *line2 {
-	return &line2{cfg: http2.ClientConfig{Address: inst.Address, TLS: upstreamTLS(inst, cfg), Idle: upstreamIdle}}
+func newLine2(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *line2 {
+	return &line2{first: inst.Protocol != resolver.HTTP1, cfg: http2.ClientConfig{
+		Address: inst.Address, TLS: upstreamTLS(inst, cfg), Idle: upstreamIdle, Slots: slots, Patience: cfg.ConnectTimeout,
+	}}
 }
 
-func (l *line2) get() *http1.Pool {
+// get returns where connections for requests come from, for those that share
+// none with former requests if fresh.
+func (l *line2) get(fresh bool) *http1.Pool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.pool == nil {
 		l.client = http2.NewClient(l.cfg)
 		l.pool = http1.NewPool(http1.PoolConfig{Address: l.cfg.Address, Dial: l.client.Dial, Single: true})
+		l.fresh = http1.NewPool(http1.PoolConfig{Address: l.cfg.Address, Dial: l.client.DialFresh, Single: true})
 		if l.closed {
 			l.client.Close()
 		}
+	}
+	if fresh {
+		return l.fresh
 	}
 	return l.pool
 }
@@ -49,27 +60,31 @@ func (l *line2) close() {
 	}
 }
 
-// active is the number of requests under way.
-func (l *line2) active() int {
+// made returns the client, nil before the first request.
+func (l *line2) made() *http2.Client {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pool == nil {
-		return 0
+	return l.client
+}
+
+// counts returns how many connections have requests and have none.
+func (l *line2) counts() (active, idle int) {
+	if c := l.made(); c != nil {
+		return c.Counts()
 	}
-	n, _ := l.pool.Counts()
-	return n
+	return 0, 0
 }
 
-// close ends the idle connections of m.
-func (m *member) close() {
-	m.pool.Close()
-	m.h2.close()
+// spare closes a connection without requests and reports whether there was one.
+func (l *line2) spare() bool {
+	c := l.made()
+	return c != nil && c.Spare()
 }
 
-// counts returns how many connections are in use and idle.
-func (m *member) counts() (active, idle int) {
-	active, idle = m.pool.Counts()
-	return active + m.h2.active(), idle
+// check finds out whether the instance speaks HTTP/2 by now.
+func (l *line2) check(ctx context.Context) error {
+	l.get(false)
+	return l.made().Check(ctx)
 }
 
 // upstreamTLS returns how an instance is spoken to by TLS, nil if in plain text.
@@ -106,7 +121,7 @@ func (x *exchange) isGRPC() bool {
 // connect takes a connection to m, or makes one.
 func (x *exchange) connect(m *member, r *roster, fresh bool, timeout time.Duration) (*http1.Upstream, error) {
 	if x.byHTTP2(m) {
-		return m.h2.get().Get(x.c, timeout)
+		return m.h2.get(fresh).Get(x.c, timeout)
 	}
 	if version := r.service.Options.SendProxy; version > 0 {
 		header, err := http1.AppendProxyHeader(nil, version, x.c.RemoteAddr(), x.c.LocalAddr())

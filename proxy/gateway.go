@@ -156,6 +156,7 @@ func (g *Gateway) sweep() {
 		case svc != nil:
 			for _, m := range grp.take(svc, set).members {
 				m.pool.Expire()
+				m.slots.SetMost(set.MaxConnections)
 			}
 		}
 	}
@@ -274,7 +275,7 @@ func (g *Gateway) group(name string) *group {
 	if grp := old[name]; grp != nil {
 		return grp
 	}
-	grp := &group{name: name, metrics: g.metrics.service(name)}
+	grp := &group{name: name, metrics: g.metrics.service(name), log: g.log}
 	next := maps.Clone(old)
 	next[name] = grp
 	g.groups.Store(&next)

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/resolver"
@@ -19,9 +21,10 @@ type group struct {
 	metrics *serviceMetrics
 	fixed   atomic.Pointer[fixedService] // nil: the instances come from discovery
 	onBus   atomic.Bool                  // a bus serves it
-	used    atomic.Int64                 // monotonic time of the last request, with fixed or onBus
+	log     hclog.Logger
+	used    atomic.Int64 // monotonic time of the last request, with fixed or onBus
 
-	mu sync.Mutex // serialises take
+	mu sync.Mutex // serialises take and eject
 }
 
 // roster is the members of one version of a service. Immutable.
@@ -55,12 +58,13 @@ func (g *group) take(svc *resolver.Service, cfg *Settings) *roster {
 		}
 	}
 	for _, inst := range candidates(svc) {
-		r.members = append(r.members, adopt(kept, inst, cfg))
+		r.members = append(r.members, g.adopt(kept, inst, cfg))
 	}
 	for _, m := range kept {
 		m.close()
 	}
 	r.order = weightedOrder(r.members)
+	g.readmitSurplus(r)
 	g.current.Store(r)
 	return r
 }
@@ -77,24 +81,21 @@ func keyOf(i *resolver.Instance) memberKey {
 }
 
 // adopt returns the member for inst, out of kept if it was there.
-func adopt(kept map[memberKey]*member, inst *resolver.Instance, cfg *Settings) *member {
+func (g *group) adopt(kept map[memberKey]*member, inst *resolver.Instance, cfg *Settings) *member {
 	old, ok := kept[keyOf(inst)]
 	if !ok {
-		return &member{inst: inst, pool: newPool(inst, cfg), h2: newLine2(inst, cfg)}
+		return &member{inst: inst, peer: newPeer(g, inst, cfg)}
 	}
 	delete(kept, keyOf(inst))
 	if old.inst == inst || *old.inst == *inst {
 		return old
 	}
-	m := &member{inst: inst, pool: old.pool, h2: old.h2}
-	m.fails.Store(old.fails.Load())
-	m.until.Store(old.until.Load())
-	return m
+	return &member{inst: inst, peer: old.peer}
 }
 
-func newPool(inst *resolver.Instance, cfg *Settings) *http1.Pool {
+func newPool(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *http1.Pool {
 	return http1.NewPool(http1.PoolConfig{
-		Address: inst.Address, TLS: upstreamTLS(inst, cfg), MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle,
+		Address: inst.Address, TLS: upstreamTLS(inst, cfg), MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle, Slots: slots,
 	})
 }
 

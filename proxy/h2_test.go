@@ -34,12 +34,15 @@ func (r *rig) h2cClient() *http.Client {
 }
 
 // h2cBackend serves svc by HTTP/2 in plain text, and says so if it speaks for itself.
-func (r *rig) h2cBackend(protocol resolver.Protocol, h http.HandlerFunc) *httptest.Server {
+func (r *rig) h2cBackend(protocol resolver.Protocol, h http.HandlerFunc, configure ...func(*http.Server)) *httptest.Server {
 	r.t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.Config.Protocols = new(http.Protocols)
 	s.Config.Protocols.SetHTTP1(true)
 	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	for _, c := range configure {
+		c(s.Config)
+	}
 	s.Start()
 	r.t.Cleanup(s.Close)
 	r.serve(&resolver.Instance{ID: "one", Address: s.Listener.Addr().String(), Protocol: protocol})

@@ -1,100 +1,76 @@
 package proxy
 
 import (
-	"errors"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"lictor/proxy/http1"
 	"lictor/resolver"
 )
 
-// member is an instance at run time: its connections, what is under way on it,
-// and whether it is ejected. It outlives changes of the catalog that leave the
-// instance's address as it is.
+// member is an instance as one version of the catalog describes it.
 type member struct {
-	inst     *resolver.Instance
-	pool     *http1.Pool // by HTTP/1.1
-	h2       *line2
-	inflight atomic.Int64
-
-	// Passive ejection: an instance that refuses or resets gets no request for
-	// a while, then one on trial, and if that works all again.
-	fails atomic.Int32 // failures in a row
-	until atomic.Int64 // nanoseconds since start; 0 = not ejected
-	trial atomic.Bool  // a request is under way on trial
+	inst *resolver.Instance
+	*peer
 }
 
-const (
-	ejectFirst = time.Second      // after the first failure
-	ejectMost  = 30 * time.Second // doubled up to it
-	breakLimit = 3                // broken answers in a row that eject
-)
+// peer is what lictor has with an address that stays: its connections, what is
+// under way on it, and whether it is ejected. It outlives changes of the
+// catalog that leave the instance's address as it is.
+type peer struct {
+	group    *group
+	pool     *http1.Pool // by HTTP/1.1
+	h2       *line2
+	slots    http1.Slots // that all its connections take
+	patience time.Duration
+	inflight atomic.Int64
+	answered atomic.Int64 // monotonic time of the last answer
+
+	// See eject.
+	fails    atomic.Int32 // ejections in a row
+	ejection atomic.Pointer[ejection]
+	checking atomic.Bool // somebody finds out whether it works
+	gone     atomic.Bool // no roster has it any more
+}
 
 var processStart = time.Now()
 
 func monotonic() int64 { return int64(time.Since(processStart)) }
 
-// ready reports whether a request may go to m. An ejected member whose time is
-// over is ready for one request at a time, on trial.
-func (m *member) ready() bool {
-	until := m.until.Load()
-	return until == 0 || monotonic() >= until && m.trial.CompareAndSwap(false, true)
+// newPeer makes what lictor has with an instance.
+func newPeer(g *group, inst *resolver.Instance, cfg *Settings) *peer {
+	p := &peer{group: g, patience: cfg.ConnectTimeout}
+	p.slots.SetMost(cfg.MaxConnections)
+	p.slots.Spare = func() bool { return p.pool.Spare() || p.h2.spare() }
+	p.pool = newPool(inst, cfg, &p.slots)
+	p.h2 = newLine2(inst, cfg, &p.slots)
+	return p
 }
 
-// resting reports whether m must not be chosen now.
-func (m *member) resting() bool {
-	until := m.until.Load()
-	return until != 0 && (monotonic() < until || m.trial.Load())
-}
+// ready reports whether a request may go to p.
+func (p *peer) ready() bool { return p.ejection.Load() == nil }
 
-// worked is called when an answer came.
-func (m *member) worked() {
-	if m.fails.Load() == 0 {
-		return
+// ejected reports whether p gets no requests, for status.
+func (p *peer) ejected() bool { return !p.ready() }
+
+// worked is called when an answer came, at that moment of monotonic.
+func (p *peer) worked(at int64) {
+	p.answered.Store(at)
+	if p.fails.Load() != 0 {
+		p.readmit("it answers")
 	}
-	m.fails.Store(0)
-	m.until.Store(0)
-	m.trial.Store(false)
 }
 
-// unreachable is called when no connection could be made. That says something
-// about the instance, unless the want is our own.
-func (m *member) unreachable(err error) {
-	for _, ours := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, ours) {
-			m.undecided()
-			return
-		}
-	}
-	m.refused()
+// close ends the connections of p that are idle, and all care for it.
+func (p *peer) close() {
+	p.gone.Store(true)
+	p.pool.Close()
+	p.h2.close()
 }
 
-// refused is called when nobody is there.
-func (m *member) refused() { m.eject(m.fails.Add(1)) }
-
-// broke is called when the connection broke before an answer. One may be the
-// fault of the request; several in a row are the instance's.
-func (m *member) broke() {
-	if n := m.fails.Add(1); n >= breakLimit || m.until.Load() != 0 {
-		m.eject(n)
-		return
-	}
-	m.trial.Store(false)
+// counts returns how many connections are in use and idle.
+func (p *peer) counts() (active, idle int) {
+	active, idle = p.pool.Counts()
+	a, i := p.h2.counts()
+	return active + a, idle + i
 }
-
-func (m *member) eject(fails int32) {
-	d := ejectMost
-	if fails < 6 {
-		d = min(ejectFirst<<(fails-1), ejectMost)
-	}
-	m.until.Store(monotonic() + int64(d))
-	m.trial.Store(false)
-}
-
-// undecided is called when a request says nothing about m (the client left).
-func (m *member) undecided() { m.trial.Store(false) }
-
-// ejected reports whether m gets no requests but trials, for status.
-func (m *member) ejected() bool { return m.until.Load() != 0 }

@@ -40,6 +40,7 @@ var (
 	refuseUnreachable = refusal{status: 503, reason: Unreachable, message: "No instance could be reached"}
 	refuseBadGateway  = refusal{status: 502, reason: BadGateway, message: "Bad answer from the service"}
 	refuseTimeout     = refusal{status: 504, reason: Timeout, message: "The service took too long"}
+	refuseOverloaded  = refusal{status: 503, reason: Overloaded, message: "The service has as many connections as it may"}
 	refuseLoop        = refusal{status: LoopStatus, reason: Loop, message: LoopMessage}
 	refuseTooLarge    = refusal{status: 413, reason: BodyTooLarge, message: "Request body too large"}
 )

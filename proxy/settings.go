@@ -31,6 +31,7 @@ type Settings struct {
 	Retries        int           // on other instances
 	ConnectTimeout time.Duration // per attempt
 	MaxIdle        int           // connections kept per instance
+	MaxConnections int           // to one instance; 0 = no limit
 	UpstreamTLS    *tls.Config   // for instances with scheme https; nil: the system's authorities, no certificate of ours
 
 	Middleware middleware.Chain

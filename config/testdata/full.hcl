@@ -56,6 +56,7 @@ dispatch "http" {
   retries               = 0
   connect_timeout       = "500ms"
   max_idle_per_instance = 8
+  max_connections_per_instance = 100
 }
 
 access_log {

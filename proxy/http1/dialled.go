@@ -1,6 +1,14 @@
 package http1
 
-import "net"
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// Dialer makes connections to instances, whose end is noticed within about half
+// a minute while nothing is said, also if the peer vanished without a word.
+var Dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 
 // Adopt makes nc, which was dialled elsewhere, a connection of the pool; the
 // pool's limits hold for it once it is idle.
@@ -18,4 +26,4 @@ func (c *Conn) Connect(u *Upstream) { c.trip.begin(c, u) }
 // ErrUnprocessed is what a connection that PoolConfig.Dial returned may fail
 // its first Read with, if the whole request came in one Write: nothing of it
 // was acted on, and it may be sent elsewhere.
-var ErrUnprocessed = errStale
+var ErrUnprocessed = errors.New("http1: the request was not processed")

@@ -63,6 +63,7 @@ type Kind uint8
 const (
 	Upstream5xx Kind = iota // unused zero: a Failure always has a kind
 	Stale                   // the connection was dead before anything was sent
+	Unprocessed             // the upstream says that it did not act on it: ErrUnprocessed
 	Broken                  // connected, but the answer did not come or was not HTTP
 	TimedOut                // no answer in time
 	ClientLeft              // the client is gone
@@ -303,6 +304,8 @@ func (t *trip) fails(err error) *Failure {
 	switch {
 	case err == errStale:
 		f.Kind, f.Clean = Stale, true
+	case err == ErrUnprocessed:
+		f.Kind, f.Clean = Unprocessed, true
 	case err == errTimeout:
 		f.Kind = TimedOut
 	case err == ErrClientGone:

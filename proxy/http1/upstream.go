@@ -34,7 +34,7 @@ type PoolConfig struct {
 	TLS         *tls.Config                                                          // nil: plain
 	MaxIdle     int                                                                  // idle connections kept
 	IdleTimeout time.Duration                                                        // an idle connection is closed after it
-	Dial        func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
+	Dial        func(ctx context.Context, network, address string) (net.Conn, error) // nil: Dialer
 	Single      bool                                                                 // a connection serves one request: what it runs on is Dial's to keep
 	Slots       *Slots                                                               // bounds the connections; nil: no bound, or Dial sees to it
 }
@@ -52,7 +52,7 @@ type Pool struct {
 // NewPool returns an empty pool.
 func NewPool(cfg PoolConfig) *Pool {
 	if cfg.Dial == nil {
-		cfg.Dial = new(net.Dialer).DialContext
+		cfg.Dial = Dialer.DialContext
 	}
 	return &Pool{cfg: cfg}
 }

@@ -15,10 +15,12 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
 
+	"lictor/internal/crash"
 	"lictor/proxy/http1"
 )
 
@@ -28,6 +30,10 @@ import (
 type call struct {
 	client *Client
 	reused bool
+	line   *line // nil: it has no place yet, or none any more
+	need   need  // by which it has its place
+	turns  int   // how often it was given to a connection
+	wrote  atomic.Bool
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of what talks to the library
@@ -48,7 +54,7 @@ const holdMost = 64 << 10
 
 func newCall(c *Client) *call {
 	k := &call{client: c}
-	k.ctx, k.cancel = context.WithCancel(context.WithValue(context.Background(), turnsKey{}, new(turns)))
+	k.ctx, k.cancel = context.WithCancel(context.WithValue(context.Background(), callKey{}, k))
 	k.cond.L = &k.mu
 	k.upload.call = k
 	return k
@@ -80,7 +86,10 @@ func (k *call) Write(p []byte) (int, error) {
 		// What came with the head can be sent again.
 		k.upload.whole = k.upload.done
 		req := k.upload.req
-		k.wg.Go(func() { k.exchange(req) })
+		k.wg.Go(func() {
+			defer crash.Contain("upstream request", func() { k.end(errCrashed) })
+			k.exchange(req)
+		})
 	}
 	return len(p), nil
 }
@@ -112,10 +121,23 @@ func (k *call) begin(p []byte) (int, error) {
 		req.Trailer = make(http.Header) // filled at the end of the body
 		u.trailers = req.Trailer
 	}
-	trace := &httptrace.ClientTrace{Got1xxResponse: k.interim}
+	trace := &httptrace.ClientTrace{Got1xxResponse: k.interim, WroteHeaders: func() { k.wrote.Store(true) }}
 	u.req = req.WithContext(httptrace.WithClientTrace(k.ctx, trace))
 	u.begun = true
 	return n, nil
+}
+
+// wants is what the request wants of its connection.
+func (k *call) wants() need {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := need{after: k.need.after}
+	if u := &k.upload; u.whole {
+		n.body = u.from + int64(len(u.data))
+	} else {
+		n.streams = true
+	}
+	return n
 }
 
 // request turns a head into what the library wants.
@@ -310,6 +332,7 @@ func (k *call) Close() error {
 	k.mu.Unlock()
 	k.cancel()
 	k.wg.Wait()
+	k.client.leave(k)
 	return nil
 }
 

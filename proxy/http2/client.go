@@ -9,18 +9,21 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/sys/unix"
+
+	"lictor/internal/crash"
+	"lictor/proxy/http1"
 )
 
-// ClientConfig says how an instance is reached. Address is required.
+// ClientConfig says how an instance is reached. Address and Patience are required.
 type ClientConfig struct {
-	Address string      // host:port
-	TLS     *tls.Config // nil: plaintext, with prior knowledge
-	Idle    time.Duration
+	Address  string      // host:port
+	TLS      *tls.Config // nil: plaintext, with prior knowledge
+	Idle     time.Duration
+	Patience time.Duration // for a connection to come about
+	Slots    *http1.Slots  // that connections take; nil: no bound
 }
 
 // Client speaks HTTP/2 to one instance, many requests over a connection. What
@@ -31,9 +34,17 @@ type Client struct {
 	scheme    string
 	transport *http2.Transport
 
-	mu     sync.Mutex // guards conns and closed
-	conns  []*http2.ClientConn
-	closed bool
+	mu      sync.Mutex // guards what follows
+	lines   []*line
+	made    int      // lines so far
+	growing *growing // a connection that is being made, nil if none is
+	closed  bool
+}
+
+// growing is a connection that is being made. All who need one wait for it.
+type growing struct {
+	done chan struct{}
+	err  error // once done is closed
 }
 
 // Limits that the library applies.
@@ -50,86 +61,135 @@ func NewClient(cfg ClientConfig) *Client {
 		c.cfg.TLS = cfg.TLS.Clone()
 		c.cfg.TLS.NextProtos = []string{"h2"}
 	}
-	c.transport = &http2.Transport{
-		AllowHTTP: true, DisableCompression: true, ConnPool: (*clientConns)(c), MaxHeaderListSize: maxAnswerHead,
-		// No pings on a quiet connection: gRPC servers end one that has more than
-		// two of them. The kernel finds out that a peer is gone, see dialer.
-		IdleConnTimeout: cfg.Idle, PingTimeout: stall, WriteByteTimeout: stall,
-	}
+	c.transport = newTransport(cfg.Idle)
+	c.transport.ConnPool = (*clientConns)(c)
 	return c
+}
+
+// newTransport returns the library's part. There are no pings on a quiet
+// connection: gRPC servers end one that has more than two of them.
+func newTransport(idle time.Duration) *http2.Transport {
+	t, err := http2.ConfigureTransports(&http.Transport{HTTP2: &http.HTTP2Config{
+		MaxReceiveBufferPerStream: answerWindow, MaxReceiveBufferPerConnection: lineWindow,
+	}})
+	if err != nil {
+		panic(err) // it fails for a transport that is configured already
+	}
+	t.AllowHTTP, t.DisableCompression, t.MaxHeaderListSize = true, true, maxAnswerHead
+	t.IdleConnTimeout, t.PingTimeout, t.WriteByteTimeout = idle, stall, stall
+	return t
 }
 
 // Dial returns a connection for one request, which says whether it shares one
 // that was there before. It fails if the instance cannot be reached: a
-// connection to it is there when Dial returns.
+// connection to it, with a place for the request, is there when Dial returns.
 func (c *Client) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	reused := c.reachable()
-	if !reused {
-		if _, err := c.connect(ctx, false); err != nil {
-			return nil, err
-		}
+	return c.dial(ctx, need{})
+}
+
+// DialFresh is Dial that shares no connection which was there before.
+func (c *Client) DialFresh(ctx context.Context, _, _ string) (net.Conn, error) {
+	c.mu.Lock()
+	n := need{after: c.made}
+	c.mu.Unlock()
+	return c.dial(ctx, n)
+}
+
+func (c *Client) dial(ctx context.Context, n need) (net.Conn, error) {
+	l, reused, err := c.reserve(ctx, n)
+	if err != nil {
+		return nil, err
 	}
 	k := newCall(c)
-	k.reused = reused
+	k.line, k.need, k.reused = l, n, reused
 	return k, nil
 }
 
-// reachable reports whether there is a connection for one more request.
-func (c *Client) reachable() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, cc := range c.conns {
-		if cc.CanTakeNewRequest() {
-			return true
+// reserve returns a line with a place for a request, and whether it was there
+// before. One connection is made at a time: whoever waits for it may find a
+// place on it.
+func (c *Client) reserve(ctx context.Context, n need) (l *line, reused bool, err error) {
+	for reused = true; ; reused = false {
+		c.mu.Lock()
+		if l := c.choose(n); l != nil {
+			l.enter(n)
+			c.mu.Unlock()
+			return l, reused, nil
+		}
+		g := c.growing
+		if g == nil {
+			g = &growing{done: make(chan struct{})}
+			c.growing = g
+			crash.Go("upstream connection", func() { c.grow(g) }, nil)
+		}
+		c.mu.Unlock()
+		select {
+		case <-g.done:
+			if g.err != nil {
+				return nil, false, g.err
+			}
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
 		}
 	}
-	return false
 }
 
-// dialer makes connections whose end is noticed within about half a minute,
-// also if the peer vanished without a word.
-var dialer = net.Dialer{
-	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: stall, Interval: 5 * time.Second, Count: 3},
-	Control: func(_, _ string, rc syscall.RawConn) error {
-		return rc.Control(func(fd uintptr) {
-			// Where the kernel does not know it, the limits of requests do.
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(2*stall/time.Millisecond))
-		})
-	},
+// grow makes a connection for all who wait.
+func (c *Client) grow(g *growing) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Patience)
+	defer cancel()
+	g.err = errors.New("http2: no connection was made")
+	defer func() {
+		c.mu.Lock()
+		c.growing = nil
+		c.mu.Unlock()
+		close(g.done)
+	}()
+	g.err = c.connect(ctx)
 }
 
-// connect makes a new connection, with room for a request if it is to be
-// reserved. Its first ping shows that the instance speaks HTTP/2, and how many
-// requests it takes at once: before that, nobody may use it.
-func (c *Client) connect(ctx context.Context, reserve bool) (*http2.ClientConn, error) {
-	nc, err := c.dial(ctx)
-	if err != nil {
-		return nil, err
+// ErrRefused is an instance that takes no request, though it speaks HTTP/2.
+var ErrRefused = errors.New("http2: the instance takes no request")
+
+// connect makes a line. Its first ping shows that the instance speaks HTTP/2,
+// and how many requests it takes at once: before that, nobody may use it. One
+// that takes none is of no use and is closed.
+func (c *Client) connect(ctx context.Context) error {
+	if !c.cfg.Slots.Take() {
+		return http1.ErrBusy
 	}
-	cc, err := c.transport.NewClientConn(nc)
+	nc, err := c.handshake(ctx)
 	if err != nil {
-		nc.Close()
-		return nil, err
+		c.cfg.Slots.GiveBack()
+		return err
+	}
+	w := newWire(nc, c.cfg.Slots.GiveBack)
+	cc, err := c.transport.NewClientConn(w)
+	if err != nil {
+		w.Close()
+		return err
 	}
 	if err := cc.Ping(ctx); err != nil {
 		cc.Close()
-		return nil, err
+		return err
 	}
-	if reserve && !cc.ReserveNewRequest() {
+	if !cc.CanTakeNewRequest() {
 		cc.Close()
-		return nil, errRefused
+		return ErrRefused
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		cc.SetDoNotReuse()
 	}
-	c.conns = append(c.conns, cc)
-	return cc, nil
+	c.made++
+	c.lines = append(c.lines, &line{cc: cc, wire: w, serial: c.made})
+	return nil
 }
 
-func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	nc, err := dialer.DialContext(ctx, "tcp", c.cfg.Address)
+// handshake connects, up to the point where both sides agreed on HTTP/2.
+func (c *Client) handshake(ctx context.Context) (net.Conn, error) {
+	nc, err := http1.Dialer.DialContext(ctx, "tcp", c.cfg.Address)
 	if err != nil || c.cfg.TLS == nil {
 		return nc, err
 	}
@@ -147,22 +207,74 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 
 var errNotHTTP2 = errors.New("http2: the instance does not speak HTTP/2")
 
-// Close ends the connections after the requests on them.
-func (c *Client) Close() {
+// Check finds out whether the instance speaks HTTP/2 now.
+func (c *Client) Check(ctx context.Context) error {
+	if err := c.connect(ctx); err != ErrRefused {
+		return err
+	}
+	return nil
+}
+
+// Counts returns how many connections have requests and have none.
+func (c *Client) Counts() (active, idle int) {
 	c.mu.Lock()
-	conns := c.conns
-	c.conns, c.closed = nil, true
-	c.mu.Unlock()
-	for _, cc := range conns {
-		if state := cc.State(); state.StreamsActive+state.StreamsReserved+state.StreamsPending == 0 {
-			cc.Close()
+	defer c.mu.Unlock()
+	for _, l := range c.lines {
+		if l.streams > 0 {
+			active++
 		} else {
-			cc.SetDoNotReuse()
+			idle++
+		}
+	}
+	return active, idle
+}
+
+// Spare closes a connection without requests and reports whether there was one.
+func (c *Client) Spare() bool {
+	c.mu.Lock()
+	var unused *line
+	for _, l := range c.lines {
+		if l.streams == 0 {
+			unused = l
+			break
+		}
+	}
+	c.drop(unused)
+	c.mu.Unlock()
+	if unused == nil {
+		return false
+	}
+	unused.cc.Close()
+	return true
+}
+
+// drop forgets a line. c.mu must be held.
+func (c *Client) drop(dead *line) {
+	for i, l := range c.lines {
+		if l == dead {
+			c.lines = append(c.lines[:i:i], c.lines[i+1:]...)
+			return
 		}
 	}
 }
 
-// unreachable is an instance that cannot be connected to any more.
+// Close ends the connections after the requests on them.
+func (c *Client) Close() {
+	c.mu.Lock()
+	lines := c.lines
+	c.lines, c.closed = nil, true
+	c.mu.Unlock()
+	for _, l := range lines {
+		if state := l.cc.State(); state.StreamsActive+state.StreamsReserved+state.StreamsPending == 0 {
+			l.cc.Close()
+		} else {
+			l.cc.SetDoNotReuse()
+		}
+	}
+}
+
+// unreachable is an instance that cannot be connected to any more, or that a
+// request is not given to once more.
 type unreachable struct{ err error }
 
 func (u *unreachable) Error() string { return u.err.Error() }
@@ -176,48 +288,81 @@ const redial = 2 * time.Second
 // one again that was not processed.
 type clientConns Client
 
-// maxTurns is how often a request is given to a connection: the first one may
-// go away, and the next one may be one that does.
-const maxTurns = 2
+// maxTurns is how often a request is given to a connection that goes away
+// before anything was sent on it.
+const maxTurns = 4
 
-// turns counts them, in the context of a request.
-type turns struct{ n int }
+// callKey is that of the call in the context of its request.
+type callKey struct{}
 
-type turnsKey struct{}
-
-var errRefused = errors.New("http2: the instance takes no request")
-
-// GetClientConn implements http2.ClientConnPool.
+// GetClientConn implements http2.ClientConnPool. A request that was sent is not
+// sent again from here, whatever the instance says of it: that is for whoever
+// knows how often it was.
 func (p *clientConns) GetClientConn(req *http.Request, _ string) (*http2.ClientConn, error) {
-	if t, ok := req.Context().Value(turnsKey{}).(*turns); ok {
-		if t.n++; t.n > maxTurns {
-			return nil, &unreachable{errRefused}
-		}
+	k := req.Context().Value(callKey{}).(*call)
+	if k.turns++; k.turns > maxTurns || k.wrote.Load() {
+		return nil, &unreachable{ErrRefused}
 	}
-	p.mu.Lock()
-	for _, cc := range p.conns {
-		if cc.ReserveNewRequest() {
-			p.mu.Unlock()
-			return cc, nil
-		}
-	}
-	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(req.Context(), redial)
 	defer cancel()
-	cc, err := (*Client)(p).connect(ctx, true)
-	if err != nil {
-		return nil, &unreachable{err}
+	for range maxTurns {
+		if err := (*Client)(p).seat(ctx, k); err != nil {
+			return nil, &unreachable{err}
+		}
+		if k.line.cc.ReserveNewRequest() {
+			return k.line.cc, nil
+		}
+		(*Client)(p).leave(k) // it takes fewer than before, or goes away
 	}
-	return cc, nil
+	return nil, &unreachable{ErrRefused}
+}
+
+// seat sees to it that k has a place on a line that suits its body, which was
+// not known when it got the first one.
+func (c *Client) seat(ctx context.Context, k *call) error {
+	n := k.wants()
+	if l := k.line; l != nil {
+		c.mu.Lock()
+		l.leave(k.need)
+		if l.takes(n) && (!n.streams || l.uploads == 0) {
+			l.enter(n)
+			k.need = n
+			c.mu.Unlock()
+			return nil
+		}
+		k.line = nil
+		c.mu.Unlock()
+	}
+	l, _, err := c.reserve(ctx, n)
+	if errors.Is(err, http1.ErrBusy) { // rather share than fail
+		n.streams, n.body = false, 0
+		l, _, err = c.reserve(ctx, n)
+	}
+	if err != nil {
+		return err
+	}
+	k.line, k.need = l, n
+	return nil
+}
+
+// leave gives back the place of k.
+func (c *Client) leave(k *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k.line != nil {
+		k.line.leave(k.need)
+		k.line = nil
+	}
 }
 
 // MarkDead implements http2.ClientConnPool.
 func (p *clientConns) MarkDead(dead *http2.ClientConn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i, cc := range p.conns {
-		if cc == dead {
-			p.conns = append(p.conns[:i:i], p.conns[i+1:]...)
+	c := (*Client)(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.lines {
+		if l.cc == dead {
+			c.drop(l)
 			return
 		}
 	}

@@ -1,0 +1,85 @@
+package http2
+
+//lint:file-ignore SA1019 net/http has no hook for which connection a request that was not processed goes to next
+
+import "golang.org/x/net/http2"
+
+// line is a connection to the instance that requests share. Its counts are
+// guarded by the mutex of its client.
+type line struct {
+	cc     *http2.ClientConn
+	wire   *wire
+	serial int // in the order in which they were made
+
+	streams  int   // places that requests have
+	uploads  int   // of them, those with a body that comes bit by bit
+	promised int64 // bytes of bodies that are sent at once
+}
+
+// Bounds by which no request can use up what others share.
+const (
+	// answerWindow is how much of an answer waits for a client that does not read.
+	answerWindow = 128 << 10
+	// lineStreams is how many requests share a connection; together they cannot
+	// use up the window of the connection, lineWindow.
+	lineStreams = 100
+	lineWindow  = lineStreams*answerWindow + 1<<20
+	// spread is how many connections are made for bodies that come bit by bit
+	// before they share any: what one of them does not get rid of, because its
+	// client or the instance does not read, uses up the connection's window.
+	spread = 64
+)
+
+// need is what a request wants of a line.
+type need struct {
+	streams bool  // its body comes bit by bit
+	body    int64 // bytes of a body that is there as a whole
+	after   int   // only a line made after this one will do
+}
+
+// takes reports whether l has room for a request. A body that is there as a
+// whole needs a window that nobody else can use up; one that comes bit by bit
+// goes where no such body waits.
+func (l *line) takes(n need) bool {
+	switch {
+	case l.serial <= n.after, l.streams >= lineStreams, !l.cc.CanTakeNewRequest():
+		return false
+	case n.streams:
+		return l.promised == 0
+	case n.body > 0:
+		return l.uploads == 0 && (l.promised == 0 && l.streams == 0 || l.wire.window.Load()-l.promised >= n.body)
+	}
+	return true
+}
+
+// enter gives a request its place, leave takes it back.
+func (l *line) enter(n need) { l.count(n, 1) }
+func (l *line) leave(n need) { l.count(n, -1) }
+
+func (l *line) count(n need, by int) {
+	l.streams += by
+	l.promised += int64(by) * n.body
+	if n.streams {
+		l.uploads += by
+	}
+}
+
+// choose returns the line for a request, nil if one is to be made. c.mu must be held.
+func (c *Client) choose(n need) *line {
+	var best *line
+	for _, l := range c.lines {
+		if !l.takes(n) {
+			continue
+		}
+		if !n.streams || l.uploads == 0 {
+			return l
+		}
+		if best == nil || l.uploads < best.uploads {
+			best = l
+		}
+	}
+	if best != nil && len(c.lines) < spread {
+		return nil // better one of its own
+	}
+	return best
+}
