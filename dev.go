@@ -16,6 +16,7 @@ import (
 
 	"lictor/config"
 	"lictor/echo"
+	"lictor/internal/secret"
 	"lictor/supervisor"
 )
 
@@ -56,7 +57,7 @@ func (d *devServices) config(gatewayAddress, egressAddress, adminAddress string)
 	cfg.Egress.Configured = true
 	cfg.Egress.Address = cmp.Or(egressAddress, devEgress)
 	cfg.Admin.Address = cmp.Or(adminAddress, devAdmin)
-	cfg.Admin.Token = d.token
+	cfg.Admin.Token = secret.New(d.token)
 	var urls []string
 	for _, l := range d.instances {
 		urls = append(urls, "http://"+l.Addr().String())

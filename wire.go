@@ -20,6 +20,7 @@ import (
 	"lictor/config"
 	"lictor/geoip"
 	consulapi "lictor/internal/consul"
+	"lictor/internal/secret"
 	"lictor/listener"
 	"lictor/policy/live"
 	"lictor/presence"
@@ -152,7 +153,7 @@ func (p *process) addEureka(block *config.EurekaResolver) error {
 		return err
 	}
 	r, err := eureka.New(eureka.Config{
-		URLs:           block.URLs,
+		URLs:           revealed(block.URLs),
 		Refresh:        block.Refresh,
 		PreferHostname: block.PreferHostname,
 		Delta:          block.Delta,
@@ -189,7 +190,7 @@ func (p *process) consulClient(maxAnswer int64) (*consulapi.Client, error) {
 // environment in just the same way; the rest it finds there by itself.
 func consulConfig(c *config.Consul) *api.Config {
 	cfg := api.DefaultConfig()
-	cfg.Address, cfg.Scheme, cfg.Token, cfg.Datacenter = c.Address, c.Scheme, c.Token, c.Datacenter
+	cfg.Address, cfg.Scheme, cfg.Token, cfg.Datacenter = c.Address, c.Scheme, c.Token.Reveal(), c.Datacenter
 	cfg.TLSConfig.CAFile, cfg.TLSConfig.CertFile, cfg.TLSConfig.KeyFile = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile
 	return cfg
 }
@@ -212,6 +213,14 @@ func dataFile(dir, name string) (string, error) {
 		return "", fmt.Errorf(`data_dir cannot be written to (data_dir = "" keeps nothing): %w`, err)
 	}
 	return filepath.Join(dir, name), nil
+}
+
+func revealed(all []secret.Text) []string {
+	texts := make([]string, len(all))
+	for i, one := range all {
+		texts[i] = one.Reveal()
+	}
+	return texts
 }
 
 func (p *process) buildGateway() (err error) {
@@ -296,7 +305,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Routes:   routes,
 		Log:      p.log.Named("admin"),
 		Registry: p.registry,
-		Token:    p.cfg.Admin.Token,
+		Token:    p.cfg.Admin.Token.Reveal(),
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry},
@@ -318,7 +327,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		return nil, err
 	}
 	// The socket may be another one than the configuration names.
-	if at := p.adminListener.Addr(); p.cfg.Admin.Token == "" && !listener.IsLocal(at) {
+	if at := p.adminListener.Addr(); p.cfg.Admin.Token.Empty() && !listener.IsLocal(at) {
 		p.adminListener.Close()
 		return nil, fmt.Errorf("admin: a token is needed, for other machines can reach the socket %s; "+
 			"set admin { token } or listen on a loopback address (under systemd: ListenStream=127.0.0.1:8001)", at)

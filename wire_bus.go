@@ -28,7 +28,7 @@ func (p *process) buildBus() (err error) {
 
 func (p *process) busConfig(cfg *config.RabbitMQ) rabbitmq.Config {
 	return rabbitmq.Config{
-		URL: cfg.URL, Timeout: cfg.Timeout, MaxBody: int(cfg.MaxBody), MaxReply: int(cfg.MaxReply), Log: p.log.Named("bus"),
+		URL: cfg.URL.Reveal(), Timeout: cfg.Timeout, MaxBody: int(cfg.MaxBody), MaxReply: int(cfg.MaxReply), Log: p.log.Named("bus"),
 	}
 }
 

@@ -144,7 +144,7 @@ func (p *process) ownEndpoints(cfg *config.Config) []egress.Endpoint {
 		if block.Eureka == nil {
 			continue
 		}
-		for _, u := range block.Eureka.URLs {
+		for _, u := range revealed(block.Eureka.URLs) {
 			all = appendEndpoint(all, u, 80)
 		}
 	}

@@ -6,13 +6,15 @@ import (
 	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"lictor/internal/secret"
 )
 
 // Admin is the block admin: the listener for operators.
 type Admin struct {
-	Address string // host:port
-	Token   string // "" = none is asked for; only on a loopback address (X8)
-	Header  string // that carries the token
+	Address string      // host:port
+	Token   secret.Text // none = none is asked for; only on a loopback address (X8)
+	Header  string      // that carries the token
 	TLS     TLS
 }
 
@@ -24,10 +26,10 @@ func (d *decoder) admin(b *hcl.Block) {
 	a := &d.cfg.Admin
 	where := d.body(b, options{
 		"address": parsed(&a.Address, address),
-		"token":   secret(&a.Token, visible),
+		"token":   hidden(&a.Token, visible),
 		"header":  parsed(&a.Header, headerName),
 	}, nested{"tls": d.tls(&a.TLS)})
-	if a.Token == "" && !IsLoopback(a.Address) {
+	if a.Token.Empty() && !IsLoopback(a.Address) {
 		d.wrong(where.of("address", b), "admin: a token is needed unless the address is a loopback address, got %q", a.Address)
 	}
 }

@@ -117,7 +117,7 @@ func TestConsulEnvironment(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := cfg.Consul; got.Address != tt.address || got.Token != tt.token {
+			if got := cfg.Consul; got.Address != tt.address || got.Token.Reveal() != tt.token {
 				t.Errorf("got %q %q, want %q %q", got.Address, got.Token, tt.address, tt.token)
 			}
 		})
@@ -194,7 +194,7 @@ func FuzzParse(f *testing.F) {
 			checkProblems(t, err)
 			return
 		}
-		if cfg.Admin.Token == "" && !IsLoopback(cfg.Admin.Address) {
+		if cfg.Admin.Token.Empty() && !IsLoopback(cfg.Admin.Address) {
 			t.Errorf("admin is open to all at %q", cfg.Admin.Address)
 		}
 		g := cfg.Gateway

@@ -8,16 +8,17 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"lictor/internal/consul"
+	"lictor/internal/secret"
 )
 
 // Consul is the block consul. What the file leaves out comes from the
 // environment variables of consul/api, as CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN.
 type Consul struct {
-	Configured bool   // there is a block
-	Address    string // in a form that consul.ParseAddress reads
-	Token      string // "" = none, or that of CONSUL_HTTP_TOKEN_FILE
-	Scheme     string // http or https
-	Datacenter string // "" = the agent's own
+	Configured bool        // there is a block
+	Address    string      // in a form that consul.ParseAddress reads
+	Token      secret.Text // none = none, or that of CONSUL_HTTP_TOKEN_FILE
+	Scheme     string      // http or https
+	Datacenter string      // "" = the agent's own
 	TLS        ConsulTLS
 }
 
@@ -33,7 +34,7 @@ func defaultConsul() Consul {
 	return Consul{
 		// consul/api says localhost, which may resolve to ::1 as well, where no agent listens.
 		Address:    cmp.Or(os.Getenv(api.HTTPAddrEnvName), "127.0.0.1:8500"),
-		Token:      env.Token,
+		Token:      secret.New(env.Token),
 		Scheme:     env.Scheme,
 		Datacenter: env.Datacenter,
 		TLS:        ConsulTLS{CAFile: env.TLSConfig.CAFile, CertFile: env.TLSConfig.CertFile, KeyFile: env.TLSConfig.KeyFile},
@@ -45,7 +46,7 @@ func (d *decoder) consul(b *hcl.Block) {
 	c.Configured = true
 	where := d.body(b, options{
 		"address":    parsed(&c.Address, consulAddress),
-		"token":      orDefault(secret(&c.Token, visible), &c.Token),
+		"token":      orDefault(hidden(&c.Token, visible), &c.Token),
 		"scheme":     parsed(&c.Scheme, oneOf("http", "https")),
 		"datacenter": orDefault(text(&c.Datacenter), &c.Datacenter),
 	}, nested{
@@ -72,10 +73,11 @@ func (d *decoder) consulUsable(at hcl.Range) {
 }
 
 // orDefault keeps the default in dst where the file says "".
-func orDefault(set setter, dst *string) setter {
+func orDefault[T comparable](set setter, dst *T) setter {
 	return func(v value) {
 		before := *dst
-		if set(v); *dst == "" {
+		var none T
+		if set(v); *dst == none {
 			*dst = before
 		}
 	}

@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"lictor/internal/secret"
 )
 
 // EurekaResolver is the block resolver "eureka" (E1-E12).
 type EurekaResolver struct {
-	URLs           []string      // the base of each server, asked in this order
+	URLs           []secret.Text // the base of each server, asked in this order
 	Refresh        time.Duration // between two reads
 	PreferHostname bool          // dial hostName instead of ipAddr
 	Delta          bool          // read changes only, where the server gives them (E5)
@@ -33,10 +35,10 @@ func (d *decoder) resolverEureka(b *hcl.Block) {
 }
 
 // eurekaURL parses the base URL of a server, maybe with user and password.
-func eurekaURL(s string) (string, error) {
+func eurekaURL(s string) (secret.Text, error) {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
-		return "", withheld{errors.New(`want a URL such as "http://127.0.0.1:8761/eureka"`)}
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || !portIsOne(u.Port()) {
+		return secret.Text{}, withheld{errors.New(`want a URL such as "http://127.0.0.1:8761/eureka"`)}
 	}
-	return s, nil
+	return secret.New(s), nil
 }

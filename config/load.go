@@ -19,8 +19,9 @@ import (
 
 // File is a configuration file: its name, as problems show it, and its content.
 type File struct {
-	Name string
-	Text []byte
+	Name    string
+	Text    []byte
+	Foreign bool // a link out of the directory that was named: no mistake tells what it says
 }
 
 // Env is what the functions of the language reach outside. Both fields are required.
@@ -52,7 +53,7 @@ func Load(paths ...string) (*Config, error) {
 				errs = multierror.Append(errs, &Problem{Text: err.Error()})
 				continue
 			}
-			files = append(files, File{Name: name, Text: text})
+			files = append(files, File{Name: name, Text: text, Foreign: leadsOut(path, name)})
 		}
 	}
 	if err := report(errs); err != nil {
@@ -98,6 +99,16 @@ func filesIn(path string) ([]string, error) {
 		return nil, fmt.Errorf("%s: directory without a *.hcl file", path)
 	}
 	return names, nil
+}
+
+// leadsOut reports whether a file of a directory is a link to one elsewhere.
+func leadsOut(dir, name string) bool {
+	if dir == name {
+		return false
+	}
+	from, err := filepath.EvalSymlinks(dir)
+	to, toErr := filepath.EvalSymlinks(name)
+	return err != nil || toErr != nil || !strings.HasPrefix(to, from+string(filepath.Separator))
 }
 
 // pipePatience is how long whoever writes to a pipe may take for all of it.
@@ -157,6 +168,9 @@ func Parse(env Env, files ...File) (*Config, error) {
 	size := 0
 	for _, f := range files {
 		d.order = append(d.order, f.Name)
+		if f.Foreign {
+			d.foreign = append(d.foreign, f.Name)
+		}
 		size += len(f.Text)
 		if size > maxText {
 			d.problems = append(d.problems, &Problem{Text: fmt.Sprintf("%s: the files have more than %d bytes together", f.Name, maxText)})
@@ -173,6 +187,11 @@ func Parse(env Env, files ...File) (*Config, error) {
 		}
 	}
 	d.file(hcl.MergeBodies(bodies))
+	for _, p := range d.problems {
+		if slices.Contains(d.foreign, p.At.Filename) {
+			p.Text = "a mistake; the file is a link out of the directory, so that it is not repeated"
+		}
+	}
 	if err := d.err(); err != nil {
 		return nil, err
 	}
@@ -184,6 +203,7 @@ type decoder struct {
 	cfg      *Config
 	ctx      *hcl.EvalContext
 	order    []string // of the files
+	foreign  []string // of which nothing is repeated
 	within   string   // the blocks around what is being decoded, as problems show them
 	names    []string // of what the blocks in the files may hold; config.hcl.example must show each
 	problems []*Problem

@@ -6,12 +6,14 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"lictor/internal/secret"
 )
 
 // RabbitMQ is the block dispatch "rabbitmq" (D11).
 type RabbitMQ struct {
 	Configured bool          // there is a block
-	URL        string        // amqp:// or amqps://, with user and password
+	URL        secret.Text   // amqp:// or amqps://, with user and password
 	Services   []string      // globs of first segments that go to the bus
 	Timeout    time.Duration // to the answer
 	MaxBody    int64         // of a request
@@ -19,14 +21,14 @@ type RabbitMQ struct {
 }
 
 func defaultRabbitMQ() RabbitMQ {
-	return RabbitMQ{URL: "amqp://guest:guest@127.0.0.1:5672/", Timeout: 15 * time.Second, MaxBody: 8 << 20, MaxReply: 8 << 20}
+	return RabbitMQ{URL: secret.New("amqp://guest:guest@127.0.0.1:5672/"), Timeout: 15 * time.Second, MaxBody: 8 << 20, MaxReply: 8 << 20}
 }
 
 func (d *decoder) dispatchRabbitMQ(b *hcl.Block) {
 	r := &d.cfg.RabbitMQ
 	r.Configured = true
 	where := d.body(b, options{
-		"url":       secret(&r.URL, amqpURL),
+		"url":       hidden(&r.URL, amqpURL),
 		"services":  list(&r.Services, glob),
 		"timeout":   parsed(&r.Timeout, duration(moment)),
 		"max_body":  parsed(&r.MaxBody, size(1, 128<<20)),
@@ -38,7 +40,7 @@ func (d *decoder) dispatchRabbitMQ(b *hcl.Block) {
 }
 
 func amqpURL(s string) error {
-	if _, err := amqp.ParseURI(s); err != nil {
+	if uri, err := amqp.ParseURI(s); err != nil || uri.Port < 1 || uri.Port > 65535 {
 		return errors.New("want amqp://USER:PASSWORD@HOST:PORT/VHOST")
 	}
 	return nil

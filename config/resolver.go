@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,7 +69,11 @@ func services(dst map[string][]string) setter {
 		}
 		for _, s := range named {
 			if !segment.MatchString(s.key) || s.key == "." || s.key == ".." {
-				v.wrong(s.at, "%q: want a name of at most 128 letters, digits, dots, underscores and hyphens", s.key)
+				name := "a name"
+				if s.expr != nil { // it stands there, and does not come from a file or the environment
+					name = strconv.Quote(s.key)
+				}
+				v.wrong(s.at, "%s: want a name of at most 128 letters, digits, dots, underscores and hyphens", name)
 			}
 			parts, _ := elements(v, s)
 			urls := make([]string, 0, len(parts))
@@ -86,7 +91,7 @@ func services(dst map[string][]string) setter {
 func baseURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
-		u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") || u.Port() == "0" {
+		u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") || !portIsOne(u.Port()) {
 		return "", errors.New(`want a URL such as "http://127.0.0.1:9001/base"`)
 	}
 	return s, nil

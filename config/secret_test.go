@@ -1,6 +1,10 @@
 package config
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -58,6 +62,109 @@ func TestEveryAddressOfConsulIsTaken(t *testing.T) {
 					t.Errorf("got %v, want it taken: %v", err, tt.ok)
 				}
 			})
+		}
+	}
+}
+
+// A mistake tells its place, and nothing of what another file or the environment holds.
+func TestNoMistakeRepeatsOtherFiles(t *testing.T) {
+	clean(t)
+	t.Setenv("HUSH", "S3CRET")
+	dir := t.TempDir()
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, []byte("S3CRET"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"an address from the environment": `gateway { address = env("HUSH") }`,
+		"one in a string":                 `gateway { address = "x${env("HUSH")}" }`,
+		"a time from a file":              fmt.Sprintf("gateway { timeout = file(%q) }", other),
+		"a list":                          fmt.Sprintf("gateway { trusted_proxies = [file(%q)] }", other),
+		"a part of a list":                `gateway { trusted_proxies = [for a in ["HUSH"] : env(a)] }`,
+		"a name":                          fmt.Sprintf("resolver \"static\" {\n services = { (join(file(%q))) = [] }\n}", other),
+		"a key":                           fmt.Sprintf("resolver \"static\" {\n services = { \"/${file(%q)}\" = [] }\n}", other),
+		"a word":                          `log_level = env("HUSH")`,
+		"a level of nothing":              `gateway { max_body = env("HUSH") }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse(OS(), File{Name: "a.hcl", Text: []byte(text)})
+			if err == nil || !strings.Contains(err.Error(), "a.hcl:") || strings.Contains(err.Error(), "S3CRET") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	for name, text := range map[string]string{"a.hcl": "S3CRET = 1\n", "b.hcl": "S3CRET x {\n"} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(other), name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(filepath.Dir(other), name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "b.hcl:1") || strings.Contains(err.Error(), "S3CRET") {
+		t.Errorf("links out of the directory: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "c.hcl"), []byte("data_dir = \"x\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever prints a configuration shows no secret of it.
+func TestAConfigurationShowsNoSecret(t *testing.T) {
+	clean(t)
+	t.Setenv("CONSUL_HTTP_TOKEN", "S3CRET-env")
+	for _, text := range []string{"", `
+admin { token = "S3CRET-admin" }
+consul { token = "S3CRET-consul" }
+resolver "eureka" { urls = ["http://u:S3CRET-eureka@h/eureka"] }
+dispatch "rabbitmq" {
+  url      = "amqp://u:S3CRET-bus@h/"
+  services = ["a"]
+}`} {
+		cfg, err := Parse(OS(), File{Name: "a.hcl", Text: []byte(text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asJSON, err := json.Marshal(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, shown := range []string{string(asJSON), fmt.Sprint(cfg), fmt.Sprintf("%+v %#v", *cfg, *cfg), fmt.Sprintf("%#v %v", cfg.Resolvers, cfg.RabbitMQ)} {
+			if strings.Contains(shown, "S3CRET") {
+				t.Errorf("it shows a secret: %s", shown)
+			}
+		}
+		for _, r := range cfg.Resolvers {
+			if r.Eureka != nil && r.Eureka.URLs[0].Reveal() != "http://u:S3CRET-eureka@h/eureka" {
+				t.Error("a secret is lost")
+			}
+		}
+	}
+}
+
+// A port that does not exist is a mistake, in the address of whatever option.
+func TestPortsThatDoNotExist(t *testing.T) {
+	clean(t)
+	for _, port := range []string{"99999", "65536", "-1", "x"} {
+		for name, text := range map[string]string{
+			"gateway":     `gateway { address = "127.0.0.1:%s" }`,
+			"egress":      `egress { address = ":%s" }`,
+			"admin":       `admin { address = "127.0.0.1:%s" }`,
+			"consul":      `consul { address = "127.0.0.1:%s" }`,
+			"consul, URL": `consul { address = "https://127.0.0.1:%s/x" }`,
+			"static":      `resolver "static" { services = { a = ["http://127.0.0.1:%s/"] } }`,
+			"eureka":      `resolver "eureka" { urls = ["http://127.0.0.1:%s/eureka"] }`,
+			"bus":         "dispatch \"rabbitmq\" {\n url = \"amqp://127.0.0.1:%s/\"\n services = [\"a\"]\n}",
+			"dns":         `egress { dns_servers = ["127.0.0.1:%s"] }`,
+			"connect":     `egress { connect_ports = [%s] }`,
+		} {
+			if name == "connect" && port == "x" {
+				continue // a word is another mistake there
+			}
+			_, err := Parse(OS(), File{Name: "a.hcl", Text: fmt.Appendf(nil, text, port)})
+			if err == nil || !strings.Contains(err.Error(), "a.hcl:") {
+				t.Errorf("%s, port %s: got %v", name, port, err)
+			}
 		}
 	}
 }

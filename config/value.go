@@ -14,6 +14,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
+
+	"lictor/internal/secret"
 )
 
 // value is what an option was given. It is known and not null as a whole, but
@@ -53,8 +55,8 @@ func parsed[T any](dst *T, parse func(string) (T, error)) setter {
 	}
 }
 
-// secret stores a string that passes check. No problem repeats it.
-func secret(dst *string, check func(string) error) setter {
+// hidden stores a secret that passes check. No problem repeats it.
+func hidden(dst *secret.Text, check func(string) error) setter {
 	return func(v value) {
 		if v.v.Type() != cty.String {
 			v.wrong(v.expr.Range(), "want a string, got %s", show(v.v))
@@ -64,7 +66,7 @@ func secret(dst *string, check func(string) error) setter {
 			v.wrong(v.expr.Range(), "%s", err)
 			return
 		}
-		*dst = v.v.AsString()
+		*dst = secret.New(v.v.AsString())
 	}
 }
 
@@ -137,7 +139,7 @@ func parseString[T any](v value, p part, parse func(string) (T, error)) (T, bool
 		return zero, false
 	}
 	got, err := parse(p.v.AsString())
-	if _, ok := errors.AsType[withheld](err); ok || err != nil && strings.Contains(p.v.AsString(), "@") {
+	if _, ok := errors.AsType[withheld](err); ok || err != nil && (strings.Contains(p.v.AsString(), "@") || !literal(p.expr)) {
 		v.wrong(p.at, "%s", err)
 		return zero, false
 	}
@@ -146,6 +148,22 @@ func parseString[T any](v value, p part, parse func(string) (T, error)) (T, bool
 		return zero, false
 	}
 	return got, true
+}
+
+// literal reports whether a value stands in the configuration itself. What comes
+// from another file or the environment is not repeated: it may be a secret.
+func literal(expr hcl.Expression) bool {
+	if expr == nil {
+		return false
+	}
+	_, diags := expr.Value(nil) // knows neither variables nor functions
+	return !diags.HasErrors()
+}
+
+// portIsOne reports whether the port of a URL is one, or left out.
+func portIsOne(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 // elements returns the elements of a list.

@@ -33,6 +33,19 @@ job "lictor" {
         args         = ["run", "-config", "/local/lictor.hcl"]
       }
 
+      # The tokens: nomad var put nomad/jobs/lictor admin_token=... consul_token=...
+      #
+      # template {
+      #   destination = "secrets/lictor.env"
+      #   env         = true
+      #   data        = <<-EOT
+      #     {{- with nomadVar "nomad/jobs/lictor" }}
+      #     LICTOR_ADMIN_TOKEN={{ .admin_token }}
+      #     CONSUL_HTTP_TOKEN={{ .consul_token }}
+      #     {{- end }}
+      #   EOT
+      # }
+
       template {
         destination   = "local/lictor.hcl"
         change_mode   = "signal"
@@ -43,7 +56,9 @@ job "lictor" {
             address = ":8000"
           }
           admin {
-            address = "127.0.0.1:8001"
+            # Where the check of Nomad reaches it, which is not loopback: so there must be a token.
+            address = "$${env("NOMAD_IP_admin", "127.0.0.1")}:8001"
+            token   = env("LICTOR_ADMIN_TOKEN")
           }
           consul {
           }

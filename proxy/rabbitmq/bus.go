@@ -32,6 +32,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"lictor/internal/secret"
 )
 
 // Config is what a [Bus] needs. URL and Log are required.
@@ -43,6 +45,8 @@ type Config struct {
 	MaxReply     int           // bytes of a reply's body; 0 = 8 MiB
 	MaxExchanges int           // exchanges that are remembered, the absent ones too; 0 = 1,024
 	Log          hclog.Logger
+
+	url secret.Text // what URL was: check moves it here
 }
 
 // Request is one request for the bus. Call copies its strings; Body must not
@@ -147,6 +151,7 @@ func (cfg Config) check() (*Config, error) {
 	if cfg.Timeout < 0 || cfg.MaxBody < 0 || cfg.MaxReply < 0 || cfg.MaxInFlight < 0 || cfg.MaxExchanges < 0 {
 		return nil, errors.New("rabbitmq: Timeout, MaxBody, MaxReply, MaxInFlight and MaxExchanges must not be negative")
 	}
+	cfg.url, cfg.URL = secret.New(cfg.URL), ""
 	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
 	cfg.MaxBody = cmp.Or(cfg.MaxBody, 8<<20)
 	cfg.MaxReply = cmp.Or(cfg.MaxReply, 8<<20)
@@ -157,7 +162,7 @@ func (cfg Config) check() (*Config, error) {
 
 // address is the broker's host:port; the URL was checked.
 func (cfg *Config) address() string {
-	uri, _ := amqp.ParseURI(cfg.URL)
+	uri, _ := amqp.ParseURI(cfg.url.Reveal())
 	return net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port))
 }
 

@@ -46,7 +46,7 @@ func (b *Bus) Run(ctx context.Context) error {
 				close(next.retired)
 				next = nil
 			}
-			if b.config().URL != serving.cfg.URL {
+			if b.config().url.Reveal() != serving.cfg.url.Reveal() {
 				next = start()
 			}
 		}

@@ -117,7 +117,7 @@ func (l *link) open(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { l.kill(ctx.Err()) })()
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName("lictor")
-	conn, err := amqp.DialConfig(l.cfg.URL, amqp.Config{
+	conn, err := amqp.DialConfig(l.cfg.url.Reveal(), amqp.Config{
 		Heartbeat:  patience,
 		Properties: properties,
 		Dial:       func(string, string) (net.Conn, error) { return l.tcp, nil },

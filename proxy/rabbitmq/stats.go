@@ -82,7 +82,7 @@ func (b *Bus) Stats() Stats {
 	s.mu.Unlock()
 	if l := b.link.Load(); l != nil {
 		stats.Connected, stats.Blocked, stats.InFlight = true, l.blocked.Load(), l.table.len()
-		stats.Pending = l.cfg.URL != b.config().URL
+		stats.Pending = l.cfg.url.Reveal() != b.config().url.Reveal()
 		stats.Scarce, stats.Channels = l.isScarce(), cap(l.rooms)
 		l.mu.Lock()
 		stats.Exchanges = len(l.lanes)
