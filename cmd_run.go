@@ -30,7 +30,8 @@ func runCommand(stdout io.Writer) *command {
 	var o runOptions
 	c := newCommand("run", "Serve", "-config PATH [-config PATH ...] | -dev",
 		"Serves until SIGTERM or SIGINT, then lets the requests under way end.\n"+
-			"SIGHUP reads the configuration again; a second SIGINT ends at once.")
+			"SIGHUP reads the configuration again. A second SIGTERM or SIGINT ends the\n"+
+			"process at once, and cuts what is under way.")
 	c.flags.Var(&o.files, "config", "`path` of a file, or of a directory of *.hcl; may be repeated")
 	c.flags.BoolVar(&o.dev, "dev", false, "serve a built-in echo service, without any configuration")
 	c.flags.StringVar(&o.gatewayAddress, "gateway-address", "", "with -dev: `host:port` instead of "+devGateway)
@@ -84,7 +85,7 @@ func (o *runOptions) run(stdout, stderr io.Writer) error {
 	})
 	p.services = append(p.services, p.systemd())
 	log.Info("serving", "version", version, "gateway", p.gatewayListener.Addr().String(), "admin", p.adminListener.Addr().String())
-	if err := supervisor.Run(ctx, log, p.services...); err != nil {
+	if err := supervisor.Run(p.delayed(ctx), log, p.services...); err != nil {
 		return err
 	}
 	log.Info("stopped")

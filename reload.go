@@ -40,7 +40,7 @@ func (p *process) reload(files paths) {
 		p.reloads.failed(err)
 		return
 	}
-	kept := keep(p.cfg, next)
+	kept := keep(p.inForce.Load(), next)
 	if err := p.apply(next); err != nil {
 		p.log.Error("cannot reload the configuration, the former one stays", "error", err)
 		p.reloads.failed(err)
@@ -50,7 +50,7 @@ func (p *process) reload(files paths) {
 	if len(kept) > 0 {
 		p.log.Warn("changed in the configuration, but needs a restart", "options", strings.Join(kept, ", "))
 	}
-	p.cfg = next
+	p.inForce.Store(next)
 	p.log.Info("configuration reloaded", "generation", p.generation.Add(1))
 }
 

@@ -38,8 +38,9 @@ import (
 // process is a configured lictor whose sockets are open.
 type process struct {
 	log        hclog.Logger
-	cfg        *config.Config // in force; only reloadOn changes it
-	generation atomic.Uint64  // of cfg
+	cfg        *config.Config                // that the process was built from; it never changes
+	inForce    atomic.Pointer[config.Config] // the same with what was reloaded since
+	generation atomic.Uint64                 // of inForce
 	reloads    reloads
 	logs       []namedLog // whose dropped lines are counted
 
@@ -67,6 +68,7 @@ type process struct {
 // made works once its services run. ctx is that of the process.
 func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process, error) {
 	p := &process{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
+	p.inForce.Store(cfg)
 	p.generation.Store(1)
 	p.registry.MustRegister(&p.reloads)
 	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildEgress, p.buildPresence} {
@@ -309,12 +311,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry},
-		Checks: append(append(p.policyChecks(), p.busChecks()...), admin.Check{Name: "shutdown", Ready: func() error {
-			if ctx.Err() != nil {
-				return errors.New("the process is stopping")
-			}
-			return nil
-		}}),
+		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, p.policyChecks()...),
 	})
 	if err != nil {
 		return nil, err
@@ -336,6 +333,31 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		p.adminListener = tls.NewListener(p.adminListener, tlsConfig)
 	}
 	return server, nil
+}
+
+// shutdownCheck says that the process is about to stop, from the signal on: who
+// asks shall send no further requests, although the listeners may still serve.
+func shutdownCheck(ctx context.Context) admin.Check {
+	return admin.Check{Name: "shutdown", Reason: "stopping", Ready: func() error {
+		if ctx.Err() != nil {
+			return errors.New("the process is stopping")
+		}
+		return nil
+	}}
+}
+
+// delayed returns a context that ends for as long after ctx as shutdown_delay
+// says then: the time that balancers need to see that /readyz is 503.
+func (p *process) delayed(ctx context.Context) context.Context {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		delay := p.inForce.Load().Gateway.ShutdownDelay
+		if delay > 0 {
+			p.log.Info("about to stop, the listeners serve on", "delay_ms", delay.Milliseconds())
+		}
+		time.AfterFunc(delay, cancel)
+	})
+	return later
 }
 
 func (p *process) describe(st *admin.Status) {

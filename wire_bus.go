@@ -44,20 +44,19 @@ func (p *process) updateBus(cfg *config.RabbitMQ) error {
 	return nil
 }
 
-// busChecks say that lictor is not ready before it has tried to reach the
-// broker: the requests that come then would be refused.
-func (p *process) busChecks() []admin.Check {
+// busTried says that the first connection to the bus is still being made: the
+// requests that come before that would fail although nothing is wrong. That the
+// bus is away later is no reason to be sent no requests for other services.
+func (p *process) busTried() error {
 	if p.bus == nil {
 		return nil
 	}
-	return []admin.Check{{Name: "bus", Ready: func() error {
-		select {
-		case <-p.bus.Tried():
-			return nil
-		default:
-			return errors.New("the first connection to the broker is being made")
-		}
-	}}}
+	select {
+	case <-p.bus.Tried():
+		return nil
+	default:
+		return errors.New("the first connection to the broker is being made")
+	}
 }
 
 // busRoute says which services go to the bus; nil if there is none.

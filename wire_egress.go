@@ -23,7 +23,6 @@ func (p *process) buildEgress() (err error) {
 	if !p.cfg.Egress.Configured {
 		return nil
 	}
-	cfg := p.cfg // a reload does not move what this is about
 	registry, err := p.buildRegistry()
 	if err != nil {
 		return err
@@ -31,7 +30,7 @@ func (p *process) buildEgress() (err error) {
 	p.egress, err = egress.New(egress.Config{
 		Settings:     egressSettings(p.cfg),
 		Policy:       p.policy.Set,
-		Own:          func() []egress.Endpoint { return p.ownEndpoints(cfg) },
+		Own:          func() []egress.Endpoint { return p.ownEndpoints(p.cfg) },
 		Registry:     registry,
 		Log:          p.log.Named("egress"),
 		Metrics:      p.registry,

@@ -65,9 +65,9 @@ func (p *process) policyStore() (store.Store, error) {
 
 // policyChecks say when the policy makes lictor unready.
 func (p *process) policyChecks() []admin.Check {
-	checks := []admin.Check{{Name: "policy", Ready: p.policy.Ready}}
+	checks := []admin.Check{{Name: "policy", Ready: p.policy.Ready, Reason: "policy_unavailable"}}
 	if p.egress != nil {
-		checks = append(checks, admin.Check{Name: "egress", Ready: p.egress.Ready})
+		checks = append(checks, admin.Check{Name: "egress", Ready: p.egress.Ready, Reason: "policy_unavailable"})
 	}
 	return checks
 }

@@ -36,8 +36,8 @@ func (p *process) systemd() supervisor.Service {
 // request is lost. Where Consul is away they are refused after it.
 const startPatience = time.Second
 
-// awaitLoaded waits until there is a policy and a source of services is ready,
-// for a moment at most.
+// awaitLoaded waits until there is a policy, a source of services is ready and a
+// connection to the bus was tried, for a moment at most.
 func (p *process) awaitLoaded(ctx context.Context) {
 	limit := time.NewTimer(startPatience)
 	defer limit.Stop()
@@ -55,7 +55,7 @@ func (p *process) awaitLoaded(ctx context.Context) {
 }
 
 func (p *process) loaded() bool {
-	return p.policy.Ready() == nil && slices.ContainsFunc(p.sources, func(s resolver.Source) bool { return s.Status().Ready })
+	return p.policy.Ready() == nil && p.busTried() == nil && slices.ContainsFunc(p.sources, func(s resolver.Source) bool { return s.Status().Ready })
 }
 
 // notify tells systemd. That it cannot be told is no reason to stop.

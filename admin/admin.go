@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -55,7 +56,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("admin: Log and Registry are required")
 	}
 	s := &Server{cfg: cfg, guard: newGuard(cfg.Token, cfg.Header), began: time.Now()}
-	s.cfg.Checks = append([]Check{{Name: "resolver", Ready: s.resolverReady}}, cfg.Checks...)
+	s.cfg.Checks = append(slices.Clone(cfg.Checks), Check{Name: "resolver", Ready: s.resolverReady})
 	routes := append(s.routes(), cfg.Routes...)
 	s.router = newRouter(routes)
 	if err := s.describe(routes); err != nil {

@@ -178,17 +178,20 @@ func TestReadiness(t *testing.T) { // contract 5
 	waiting := &source{kind: "consul", status: resolver.Status{Error: "connection refused"}}
 	ready := &source{kind: "static", status: resolver.Status{Ready: true}}
 	snapshot := &source{kind: "consul", status: resolver.Status{Ready: true, Snapshot: true, Error: "connection refused"}}
+	fails := func() error { return errors.New("it fails") }
 	tests := []struct {
 		name    string
 		sources []resolver.Source
 		checks  []Check
 		why     string // "" = ready
+		reason  string
 	}{
-		{"one resolver that answered is enough", []resolver.Source{waiting, ready}, nil, ""},
-		{"a snapshot is enough", []resolver.Source{snapshot}, nil, ""},
-		{"no answer", []resolver.Source{waiting}, nil, "resolver: consul has not answered yet (connection refused)"},
-		{"no resolver", nil, nil, "resolver: none is configured"},
-		{"another check fails", []resolver.Source{ready}, []Check{{"shutdown", func() error { return errors.New("draining") }}}, "shutdown: draining"},
+		{"one resolver that answered is enough", []resolver.Source{waiting, ready}, nil, "", ""},
+		{"a snapshot is enough", []resolver.Source{snapshot}, nil, "", ""},
+		{"no answer", []resolver.Source{waiting}, nil, "resolver: consul has not answered yet (connection refused)", "not_ready"},
+		{"no resolver", nil, nil, "resolver: none is configured", "not_ready"},
+		{"another check fails", []resolver.Source{ready}, []Check{{Name: "policy", Ready: fails, Reason: "policy_unavailable"}}, "policy: it fails", "policy_unavailable"},
+		{"of several the first has the reason", []resolver.Source{waiting}, []Check{{Name: "shutdown", Ready: fails, Reason: "stopping"}}, "shutdown: it fails", "stopping"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -199,7 +202,7 @@ func TestReadiness(t *testing.T) { // contract 5
 				}
 				return
 			}
-			if body := wantError(t, resp, 503, "policy_unavailable"); !strings.Contains(body.Message, tt.why) {
+			if body := wantError(t, resp, 503, tt.reason); !strings.Contains(body.Message, tt.why) {
 				t.Errorf("got %q, want %q", body.Message, tt.why)
 			}
 		})

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,8 +10,9 @@ import (
 
 // Check is one thing that must be so before requests should be sent here.
 type Check struct {
-	Name  string
-	Ready func() error // nil = ready, else why not
+	Name   string
+	Ready  func() error // nil = ready, else why not
+	Reason string       // of the answer while it is not; "" = not_ready
 }
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
@@ -18,22 +20,23 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	if why := s.notReady(); why != nil {
-		WriteError(w, http.StatusServiceUnavailable, "policy_unavailable", "Not ready: "+strings.Join(why, "; ")+".")
+	if why, reason := s.notReady(); why != nil {
+		WriteError(w, http.StatusServiceUnavailable, reason, "Not ready: "+strings.Join(why, "; ")+".")
 		return
 	}
 	WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
-// notReady returns why the checks fail, each after the name of its check.
-func (s *Server) notReady() []string {
-	var why []string
+// notReady returns why the checks fail, each after the name of its check, and
+// the reason of the first of them.
+func (s *Server) notReady() (why []string, reason string) {
 	for _, c := range s.cfg.Checks {
 		if err := c.Ready(); err != nil {
 			why = append(why, fmt.Sprintf("%s: %s", c.Name, err))
+			reason = cmp.Or(reason, c.Reason, "not_ready")
 		}
 	}
-	return why
+	return why, reason
 }
 
 // resolverReady wants one source that answered or has a snapshot (contract 5).

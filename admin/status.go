@@ -93,7 +93,7 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 
 // Status returns what /status shows.
 func (s *Server) Status() *Status {
-	why := s.notReady()
+	why, _ := s.notReady()
 	st := &Status{
 		Started:       s.began,
 		UptimeSeconds: int64(time.Since(s.began).Seconds()),

@@ -21,6 +21,7 @@ type Gateway struct {
 	StreamIdle       time.Duration  // without a byte either way on a body or tunnel
 	MaxHeaderBytes   int64          // of a request head
 	MaxBody          int64          // of a request body; 0 = no limit
+	ShutdownDelay    time.Duration  // how long the listener serves on after SIGTERM, while /readyz says no
 	Drain            time.Duration  // how long requests may go on after SIGTERM
 	TrustedProxies   []netip.Prefix // whose X-Forwarded-* are believed
 	TrustedNetworks  []netip.Prefix // that are inside: protected headers pass
@@ -52,6 +53,7 @@ func (d *decoder) gateway(b *hcl.Block) {
 		"stream_idle":       parsed(&g.StreamIdle, duration(moment)),
 		"max_header_bytes":  parsed(&g.MaxHeaderBytes, size(1<<10, 1<<20)),
 		"max_body":          parsed(&g.MaxBody, orNone(size(1, math.MaxInt64))),
+		"shutdown_delay":    parsed(&g.ShutdownDelay, duration(0)),
 		"drain":             parsed(&g.Drain, duration(0)),
 		"trusted_proxies":   list(&g.TrustedProxies, cidr),
 		"trusted_networks":  list(&g.TrustedNetworks, cidr),

@@ -202,7 +202,7 @@ func TestSIGTERMDrains(t *testing.T) { // X16
 		}
 		return nil
 	})
-	if status, body := fetch(t, "http://"+p.Admin+"/readyz"); status != 503 || !strings.Contains(body, "stopping") {
+	if status, body := fetch(t, "http://"+p.Admin+"/readyz"); status != 503 || !strings.Contains(body, `"reason": "stopping"`) {
 		t.Errorf("/readyz while draining: got %d %s, want 503", status, body)
 	}
 	close(leave)

@@ -11,6 +11,7 @@ gateway {
   max_header_bytes  = "64KiB"
   max_body          = "8MiB"
   drain             = "0s"
+  shutdown_delay = "10s"
   trusted_proxies   = ["10.1.2.3/8", "::ffff:192.168.0.0/112", "2001:db8::1"]
   trusted_networks  = []
   protected_headers = ["X-Internal-*", "X-Debug"]

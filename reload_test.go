@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/admin"
+	"lictor/config"
+)
+
+// builtProcess is a process whose sockets are open, and the file it was
+// configured by. Its services do not run.
+func builtProcess(t *testing.T, gateway string) (*process, paths) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "lictor.hcl")
+	text := "data_dir = \"\"\ngateway {\n  address = \"127.0.0.1:0\"\n" + gateway + "\n}\nadmin {\n  address = \"127.0.0.1:0\"\n}\nresolver \"static\" {\n}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := build(t.Context(), cfg, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.gatewayListener.Close(); p.adminListener.Close() })
+	return p, paths{file}
+}
+
+// The status may be asked for at any time, a reload may come at any time: the
+// race detector sees whether they share what one of them writes.
+func TestStatusDuringReloads(t *testing.T) {
+	p, files := builtProcess(t, "")
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	done := make(chan struct{})
+	defer close(done)
+	for _, describe := range []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch} {
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					describe(new(admin.Status))
+				}
+			}
+		})
+	}
+	for range 20 {
+		p.reload(files)
+	}
+	if got := p.generation.Load(); got != 21 {
+		t.Errorf("the generation is %d", got)
+	}
+}
+
+func TestShutdownDelay(t *testing.T) {
+	tests := []struct {
+		name  string
+		delay time.Duration
+	}{
+		{"without a delay the services end with the signal", 0},
+		{"with one they go on for so long", 7 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &process{log: hclog.NewNullLogger()}
+				p.inForce.Store(&config.Config{Gateway: config.Gateway{ShutdownDelay: tt.delay}})
+				signalled, signal := context.WithCancel(context.Background())
+				services, ready := p.delayed(signalled), shutdownCheck(signalled)
+				if services.Err() != nil || ready.Ready() != nil {
+					t.Fatal("it stops before the signal")
+				}
+				began := time.Now()
+				signal()
+				if ready.Ready() == nil {
+					t.Error("it says that it is ready after the signal")
+				}
+				<-services.Done()
+				if took := time.Since(began); took != tt.delay {
+					t.Errorf("the services were stopped after %v, want %v", took, tt.delay)
+				}
+			})
+		})
+	}
+}
+
+// A delay that was reloaded holds for the signal that comes after it; what the
+// process was built from stays as it was.
+func TestShutdownDelayIsReloaded(t *testing.T) {
+	p, files := builtProcess(t, "")
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("gateway {"), []byte("gateway {\n  shutdown_delay = \"3s\""), 1)
+	if err := os.WriteFile(files[0], text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.reload(files)
+	if p.inForce.Load().Gateway.ShutdownDelay != 3*time.Second || p.cfg.Gateway.ShutdownDelay != 0 {
+		t.Errorf("in force is %v, built from %v", p.inForce.Load().Gateway.ShutdownDelay, p.cfg.Gateway.ShutdownDelay)
+	}
+}
+
+// /readyz waits for the first connection to the bus, not for the bus.
+func TestReadinessOfTheBus(t *testing.T) {
+	p := &process{}
+	if err := p.busTried(); err != nil {
+		t.Errorf("without a bus: %v", err)
+	}
+	text := "data_dir = \"\"\ngateway {\n  address = \"127.0.0.1:0\"\n}\nadmin {\n  address = \"127.0.0.1:0\"\n}\n" +
+		"dispatch \"rabbitmq\" {\n  url = \"amqp://guest:guest@127.0.0.1:1/\"\n  services = [\"a\"]\n}\n"
+	file := filepath.Join(t.TempDir(), "lictor.hcl")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err = build(t.Context(), cfg, hclog.NewNullLogger()); err != nil {
+		t.Fatal(err)
+	}
+	defer p.gatewayListener.Close()
+	defer p.adminListener.Close()
+	if p.busTried() == nil {
+		t.Error("it says that the bus was tried before anybody tried")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		if err := p.bus.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	defer cancel()
+	for until := time.Now().Add(10 * time.Second); p.busTried() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("a broker that is away keeps it unready")
+		}
+	}
+}
