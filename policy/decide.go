@@ -37,8 +37,8 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	if r.Path == nil {
 		r.Path = &noPath
 	}
-	r.scratch.readings.reset()
-	r.scratch.namedReadings.reset()
+	r.scratch.readings.Reset()
+	r.scratch.namedReadings.Reset()
 	d := &r.scratch.decision
 	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
 	if d.blacklist() && d.whitelist() && d.plugin(typeKeyAuth) && d.acl() && d.limits() {

@@ -133,7 +133,7 @@ func (s *Set) admitted(dst *Destination, how seek) (rule Rule, ok, asks bool) {
 // byName looks for the name of a destination; any says which readings of the
 // path count.
 func (x *listIndex) byName(q *inquiry, dst *Destination, any bool) bool {
-	dst.readings.reset()
+	dst.readings.Reset()
 	if x.byHost(q) || x.byReadings(q, dst.Path, &dst.readings, any) {
 		return true
 	}

@@ -142,7 +142,7 @@ func (f *liveFilter) covers(r *Request, p *uri.Path, as sense) bool {
 	if p == &r.scratch.namedPath {
 		made = &r.scratch.namedReadings
 	}
-	for _, path := range made.all(p) {
+	for _, path := range made.Of(p) {
 		if hit = f.pathLength(path) >= 0; hit == (as == toRestrict) {
 			return hit
 		}

@@ -327,7 +327,7 @@ func (x *listIndex) tryPath(q *inquiry, hash uint64, prefix string) bool {
 // byReadings looks at the readings of a path: a blacklist wants any to match, a
 // whitelist all (D22). A nil path is that of a tunnel, which only entries
 // without a path can speak of (A12).
-func (x *listIndex) byReadings(q *inquiry, p *uri.Path, r *readings, any bool) bool {
+func (x *listIndex) byReadings(q *inquiry, p *uri.Path, r *uri.ReadingSet, any bool) bool {
 	switch {
 	case x.paths.len == 0:
 		return false
@@ -338,7 +338,7 @@ func (x *listIndex) byReadings(q *inquiry, p *uri.Path, r *readings, any bool) b
 	if hit == any || !p.Odd() {
 		return hit
 	}
-	for _, path := range r.all(p) {
+	for _, path := range r.Of(p) {
 		if hit = x.byPath(q, path); hit == any {
 			return hit
 		}

@@ -39,19 +39,23 @@ type Request struct {
 	scratch scratch
 }
 
+// Readings are those of the path that was decided on last, for others who look
+// at it.
+func (r *Request) Readings() *uri.ReadingSet { return &r.scratch.readings }
+
 // scratch is what a decision works in.
 type scratch struct {
 	decision decision
 	inquiry  inquiry
-	readings readings // of the path
-	arg      []byte   // a decoded query argument
+	readings uri.ReadingSet // of the path
+	arg      []byte         // a decoded query argument
 	client   netip.Addr
 	country  string
 	asked    bool // country is known for this decision
 
 	named         []byte // buffer of namedPath
 	namedPath     uri.Path
-	namedReadings readings
+	namedReadings uri.ReadingSet
 }
 
 // Destination is what the egress knows about a request or tunnel (A2, A12).
@@ -64,7 +68,7 @@ type Destination struct {
 	Registry Registry     // nil = no service is registered
 	Identity *Identity    // of the client, nil = anonymous; a whitelist may ask for it
 
-	readings readings
+	readings uri.ReadingSet
 }
 
 // Registry knows which services are registered where. The slices are not changed.

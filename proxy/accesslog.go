@@ -202,11 +202,13 @@ func appendCombined(dst []byte, x *exchange, took time.Duration) []byte {
 	return append(dst, '"')
 }
 
-// AppendQuoted appends the inside of a quoted field of the NCSA formats; "-" for nothing.
+// AppendQuoted appends the inside of a quoted field of the NCSA formats,
+// clipped; "-" for nothing.
 func AppendQuoted(dst []byte, s string) []byte {
 	if s == "" {
 		return append(dst, '-')
 	}
+	s = Clip(s)
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':

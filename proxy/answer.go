@@ -7,15 +7,24 @@ import (
 	"lictor/proxy/http1"
 )
 
-// refuse answers the request with r (X5). It is the only place where the
-// gateway answers by itself; it returns false, for the caller to pass on.
+// refuse answers the request with r (X5), a gRPC client in its own terms. It
+// returns false, for the caller to pass on. Logs and metrics have the status and
+// the reason of r, whatever the client is told.
 func (x *exchange) refuse(r refusal) bool {
 	x.status, x.reason = r.status, r.reason
 	x.c.SettleBody()
-	body := AppendProblem(make([]byte, 0, 160), r.message, string(r.reason), "", x.id)
-	dst := http1.AppendStatusLine(x.c.Scratch(), r.status)
-	bodyless := r.status == 204 || r.status == 304 // as a middleware may want it
-	if !bodyless {
+	status, grpc := r.status, grpcType(x.req)
+	bodyless := status == 204 || status == 304 // as a middleware may want it
+	var body []byte
+	if grpc != "" {
+		status, bodyless = 200, true
+	} else {
+		body = AppendProblem(make([]byte, 0, 160), r.message, string(r.reason), "", x.id)
+	}
+	dst := http1.AppendStatusLine(x.c.Scratch(), status)
+	if grpc != "" {
+		dst = appendGRPC(dst, grpc, &r)
+	} else if !bodyless {
 		if r.reason != Middleware || !x.edits.drops("Content-Type", false) {
 			dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
 		}
@@ -86,4 +95,18 @@ func (x *exchange) appendTrace(dst []byte) []byte {
 	dst = append(dst, '-')
 	dst = AppendHex(dst, rand.Uint64()|1)
 	return append(dst, "-00\r\n"...)
+}
+
+// answerHere answers a request that its client lets nobody pass on.
+func (x *exchange) answerHere() {
+	x.status = 200
+	x.c.SettleBody()
+	dst, body := FinalAnswer(x.c.Scratch(), x.req, x.req.Minor)
+	dst = x.appendDecision(x.appendLimits(dst))
+	dst = x.c.AppendPersistence(http1.AppendDate(dst))
+	dst = append(append(dst, "\r\n"...), body...)
+	x.bytesOut = int64(len(body))
+	if err := x.c.Answer(dst); err != nil {
+		x.err = err
+	}
 }

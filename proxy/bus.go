@@ -97,7 +97,7 @@ func (x *exchange) publish(p pass) {
 	defer cancel(nil)
 	stop := x.watch(cancel)
 	reply, err := b.Bus.Call(ctx, &rabbitmq.Request{
-		Exchange: p.route.Service, Method: x.req.Method, Path: p.route.Rest, Query: x.query,
+		Exchange: p.route.Service, Method: x.req.Method, Path: x.target, Query: x.query,
 		Fields: x.busFields(), Body: body, Deadline: began.Add(set.Timeout),
 	})
 	stop()

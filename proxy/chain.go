@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"lictor/internal/field"
 	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
@@ -69,7 +70,7 @@ func (x *exchange) pass(p pass) (_ pass, ok bool) {
 func (x *exchange) ask() *middleware.Request {
 	r := &x.ruling.middleware
 	q, route := &x.ruling.request, &x.ruling.route
-	r.Method, r.Host, r.Path, r.Client, r.Fields = q.Method, q.Host, &x.path, q.Client, x
+	r.Method, r.Host, r.Path, r.Client, r.Fields, r.Readings = q.Method, q.Host, &x.path, q.Client, x, q.Readings()
 	if name, _, _ := x.path.Segment(); route.By == policy.BySegment && route.Stripped && name != route.Service {
 		if path, _, err := uri.ParsePath("/"+route.Service+route.Rest, nil); err == nil {
 			x.ruling.spelled = path
@@ -93,7 +94,7 @@ func (x *exchange) goesTo(r *middleware.Request) {
 func (x *exchange) Nth(name string, n int) (value string, ok bool) {
 	for i := range x.req.Fields {
 		f := &x.req.Fields[i]
-		if !http1.EqualFold(f.Name, name) || !x.believes(f) {
+		if !field.Same(f.Name, name) || !x.believes(f) {
 			continue
 		}
 		if n == 0 {
@@ -137,7 +138,7 @@ func (x *exchange) tellWouldAct(l *middleware.Link, e *middleware.Effect) {
 	}
 	if does := e.String(); does != "" {
 		x.gw.log.Info("middleware would act", "middleware", l.Rule.Name, "action", does,
-			"request_id", x.id, "method", x.req.Method, "path", x.path.Canonical, "client", x.client.String())
+			"request_id", x.id, "method", x.req.Method, "path", Clip(x.path.Canonical), "client", x.client.String())
 	}
 }
 

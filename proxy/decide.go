@@ -88,7 +88,7 @@ func (x *exchange) decide() (p pass, ok bool) {
 	for _, w := range v.Would() {
 		x.gw.metrics.would(w.Reason)
 		x.gw.log.Info("would be denied", "request_id", x.id, "reason", string(w.Reason), "rule", w.Rule.Key,
-			"entry", w.Rule.Entry, "note", w.Rule.Note, "path", x.path.Canonical, "client", x.client.String())
+			"entry", w.Rule.Entry, "note", w.Rule.Note, "path", Clip(x.path.Canonical), "client", x.client.String())
 	}
 	if !v.Allowed() {
 		x.refuse(refusal{status: v.Status, reason: Reason(v.Reason), message: v.Message, challenge: v.Challenge})

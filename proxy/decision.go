@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"lictor/internal/field"
 	"lictor/policy"
 	"lictor/proxy/http1"
 )
@@ -60,8 +61,8 @@ func (x *exchange) askWhy() {
 	}
 }
 
-func asksWhy(f *http1.Field) bool {
-	return len(f.Name) == len(explainField) && http1.EqualFold(f.Name, explainField)
+func asksWhy(name string) bool {
+	return len(name) == len(explainField) && field.Same(name, explainField)
 }
 
 // appendDecision tells who asked where to find the decision.
@@ -87,11 +88,8 @@ func (x *exchange) decided() *Explanation {
 	e := &Explanation{
 		Allowed: r.verdict.Allowed() && x.reason != Middleware, Status: x.status, Reason: x.reason,
 		Path:   PathFact{Received: x.path.Received, Canonical: x.path.Canonical, Forwarded: x.target},
-		Client: ClientFact{Address: x.client.String(), From: "socket"},
+		Client: ClientFact{Address: x.client.String(), From: x.from},
 		Route:  r.route.Explain(), Steps: x.recorder.Steps, Plugins: x.recorder.Plugins, Consumer: x.recorder.Consumer,
-	}
-	if x.client != x.peer {
-		e.Client.From = "x-forwarded-for"
 	}
 	if e.Steps == nil {
 		e.Steps = []policy.Step{}

@@ -30,6 +30,8 @@ type exchange struct {
 	peer    netip.Addr // of the socket
 	client  netip.Addr // behind trusted proxies
 	trusted bool       // the peer is a trusted proxy
+	hops    []hop      // of its Forwarded; nil if it sent none that is believed
+	from    string     // where client was taken from
 	inside  bool       // the client is in a trusted network
 
 	path     uri.Path
@@ -41,6 +43,8 @@ type exchange struct {
 	group    *group
 	waited   bool   // for the first answer about the service
 	upgrade  string // the protocol to upgrade to, "" if none
+	counted  bool   // the client counts who passes the request on
+	forwards uint64 // how many may
 	ruling   *ruling
 	recorder *policy.Recorder // of the decision, nil if nobody asked for it
 	edits    *edits           // by middleware, nil if none matched
@@ -130,6 +134,9 @@ func (x *exchange) read() bool {
 		}
 		return x.refuse(refuseBadPath)
 	}
+	if x.path.TooOdd() {
+		return x.refuse(refuseOddPath)
+	}
 	if x.set.MaxBody > 0 {
 		if x.req.ContentLength > x.set.MaxBody {
 			return x.refuse(refuseTooLarge)
@@ -137,6 +144,7 @@ func (x *exchange) read() bool {
 		x.c.LimitBody(x.set.MaxBody)
 	}
 	x.upgrade = upgradeOf(x.req)
+	x.forwards, x.counted = MaxForwards(x.req)
 	return true
 }
 
@@ -179,11 +187,23 @@ func (x *exchange) crashed(p any) {
 
 // dispatch sends a request that may pass to its service.
 func (x *exchange) dispatch(p pass) {
-	if x.gw.bus.carries(p.route) {
-		x.publish(p)
+	if x.counted && x.forwards == 0 {
+		x.answerHere()
 		return
 	}
-	if r := x.locate(p); r != nil {
+	var r *roster
+	onBus := x.gw.bus.carries(p.route)
+	if !onBus {
+		if r = x.locate(p); r == nil {
+			return
+		}
+	}
+	switch {
+	case x.path.Climbs(x.target):
+		x.refuse(refuseClimbing)
+	case onBus:
+		x.publish(p)
+	default:
 		x.forward(r)
 	}
 }

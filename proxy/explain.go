@@ -46,7 +46,7 @@ type PathFact struct {
 // ClientFact is the client's address and where it was taken from.
 type ClientFact struct {
 	Address string `json:"address"`
-	From    string `json:"from"` // socket, x-forwarded-for
+	From    string `json:"from"` // socket, x-forwarded-for, forwarded
 }
 
 // DispatchFact is where a request would go.
@@ -131,10 +131,7 @@ func (q *Question) target() (target, host string, err error) {
 func (x *exchange) explain() *Explanation {
 	e := &Explanation{Status: 200, Steps: []policy.Step{}, Plugins: map[string]policy.PluginUse{}}
 	x.identify()
-	e.Client = ClientFact{Address: x.client.String(), From: "socket"}
-	if x.client != x.peer {
-		e.Client.From = "x-forwarded-for"
-	}
+	e.Client = ClientFact{Address: x.client.String(), From: x.from}
 	target := pathOf(x.req)
 	var err error
 	if x.path, _, err = uri.ParsePath(target, nil); err != nil {
@@ -142,6 +139,9 @@ func (x *exchange) explain() *Explanation {
 		return e.refuse(refuseBadPath)
 	}
 	e.Path = PathFact{Received: x.path.Received, Canonical: x.path.Canonical}
+	if x.path.TooOdd() {
+		return e.refuse(refuseOddPath)
+	}
 	r := x.ruling
 	if !r.fill(x) {
 		return e.refuse(refuseBadHost)
@@ -153,7 +153,7 @@ func (x *exchange) explain() *Explanation {
 	if e.Route = r.route.Explain(); e.Route == nil {
 		return e.refuse(refuseNoService)
 	}
-	e.Path.Forwarded = r.route.Rest
+	e.Path.Forwarded = x.path.Target(r.route.Stripped)
 	e.decide(x)
 	if e.Allowed && e.chain(x) {
 		e.dispatch(x)
@@ -189,6 +189,9 @@ func (e *Explanation) dispatch(x *exchange) {
 	e.Dispatch = &DispatchFact{Kind: "http", Instances: []InstanceFact{}}
 	if x.gw.bus.carries(&x.ruling.route) {
 		e.Dispatch.Kind = "rabbitmq"
+		if x.path.Climbs(e.Path.Forwarded) {
+			e.refuse(refuseClimbing)
+		}
 		return
 	}
 	svc, reason := x.serving()
@@ -197,7 +200,11 @@ func (e *Explanation) dispatch(x *exchange) {
 		return
 	}
 	if svc.Options.KeepSegment {
-		e.Path.Forwarded = x.path.Canonical
+		e.Path.Forwarded = x.path.Target(false)
+	}
+	if x.path.Climbs(e.Path.Forwarded) {
+		e.refuse(refuseClimbing)
+		return
 	}
 	next, r := x.next(svc)
 	for _, i := range svc.Instances {

@@ -304,7 +304,7 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, upstream bool) bool
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return x.inside && !upstream
 	}
-	if upstream && x.hides(f.Name) {
+	if upstream && (x.hides(f.Name) || asksWhy(f.Name)) || !upstream && x.limits() && isRateLimit(f.Name) {
 		return false
 	}
 	return !x.edits.drops(f.Name, upstream) && (x.inside || !x.protected(f.Name))

@@ -1,10 +1,10 @@
 package proxy
 
 import (
-	"net/netip"
 	"strconv"
 	"strings"
 
+	"lictor/internal/field"
 	"lictor/proxy/http1"
 )
 
@@ -31,9 +31,9 @@ func pathOf(req *http1.RequestHead) string {
 
 // upgradeOf is the protocol that the request asks to switch to. h2c is never
 // passed on: a backend that agrees would be spoken to behind our back (D20).
-// Nor is an upgrade that has a body or comes by HTTP/1.0.
+// Nor is an upgrade that comes by HTTP/1.0.
 func upgradeOf(req *http1.RequestHead) string {
-	if req.Upgrade == "" || req.Minor == 0 || req.Framing() != http1.NoBody {
+	if req.Upgrade == "" || req.Minor == 0 {
 		return ""
 	}
 	for p := range strings.SplitSeq(req.Upgrade, ",") {
@@ -89,7 +89,10 @@ func (x *exchange) passesUp(f *http1.Field) bool {
 	if len(x.req.ConnectionNames) > 0 && listed(x.req.ConnectionNames, f.Name) {
 		return false
 	}
-	return !asksWhy(f) && !x.hides(f.Name) && !x.edits.drops(f.Name, true) && (x.inside || !x.protected(f.Name))
+	if x.counted && IsMaxForwards(f) {
+		return false
+	}
+	return !asksWhy(f.Name) && !x.hides(f.Name) && !x.edits.drops(f.Name, true) && (x.inside || !x.protected(f.Name))
 }
 
 // protected reports whether a header belongs to the inside, for this gateway
@@ -100,7 +103,7 @@ func (x *exchange) protected(name string) bool {
 
 func listed(names []string, name string) bool {
 	for _, n := range names {
-		if sameName(n, name) {
+		if field.Same(n, name) {
 			return true
 		}
 	}
@@ -141,18 +144,19 @@ func (x *exchange) appendForwarded(dst []byte) []byte {
 	proto, _ := x.scheme()
 	host, port := x.req.Host, ""
 	if x.trusted {
-		proto, host, port = x.told(proto, host)
+		proto, host, port = x.told()
 	}
 
 	dst = append(dst, "X-Forwarded-For: "...)
-	dst = x.appendHops(dst, ", ", plainHop)
-	dst = x.peer.AppendTo(dst)
+	dst = x.appendFor(dst)
 	dst = append(dst, "\r\nX-Real-IP: "...)
 	dst = x.client.AppendTo(dst)
 	dst = append(dst, "\r\nX-Forwarded-Proto: "...)
 	dst = append(dst, proto...)
-	dst = append(dst, "\r\nX-Forwarded-Host: "...)
-	dst = append(dst, host...)
+	if host != "" {
+		dst = append(dst, "\r\nX-Forwarded-Host: "...)
+		dst = append(dst, host...)
+	}
 	dst = append(dst, "\r\nX-Forwarded-Port: "...)
 	if port != "" {
 		dst = append(dst, port...)
@@ -161,82 +165,19 @@ func (x *exchange) appendForwarded(dst []byte) []byte {
 	}
 	dst = x.appendPrefix(dst)
 	dst = append(dst, "\r\nForwarded: "...)
-	dst = x.appendHops(dst, ", ", forwardedHop)
-	dst = append(dst, "for="...)
-	dst = appendNode(dst, x.peer)
-	dst = append(dst, ";proto="...)
-	dst = append(dst, proto...)
-	dst = append(dst, ";host=\""...)
-	dst = append(dst, host...)
-	dst = append(dst, "\"\r\nVia: "...)
+	dst = x.appendElements(dst, proto, host)
+	dst = append(dst, "\r\nVia: "...)
 	dst = x.appendVia(dst)
 	dst = append(dst, x.c.Version()...)
 	dst = append(dst, ' ')
 	dst = append(dst, x.gw.mark...)
 	dst = append(dst, "\r\nX-Request-Id: "...)
 	dst = append(dst, x.id...)
-	return x.appendTrace(append(dst, "\r\n"...))
-}
-
-// told is what a trusted proxy said of the scheme, host and port.
-func (x *exchange) told(proto, host string) (string, string, string) {
-	port := ""
-	for i := range x.req.Fields {
-		f := &x.req.Fields[i]
-		switch f.ID {
-		case http1.FieldXForwardedProto:
-			if f.Value == "https" || f.Value == "http" {
-				proto = f.Value
-			}
-		case http1.FieldXForwardedHost:
-			if http1.ValidHost(f.Value) {
-				host = f.Value
-			}
-		case http1.FieldXForwardedPort:
-			if n, err := strconv.ParseUint(f.Value, 10, 16); err == nil && n > 0 {
-				port = f.Value
-			}
-		}
+	dst = append(dst, "\r\n"...)
+	if x.counted {
+		dst = AppendMaxForwards(dst, x.forwards)
 	}
-	return proto, host, port
-}
-
-// appendHops appends the addresses of X-Forwarded-For that a trusted proxy sent.
-func (x *exchange) appendHops(dst []byte, sep string, hop func([]byte, string) []byte) []byte {
-	if !x.trusted {
-		return dst
-	}
-	for i := range x.req.Fields {
-		f := &x.req.Fields[i]
-		if f.ID != http1.FieldXForwardedFor {
-			continue
-		}
-		for s := range strings.SplitSeq(f.Value, ",") {
-			if s = strings.Trim(s, " \t"); s != "" {
-				dst = append(hop(dst, s), sep...)
-			}
-		}
-	}
-	return dst
-}
-
-func plainHop(dst []byte, s string) []byte { return append(dst, s...) }
-
-// forwardedHop is an element of X-Forwarded-For in the notation of RFC 7239 6.
-func forwardedHop(dst []byte, s string) []byte {
-	dst = append(dst, "for="...)
-	if a, ok := hopAddr(s); ok {
-		return appendNode(dst, a)
-	}
-	return append(dst, "unknown"...)
-}
-
-func appendNode(dst []byte, a netip.Addr) []byte {
-	if a.Is6() {
-		dst = append(dst, `"[`...)
-		return append(a.AppendTo(dst), `]"`...)
-	}
-	return a.AppendTo(dst)
+	return x.appendTrace(dst)
 }
 
 // appendPrefix appends X-Forwarded-Prefix: the segment that was stripped,
@@ -322,7 +263,7 @@ func (x *exchange) passesDown(f *http1.Field, connection []string) bool {
 	if len(connection) > 0 && listed(connection, f.Name) {
 		return false
 	}
-	return !x.edits.drops(f.Name, false) && (x.inside || !x.protected(f.Name))
+	return !x.edits.drops(f.Name, false) && (x.inside || !x.protected(f.Name)) && !(x.limits() && isRateLimit(f.Name))
 }
 
 // appendInterim builds the head of a 1xx answer.

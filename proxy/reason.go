@@ -33,6 +33,8 @@ type refusal struct {
 
 var (
 	refuseBadPath     = refusal{status: 400, reason: BadPath, message: "Bad path"}
+	refuseOddPath     = refusal{status: 400, reason: BadPath, message: "The path is too long for one that can be read in several ways"}
+	refuseClimbing    = refusal{status: 400, reason: BadPath, message: "The path can be read as one that leads above the service's root"}
 	refuseBadHost     = refusal{status: 400, reason: BadRequest, message: "Bad host"}
 	refuseNoService   = refusal{status: 404, reason: NoService, message: "URL does not contain service route."}
 	refuseUnknown     = refusal{status: 503, reason: UnknownService, message: "Unknown service"}

@@ -19,7 +19,7 @@ func (x *exchange) route() bool {
 		return x.refuse(refuseNoService)
 	}
 	x.properName()
-	x.target = r.route.Rest
+	x.target = x.path.Target(r.route.Stripped)
 	if r.route.Stripped {
 		x.prefix = r.route.Service
 	}
@@ -86,7 +86,7 @@ func (x *exchange) locate(p pass) *roster {
 	x.service = svc.Name
 	x.group = x.gw.group(svc.Name)
 	if svc.Options.KeepSegment {
-		x.target, x.prefix = x.path.Canonical, ""
+		x.target, x.prefix = x.path.Target(false), ""
 	}
 	return x.roster(svc)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"lictor/internal/field"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
 	"lictor/resolver"
@@ -54,31 +55,9 @@ func anyName(patterns []string, name string) bool {
 
 func matchName(pattern, name string) bool {
 	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
-		return len(name) >= len(prefix) && sameName(prefix, name[:len(prefix)])
+		return field.HasPrefix(name, prefix)
 	}
-	return sameName(pattern, name)
-}
-
-func sameName(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if foldName(a[i]) != foldName(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func foldName(c byte) byte {
-	switch {
-	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		return c
-	case 'A' <= c && c <= 'Z':
-		return c + 'a' - 'A'
-	}
-	return '-'
+	return field.Same(pattern, name)
 }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {

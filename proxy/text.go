@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strconv"
 	"unicode"
 	"unicode/utf8"
 )
@@ -39,8 +40,27 @@ func runeAt(s string) rune {
 	return r
 }
 
-// AppendJSON appends s as a JSON string. What cannot be printed is escaped.
+// maxText bounds a text in a log or an answer, before it is escaped. A path may
+// be as long as a head, and each byte of it six in JSON.
+const maxText = 2 << 10
+
+// Clip cuts a text that is too long for a log, between two characters, and says
+// that it did.
+func Clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	n := maxText
+	for n > maxText-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "...(" + strconv.Itoa(len(s)) + " bytes)"
+}
+
+// AppendJSON appends s, clipped, as a JSON string. What cannot be printed is
+// escaped.
 func AppendJSON(dst []byte, s string) []byte {
+	s = Clip(s)
 	dst = append(dst, '"')
 	if plain(s) {
 		return append(append(dst, s...), '"')

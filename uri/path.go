@@ -30,6 +30,9 @@ type Path struct {
 	Query     string // raw, after '?'
 	HasQuery  bool   // tells "/a?" from "/a"
 
+	resolved string // Received without its dot segments, which are resolved; the very string Received without any
+	dotted   string // Canonical before its dot segments were resolved; "" without any
+
 	odd oddity // what makes backends disagree about Canonical
 }
 
@@ -43,6 +46,7 @@ const (
 	oddBackslash                    // '\' or %5C
 	oddDouble                       // "//"
 	oddEscape                       // any other escape of a printable ASCII character
+	oddDots                         // dot segments, of a path that is passed on with them
 )
 
 // byteClass says what ParsePath has to do about a byte of a path.
@@ -76,7 +80,11 @@ var classes = func() (t [256]byteClass) {
 // ParsePath reads an origin-form request target. scratch is where a canonical
 // form is built if it differs from what was received; the buffer comes back,
 // grown or not, for the next call.
-func ParsePath(target string, scratch []byte) (p Path, _ []byte, err error) {
+func ParsePath(target string, scratch []byte) (Path, []byte, error) {
+	return parse(target, scratch, false)
+}
+
+func parse(target string, scratch []byte, lenient bool) (p Path, _ []byte, err error) {
 	if target == "" || target[0] != '/' {
 		return Path{}, scratch, ErrBadPath
 	}
@@ -95,7 +103,11 @@ scan:
 			changed = changed || target[i-1] == '/' && dotSegment(target[i:])
 		case percent:
 			c, ok := unescape(target, i)
-			if !ok || c < ' ' || c == 0x7f {
+			if lenient && !ok {
+				changed = true // into an escaped '%'
+				continue
+			}
+			if !ok || c == 0 || (c < ' ' || c == 0x7f) && !lenient {
 				return Path{}, scratch, ErrBadPath
 			}
 			changed = changed || unreserved(c) || lowerHex(target[i+1]) || lowerHex(target[i+2])
@@ -117,24 +129,53 @@ scan:
 			return Path{}, scratch, ErrBadPath
 		}
 	}
-	p.Canonical = p.Received
+	p.Canonical, p.resolved = p.Received, p.Received
 	if changed {
-		p.Canonical, scratch = canonical(p.Received, scratch)
+		scratch = p.canonical(scratch[:0])
 	}
 	return p, scratch, nil
+}
+
+// ParseLenient is ParsePath for a proxy that passes paths on as they came, to
+// servers that it does not know: a '%' that begins no escape stands for itself,
+// and escaped control characters are taken. NUL is not: half of the world
+// would see the end of the path there. As such a server gets the dot segments,
+// too, and may leave them as they are, that is one more reading.
+func ParseLenient(target string, scratch []byte) (Path, []byte, error) {
+	p, scratch, err := parse(target, scratch, true)
+	if p.dotted != "" {
+		p.odd |= oddDots
+	}
+	return p, scratch, err
 }
 
 // Clone returns p in memory of its own.
 func (p *Path) Clone() Path {
 	c := *p
 	c.Received, c.Canonical, c.Query = strings.Clone(p.Received), strings.Clone(p.Canonical), strings.Clone(p.Query)
+	c.resolved, c.dotted = strings.Clone(p.resolved), strings.Clone(p.dotted)
 	return c
 }
 
+// Target is what goes to a backend: byte for byte as received (RFC 9110 7.7, for
+// a signature may be made over it), but for dot segments, which are resolved as
+// they are in Canonical. With stripped it is what follows the first segment,
+// "/" at least.
+func (p *Path) Target(stripped bool) string {
+	if !stripped {
+		return p.resolved
+	}
+	if p.resolved != "" {
+		if i := strings.IndexByte(p.resolved[1:], '/'); i >= 0 {
+			return p.resolved[1+i:]
+		}
+	}
+	return "/"
+}
+
 // Segment splits the first canonical segment off (D1). ok reports whether it
-// may name a service: [A-Za-z0-9._-]{1,128}, not "." or "..". rest is what goes
-// to the backend, "/" at least; it is Received's own bytes when normalisation
-// changed nothing.
+// may name a service: [A-Za-z0-9._-]{1,128}, not "." or "..". rest is what
+// follows it, "/" at least.
 func (p *Path) Segment() (name, rest string, ok bool) {
 	if p.Canonical == "" {
 		return "", "/", false
@@ -159,28 +200,43 @@ func IsServiceName(s string) bool {
 	return true
 }
 
-// canonical builds the canonical form of a path that ParsePath has checked:
-// first the bytes, then the dot segments, because some appear only after
-// decoding ("/%2e%2e/").
-func canonical(path string, buf []byte) (string, []byte) {
-	buf = buf[:0]
-	for i := 0; i < len(path); i++ {
-		c := path[i]
-		if c == '%' {
-			c, _ = unescape(path, i)
-			i += 2
-			if !unreserved(c) {
-				buf = appendEscape(buf, c)
-				continue
-			}
-		} else if c >= 0x80 {
-			buf = appendEscape(buf, c)
-			continue
-		}
-		buf = append(buf, c)
+// canonical builds the canonical form of a path that was checked: first the
+// bytes, then the dot segments, because some appear only after decoding
+// ("/%2e%2e/"). resolved is the path's own bytes without its dot segments.
+func (p *Path) canonical(buf []byte) []byte {
+	buf = appendCanonical(buf, p.Received)
+	n := len(buf)
+	buf = append(buf, buf...)
+	c := removeDots(buf[n:])
+	if c == n { // there are no dot segments: each takes something away
+		p.Canonical = view(buf[:n])
+		return buf
 	}
-	n := removeDots(buf)
-	return view(buf[:n]), buf
+	p.dotted, p.Canonical = view(buf[:n]), view(buf[n:n+c])
+	m := n + c
+	buf = append(buf[:m], p.Received...)
+	p.resolved = view(buf[m : m+removeDots(buf[m:])])
+	return buf
+}
+
+// appendCanonical appends a path with its escapes in their one form.
+func appendCanonical(buf []byte, path string) []byte {
+	for i := 0; i < len(path); i++ {
+		c, escaped := path[i], path[i] >= 0x80
+		if c == '%' {
+			escaped = true
+			if decoded, ok := unescape(path, i); ok { // else it stands for itself
+				c = decoded
+				i += 2
+			}
+		}
+		if escaped && !unreserved(c) {
+			buf = appendEscape(buf, c)
+		} else {
+			buf = append(buf, c)
+		}
+	}
+	return buf
 }
 
 // removeDots resolves "." and ".." segments in place (RFC 3986 5.2.4) and
@@ -194,8 +250,8 @@ func removeDots(path []byte) int {
 			end++
 		}
 		last := end == len(path)
-		switch string(path[r+1 : end]) {
-		case "..":
+		switch dots(path[r+1 : end]) {
+		case 2:
 			for w > 0 {
 				w--
 				if path[w] == '/' {
@@ -203,7 +259,7 @@ func removeDots(path []byte) int {
 				}
 			}
 			fallthrough
-		case ".":
+		case 1:
 			if last {
 				path[w] = '/'
 				w++
@@ -214,6 +270,25 @@ func removeDots(path []byte) int {
 		r = end
 	}
 	return w
+}
+
+// dots is 1 for the segment "." and 2 for "..", however its dots are written,
+// else 0.
+func dots(segment []byte) (n int) {
+	for len(segment) > 0 {
+		switch {
+		case segment[0] == '.':
+			segment = segment[1:]
+		case len(segment) >= 3 && segment[0] == '%' && segment[1] == '2' && segment[2]|0x20 == 'e':
+			segment = segment[3:]
+		default:
+			return 0
+		}
+		if n++; n > 2 {
+			return 0
+		}
+	}
+	return n
 }
 
 // dotSegment reports whether s begins with a segment "." or "..", as far as

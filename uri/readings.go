@@ -29,6 +29,7 @@ const (
 	backslash                     // '\' and %5C separate segments
 	merge                         // "//" is "/"
 	rest                          // the first segment was cut off before: nothing climbs above it
+	keepDots                      // dot segments are segments like others
 	modes
 )
 
@@ -50,7 +51,7 @@ func (r *Readings) Of(p *Path) {
 func (r *Readings) Next() (path string, ok bool) {
 	for ; r.next < modes; r.next++ {
 		m := r.next
-		if m&^r.habits != 0 || m&stripRaw != 0 && m&stripDecoded != 0 {
+		if m&^r.habits != 0 || m&stripRaw != 0 && m&stripDecoded != 0 || m&rest != 0 && m&keepDots != 0 {
 			continue
 		}
 		r.next++
@@ -99,6 +100,9 @@ func (p *Path) habits() mode {
 	if p.odd&(oddDouble|oddEscSlash|oddBackslash|oddSemicolon|oddEscSemi) != 0 {
 		m |= merge | rest
 	}
+	if p.odd&oddDots != 0 {
+		m |= keepDots
+	}
 	return m
 }
 
@@ -106,6 +110,9 @@ func (p *Path) habits() mode {
 func (p *Path) read(m mode, buf []byte) (string, []byte) {
 	buf = buf[:0]
 	in := p.Canonical
+	if m&keepDots != 0 {
+		in = p.dotted
+	}
 	keep := 0 // what is never climbed above
 	if m&rest != 0 {
 		name, tail, _ := p.Segment()
@@ -120,24 +127,23 @@ func (p *Path) read(m mode, buf []byte) (string, []byte) {
 			escaped = true
 			i += 2
 		}
-		separator := c == '/' && !escaped
-		if !(params && m&stripRaw != 0) { // there, only a raw slash ends the params
-			separator = separator || c == '/' && m&escSlash != 0 || c == '\\' && m&backslash != 0
-		}
 		switch {
-		case separator:
+		case m.separates(c, escaped, params):
 			params = false
 			if m&merge == 0 || len(buf) == keep || buf[len(buf)-1] != '/' {
 				buf = append(buf, '/')
 			}
 		case params:
-		case c == ';' && (m&stripDecoded != 0 || m&stripRaw != 0 && !escaped):
+		case m.beginsParams(c, escaped):
 			params = true
-		case escaped && (c == '/' || c == '\\' || c == '%' || c >= 0x80):
+		case escaped && (c == '/' || c == '\\' || c == '%' || c < ' ' || c >= 0x7f):
 			buf = appendEscape(buf, c) // stays escaped, or it would look like what it is not
 		default:
 			buf = append(buf, c)
 		}
+	}
+	if m&keepDots != 0 {
+		return view(buf), buf
 	}
 	n := keep + removeDots(buf[keep:])
 	return view(buf[:n]), buf

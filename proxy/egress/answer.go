@@ -43,3 +43,15 @@ func (x *exchange) refuse(r refusal) bool {
 func (x *exchange) requestID() string { return string(x.appendID(make([]byte, 0, 32))) }
 
 func (x *exchange) appendID(dst []byte) []byte { return proxy.AppendHex(dst, x.id[:]...) }
+
+// answerHere answers a request that its client lets nobody pass on.
+func (x *exchange) answerHere() {
+	x.status = 200
+	x.c.SettleBody()
+	dst, body := proxy.FinalAnswer(x.c.Scratch(), x.req, x.req.Minor)
+	dst = x.c.AppendPersistence(http1.AppendDate(dst))
+	x.out = int64(len(body))
+	if err := x.c.Answer(append(append(dst, "\r\n"...), body...)); err != nil {
+		x.err = err
+	}
+}

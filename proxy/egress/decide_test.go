@@ -214,7 +214,7 @@ func TestConnectPorts(t *testing.T) { // A12
 	b.dns.Set("shop.example", dnstest.Name{Addrs: []string{"127.0.0.2"}})
 	for _, authority := range []string{b.at("shop.example"), b.at("127.0.0.2"), "nothing.example:22", "[::1]:22"} {
 		_, a := b.connect(authority)
-		b.expect(a, 403, notWhitelisted)
+		b.expect(a, 403, connectPort)
 		if a.refuse.Entry != "connect_ports" {
 			t.Errorf("%s: entry is %q", authority, a.refuse.Entry)
 		}

@@ -27,7 +27,8 @@ func TestForward(t *testing.T) { // A1
 		{"the URI's authority counts, not Host", "GET http://" + at + "/ HTTP/1.1\r\nHost: metadata.google.internal\r\n\r\n", "GET / host=" + at + " body="},
 		{"no path", "GET http://" + at + " HTTP/1.1\r\nHost: x\r\n\r\n", "GET / host=" + at + " body="},
 		{"only a query", "GET http://" + at + "?a=/b HTTP/1.1\r\nHost: x\r\n\r\n", "GET /?a=/b host=" + at + " body="},
-		{"dots are gone", "GET http://" + at + "/a/../b HTTP/1.1\r\nHost: x\r\n\r\n", "GET /b host=" + at + " body="},
+		{"dots are the server's to resolve", "GET http://" + at + "/a/../b/./c HTTP/1.1\r\nHost: x\r\n\r\n", "GET /a/../b/./c host=" + at + " body="},
+		{"escapes keep their spelling", "GET http://" + at + "/@s%2fn/%7Eb%c3%a9 HTTP/1.1\r\nHost: x\r\n\r\n", "GET /@s%2fn/%7Eb%c3%a9 host=" + at + " body="},
 		{"other escapes pass untouched", "GET http://" + at + "/a%2Fb;v=1//c HTTP/1.1\r\nHost: x\r\n\r\n", "GET /a%2Fb;v=1//c host=" + at + " body="},
 		{"a body with a length", "POST http://" + at + "/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", "POST / host=" + at + " body=hello"},
 		{"a chunked body", "PUT http://" + at + "/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "PUT / host=" + at + " body=hello"},
@@ -344,5 +345,64 @@ func TestLoop(t *testing.T) {
 	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.1 "+string(proxy.NewMark())), 200, reasonNone)
 	if d := b.dials(); len(d) != 1 {
 		t.Errorf("dialled %v, want one target", d)
+	}
+}
+
+// TestDotsHideNothing: as dot segments are passed on, a path is forbidden if it
+// is with them and if it is without.
+func TestDotsHideNothing(t *testing.T) {
+	b := start(t, quick())
+	b.policy(lists{blackKey: black("http://" + b.at("127.0.0.2") + "/admin")})
+	for path, status := range map[string]int{"/admin": 403, "/x/../admin": 403, "/x/%2e%2E/%61dmin": 403, "/admin/../x": 403, "/x/..%2fadmin": 403, "/x/./y": 200, "/x/../y": 200} {
+		if a := b.in(t).get(b.url("127.0.0.2", path)); a.StatusCode != status {
+			t.Errorf("%s: got %d, want %d", path, a.StatusCode, status)
+		}
+	}
+}
+
+// RFC 9110 7.6.2, on this listener as well.
+func TestMaxForwards(t *testing.T) {
+	b := start(t, quick())
+	a := b.client().do("TRACE "+b.url("127.0.0.2", "/x?k=1")+" HTTP/1.1", "Host: h", "Max-Forwards: 0", "Cookie: s=1", "X-A: 1")
+	if a.StatusCode != 200 || a.Header.Get("Content-Type") != "message/http" || a.body != "TRACE "+b.url("127.0.0.2", "/x")+" HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\nX-A: 1\r\n\r\n" {
+		t.Errorf("got %d %v %q", a.StatusCode, a.Header, a.body)
+	}
+	if a := b.client().do("OPTIONS "+b.url("127.0.0.2", "")+" HTTP/1.1", "Host: h", "Max-Forwards: 0"); a.StatusCode != 200 || a.body != "" {
+		t.Errorf("got %d %q", a.StatusCode, a.body)
+	}
+	if b.origin.count() != 0 {
+		t.Error("the target was asked")
+	}
+	b.client().do("OPTIONS "+b.url("127.0.0.2", "/")+" HTTP/1.1", "Host: h", "Max-Forwards: 4")
+	if got := b.origin.last(t).Header["Max-Forwards"]; len(got) != 1 || got[0] != "3" {
+		t.Errorf("the target got %q", got)
+	}
+	b.policy(lists{blackKey: black("127.0.0.2")})
+	b.expect(b.client().do("OPTIONS "+b.url("127.0.0.2", "/")+" HTTP/1.1", "Host: h", "Max-Forwards: 0"), 403, blacklisted)
+}
+
+// Names with an underscore pass; those that a careless server takes for what
+// frames a message, or is about the connection, do not.
+func TestAliases(t *testing.T) {
+	b := start(t, quick())
+	passing := []string{"X_Request_ID", "X_Real_IP", "X_Forwarded_For", "X_Consumer_ID", "api_key", "X.Trace"}
+	held := []string{"Transfer_Encoding", "Content_Length", "Proxy_Authorization", "proxy.connection", "Keep_Alive", "Proxy_Else", "Connection"}
+	var fields []string
+	for _, name := range append(passing, held...) {
+		fields = append(fields, name+": 1")
+	}
+	if a := b.get(b.url("127.0.0.2", "/"), fields...); a.StatusCode != 200 {
+		t.Fatalf("got %d", a.StatusCode)
+	}
+	got := b.origin.last(t).Header
+	for _, name := range passing {
+		if got.Get(name) != "1" {
+			t.Errorf("%s did not pass: %v", name, got)
+		}
+	}
+	for _, name := range held {
+		if got.Get(name) != "" {
+			t.Errorf("%s passed", name)
+		}
 	}
 }

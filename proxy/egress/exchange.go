@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lictor/policy"
+	"lictor/proxy"
 	"lictor/proxy/http1"
 )
 
@@ -20,13 +21,15 @@ type exchange struct {
 	c   *http1.Conn
 	req *http1.RequestHead
 
-	began   time.Time
-	id      [2]uint64 // request id
-	scratch scratch
-	target  target
-	inquiry inquiry
-	dialled netip.AddrPort // the address that was connected to
-	lasting *lastingEntry  // nil unless it takes long
+	began    time.Time
+	id       [2]uint64 // request id
+	scratch  scratch
+	target   target
+	inquiry  inquiry
+	counted  bool           // the client counts who passes the request on
+	forwards uint64         // how many may
+	dialled  netip.AddrPort // the address that was connected to
+	lasting  *lastingEntry  // nil unless it takes long
 
 	status  int
 	refused refusal       // by us; zero if the target answered
@@ -53,6 +56,8 @@ func (p *Proxy) Serve(c *http1.Conn) {
 	case !ok:
 	case x.target.tunnel:
 		x.tunnel(pm)
+	case x.counted && x.forwards == 0:
+		x.answerHere()
 	default:
 		x.forward(pm)
 	}
@@ -91,6 +96,7 @@ func (x *exchange) decide() (permit, bool) {
 		x.err = err
 		return permit{}, x.refuse(refuseTarget(err))
 	}
+	x.forwards, x.counted = proxy.MaxForwards(x.req)
 	q := &x.inquiry
 	q.begin(x.p.guard(), &x.target, x.req.Method, readCredentials(x.req), nil)
 	pm, r := q.run(context.Background(), x.p.lookup)

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"lictor/internal/field"
 	"lictor/proxy"
 	"lictor/proxy/http1"
 )
@@ -23,7 +24,7 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 		switch f := &req.Fields[i]; f.ID {
 		case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldVia:
 		default:
-			if passes(f, req.ConnectionNames) {
+			if passes(f, req.ConnectionNames) && !(x.counted && proxy.IsMaxForwards(f)) {
 				dst = http1.AppendField(dst, f.Name, f.Value)
 			}
 		}
@@ -40,6 +41,9 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 	}
 	if req.Expect100 && req.Minor > 0 && x.c.HasBody() {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
+	}
+	if x.counted {
+		dst = proxy.AppendMaxForwards(dst, x.forwards)
 	}
 	dst = appendVia(dst, req.Fields, req.Minor, x.p.mark)
 	return append(dst, "\r\n"...)
@@ -79,11 +83,24 @@ func hopByHop(f *http1.Field) bool {
 	switch f.ID {
 	case http1.FieldConnection, http1.FieldKeepAlive, http1.FieldProxyConnection, http1.FieldProxy,
 		http1.FieldProxyAuthenticate, http1.FieldProxyAuthorization, http1.FieldTE, http1.FieldTrailer,
-		http1.FieldTransferEncoding, http1.FieldUpgrade, http1.FieldAlias:
+		http1.FieldTransferEncoding, http1.FieldUpgrade:
 		return true
+	case http1.FieldAlias:
+		return isAlias(f.Name)
 	}
-	const prefix = "proxy-" // Proxy-*
-	return len(f.Name) >= len(prefix) && f.Name[0]|0x20 == 'p' && http1.EqualFold(f.Name[:len(prefix)], prefix)
+	return field.HasPrefix(f.Name, "Proxy-")
+}
+
+// isAlias reports whether a name would be taken for one that is about the
+// connection or frames the message. Other names with such characters, as
+// X_Request_ID, are the client's business.
+func isAlias(name string) bool {
+	for _, known := range [...]string{"Connection", "Keep-Alive", "Proxy", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Host"} {
+		if field.Same(name, known) {
+			return true
+		}
+	}
+	return field.HasPrefix(name, "Proxy-")
 }
 
 // appendResponse builds the head of the target's answer as the client gets it.

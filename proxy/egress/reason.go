@@ -24,6 +24,7 @@ const (
 	unreachable       Reason = "unreachable"
 	badGateway        Reason = "bad_gateway"
 	timedOut          Reason = "timeout"
+	connectPort       Reason = "connect_ports"
 	looped            Reason = proxy.Loop
 	clientLeft        Reason = "client_left" // nothing was answered; in the log only
 )
@@ -46,7 +47,7 @@ var (
 	refuseOwn         = refusal{status: 403, reason: ownAddress, message: "Denied"}
 	refuseRegistered  = refusal{status: 403, reason: registeredService, message: "Denied"}
 	refusePrivate     = refusal{status: 403, reason: privateAddress, message: "Denied"}
-	refusePort        = refusal{status: 403, reason: notWhitelisted, message: "Denied", entry: "connect_ports"}
+	refusePort        = refusal{status: 403, reason: connectPort, message: "Denied", entry: "connect_ports"}
 	refuseDNSTimeout  = refusal{status: 504, reason: timedOut, message: "The name could not be looked up in time"}
 	refuseUnreachable = refusal{status: 503, reason: unreachable, message: "The target could not be reached"}
 	refuseTunnels     = refusal{status: 503, reason: unreachable, message: "Too many tunnels"}

@@ -28,6 +28,7 @@ var (
 	errOddHost  = errors.New("the host looks like an address, but is not written as one")
 	errPort     = errors.New("port 0 cannot be reached")
 	errPath     = errors.New("the path cannot be understood")
+	errOddPath  = errors.New("the path is too long for one that can be read in several ways")
 	errLongName = errors.New("the host is too long for a name")
 )
 
@@ -117,8 +118,8 @@ func isEvery(s string, is func(byte) bool) bool {
 	return true
 }
 
-// readPath makes the one reading of the path that rules go by and that is
-// forwarded (D22).
+// readPath reads the path for the rules. What is forwarded is what came, byte for
+// byte: a proxy must not modify it (RFC 9110 7.7).
 func (t *target) readPath(method, rest string, s *scratch) error {
 	received := rest
 	if rest == "" {
@@ -128,11 +129,14 @@ func (t *target) readPath(method, rest string, s *scratch) error {
 		received = string(s.path) // rare
 	}
 	var err error
-	t.path, s.path, err = uri.ParsePath(received, s.path)
+	t.path, s.path, err = uri.ParseLenient(received, s.path)
 	if err != nil {
 		return errPath
 	}
-	t.rest = t.path.Canonical
+	if t.path.TooOdd() {
+		return errOddPath
+	}
+	t.rest = t.path.Received
 	if rest == "" && method == "OPTIONS" {
 		t.rest = "*" // RFC 9112 3.2.4
 	}

@@ -16,12 +16,15 @@ func (t *trip) attend() {
 	}
 	t.wg.Go(func() {
 		if sent != nil {
-			if err := t.sendBody(); err != nil {
+			err := t.sendBody()
+			if err == nil {
+				t.sent.Store(true)
+			}
+			close(sent)
+			if err != nil {
 				t.fail(err)
 				return
 			}
-			t.sent.Store(true)
-			close(sent)
 		}
 		t.c.s.readBy(0)
 		if !t.stopped.Load() && t.c.s.waitGone() && !t.stopped.Load() {
@@ -41,10 +44,19 @@ func (t *trip) settled(patience time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-t.sentCh:
-		return true
+		return t.sent.Load()
 	case <-timer.C:
 		return t.sent.Load()
 	}
+}
+
+// wholeBody waits until the body is sent, and reports whether it is. What it
+// waits for is bounded by the limits of a body.
+func (t *trip) wholeBody() bool {
+	if t.attended && t.streams {
+		<-t.sentCh
+	}
+	return t.sent.Load()
 }
 
 // fail ends the exchange with err, unless it has ended. A write error to the

@@ -10,7 +10,7 @@ type RequestHead struct {
 	Head
 	Method     string // in the sender's case
 	Target     string // as received, in one of the four forms of RFC 9112 3.2
-	Host       string // host[:port]: the authority of Target if it has one, else the Host field; "" only in HTTP/1.0
+	Host       string // host[:port]: the authority of Target if it has one, else the Host field; "" if both are empty (RFC 9112 3.2), or in HTTP/1.0
 	Expect100  bool   // the client waits for 100 (Continue)
 	TETrailers bool   // TE: trailers
 }
@@ -118,7 +118,7 @@ func (h *RequestHead) parseHost() error {
 	hosts := 0
 	for i := range h.Fields {
 		if h.Fields[i].ID == FieldHost {
-			h.Host = h.Fields[i].Value
+			h.Host = withoutEmptyPort(h.Fields[i].Value)
 			hosts++
 		}
 	}
@@ -127,7 +127,7 @@ func (h *RequestHead) parseHost() error {
 		return errManyHosts
 	case hosts == 0 && h.Minor == 1:
 		return errNoHost
-	case hosts == 1 && !ValidHost(h.Host):
+	case hosts == 1 && h.Host != "" && !ValidHost(h.Host):
 		return errHost
 	}
 	if authority != "" {
@@ -142,7 +142,7 @@ func (h *RequestHead) authority() (authority string, ok bool) {
 	t := h.Target
 	switch {
 	case h.Method == "CONNECT":
-		return t, ValidHost(t) && portOf(t) != ""
+		return t, ValidHost(t) && PortOf(t) != ""
 	case t[0] == '/':
 		return "", true
 	case t == "*":
@@ -160,7 +160,17 @@ func (h *RequestHead) authority() (authority string, ok bool) {
 			break
 		}
 	}
+	t = withoutEmptyPort(t)
 	return t, ValidHost(t)
+}
+
+// withoutEmptyPort takes the colon off a host that has one and no port: RFC 3986
+// 3.2.3 lets the port be empty, and has that be the same as none.
+func withoutEmptyPort(host string) string {
+	if n := len(host) - 1; n > 0 && host[n] == ':' {
+		return host[:n]
+	}
+	return host
 }
 
 // ValidHost reports whether s is a name, an IPv4 address or an IPv6 address in
@@ -205,8 +215,8 @@ func validPort(s string) bool {
 	return s != "" && n <= 65535
 }
 
-// portOf returns the port of a valid host, "" without one.
-func portOf(host string) string {
+// PortOf returns the port of a valid host, "" without one.
+func PortOf(host string) string {
 	for i := len(host) - 1; i >= 0 && host[i] != ']'; i-- {
 		if host[i] == ':' {
 			return host[i+1:]

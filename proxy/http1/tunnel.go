@@ -12,11 +12,19 @@ import (
 // Tunnel writes head, a 101 or 200 answer, and then passes bytes both ways
 // until both sides have ended, one of them breaks, or no byte passes for the
 // stream limit. An end of one side is passed on and leaves the other open.
-// It returns the bytes sent to the upstream and to the client.
+// It returns the bytes sent to the upstream and to the client. The new protocol
+// begins behind the whole request (RFC 9110 7.8): a body is sent to its end first.
 func (c *Conn) Tunnel(head []byte) (up, down int64, err error) {
 	t := &c.trip
 	c.closing = true
 	c.srv.handler.Lasting(c)
+	if !t.wholeBody() {
+		t.leave(false)
+		if err = t.failed(); err == nil {
+			err = errUnsentBody
+		}
+		return 0, 0, err
+	}
 	t.end() // a watcher may be waiting on the client
 	head = append(head, c.ws.up[t.seen:t.up]...)
 	t.seen = t.up
@@ -34,6 +42,10 @@ func (c *Conn) Tunnel(head []byte) (up, down int64, err error) {
 	t.leave(false)
 	return up, down, err
 }
+
+// errUnsentBody is a switch of protocols by an upstream that takes no more of the
+// request.
+var errUnsentBody = errors.New("http1: upstream switched protocols and did not take the whole request")
 
 // tunnelState is shared by the two directions.
 type tunnelState struct {

@@ -1,6 +1,6 @@
 package middleware
 
-import "strings"
+import "lictor/internal/field"
 
 // Field is one header field.
 type Field struct{ Name, Value string }
@@ -55,7 +55,7 @@ func (o *Overlay) remove(name string) {
 	o.drop = append(o.drop, name)
 	kept := o.fields[:0]
 	for _, f := range o.fields {
-		if !strings.EqualFold(f.Name, name) {
+		if !field.Same(f.Name, name) {
 			kept = append(kept, f)
 		}
 	}
@@ -68,7 +68,7 @@ func (o *Overlay) Drops(name string) bool {
 		return false
 	}
 	for _, d := range o.drop {
-		if strings.EqualFold(d, name) {
+		if field.Same(d, name) {
 			return true
 		}
 	}

@@ -31,12 +31,12 @@ type Request struct {
 	Client   netip.Addr // behind trusted proxies
 	Consumer string     // id, "" = anonymous
 	Fields   Fields
-
-	readings uri.Readings
+	// Readings are what rules that deny go by besides Path.
+	Readings *uri.ReadingSet
 }
 
 // Fields gives access to the header of a request. Names are compared without
-// case. What the client may not say of itself is not in it: identity, protected
+// case, and all marks in them are alike. What the client may not say of itself is not in it: identity, protected
 // fields, X-Forwarded-* of a peer that is not trusted.
 type Fields interface {
 	// Nth returns the n-th field called name, from 0 on; not ok if there are fewer.

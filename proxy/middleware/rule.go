@@ -2,9 +2,8 @@ package middleware
 
 import (
 	"regexp"
+	"slices"
 	"strings"
-
-	"lictor/uri"
 )
 
 // Rule is a middleware block of the configuration.
@@ -44,12 +43,14 @@ func CompilePattern(name, value string) (HeaderPattern, error) {
 }
 
 func (m *Match) fits(r *Request, name string, denies bool) bool {
-	return oneOf(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, denies) && m.fitsHeaders(r) && m.fitsShare(r, name)
+	return oneMethod(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, denies) && m.fitsHeaders(r) && m.fitsShare(r, name)
 }
 
-func oneOf(list []string, s string) bool {
+// oneMethod compares without case, as lists and filters do where they deny:
+// many a backend takes "delete" for DELETE.
+func oneMethod(list []string, method string) bool {
 	for _, one := range list {
-		if one == s {
+		if strings.EqualFold(one, method) {
 			return true
 		}
 	}
@@ -71,7 +72,10 @@ func (m *Match) fitsPath(r *Request, denies bool) bool {
 	if len(m.Paths) == 0 || m.fitsReading(r.Path.Canonical) {
 		return true
 	}
-	return denies && uri.Any(&r.readings, r.Path, m, (*Match).fitsReading)
+	if !denies || !r.Path.Odd() {
+		return false
+	}
+	return slices.ContainsFunc(r.Readings.Of(r.Path), m.fitsReading)
 }
 
 func (m *Match) fitsReading(path string) bool {

@@ -31,7 +31,7 @@ func request(t testing.TB, method, host, path string, fields ...string) *Request
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Request{Method: method, Host: host, Path: &p, Client: netip.MustParseAddr("192.0.2.1"), Fields: header(fields)}
+	return &Request{Readings: new(uri.ReadingSet), Method: method, Host: host, Path: &p, Client: netip.MustParseAddr("192.0.2.1"), Fields: header(fields)}
 }
 
 func pattern(t testing.TB, name, value string) HeaderPattern {
