@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/proxy/rabbitmq"
@@ -141,12 +142,16 @@ const smallReply = 16 << 10
 // leaving, and the policy for a change: most answer sooner.
 const watchAfter = 50 * time.Millisecond
 
+// errCrashed is what a request ends with whose watch panicked.
+var errCrashed = errors.New("proxy: a panic ended the request")
+
 // watch cancels when the client leaves or the exchange is cut (X14), until stop
 // is called.
 func (x *exchange) watch(cancel context.CancelCauseFunc) (stop func()) {
 	var mu sync.Mutex // guards over and unwatch
 	over, unwatch := false, func() {}
 	timer := time.AfterFunc(watchAfter, func() {
+		defer crash.Contain("watch of a client", func() { cancel(errCrashed) })
 		mu.Lock()
 		defer mu.Unlock()
 		if !over {

@@ -71,7 +71,10 @@ func (p *peer) eject(why string, err error) {
 	if old == nil {
 		g.log.Info("instance is ejected", "service", g.name, "address", p.pool.Address(), "why", why, "retry_in_ms", d.Milliseconds(), "error", err)
 	}
-	time.AfterFunc(d, func() { p.tryAgain(e) })
+	time.AfterFunc(d, func() {
+		defer crash.Contain(upkeep, nil)
+		p.tryAgain(e)
+	})
 }
 
 // ejectedBeside counts the ejected members of g other than p, and all members.

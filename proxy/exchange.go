@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
 
+	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/uri"
@@ -179,10 +179,11 @@ func (x *exchange) finish() {
 
 // crashed keeps a fault in the handling of one request from ending all others.
 func (x *exchange) crashed(p any) {
+	crash.Tell("gateway request", p)
 	x.c.Crash()
 	x.status = 500
 	x.err = fmt.Errorf("proxy: panic: %v", p)
-	x.gw.log.Error("a request crashed", "request_id", x.id, "service", x.service, "panic", p, "stack", string(debug.Stack()))
+	x.gw.log.Error("a request crashed", "request_id", x.id, "service", x.service, "panic", p)
 }
 
 // dispatch sends a request that may pass to its service.

@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/resolver"
@@ -112,9 +113,18 @@ func (g *Gateway) Update(s Settings) {
 func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { g.tend(ctx) })
-	wg.Go(func() { g.review(ctx) })
-	stop := context.AfterFunc(ctx, func() { l.Close() })
+	wg.Go(func() {
+		defer crash.Contain(upkeep, nil)
+		g.tend(ctx)
+	})
+	wg.Go(func() {
+		defer crash.Contain(upkeep, nil)
+		g.review(ctx)
+	})
+	stop := context.AfterFunc(ctx, func() {
+		defer crash.Contain(upkeep, nil)
+		l.Close()
+	})
 	defer stop()
 	err := g.server.Serve(l)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.settings.Load().Drain)
@@ -146,7 +156,12 @@ func (g *Gateway) tend(ctx context.Context) {
 	}
 }
 
+// upkeep is the place of panics in what is done now and then. The next time is
+// tried again.
+const upkeep = "gateway upkeep"
+
 func (g *Gateway) sweep() {
+	defer crash.Contain(upkeep, nil)
 	set := g.settings.Load()
 	var gone []string
 	for name, grp := range *g.groups.Load() {

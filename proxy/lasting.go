@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/proxy/http1"
 )
@@ -106,13 +107,18 @@ func (g *Gateway) review(ctx context.Context) {
 		case <-tick.C:
 			changed = false
 		}
-		if changed {
-			set := g.policy.Set()
-			g.live.each(func(e *lastingEntry) { e.recheck(&g.live, set) })
-		}
-		if g.live.doomed.Load() > 0 {
-			g.live.each((*lastingEntry).cut)
-		}
+		g.reviewOnce(changed)
+	}
+}
+
+func (g *Gateway) reviewOnce(changed bool) {
+	defer crash.Contain(upkeep, nil)
+	if changed {
+		set := g.policy.Set()
+		g.live.each(func(e *lastingEntry) { e.recheck(&g.live, set) })
+	}
+	if g.live.doomed.Load() > 0 {
+		g.live.each((*lastingEntry).cut)
 	}
 }
 

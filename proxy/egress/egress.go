@@ -28,6 +28,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/proxy"
 	"lictor/proxy/egress/dns"
@@ -172,9 +173,18 @@ func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
 	defer wg.Wait()
 	served, done := context.WithCancel(context.WithoutCancel(ctx))
 	defer done()
-	wg.Go(func() { p.review(served) }) // while it drains, too
-	wg.Go(func() { p.tend(served) })
-	stop := context.AfterFunc(ctx, func() { l.Close() })
+	wg.Go(func() { // while it drains, too
+		defer crash.Contain(upkeep, nil)
+		p.review(served)
+	})
+	wg.Go(func() {
+		defer crash.Contain(upkeep, nil)
+		p.tend(served)
+	})
+	stop := context.AfterFunc(ctx, func() {
+		defer crash.Contain(upkeep, nil)
+		l.Close()
+	})
 	defer stop()
 	err := p.server.Serve(l)
 	drain, cancel := context.WithTimeout(served, p.settings.Load().Drain)
@@ -185,6 +195,10 @@ func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
 	p.pools.close()
 	return err
 }
+
+// upkeep is the place of panics in what is done now and then. The next time is
+// tried again.
+const upkeep = "egress upkeep"
 
 // tendEvery is how often what nobody asks for is looked after.
 const tendEvery = time.Second
@@ -200,13 +214,18 @@ func (p *Proxy) tend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			p.pools.sweep()
+			p.sweep()
 			if now.Sub(known) >= ownEvery {
 				p.refreshOwn(ctx)
 				known = now
 			}
 		}
 	}
+}
+
+func (p *Proxy) sweep() {
+	defer crash.Contain(upkeep, nil)
+	p.pools.sweep()
 }
 
 // KeepTrailer drops trailers that would not pass as header fields (A13).

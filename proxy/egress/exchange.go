@@ -3,12 +3,14 @@ package egress
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/proxy"
 	"lictor/proxy/http1"
@@ -113,6 +115,9 @@ func (x *exchange) decide() (permit, bool) {
 
 // finish counts and logs, for every request, and frees what it held.
 func (x *exchange) finish() {
+	if p := recover(); p != nil {
+		x.crashed(p)
+	}
 	if x.lasting != nil {
 		x.settleLasting()
 	}
@@ -128,6 +133,15 @@ func (x *exchange) finish() {
 	q.dst, q.verdict = policy.Destination{}, policy.Verdict{}
 	*x = exchange{scratch: x.scratch, inquiry: *q, line: x.line, onInterim: x.onInterim}
 	exchanges.Put(x)
+}
+
+// crashed keeps a fault in the handling of one request from ending all others.
+func (x *exchange) crashed(p any) {
+	crash.Tell("egress request", p)
+	x.c.Crash()
+	x.status, x.refused = 500, refusal{}
+	x.err = fmt.Errorf("egress: panic: %v", p)
+	x.p.log.Error("a request crashed", "request_id", x.requestID(), "host", x.target.host, "panic", p)
 }
 
 // forward sends the request to the target and relays its answer.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/proxy/http1"
 )
@@ -127,13 +128,18 @@ func (p *Proxy) review(ctx context.Context) {
 		if set := p.policy(); set != last {
 			last, changed = set, true
 		}
-		if changed {
-			g := p.guard()
-			p.lasting.each(func(e *lastingEntry) { e.recheck(g) })
-		}
-		now := time.Now()
-		p.lasting.each(func(e *lastingEntry) { e.cut(now) })
+		p.reviewOnce(changed)
 	}
+}
+
+func (p *Proxy) reviewOnce(changed bool) {
+	defer crash.Contain(upkeep, nil)
+	if changed {
+		g := p.guard()
+		p.lasting.each(func(e *lastingEntry) { e.recheck(g) })
+	}
+	now := time.Now()
+	p.lasting.each(func(e *lastingEntry) { e.cut(now) })
 }
 
 func (l *lasting) each(f func(*lastingEntry)) {

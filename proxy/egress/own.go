@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"lictor/internal/crash"
 	"lictor/proxy/egress/dns"
 	"lictor/uri"
 )
@@ -127,7 +128,10 @@ func (n *ownNames) addresses(ctx context.Context, host string, look lookups) []n
 	found := make([][]netip.Addr, len(look))
 	var wg sync.WaitGroup
 	for i, f := range look {
-		wg.Go(func() { found[i], _ = f(ctx, host) })
+		wg.Go(func() {
+			defer crash.Contain(upkeep, nil)
+			found[i], _ = f(ctx, host)
+		})
 	}
 	wg.Wait()
 	known := n.known[host]

@@ -3,6 +3,8 @@ package http1
 import (
 	"io"
 	"time"
+
+	"lictor/internal/crash"
 )
 
 // attend starts the attendant. It ends with end.
@@ -15,6 +17,7 @@ func (t *trip) attend() {
 		t.sentCh = sent
 	}
 	t.wg.Go(func() {
+		defer crash.Contain("upload", func() { t.fail(errCrashed) })
 		if sent != nil {
 			err := t.sendBody()
 			if err == nil {

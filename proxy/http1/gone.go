@@ -1,6 +1,10 @@
 package http1
 
-import "sync"
+import (
+	"sync"
+
+	"lictor/internal/crash"
+)
 
 // OnGone has f called, from another goroutine, when the client leaves before
 // stop is called, or the exchange is cut; why tells which. For handlers that
@@ -13,6 +17,7 @@ func (c *Conn) OnGone(f func(why error)) (stop func()) {
 	var wg sync.WaitGroup
 	t.stopped.Store(false)
 	wg.Go(func() {
+		defer crash.Contain("watch of a client", func() { f(errCrashed) })
 		c.s.readBy(0)
 		for !t.stopped.Load() {
 			gone := c.s.waitGone()

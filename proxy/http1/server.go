@@ -87,7 +87,10 @@ func (s *Server) Serve(l net.Listener) error {
 			continue
 		}
 		delay = 0
-		s.wg.Go(func() { s.serveConn(nc) })
+		s.wg.Go(func() {
+			defer crash.Contain(where, func() { Abort(nc) })
+			s.serveConn(nc)
+		})
 	}
 }
 
@@ -102,7 +105,6 @@ const (
 const where = "http1 connection"
 
 func (s *Server) serveConn(nc net.Conn) {
-	defer crash.Contain(where, func() { Abort(nc) })
 	if c := s.admit(nc); c != nil {
 		c.run()
 	}
@@ -216,7 +218,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	})
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { s.wg.Wait(); close(done) })
+	wg.Go(func() {
+		defer crash.Contain("shutdown", nil)
+		s.wg.Wait()
+		close(done)
+	})
 	defer wg.Wait()
 	select {
 	case <-done:

@@ -41,6 +41,7 @@ var (
 	errStopped = errors.New("http1: exchange is over")
 	errCut     = errors.New("http1: upstream cut its answer short")
 	errTimeout = errors.New("http1: upstream took too long")
+	errCrashed = errors.New("http1: a panic ended the exchange")
 	errInterim = errors.New("http1: upstream sent too many interim answers")
 	// ErrCut is what Cut without a cause ends an exchange with.
 	ErrCut = errors.New("http1: exchange was cut")

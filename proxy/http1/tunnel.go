@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lictor/internal/crash"
 )
 
 // Tunnel writes head, a 101 or 200 answer, and then passes bytes both ways
@@ -67,8 +69,15 @@ func (t *trip) tunnel(early []byte, up, down *int64) error {
 	u := t.u
 	var wg sync.WaitGroup
 	var upErr error
-	wg.Go(func() { upErr = st.pass(&u.s, &c.s, up) })
-	downErr := st.pass(&c.s, &u.s, down)
+	halt := func() { u.s.halt(); c.s.halt() }
+	wg.Go(func() {
+		defer crash.Contain("tunnel", func() { upErr = errCrashed; halt() })
+		upErr = st.pass(&u.s, &c.s, up)
+	})
+	downErr := func() (err error) {
+		defer crash.Contain("tunnel", func() { err = errCrashed; halt() })
+		return st.pass(&c.s, &u.s, down)
+	}()
 	wg.Wait()
 	if upErr != nil && upErr != errStopped {
 		return upErr

@@ -314,6 +314,7 @@ func (k *call) wait(which int, deadline time.Time) error {
 }
 
 func (k *call) stir() {
+	defer crash.Contain("upstream request", nil)
 	k.mu.Lock()
 	k.cond.Broadcast()
 	k.mu.Unlock()

@@ -309,7 +309,10 @@ func (c *conn) start(st *stream) {
 		c.parked--
 		c.mu.Unlock()
 	default:
-		c.wg.Go(func() { c.worker(st) })
+		c.wg.Go(func() {
+			defer crash.Contain(where, c.abort)
+			c.worker(st)
+		})
 	}
 }
 
@@ -327,7 +330,6 @@ func (c *conn) finished() {
 const maxParked = 32
 
 func (c *conn) worker(st *stream) {
-	defer crash.Contain(where, c.abort)
 	for ; st != nil; st = <-c.work {
 		c.srv.h1.ServeStream(st, c.peer)
 		c.mu.Lock()

@@ -220,7 +220,7 @@ func (c *conn) windowUpdate(f *http2.WindowUpdateFrame) error {
 		if c.sendWindow += int64(f.Increment); c.sendWindow > maxWindow {
 			return &connError{http2.ErrCodeFlowControl, "window too large"}
 		}
-		c.stir()
+		c.stirAll()
 		return nil
 	}
 	st := c.streams[f.StreamID]

@@ -27,6 +27,13 @@ type handler struct {
 func (h *handler) Serve(c *http1.Conn) {
 	h.served.Add(1)
 	req := c.Request()
+	if req.Target == "/panic" {
+		panic("as the test wants it")
+	}
+	if req.Target == "/panic/half" {
+		_ = c.Answer([]byte("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"))
+		panic("as the test wants it")
+	}
 	if req.Target == "/hold" { // until the client leaves
 		left := make(chan struct{})
 		stop := c.OnGone(func(error) { close(left) })

@@ -104,7 +104,7 @@ func (c *conn) flush() error {
 			c.spare = p[:0]
 		}
 		if len(p) > maxOut/2 {
-			c.stir() // somebody may have waited for room
+			c.stirAll() // somebody may have waited for room
 		}
 	}
 	c.flushing = false
@@ -187,8 +187,8 @@ func (c *conn) awaitRoom() error {
 	return c.err
 }
 
-// stir wakes all streams that wait to write.
-func (c *conn) stir() {
+// stirAll wakes all streams that wait to write.
+func (c *conn) stirAll() {
 	for _, st := range c.streams {
 		if st.stuck {
 			st.cond.Broadcast()
