@@ -30,6 +30,7 @@ func TestLayers(t *testing.T) {
 		"lictor/config":           {"lictor/admin", "lictor/proxy", "lictor/proxy/http1", "lictor/resolver/", "lictor/supervisor"},
 		"lictor/supervisor":       {"net/http", consul, hcl, "lictor/admin", "lictor/config", "lictor/proxy", "lictor/resolver"},
 		"lictor/proxy":            {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/supervisor"},
+		"lictor/proxy/own":        {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/proxy/http1", "lictor/resolver", "lictor/supervisor"},
 		"lictor/proxy/egress":     {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/supervisor"},
 		"lictor/proxy/egress/dns": {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/resolver", "lictor/supervisor"},
 		"lictor/proxy/http2":      {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy", "lictor/resolver", "lictor/supervisor"},

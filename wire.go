@@ -27,6 +27,7 @@ import (
 	"lictor/proxy"
 	"lictor/proxy/egress"
 	"lictor/proxy/middleware"
+	"lictor/proxy/own"
 	"lictor/proxy/rabbitmq"
 	"lictor/resolver"
 	"lictor/resolver/consul"
@@ -55,6 +56,7 @@ type process struct {
 	bus      *rabbitmq.Bus // nil if there is none
 	gateway  *proxy.Gateway
 
+	own         *own.Keeper      // what the gateway sends nothing to
 	catalogs    *egress.Catalogs // nil if there is no egress
 	upstreamTLS *tls.Config      // how instances with scheme https are spoken to
 	egress      *egress.Proxy    // nil if there is none
@@ -243,6 +245,7 @@ func (p *process) buildGateway() (err error) {
 	if p.upstreamTLS, err = upstreamTLS(&p.cfg.HTTP.TLS); err != nil {
 		return fmt.Errorf("dispatch http: upstream_tls: %w", err)
 	}
+	p.own = own.NewKeeper(p.infrastructure)
 	p.gateway, err = proxy.New(proxy.Config{
 		Settings:  p.settings(p.cfg),
 		Sources:   p.sources,
@@ -267,6 +270,7 @@ func (p *process) buildGateway() (err error) {
 	p.services = append(p.services, supervisor.Service{
 		Name: "gateway", Grace: p.cfg.Gateway.Drain + 5*time.Second,
 		Run: func(ctx context.Context) error {
+			p.own.Begin() // by now all listeners are open
 			p.awaitLoaded(ctx)
 			return p.gateway.Run(ctx, p.gatewayListener)
 		},
@@ -310,7 +314,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Token:    p.cfg.Admin.Token.Reveal(),
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
-		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry},
+		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry, p.describeOwn},
 		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, p.policyChecks()...),
 	})
 	if err != nil {

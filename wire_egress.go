@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"net"
-	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"lictor/admin"
 	"lictor/config"
 	consulapi "lictor/internal/consul"
 	"lictor/proxy/egress"
+	"lictor/proxy/own"
 	"lictor/resolver"
 	"lictor/resolver/consul"
 	"lictor/supervisor"
@@ -30,7 +27,7 @@ func (p *process) buildEgress() (err error) {
 	p.egress, err = egress.New(egress.Config{
 		Settings:     egressSettings(p.cfg),
 		Policy:       p.policy.Set,
-		Own:          func() []egress.Endpoint { return p.ownEndpoints(p.cfg) },
+		Own:          func() []own.Endpoint { return p.ownEndpoints(p.cfg) },
 		Registry:     registry,
 		Log:          p.log.Named("egress"),
 		Metrics:      p.registry,
@@ -123,57 +120,4 @@ func egressSettings(cfg *config.Config) egress.Settings {
 		MaxHeader:       int(g.MaxHeaderBytes),
 		Drain:           g.Drain,
 	}
-}
-
-// ownEndpoints are what nobody may reach through the egress (X9): every
-// listener, and the Consul, RabbitMQ and Eureka that are configured. Consul
-// counts even if only its environment variables are set.
-func (p *process) ownEndpoints(cfg *config.Config) []egress.Endpoint {
-	var all []egress.Endpoint
-	for _, l := range []net.Listener{p.gatewayListener, p.egressListener, p.adminListener} {
-		all = appendEndpoint(all, l.Addr().String(), 0)
-	}
-	if at, err := consulapi.ParseAddress(cfg.Consul.Address, cfg.Consul.Scheme); err == nil && at.Socket == "" {
-		all = appendEndpoint(all, at.Host, 0)
-	}
-	if p.bus != nil {
-		all = appendEndpoint(all, p.bus.Address(), 5672) // its url may change
-	}
-	for _, block := range cfg.Resolvers {
-		if block.Eureka == nil {
-			continue
-		}
-		for _, u := range revealed(block.Eureka.URLs) {
-			all = appendEndpoint(all, u, 80)
-		}
-	}
-	return all
-}
-
-// appendEndpoint appends what an address or URL leads to; a socket in the file
-// system is out of the egress's reach anyway.
-func appendEndpoint(all []egress.Endpoint, address string, port uint16) []egress.Endpoint {
-	if !strings.Contains(address, "://") {
-		address = "//" + address
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme == "unix" {
-		return all
-	}
-	switch u.Scheme {
-	case "https":
-		port = 443
-	case "http":
-		port = 80
-	case "amqps":
-		port = 5671
-	}
-	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
-		port = uint16(n)
-	}
-	host := u.Hostname()
-	if host == "::" || host == "0.0.0.0" {
-		host = ""
-	}
-	return append(all, egress.Endpoint{Host: host, Port: port})
 }

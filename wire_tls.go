@@ -64,7 +64,7 @@ func upstreamTLS(cfg *config.UpstreamTLS) (*tls.Config, error) {
 // instances are spoken to by TLS, which stays.
 func (p *process) settings(cfg *config.Config) proxy.Settings {
 	s := settings(cfg)
-	s.UpstreamTLS = p.upstreamTLS
+	s.UpstreamTLS, s.Control = p.upstreamTLS, p.own.Control
 	return s
 }
 

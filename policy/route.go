@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"iter"
 	"strings"
 
 	"lictor/uri"
@@ -79,6 +80,27 @@ func bySegment(p *uri.Path) Route {
 		return Route{Rest: p.Canonical}
 	}
 	return Route{By: BySegment, API: name, Service: name, Rest: rest, Stripped: true}
+}
+
+// AllBackends yields every list of backends that is written into an API or a
+// mapped domain.
+func (s *Set) AllBackends() iter.Seq[*Backends] {
+	return func(yield func(*Backends) bool) {
+		if s == nil {
+			return
+		}
+		more := true
+		give := func(b *Backends) bool {
+			more = b == nil || yield(b)
+			return more
+		}
+		s.apis.all(func(_ string, a *liveAPI) bool { return give(a.backends) })
+		for _, domains := range []trie[string, *liveMapping]{s.domains, s.wildcards} {
+			if more {
+				domains.all(func(_ string, m *liveMapping) bool { return give(m.backends) })
+			}
+		}
+	}
 }
 
 // liveAPI is an API object in force.

@@ -29,6 +29,7 @@ type line2 struct {
 func newLine2(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *line2 {
 	return &line2{first: inst.Protocol != resolver.HTTP1, cfg: http2.ClientConfig{
 		Address: inst.Address, TLS: upstreamTLS(inst, cfg), Idle: upstreamIdle, Slots: slots, Patience: cfg.ConnectTimeout,
+		Control: cfg.Control,
 	}}
 }
 

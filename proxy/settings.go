@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"lictor/internal/field"
@@ -28,12 +29,13 @@ type Settings struct {
 	ProtectedHeaders []string       // names, with an optional * at the end
 
 	Balance        resolver.Balance
-	HashOn         string        // "client_ip", "header:NAME", "cookie:NAME"
-	Retries        int           // on other instances
-	ConnectTimeout time.Duration // per attempt
-	MaxIdle        int           // connections kept per instance
-	MaxConnections int           // to one instance; 0 = no limit
-	UpstreamTLS    *tls.Config   // for instances with scheme https; nil: the system's authorities, no certificate of ours
+	HashOn         string                                                  // "client_ip", "header:NAME", "cookie:NAME"
+	Retries        int                                                     // on other instances
+	ConnectTimeout time.Duration                                           // per attempt
+	MaxIdle        int                                                     // connections kept per instance
+	MaxConnections int                                                     // to one instance; 0 = no limit
+	Control        func(network, address string, rc syscall.RawConn) error // may refuse an address of an instance; nil: all are fine
+	UpstreamTLS    *tls.Config                                             // for instances with scheme https; nil: the system's authorities, no certificate of ours
 
 	Middleware middleware.Chain
 }

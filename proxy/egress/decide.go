@@ -9,12 +9,13 @@ import (
 
 	"lictor/policy"
 	"lictor/proxy/egress/dns"
+	"lictor/proxy/own"
 )
 
 // guard is what a decision goes by, loaded once for each.
 type guard struct {
 	set      *policy.Set
-	own      *own
+	own      *own.Set
 	settings *Settings
 	registry policy.Registry // nil: no service is registered
 	blind    bool            // it is not known where services are registered
@@ -98,7 +99,7 @@ func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([
 // checkName checks what can be said without the addresses.
 func (q *inquiry) checkName() refusal {
 	t := q.target
-	if q.own.byName(t.host, t.port) {
+	if q.own.ByName(t.host, t.port) {
 		q.note("own_address", refuseOwn)
 		return refuseOwn
 	}
@@ -183,7 +184,7 @@ func (q *inquiry) checkAddrs() refusal {
 	t := q.target
 	q.spell()
 	for _, a := range q.dst.Addrs {
-		if q.own.byAddr(a, t.port) {
+		if q.own.ByAddr(a, t.port) {
 			q.note("own_address", refuseOwn)
 			return refuseOwn
 		}

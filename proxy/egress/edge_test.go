@@ -12,6 +12,7 @@ import (
 
 	"lictor/policy"
 	"lictor/proxy/egress/dns/dnstest"
+	"lictor/proxy/own"
 )
 
 // A name that no whitelist admits is refused before anybody is asked about it:
@@ -183,10 +184,10 @@ func TestAddressesThatNoInterfaceListsAreOurs(t *testing.T) {
 		}
 		return
 	}
-	o := &own{localPorts: map[uint16]bool{8000: true}}
+	o := own.Find(t.Context(), []Endpoint{{Port: 8000}}, own.NewNames(), nil)
 	for address, ours := range map[string]bool{"198.18.7.7:8000": true, "198.18.7.7:8001": false, "198.51.100.1:8000": false} {
 		at := netip.MustParseAddrPort(address)
-		if got := o.byAddr(at.Addr(), at.Port()); got != ours {
+		if got := o.ByAddr(at.Addr(), at.Port()); got != ours {
 			t.Errorf("byAddr(%s) = %v", address, got)
 		}
 	}

@@ -33,6 +33,7 @@ import (
 	"lictor/proxy"
 	"lictor/proxy/egress/dns"
 	"lictor/proxy/http1"
+	"lictor/proxy/own"
 )
 
 // Config is what a Proxy is made of. Policy, Own and Log are required.
@@ -70,9 +71,9 @@ type Proxy struct {
 	mark      proxy.Mark // in Via
 
 	settings atomic.Pointer[Settings]
-	own      atomic.Pointer[own] // nil until Run found out
-	ownNames ownNames            // refreshOwn's only
-	era      atomic.Uint64       // grows when decisions made before may not hold any more
+	own      atomic.Pointer[own.Set] // nil until Run found out
+	ownNames *own.Names              // refreshOwn's only
+	era      atomic.Uint64           // grows when decisions made before may not hold any more
 
 	pools   pools
 	tunnels *http1.Pool // holds none that is idle: a tunnel is used once
@@ -91,7 +92,7 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		policy: cfg.Policy, endpoints: cfg.Own, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log,
-		ownNames: ownNames{known: make(map[string][]netip.Addr)},
+		ownNames: own.NewNames(),
 		tunnels:  http1.NewPool(http1.PoolConfig{}), mark: proxy.NewMark(),
 	}
 	if p.resolver == nil {

@@ -4,144 +4,19 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"os"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"lictor/internal/crash"
-	"lictor/proxy/egress/dns"
-	"lictor/uri"
+	"lictor/proxy/own"
 )
 
-// Endpoint is a part of our own infrastructure, which nobody reaches through
-// the egress (X9): a listener, Consul, RabbitMQ, Eureka.
-type Endpoint struct {
-	Host string // name or address; "", 0.0.0.0 or :: is every address of this machine
-	Port uint16
-}
+// Endpoint is a part of our own infrastructure.
+type Endpoint = own.Endpoint
 
-// own is what Endpoints come to: where they are reached, by name and address.
-// It is immutable. A nil own knows nothing and must not be decided by.
-type own struct {
-	names      map[endpointName]bool
-	addrs      map[netip.AddrPort]bool
-	localPorts map[uint16]bool     // ours on this machine: at every address of it
-	localNames map[string]bool     // of this machine
-	locals     map[netip.Addr]bool // of this machine
-}
-
+// endpointName is a host name with a port.
 type endpointName struct {
 	host string
 	port uint16
-}
-
-// byName reports whether host is the name of our own infrastructure.
-func (o *own) byName(host string, port uint16) bool {
-	return o.names[endpointName{host, port}] || o.localPorts[port] && (dns.IsLocalhost(host) || o.localNames[host])
-}
-
-// byAddr reports whether our own infrastructure is reached at an address.
-func (o *own) byAddr(a netip.Addr, port uint16) bool {
-	a = a.Unmap().WithZone("")
-	return o.addrs[netip.AddrPortFrom(a, port)] || o.localPorts[port] && o.isLocal(a)
-}
-
-func (o *own) isLocal(a netip.Addr) bool {
-	return a.IsLoopback() || a.IsUnspecified() || o.locals[a] || bindable(a)
-}
-
-// bindable asks the kernel whether an address is one of this machine's: only
-// those can be bound. Interfaces do not list what a local route adds, and the
-// list that was read may be older than an address.
-func bindable(a netip.Addr) bool {
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
-	if err != nil {
-		return false
-	}
-	c.Close()
-	return true
-}
-
-// lookups find the addresses of a name: as those do that connect to the
-// endpoint, and as the egress does.
-type lookups []func(ctx context.Context, name string) ([]netip.Addr, error)
-
-// newOwn finds out where the endpoints are.
-func newOwn(ctx context.Context, endpoints []Endpoint, last *ownNames, look lookups) *own {
-	o := &own{
-		names: make(map[endpointName]bool), addrs: make(map[netip.AddrPort]bool),
-		localPorts: make(map[uint16]bool), localNames: make(map[string]bool), locals: make(map[netip.Addr]bool),
-	}
-	if ifaces, err := net.InterfaceAddrs(); err == nil {
-		for _, i := range ifaces {
-			if n, ok := i.(*net.IPNet); ok {
-				if a, ok := netip.AddrFromSlice(n.IP); ok {
-					o.locals[a.Unmap()] = true
-				}
-			}
-		}
-	}
-	if name, err := os.Hostname(); err == nil {
-		o.localNames[strings.ToLower(name)] = true
-	}
-	for _, e := range endpoints {
-		o.add(e, last.addresses(ctx, e.Host, look))
-	}
-	return o
-}
-
-func (o *own) add(e Endpoint, addrs []netip.Addr) {
-	if e.Host == "" {
-		o.localPorts[e.Port] = true
-		return
-	}
-	if host, err := uri.CompileHost(e.Host); err == nil {
-		o.names[endpointName{host, e.Port}] = true
-	}
-	for _, a := range addrs {
-		a = a.Unmap().WithZone("")
-		o.addrs[netip.AddrPortFrom(a, e.Port)] = true
-		// What listens on one address of this machine may listen on all.
-		if o.isLocal(a) {
-			o.localPorts[e.Port] = true
-		}
-	}
-}
-
-// ownNames remembers what the names of endpoints ever resolved to: a name may
-// have more addresses than an answer shows, and cannot be looked up at times.
-type ownNames struct{ known map[string][]netip.Addr }
-
-// maxOwn bounds the addresses remembered of a name.
-const maxOwn = 256
-
-// addresses returns the addresses of a host.
-func (n *ownNames) addresses(ctx context.Context, host string, look lookups) []netip.Addr {
-	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
-		return []netip.Addr{a}
-	}
-	if host == "" {
-		return nil
-	}
-	found := make([][]netip.Addr, len(look))
-	var wg sync.WaitGroup
-	for i, f := range look {
-		wg.Go(func() {
-			defer crash.Contain(upkeep, nil)
-			found[i], _ = f(ctx, host)
-		})
-	}
-	wg.Wait()
-	known := n.known[host]
-	for _, a := range slices.Concat(found...) {
-		if !slices.Contains(known, a) {
-			known = append(known, a)
-		}
-	}
-	n.known[host] = known[max(0, len(known)-maxOwn):]
-	return n.known[host]
 }
 
 // ownEvery is how often our own names and interfaces are looked at again.
@@ -160,5 +35,5 @@ func (p *Proxy) refreshOwn(ctx context.Context) {
 	ours := func(ctx context.Context, name string) ([]netip.Addr, error) {
 		return p.lookup(ctx, strings.ToLower(strings.TrimSuffix(name, ".")))
 	}
-	p.own.Store(newOwn(ctx, p.endpoints(), &p.ownNames, lookups{system, ours}))
+	p.own.Store(own.Find(ctx, p.endpoints(), p.ownNames, own.Lookups{system, ours}))
 }

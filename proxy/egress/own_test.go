@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"lictor/proxy/egress/dns/dnstest"
+	"lictor/proxy/own"
 )
 
 // TestCrownJewels: a policy that opens everything, and our own infrastructure
@@ -88,7 +89,7 @@ func TestCrownJewels(t *testing.T) {
 // TestOwnPortsElsewhere: only our own infrastructure is denied, not whoever has
 // the same port.
 func TestOwnPortsElsewhere(t *testing.T) {
-	o := newOwn(t.Context(), []Endpoint{{Host: "192.0.2.1", Port: 8500}, {Port: 8001}}, &ownNames{known: map[string][]netip.Addr{}}, nil)
+	o := own.Find(t.Context(), []Endpoint{{Host: "192.0.2.1", Port: 8500}, {Port: 8001}}, own.NewNames(), nil)
 	tests := []struct {
 		at   string
 		want bool
@@ -102,7 +103,7 @@ func TestOwnPortsElsewhere(t *testing.T) {
 	}
 	for _, tt := range tests {
 		at := netip.MustParseAddrPort(tt.at)
-		if got := o.byAddr(at.Addr(), at.Port()); got != tt.want {
+		if got := o.ByAddr(at.Addr(), at.Port()); got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.at, got, tt.want)
 		}
 	}
@@ -111,9 +112,9 @@ func TestOwnPortsElsewhere(t *testing.T) {
 // TestOwnNamesKeepTheirAddresses: a name that cannot be looked up for a while
 // does not open the way to where it led.
 func TestOwnNamesKeepTheirAddresses(t *testing.T) {
-	names := &ownNames{known: map[string][]netip.Addr{}}
+	names := own.NewNames()
 	round := 0
-	look := lookups{func(context.Context, string) ([]netip.Addr, error) {
+	look := own.Lookups{func(context.Context, string) ([]netip.Addr, error) {
 		switch round {
 		case 0:
 			return []netip.Addr{netip.MustParseAddr("192.0.2.40")}, nil
@@ -123,11 +124,11 @@ func TestOwnNamesKeepTheirAddresses(t *testing.T) {
 		return []netip.Addr{netip.MustParseAddr("192.0.2.41")}, nil // its turn
 	}}
 	for ; round < 3; round++ {
-		o := newOwn(t.Context(), []Endpoint{{Host: "consul.internal", Port: 8500}}, names, look)
-		if !o.byAddr(netip.MustParseAddr("192.0.2.40"), 8500) || !o.byName("consul.internal", 8500) {
+		o := own.Find(t.Context(), []Endpoint{{Host: "consul.internal", Port: 8500}}, names, look)
+		if !o.ByAddr(netip.MustParseAddr("192.0.2.40"), 8500) || !o.ByName("consul.internal", 8500) {
 			t.Errorf("not denied in round %d", round)
 		}
-		if round == 2 && !o.byAddr(netip.MustParseAddr("192.0.2.41"), 8500) {
+		if round == 2 && !o.ByAddr(netip.MustParseAddr("192.0.2.41"), 8500) {
 			t.Error("a further address is not denied")
 		}
 	}

@@ -227,7 +227,7 @@ func (p *Proxy) admits(at netip.AddrPort) error {
 	own, settings := p.own.Load(), p.settings.Load()
 	var buf [8]netip.Addr
 	for _, a := range embedded(append(buf[:0], at.Addr()), at.Addr()) {
-		if own == nil || own.byAddr(a, at.Port()) {
+		if own == nil || own.ByAddr(a, at.Port()) {
 			return fmt.Errorf("%w: %s is our own", errNotChecked, at)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"lictor/policy"
 	"lictor/proxy/http1"
+	"lictor/proxy/own"
 )
 
 // decider returns what decides about a request for a name, with a blacklist of
@@ -28,7 +29,7 @@ func decider(tb testing.TB, entries int) func() refusal {
 	}
 	addrs := []netip.Addr{netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("2a00::8")}
 	look := func(context.Context, string) ([]netip.Addr, error) { return addrs, nil }
-	g := guard{set: set, own: new(own), settings: new(Settings)}
+	g := guard{set: set, own: new(own.Set), settings: new(Settings)}
 	var q inquiry
 	var s scratch
 	var t target

@@ -3,12 +3,21 @@ package http1
 import (
 	"errors"
 	"net"
+	"syscall"
 	"time"
 )
 
 // Dialer makes connections to instances, whose end is noticed within about half
 // a minute while nothing is said, also if the peer vanished without a word.
 var Dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+
+// DialerWith returns a Dialer whose connections control may refuse, which sees
+// the address that is really dialled; nil refuses none.
+func DialerWith(control func(network, address string, rc syscall.RawConn) error) *net.Dialer {
+	d := Dialer
+	d.Control = control
+	return &d
+}
 
 // Adopt makes nc, which was dialled elsewhere, a connection of the pool; the
 // pool's limits hold for it once it is idle.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -35,6 +36,7 @@ type PoolConfig struct {
 	MaxIdle     int                                                                  // idle connections kept
 	IdleTimeout time.Duration                                                        // an idle connection is closed after it
 	Dial        func(ctx context.Context, network, address string) (net.Conn, error) // nil: Dialer
+	Control     func(network, address string, rc syscall.RawConn) error              // of Dialer: may refuse an address; nil: all are fine
 	Single      bool                                                                 // a connection serves one request: what it runs on is Dial's to keep
 	Slots       *Slots                                                               // bounds the connections; nil: no bound, or Dial sees to it
 }
@@ -52,7 +54,7 @@ type Pool struct {
 // NewPool returns an empty pool.
 func NewPool(cfg PoolConfig) *Pool {
 	if cfg.Dial == nil {
-		cfg.Dial = Dialer.DialContext
+		cfg.Dial = DialerWith(cfg.Control).DialContext
 	}
 	return &Pool{cfg: cfg}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -22,8 +23,9 @@ type ClientConfig struct {
 	Address  string      // host:port
 	TLS      *tls.Config // nil: plaintext, with prior knowledge
 	Idle     time.Duration
-	Patience time.Duration // for a connection to come about
-	Slots    *http1.Slots  // that connections take; nil: no bound
+	Patience time.Duration                                           // for a connection to come about
+	Slots    *http1.Slots                                            // that connections take; nil: no bound
+	Control  func(network, address string, rc syscall.RawConn) error // may refuse an address; nil: all are fine
 }
 
 // Client speaks HTTP/2 to one instance, many requests over a connection. What
@@ -189,7 +191,7 @@ func (c *Client) connect(ctx context.Context) error {
 
 // handshake connects, up to the point where both sides agreed on HTTP/2.
 func (c *Client) handshake(ctx context.Context) (net.Conn, error) {
-	nc, err := http1.Dialer.DialContext(ctx, "tcp", c.cfg.Address)
+	nc, err := http1.DialerWith(c.cfg.Control).DialContext(ctx, "tcp", c.cfg.Address)
 	if err != nil || c.cfg.TLS == nil {
 		return nc, err
 	}
