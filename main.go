@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/cli"
+
+	"lictor/internal/lines"
 )
 
 // Set by the linker, see the Makefile.
@@ -116,11 +118,18 @@ func (c *command) Run(args []string) int {
 		return exitDone
 	}
 	if wrong, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintln(c.stderr, harmlessLines(wrong.Error()))
+		c.say(harmlessLines(wrong.Error()))
 		return exitUsage
 	}
-	fmt.Fprintf(c.stderr, "lictor %s: %s\n", c.name, harmlessLines(err.Error()))
+	c.say("lictor " + c.name + ": " + harmlessLines(err.Error()))
 	return exitFailed
+}
+
+// say writes a last word. If nobody reads it the process ends all the same.
+func (c *command) say(text string) {
+	w := lines.New(c.stderr, len(text)+1, 0)
+	fmt.Fprintln(w, text)
+	_ = w.Flush(logFlush) // nobody could be told
 }
 
 // parse takes the flags and the argument, in any order.

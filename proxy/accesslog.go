@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,10 +72,14 @@ func (l *AccessLog) Reopen() error {
 }
 
 // Run waits for the end of ctx and has written then what is left. It returns the
-// error of the last write, if that failed.
+// error of the last write, if that failed. A reader that does not take the rest
+// in time is no failure of the end.
 func (l *AccessLog) Run(ctx context.Context) error {
 	<-ctx.Done()
-	return l.lines.Flush(accessFlush)
+	if err := l.lines.Flush(accessFlush); !errors.Is(err, lines.ErrSlow) {
+		return err
+	}
+	return nil
 }
 
 // Dropped is how many lines were dropped, since they were not taken in time.
