@@ -380,14 +380,16 @@ func TestBodiesOnTheBusAreBoundedTogether(t *testing.T) {
 		return resp.StatusCode, resp.Header.Get("Retry-After")
 	}
 	route := r.gw.Bus()
-	if status, _ := post(); status != 200 || route.bodies.taken != 0 {
-		t.Errorf("got %d, and %d bytes stay", status, route.bodies.taken)
+	if status, _ := post(); status != 200 || route.bodies.held() != 0 {
+		t.Errorf("got %d, and %d bytes stay", status, route.bodies.held())
 	}
+	route.bodies.mu.Lock()
 	route.bodies.taken = maxBusBodies - 4
+	route.bodies.mu.Unlock()
 	if status, retry := post(); status != 503 || retry == "" {
 		t.Errorf("got %d, Retry-After %q, want 503 and when to repeat", status, retry)
 	}
-	if n := route.bodies.taken; n != maxBusBodies-4 || len(bus.take()) != 1 {
+	if n := route.bodies.held(); n != maxBusBodies-4 || len(bus.take()) != 1 {
 		t.Errorf("%d bytes are held, want %d", n, maxBusBodies-4)
 	}
 }

@@ -55,7 +55,7 @@ func TestNewestThatWaitsGivesWay(t *testing.T) {
 	bus := new(fakeBus)
 	r := newBusRig(t, bus, nil, nil)
 	route := r.gw.Bus()
-	route.bodies.size = 1600
+	route.bodies.resize(1600)
 	stuck := func() *client {
 		c := r.dial()
 		c.send("POST /orders/a HTTP/1.1\r\nHost: x\r\nContent-Length: 800\r\n\r\n" + strings.Repeat("z", 790))
@@ -64,9 +64,7 @@ func TestNewestThatWaitsGivesWay(t *testing.T) {
 	taken := func(want int64) {
 		t.Helper()
 		for deadline := time.Now().Add(5 * time.Second); ; {
-			route.bodies.mu.Lock()
-			got := route.bodies.taken
-			route.bodies.mu.Unlock()
+			got := route.bodies.held()
 			if got == want {
 				return
 			}
@@ -127,7 +125,7 @@ func TestRepliesNobodyReads(t *testing.T) {
 		return &rabbitmq.Reply{Status: 200, Body: make([]byte, size)}, nil
 	}}
 	r := newBusRig(t, bus, nil, nil)
-	r.gw.Bus().replies.size = 3 * size
+	r.gw.Bus().replies.resize(3 * size)
 	resp, body := r.get("/orders/x")
 	if resp.StatusCode != 200 || len(body) != size {
 		t.Errorf("one that fits: %d, %d bytes", resp.StatusCode, len(body))
@@ -161,4 +159,16 @@ func TestBusRouteUpdate(t *testing.T) {
 	if resp, _ := c.answer("POST"); resp.StatusCode != 413 {
 		t.Errorf("past the new max_body: %d", resp.StatusCode)
 	}
+}
+
+func (r *room) resize(size int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.size = size
+}
+
+func (r *room) held() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.taken
 }
