@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,5 +90,17 @@ func TestGRPCInterop(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestGRPCRefusals: grpc-go understands a refusal of lictor's own as a status.
+func TestGRPCRefusals(t *testing.T) {
+	client := tool(t, "grpc", "grpc-interop-client")
+	gw := startLictor(t, lictorConfig{Rest: staticConfig("other", "http://127.0.0.1:1")})
+	gw.Ready(t)
+	_, port, _ := net.SplitHostPort(gw.Gateway)
+	out, err := run(t, time.Minute, client, "-server_host", "localhost", "-server_port", port, "-test_case", "empty_unary")
+	if err == nil || !strings.Contains(out, "code = Unavailable desc = Unknown service") {
+		t.Errorf("got %v\n%.2000s", err, out)
 	}
 }

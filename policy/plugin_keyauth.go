@@ -125,12 +125,15 @@ func (keyAuth) run(d *decision, won, report *livePlugin) bool {
 	case d.scopedKey():
 	case won == nil:
 		d.rec.skip("key-auth", "no key is demanded here")
+		d.explainKey(key)
 	case !key.found:
 		return d.denyKey(won, ReasonNoCredentials, "No API key found in request")
 	case key.twice:
 		return d.denyKey(won, ReasonBadCredentials, "Duplicate API key found")
 	default:
-		return d.denyKey(won, ReasonBadCredentials, "Unauthorized")
+		d.denyKey(won, ReasonBadCredentials, "Unauthorized")
+		d.explainKey(key)
+		return false
 	}
 	return true
 }

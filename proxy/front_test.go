@@ -201,3 +201,25 @@ func TestEmptyHostAndPort(t *testing.T) {
 		}
 	}
 }
+
+// By HTTP/2 the refusal of a gRPC call is one frame of fields that ends the
+// stream, as gRPC's "Trailers-Only" wants it.
+func TestRefusalsOfGRPCByHTTP2(t *testing.T) {
+	r := newRig(t, nil)
+	req, err := http.NewRequest("POST", "http://"+r.addr+"/pkg.Service/Method", strings.NewReader("\x00\x00\x00\x00\x00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/grpc")
+	req.Header.Set("Te", "trailers")
+	resp, err := r.h2cClient().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if h := resp.Header; resp.StatusCode != 200 || h.Get("Grpc-Status") != "14" || h.Get("Grpc-Message") != "Unknown service" || h.Get("Content-Type") != "application/grpc" ||
+		resp.ContentLength != 0 || len(body) > 0 || err != nil || len(resp.Trailer) > 0 {
+		t.Errorf("got %d %v %q %v", resp.StatusCode, resp.Header, body, err)
+	}
+}
