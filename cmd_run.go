@@ -72,6 +72,7 @@ func (o *runOptions) run(stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer p.release()
 	if err := p.countLines(output); err != nil {
 		return err
 	}

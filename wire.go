@@ -20,6 +20,7 @@ import (
 	"lictor/config"
 	"lictor/geoip"
 	consulapi "lictor/internal/consul"
+	"lictor/internal/durable"
 	"lictor/internal/secret"
 	"lictor/listener"
 	"lictor/policy/live"
@@ -64,6 +65,8 @@ type process struct {
 	gatewayListener net.Listener
 	egressListener  net.Listener // nil if there is none
 	adminListener   net.Listener
+
+	unlockData func() // nil: data_dir is not used
 }
 
 // build makes everything that cfg asks for and opens the listeners. What it
@@ -75,12 +78,14 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process,
 	p.registry.MustRegister(&p.reloads)
 	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
+			p.release()
 			return nil, err
 		}
 	}
 	// Started first and stopped last, so that it can tell how the rest goes.
 	server, err := p.buildAdmin(ctx)
 	if err != nil {
+		p.release()
 		return nil, err
 	}
 	p.services = append([]supervisor.Service{{
@@ -127,7 +132,7 @@ func (p *process) addConsul(block *config.ConsulResolver) error {
 	if err != nil {
 		return err
 	}
-	snapshot, err := dataFile(p.cfg.DataDir, "catalog-consul.json")
+	snapshot, err := p.dataFile("catalog-consul.json")
 	if err != nil {
 		return err
 	}
@@ -152,7 +157,7 @@ func (p *process) addConsul(block *config.ConsulResolver) error {
 }
 
 func (p *process) addEureka(block *config.EurekaResolver) error {
-	snapshot, err := dataFile(p.cfg.DataDir, "catalog-eureka.json")
+	snapshot, err := p.dataFile("catalog-eureka.json")
 	if err != nil {
 		return err
 	}
@@ -200,9 +205,10 @@ func consulConfig(c *config.Consul) *api.Config {
 }
 
 // dataFile returns the path of a file in data_dir, which it makes if need be,
-// or "" if there is none. A directory that cannot be written to is an error
-// now, not when the file would have been needed.
-func dataFile(dir, name string) (string, error) {
+// or "" if there is none. A directory that cannot be written to, or that another
+// lictor uses, is an error now, not when the file would have been needed.
+func (p *process) dataFile(name string) (string, error) {
+	dir := p.cfg.DataDir
 	if dir == "" {
 		return "", nil
 	}
@@ -216,6 +222,11 @@ func dataFile(dir, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf(`data_dir cannot be written to (data_dir = "" keeps nothing): %w`, err)
 	}
+	if p.unlockData == nil {
+		if p.unlockData, err = durable.Lock(dir); err != nil {
+			return "", fmt.Errorf(`data_dir (data_dir = "" keeps nothing): %w`, err)
+		}
+	}
 	return filepath.Join(dir, name), nil
 }
 
@@ -225,6 +236,14 @@ func revealed(all []secret.Text) []string {
 		texts[i] = one.Reveal()
 	}
 	return texts
+}
+
+// release gives up what the process has beside its services.
+func (p *process) release() {
+	if p.unlockData != nil {
+		p.unlockData()
+		p.unlockData = nil
+	}
 }
 
 func (p *process) buildGateway() (err error) {

@@ -69,7 +69,7 @@ func (p *process) buildRegistry() (*egress.Catalogs, error) {
 		if err != nil {
 			return nil, err
 		}
-		snapshot, err := dataFile(p.cfg.DataDir, "registry-consul.json")
+		snapshot, err := p.dataFile("registry-consul.json")
 		if err != nil {
 			return nil, err
 		}

@@ -44,11 +44,16 @@ func (p *process) policyStore() (store.Store, error) {
 	}
 	switch cmp.Or(p.cfg.Policy.Store, fallback) {
 	case store.KindConsul:
-		if _, err := dataFile(p.cfg.DataDir, "policy"); err != nil {
+		if _, err := p.dataFile("policy"); err != nil {
+			return nil, err
+		}
+		client, err := p.consulClient(consulapi.MaxPolicy)
+		if err != nil {
 			return nil, err
 		}
 		return store.NewConsul(store.ConsulConfig{
-			API: consulConfig(&p.cfg.Consul), Prefix: p.cfg.Policy.Prefix, DataDir: p.cfg.DataDir, Log: p.log.Named("policy store"),
+			Client: client, Prefix: p.cfg.Policy.Prefix, DataDir: p.cfg.DataDir,
+			MaxStale: p.cfg.Policy.MaxStale, Log: p.log.Named("policy store"),
 		})
 	case store.KindMemory:
 		if p.cfg.Policy.Store == "" {
@@ -56,10 +61,12 @@ func (p *process) policyStore() (store.Store, error) {
 		}
 		return store.NewMemory(p.log.Named("policy store")), nil
 	default:
-		if _, err := dataFile(p.cfg.DataDir, "policy"); err != nil {
+		if _, err := p.dataFile("policy"); err != nil {
 			return nil, err
 		}
-		return store.NewDir(store.DirConfig{Dir: p.cfg.Policy.Dir, DataDir: p.cfg.DataDir, Log: p.log.Named("policy store")})
+		return store.NewDir(store.DirConfig{
+			Dir: p.cfg.Policy.Dir, DataDir: p.cfg.DataDir, MaxStale: p.cfg.Policy.MaxStale, Log: p.log.Named("policy store"),
+		})
 	}
 }
 
@@ -86,6 +93,9 @@ func (p *process) describePolicy(st *admin.Status) {
 	}
 	if s.Problem != "" {
 		st.Problems = append(st.Problems, "policy: "+s.Problem)
+	}
+	for _, note := range s.Notes {
+		st.Problems = append(st.Problems, "policy: "+note)
 	}
 	if s.Kind == store.KindMemory && p.cfg.Policy.Store == "" {
 		st.Problems = append(st.Problems, "policy: it is kept in memory and lost at exit")

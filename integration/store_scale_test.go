@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"lictor/internal/consul"
 	"lictor/policy/store"
 	"lictor/policy/store/storetest"
 )
@@ -115,10 +116,11 @@ func TestPolicyAtScale(t *testing.T) {
 	agent := startConsul(t)
 	credential := fillScale(t, agent)
 	wire := &counted{RoundTripper: &http.Transport{MaxIdleConnsPerHost: 64}}
-	s, err := store.NewConsul(store.ConsulConfig{
-		API: &api.Config{Address: agent.Addr, HttpClient: &http.Client{Transport: wire}},
-		Log: testLog(t), DataDir: t.TempDir(),
-	})
+	client, err := consul.New(consul.Config{API: &api.Config{Address: agent.Addr, HttpClient: &http.Client{Transport: wire}}, MaxAnswer: consul.MaxPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.NewConsul(store.ConsulConfig{Client: client, Log: testLog(t), DataDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

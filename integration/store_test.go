@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/consul"
 	"lictor/policy/store"
 	"lictor/policy/store/storetest"
 )
@@ -16,8 +17,12 @@ import (
 // openStore returns a store in the agent's KV, below a prefix of its own.
 func openStore(t *testing.T, agent *consulAgent, prefix, dataDir string) *store.Consul {
 	t.Helper()
+	client, err := consul.New(consul.Config{API: &api.Config{Address: agent.Addr, Token: agent.Token}, MaxAnswer: consul.MaxPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := store.NewConsul(store.ConsulConfig{
-		API:    &api.Config{Address: agent.Addr, Token: agent.Token},
+		Client: client,
 		Prefix: prefix, DataDir: dataDir, Log: testLog(t),
 	})
 	if err != nil {
@@ -56,10 +61,21 @@ func TestConsulStore(t *testing.T) {
 	agent := startConsul(t)
 	storetest.Run(t, func(t *testing.T) storetest.Fixture {
 		prefix := "lictor-" + strings.ReplaceAll(t.Name(), "/", "-") + "/"
+		data := t.TempDir()
 		return storetest.Fixture{
-			Store:  openStore(t, agent, prefix, t.TempDir()),
+			Store:  openStore(t, agent, prefix, data),
 			Put:    func(key, value string) { kvPut(t, agent, prefix+"policy/"+key, value) },
 			Remove: func(key string) { kvDelete(t, agent, prefix+"policy/"+key) },
+			RemoveAll: func(kind string) {
+				if kind != "" {
+					kind += "/"
+				}
+				if _, err := agent.Client.KV().DeleteTree(prefix+"policy/"+kind, nil); err != nil {
+					t.Error(err)
+				}
+			},
+			Reopen:    func() store.Store { return openStore(t, agent, prefix, data) },
+			Elsewhere: func() store.Store { return openStore(t, agent, prefix+"elsewhere/", data) },
 		}
 	})
 }

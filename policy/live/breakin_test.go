@@ -21,7 +21,7 @@ func (s *keptStore) Status() store.Status {
 	return store.Status{Loaded: true, LastGood: true, Contact: s.contact}
 }
 
-func (s *keptStore) Watch(ctx context.Context, fn func(store.Update)) error {
+func (s *keptStore) Watch(ctx context.Context, fn func(store.Update) []string) error {
 	fn(store.Update{Reset: true, LastGood: true})
 	<-ctx.Done()
 	return ctx.Err()

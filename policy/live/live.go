@@ -124,8 +124,9 @@ func (p *Policy) judge(st store.Status) {
 	}
 }
 
-// take works an update of the store in.
-func (p *Policy) take(u store.Update) {
+// take works an update of the store in. It returns the keys whose values are not
+// good, so that the store keeps the last good ones.
+func (p *Policy) take(u store.Update) (bad []string) {
 	began := time.Now()
 	if u.LastGood && p.cfg.MaxStale > 0 {
 		p.judge(p.cfg.Store.Status()) // not a request is let in by a kept policy that is too old
@@ -139,6 +140,12 @@ func (p *Policy) take(u store.Update) {
 	for _, f := range p.watcher {
 		f()
 	}
+	for _, r := range rejections {
+		if !r.Partial {
+			bad = append(bad, string(r.Key.Kind)+"/"+r.Key.Name)
+		}
+	}
+	return bad
 }
 
 func (p *Policy) tell(before, set *policy.Set, rejections []*policy.Rejection, u store.Update, took time.Duration) {
@@ -160,9 +167,20 @@ func (p *Policy) tell(before, set *policy.Set, rejections []*policy.Rejection, u
 }
 
 // changes reads an update's documents. With a Reset what is not in it is gone.
+// A value that is not good comes with the last good one, which goes first, as it
+// did when it came: so a restart opens nothing that it closed.
 func (p *Policy) changes(u store.Update) []policy.Change {
-	list := make([]policy.Change, len(u.Changes))
-	parallel(len(list), func(i int) { list[i] = read(&u.Changes[i]) })
+	values := make([]store.Change, 0, len(u.Changes))
+	for _, c := range u.Changes {
+		if f := c.Former; f != nil && !c.Deleted {
+			former := c
+			former.Value, former.Index, former.CreateIndex = f.Value, f.Index, f.CreateIndex
+			values = append(values, former)
+		}
+		values = append(values, c)
+	}
+	list := make([]policy.Change, len(values))
+	parallel(len(list), func(i int) { list[i] = read(&values[i]) })
 	kept := list[:0]
 	p.mu.Lock()
 	defer p.mu.Unlock()

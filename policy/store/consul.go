@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,14 +12,17 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
+
+	"lictor/internal/consul"
 )
 
 // ConsulConfig is what NewConsul needs.
 type ConsulConfig struct {
-	API     *api.Config  // required; where Consul is, and the token. It is copied.
-	Prefix  string       // of the keys; default "lictor/"
-	DataDir string       // for the last good policy; "" = none is kept
-	Log     hclog.Logger // required
+	Client   *consul.Client // required; its answers may be as large as a policy
+	Prefix   string         // of the keys; default "lictor/"
+	DataDir  string         // for the last good policy; "" = none is kept
+	MaxStale time.Duration  // contact is shown at least three times within it; 0 = every 4 s
+	Log      hclog.Logger   // required
 }
 
 // Consul is the store in Consul's KV: an object is the key
@@ -68,10 +69,10 @@ type ConsulConfig struct {
 // again. One query in five seconds shows that Consul is there and, in the split
 // layout, finds keys that belong to no kind that was there when it was split.
 type Consul struct {
-	api    api.Config // completed by api.NewClient
-	client *api.Client
+	client *consul.Client
 	log    hclog.Logger
-	root   string // <prefix>policy/
+	root   string        // <prefix>policy/
+	beat   time.Duration // between looks whether Consul answers
 	mirror *mirror
 	newest atomic.Uint64 // highest index seen, to notice lost history
 
@@ -87,7 +88,6 @@ type Consul struct {
 	// Of the running Watch alone:
 	lost     bool   // history was lost since the content was last read completely
 	lastRoot uint64 // index of the whole prefix when it was last read
-	heldWhy  string // why objects are held
 }
 
 // splitDefault is where a full answer begins to cost more than a look around.
@@ -95,26 +95,28 @@ const splitDefault = 1 << 20
 
 // NewConsul returns the store; it does not contact Consul yet.
 func NewConsul(cfg ConsulConfig) (*Consul, error) {
-	if cfg.API == nil || cfg.Log == nil {
-		return nil, errors.New("store: API and Log are required")
+	if cfg.Client == nil || cfg.Log == nil {
+		return nil, errors.New("store: Client and Log are required")
 	}
 	prefix := cmp.Or(cfg.Prefix, "lictor/")
 	if !strings.HasSuffix(prefix, "/") {
 		prefix += "/"
 	}
 	c := &Consul{
-		api: *cfg.API, log: cfg.Log, root: strings.TrimPrefix(prefix, "/") + "policy/",
+		client: cfg.Client, log: cfg.Log, root: strings.TrimPrefix(prefix, "/") + "policy/", beat: beatFor(cfg.MaxStale),
 		kick: make(chan struct{}, 1), splitAt: splitDefault,
 	}
-	c.mirror = newMirror(KindConsul, cfg.Log, newLastGood(cfg.DataDir, "consul "+c.root))
-	if c.api.HttpClient == nil && c.api.Transport == nil {
-		// The watches keep a connection each; the default would close all but three between answers.
-		c.api.Transport = http.DefaultTransport.(*http.Transport).Clone()
-		c.api.Transport.MaxIdleConnsPerHost = 64
+	c.mirror = newMirror(KindConsul, cfg.Log, newLastGood(cfg.DataDir, "consul "+cfg.Client.Place()+" key "+c.root, "consul "+c.root))
+	return c, nil
+}
+
+// beatFor is how often contact is to be shown so that it is three times within
+// maxStale, however a beat and a query fall.
+func beatFor(maxStale time.Duration) time.Duration {
+	if maxStale <= 0 {
+		return heartbeatEvery
 	}
-	var err error
-	c.client, err = api.NewClient(&c.api)
-	return c, err
+	return max(min(heartbeatEvery, maxStale/4), 20*time.Millisecond)
 }
 
 // Kind is KindConsul.
@@ -125,7 +127,7 @@ func (c *Consul) Status() Status { return c.mirror.Status() }
 
 // Watch follows the store. It comes back from every failure by itself, with a
 // pause that grows to 30 s, and then reads everything again.
-func (c *Consul) Watch(ctx context.Context, fn func(Update)) error {
+func (c *Consul) Watch(ctx context.Context, fn func(Update) []string) error {
 	if err := c.mirror.begin(fn); err != nil {
 		return err
 	}
@@ -139,7 +141,7 @@ func (c *Consul) Watch(ctx context.Context, fn func(Update)) error {
 		saving.Go(func() { kept.run(ctx, c.mirror) })
 		defer saving.Wait()
 	}
-	var pause backoff
+	var pause consul.Backoff
 	for {
 		s := newSession(c)
 		err := s.run(ctx)
@@ -147,17 +149,16 @@ func (c *Consul) Watch(ctx context.Context, fn func(Update)) error {
 			return ctx.Err()
 		}
 		if s.loaded {
-			pause.reset()
+			pause.Reset()
 		}
 		if err == nil {
 			continue // the time to read everything again
 		}
-		delay := pause.next()
-		c.report(err, delay)
+		c.report(err)
 		if errors.Is(err, errHistory) {
 			c.lost = true
 		}
-		if err := sleep(ctx, delay); err != nil {
+		if err := pause.Wait(ctx, c.client.Contact); err != nil {
 			return err
 		}
 	}
@@ -165,7 +166,7 @@ func (c *Consul) Watch(ctx context.Context, fn func(Update)) error {
 
 // report shows why the store cannot be followed. A lack of rights does not heal
 // by itself and is an error, once; the rest is expected to pass.
-func (c *Consul) report(err error, delay time.Duration) {
+func (c *Consul) report(err error) {
 	news := c.mirror.trouble(err.Error(), false)
 	switch {
 	case errors.Is(err, errRights) && news:
@@ -174,17 +175,13 @@ func (c *Consul) report(err error, delay time.Duration) {
 		c.log.Debug("may still not read the policy", "key", c.root, "error", err)
 	default:
 		c.log.Warn("cannot read the policy, keeping the last good one",
-			"key", c.root, "retry_in_ms", delay.Milliseconds(), "error", err)
+			"key", c.root, "error", err)
 	}
 }
 
 // showHeld brings the status up to date after a success.
 func (c *Consul) showHeld() {
-	problem := ""
-	if held := c.mirror.Status().Held; held > 0 {
-		problem = fmt.Sprintf("%d objects are in force that consul does not show: %s",
-			held, cmp.Or(c.heldWhy, "they were held when lictor started"))
-	}
+	problem := c.mirror.heldProblem("consul")
 	if c.mirror.trouble(problem, true) && problem == "" {
 		c.log.Info("the policy is read again", "key", c.root)
 	}
@@ -202,14 +199,31 @@ func (c *Consul) Get(ctx context.Context, kind, name string) (Object, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	pair, _, err := c.client.KV().Get(c.root+keyOf(kind, name), (&api.QueryOptions{}).WithContext(ctx))
+	held, isHeld := c.mirror.heldObject(kind, name)
 	switch {
 	case err != nil:
 		c.log.Debug("cannot ask consul for an object", "kind", kind, "name", name, "error", err)
 		return c.mirror.get(kind, name)
+	case pair == nil && isHeld:
+		return held, nil
 	case pair == nil:
 		return Object{}, ErrNotFound
 	}
 	return Object{Kind: kind, Name: name, Value: notNil(pair.Value), Index: pair.ModifyIndex, CreateIndex: pair.CreateIndex}, nil
+}
+
+// Held returns the objects that are held, by key.
+func (c *Consul) Held() []Object { return c.mirror.Held() }
+
+// Refresh returns when everything has been read anew.
+func (c *Consul) Refresh(ctx context.Context) error {
+	if !c.Status().Live {
+		return fmt.Errorf("%w: %s", ErrUnavailable, c.Status().Problem)
+	}
+	if err := c.awaitKeys(ctx, []string{ClearedName}); err != nil { // which belongs to no part of the policy
+		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+	return nil
 }
 
 func notNil(b []byte) []byte {
@@ -218,17 +232,6 @@ func notNil(b []byte) []byte {
 	}
 	return b
 }
-
-// backoff gives pauses that double from 250 ms to 30 s, each drawn from its
-// upper half, so that many clients do not come back together.
-type backoff struct{ last time.Duration }
-
-func (b *backoff) next() time.Duration {
-	b.last = min(max(2*b.last, 250*time.Millisecond), 30*time.Second)
-	return b.last/2 + rand.N(b.last/2) //nolint:gosec // jitter
-}
-
-func (b *backoff) reset() { b.last = 0 }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
@@ -246,5 +249,5 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // String names the place for people.
 func (c *Consul) String() string {
-	return fmt.Sprintf("consul %s://%s key %s", c.api.Scheme, c.api.Address, c.root)
+	return fmt.Sprintf("consul %s key %s", c.client, c.root)
 }

@@ -1,17 +1,54 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strings"
 )
 
-// doubt returns why a loss of objects is not believed, or "" (X6). The deletion
-// of single objects is believed, also of the last one.
-func (s *session) doubt(ctx context.Context, gone []Change, unmoved bool) (string, error) {
-	if s.c.mirror.wasCleared() {
-		return "", nil
+// doubt holds what vanished in a way that is not believed (X6). The deletion of
+// single objects is believed, also of the last one.
+func (s *session) doubt(ctx context.Context, gone []Change, unmoved bool) error {
+	gone = slices.DeleteFunc(gone, func(c Change) bool { return s.meant.cover(c.Kind, c.Name) })
+	if len(gone) == 0 {
+		return nil
 	}
+	why, err := s.doubtAnswer(ctx, unmoved)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		s.hold(gone, why)
+		return nil
+	}
+	now, err := s.c.now(ctx)
+	if err != nil {
+		return err
+	}
+	kinds := map[string][]Change{}
+	for _, c := range gone {
+		kinds[c.Kind] = append(kinds[c.Kind], c)
+	}
+	if !s.survived(slices.Collect(s.c.mirror.kindNames())...) {
+		return s.doubtEmpty(ctx, gone, now)
+	}
+	for kind, gone := range kinds {
+		if s.survived(kind) || s.c.mirror.countShown(kind) < leastOfKind {
+			continue
+		}
+		if single, err := s.deletedSingly(ctx, gone, now); err != nil {
+			return err
+		} else if !single {
+			s.hold(gone, "all of the kind "+kind+" vanished at once")
+		}
+	}
+	return nil
+}
+
+// doubtAnswer returns why the answers of Consul that something is gone are not
+// believed, or "".
+func (s *session) doubtAnswer(ctx context.Context, unmoved bool) (string, error) {
 	seen := s.c.newest.Load()
 	now, err := s.c.now(ctx)
 	switch {
@@ -25,41 +62,68 @@ func (s *session) doubt(ctx context.Context, gone []Change, unmoved bool) (strin
 		return "objects are gone though nothing was written", nil
 	}
 	may, err := s.c.mayRead(ctx)
-	switch {
-	case err != nil:
-		return "", err
-	case !may:
+	if err == nil && !may {
 		return "the token lost its rights", nil
 	}
-	for _, n := range s.lay.all() {
-		if n.stored() > 0 {
-			return "", nil
-		}
-	}
-	return s.doubtEmpty(ctx, gone, now)
+	return "", err
 }
 
-// doubtEmpty is doubt where nothing at all is left.
-func (s *session) doubtEmpty(ctx context.Context, gone []Change, now uint64) (string, error) {
-	mark, err := s.c.probe(ctx, ClearedName, 0)
-	if err != nil || !mark.empty {
-		return "", err
+// survived reports whether an object of these kinds that was there before is
+// still there. One that was made anew did not survive: an import that follows a
+// deletion brings objects back one by one, and what is not back yet is not
+// deleted.
+func (s *session) survived(kinds ...string) bool {
+	m := s.c.mirror
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, kind := range kinds {
+		for _, o := range m.kinds[kind] {
+			c, changed := s.pending[o.Key()]
+			if !o.Held && (!changed || !c.Deleted && c.CreateIndex == o.CreateIndex) {
+				return true
+			}
+		}
 	}
-	again, err := s.c.head(ctx, query{keys: true, consistent: true, timeout: queryTimeout})
-	if err != nil {
-		return "", err
+	return false
+}
+
+// doubtEmpty holds what is gone where nothing is left of what was known.
+func (s *session) doubtEmpty(ctx context.Context, gone []Change, now uint64) error {
+	marked := false
+	_, err := s.c.read(ctx, query{key: ClearedName}, func(e *entry) error {
+		marked = marked || string(e.key) == s.c.root+ClearedName
+		return nil
+	})
+	if err != nil || marked {
+		return err
 	}
-	if !again.empty {
-		return "", errUnstable
+	left := 0
+	for _, n := range s.lay.all() {
+		left += n.stored()
+	}
+	if left == 0 {
+		found := false
+		_, err := s.c.read(ctx, query{consistent: true}, func(e *entry) error {
+			key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
+			_, _, is := objectAt(string(key), len(e.value) > 0)
+			found = found || ok && is
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if found {
+			return errUnstable
+		}
 	}
 	if len(gone) == 1 {
-		return "", nil
+		return nil
 	}
-	single, err := s.deletedSingly(ctx, gone, now)
-	if err != nil || single {
-		return "", err
+	if single, err := s.deletedSingly(ctx, gone, now); err != nil || single {
+		return err
 	}
-	return "everything vanished at once", nil
+	s.hold(gone, "everything vanished at once")
+	return nil
 }
 
 // deletedSingly reports whether objects were deleted one by one, and only seen
@@ -74,12 +138,20 @@ func (s *session) deletedSingly(ctx context.Context, gone []Change, now uint64) 
 		if err != nil {
 			return false, err
 		}
-		if !a.empty || a.index > now || indexes[a.index] {
+		if !a.empty {
+			continue // a longer key is there, which says nothing about this one
+		}
+		if a.index > now || indexes[a.index] {
 			return false, nil
 		}
 		indexes[a.index] = true
 	}
-	return len(indexes) > 1, nil
+	for index := range indexes {
+		if len(indexes) == 1 && index == now {
+			return false, nil // as is said of every key that never was
+		}
+	}
+	return len(indexes) > 0, nil
 }
 
 // leaves returns the keys of which no other key is the beginning: to ask for a
@@ -103,26 +175,25 @@ func leaves(gone []Change) []string {
 func (s *session) hold(gone []Change, why string) {
 	s.c.log.Error("objects vanished from the policy and stay in force, as this looks like an accident",
 		"key", s.c.root, "objects", len(gone), "reason", why, "to_mean_it_put", s.c.root+ClearedName)
-	s.c.heldWhy = why
 	for _, change := range gone {
 		key := change.Key()
 		o, err := s.c.mirror.get(change.Kind, change.Name)
 		if err != nil {
 			continue // it came and went unseen
 		}
-		o.Held = true
+		o.Held, o.Why = true, why
 		s.lay.find([]byte(key)).items[key] = &item{object: &o}
 		s.pending[key] = Change{Object: o}
 	}
 }
 
-// release lets go of what is held, for the loss is meant.
-func (s *session) release() {
+// release lets go of what is held and whose loss is meant.
+func (s *session) release(meant marks) {
 	for _, n := range s.lay.all() {
 		for key, it := range n.items {
-			if it.object.Held {
+			if o := it.object; o.Held && meant.cover(o.Kind, o.Name) {
 				delete(n.items, key)
-				s.pending[key] = Change{Object: Object{Kind: it.object.Kind, Name: it.object.Name, Held: true}, Deleted: true}
+				s.pending[key] = Change{Object: Object{Kind: o.Kind, Name: o.Name, Held: true}, Deleted: true}
 			}
 		}
 	}

@@ -92,6 +92,8 @@ func (l *layout) find(key []byte) *node {
 	}
 	kind, name, found := bytes.Cut(key, []byte("/"))
 	switch {
+	case isMark(string(key)) && string(key) != ClearedName:
+		return l.mark
 	case !found:
 		return l.rest
 	case string(kind) != shardedKind:
@@ -139,16 +141,24 @@ func (n *node) take(key []byte, e *entry, round uint64, scratch *[]byte) (*Objec
 		}
 	}
 	text := string(key)
-	kind, name, ok := splitKey(text)
-	if !ok && len(value) > 0 && text != "" && text[0] != '.' {
-		name, ok = text, true // a folder does not have a value: somebody meant an object
-	}
+	kind, name, ok := objectAt(text, len(value) > 0)
 	if !ok {
 		return nil, nil
 	}
 	o := &Object{Kind: kind, Name: name, Value: append([]byte{}, value...), Index: e.modify, CreateIndex: e.create}
 	n.items[text] = &item{object: o, seen: round}
 	return o, nil
+}
+
+// objectAt returns the kind and name of the object that a key of Consul is. It is
+// the one place that says which keys are none: those with a dot in front, and
+// folders, unless they have a value, for then somebody meant an object.
+func objectAt(key string, hasValue bool) (kind, name string, ok bool) {
+	kind, name, ok = splitKey(key)
+	if !ok && hasValue && key != "" && key[0] != '.' {
+		return "", key, true
+	}
+	return kind, name, ok
 }
 
 // decodeValue decodes base64 into scratch and returns it.

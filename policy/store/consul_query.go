@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 const (
 	blockFor     = 60 * time.Second // house 1.4: an old index may wait out its whole time
 	queryTimeout = 10 * time.Second // for an answer that is due at once, and on top of blockFor
+	pulseTime    = 3 * time.Second  // for what costs Consul nothing; tried twice
 	readTimeout  = 60 * time.Second // for an answer that may be the whole policy
 )
 
@@ -38,6 +38,7 @@ type query struct {
 	keys       bool   // names only, those with a slash folded
 	index      uint64 // if not 0: block until the prefix has a newer one
 	consistent bool
+	fresh      bool // on a connection that is made for it
 	timeout    time.Duration
 }
 
@@ -58,7 +59,11 @@ func (c *Consul) ask(ctx context.Context, q query) (answer, io.ReadCloser, error
 	if q.consistent {
 		form.Set("consistent", "")
 	}
-	resp, err := c.send(ctx, http.MethodGet, "/v1/kv/"+c.root+q.key, form, nil)
+	send := c.client.Do
+	if q.fresh {
+		send = c.client.DoFresh
+	}
+	resp, err := c.good(send(ctx, http.MethodGet, "/v1/kv/"+c.root+q.key, form, nil))
 	if err != nil {
 		return answer{}, nil, err
 	}
@@ -78,38 +83,15 @@ func (c *Consul) ask(ctx context.Context, q query) (answer, io.ReadCloser, error
 	return a, resp.Body, nil
 }
 
-// send makes a request and turns every status but 200 and 404 into an error.
-func (c *Consul) send(ctx context.Context, method, path string, form url.Values, body []byte) (*http.Response, error) {
-	if c.api.Datacenter != "" {
-		form.Set("dc", c.api.Datacenter)
-	}
-	if c.api.Namespace != "" {
-		form.Set("ns", c.api.Namespace)
-	}
-	if c.api.Partition != "" {
-		form.Set("partition", c.api.Partition)
-	}
-	u := url.URL{Scheme: c.api.Scheme, Host: c.api.Address, Path: c.api.PathPrefix + path, RawQuery: form.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	// Without this the transport asks for gzip, which costs the agent more than the bytes are worth.
-	req.Header.Set("Accept-Encoding", "identity")
-	if c.api.Token != "" {
-		req.Header.Set("X-Consul-Token", c.api.Token)
-	}
-	if c.api.HttpAuth != nil {
-		req.SetBasicAuth(c.api.HttpAuth.Username, c.api.HttpAuth.Password)
-	}
-	resp, err := c.api.HttpClient.Do(req)
+// good turns every answer but 200 and 404 into an error.
+func (c *Consul) good(resp *http.Response, err error) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNotFound {
 		return resp, nil
 	}
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 512)) // what could be read is shown
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 300)) // what could be read is shown
 	_ = resp.Body.Close()                                 // failed anyway
 	err = fmt.Errorf("consul answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
 	if resp.StatusCode == http.StatusForbidden {
@@ -148,7 +130,7 @@ func (c *Consul) head(ctx context.Context, q query) (answer, error) {
 func (c *Consul) names(ctx context.Context) ([]string, answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	a, body, err := c.ask(ctx, query{keys: true})
+	a, body, err := c.ask(ctx, query{keys: true, fresh: true})
 	if err != nil || body == nil {
 		return nil, a, err
 	}
@@ -164,16 +146,16 @@ func (c *Consul) names(ctx context.Context) ([]string, answer, error) {
 }
 
 // read asks for the content below key and calls fn with each entry, if there is one.
-func (c *Consul) read(ctx context.Context, key string, fn func(*entry) error) (answer, error) {
+func (c *Consul) read(ctx context.Context, q query, fn func(*entry) error) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	a, body, err := c.ask(ctx, query{key: key})
+	a, body, err := c.ask(ctx, q)
 	if err != nil || body == nil {
 		return a, err
 	}
 	err = scanEntries(body, fn)
 	if err = errors.Join(err, body.Close()); err != nil {
-		return answer{}, fmt.Errorf("consul's answer on %s: %w", c.root+key, err)
+		return answer{}, fmt.Errorf("consul's answer on %s: %w", c.root+q.key, err)
 	}
 	return a, nil
 }
@@ -183,6 +165,17 @@ func (c *Consul) read(ctx context.Context, key string, fn func(*entry) error) (a
 // there is nothing to walk over.
 func (c *Consul) now(ctx context.Context) (uint64, error) {
 	a, err := c.head(ctx, query{key: ".now/", keys: true, timeout: queryTimeout})
+	return a.index, err
+}
+
+// pulse is now on a new connection, and soon: a Consul that cannot say this much
+// is away, and the sooner that is known, the sooner its return is.
+func (c *Consul) pulse(ctx context.Context) (uint64, error) {
+	q := query{key: ".now/", keys: true, fresh: true, timeout: pulseTime}
+	a, err := c.head(ctx, q)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		a, err = c.head(ctx, q)
+	}
 	return a.index, err
 }
 
@@ -210,7 +203,7 @@ func (c *Consul) mayRead(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	resp, err := c.send(ctx, http.MethodPost, "/v1/internal/acl/authorize", url.Values{}, ask)
+	resp, err := c.good(c.client.Do(ctx, http.MethodPost, "/v1/internal/acl/authorize", url.Values{}, ask))
 	switch {
 	case errors.Is(err, errRights):
 		return false, nil

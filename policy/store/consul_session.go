@@ -4,11 +4,13 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"lictor/internal/consul"
 )
 
 const (
 	rereadEvery    = 10 * time.Minute       // whatever a watch may have missed is found after this
-	heartbeatEvery = 5 * time.Second        // bounds how old Status.Contact gets while all is well
+	heartbeatEvery = 4 * time.Second        // bounds how old Status.Contact gets while all is well
 	auditGrace     = 250 * time.Millisecond // for the watch that knows to report the change first
 	settleRounds   = 4                      // of reading prefixes before the whole is read at once
 )
@@ -23,6 +25,8 @@ type session struct {
 	round   uint64            // counts readings
 	scratch []byte
 	pace    pacer
+	meant   marks // whose losses are meant
+	missed  bool  // the last whole answer had what a watch should have told
 
 	size      int64           // bytes of the last whole answer
 	shardsAt  uint64          // index of shardedKind at which all its shards are known; 0 = not so
@@ -77,8 +81,8 @@ func (s *session) run(ctx context.Context) error {
 		index := n.index
 		watches.Go(func() { s.watch(ctx, n, index) })
 	}
-	split := s.lay.split
-	watches.Go(func() { s.heartbeat(ctx, split) })
+	known := s.known()
+	watches.Go(func() { s.heartbeat(ctx, known) })
 	return s.follow(ctx)
 }
 
@@ -105,14 +109,19 @@ func (s *session) split(ctx context.Context) error {
 func (s *session) watch(ctx context.Context, n *node, index uint64) {
 	resume := make(chan uint64, 1)
 	pace := newPacer()
+	var idle consul.Pace
 	for {
+		asked := time.Now()
 		a, err := s.c.probe(ctx, n.prefix, index)
 		if err != nil {
 			s.fail(err)
 			return
 		}
-		if a.index == index {
-			continue // the time is over, nothing changed
+		if a.index == index { // the time is over, nothing changed
+			if sleep(ctx, idle.After(index, a.index, time.Since(asked), blockFor)) != nil {
+				return
+			}
+			continue
 		}
 		if sleep(ctx, pace.delay(pace.every/2)) != nil {
 			return
@@ -131,19 +140,20 @@ func (s *session) watch(ctx context.Context, n *node, index uint64) {
 }
 
 // heartbeat shows that Consul answers, and that it is the one we knew: servers
-// that lost their history let a blocking query wait out its time. In the split
-// layout it also looks for keys that belong to no node. That makes Consul walk
-// over all keys, so it is not asked in the moment of a change, nor if nothing
-// in the whole KV changed.
-func (s *session) heartbeat(ctx context.Context, split bool) {
-	last := uint64(0)
-	for sleep(ctx, heartbeatEvery) == nil {
+// that lost their history let a blocking query wait out its time. It asks on a
+// connection of its own, for what went wrong with an older one must not hide, and
+// looks whether the watches told what changed: one whose connection is dead
+// without knowing it tells nothing. In the split layout it also looks for keys that
+// belong to no node. That makes Consul walk over all keys, so it is not asked in
+// the moment of a change, nor if nothing in the whole KV changed.
+func (s *session) heartbeat(ctx context.Context, last uint64) {
+	for sleep(ctx, s.c.beat) == nil {
 		seen := s.c.newest.Load()
-		now, err := s.c.now(ctx)
+		now, err := s.c.pulse(ctx)
 		if err == nil && now < seen {
 			err = errHistory
 		}
-		if err == nil && split && now != last {
+		if err == nil && now != last {
 			last = now
 			err = s.audit(ctx)
 		}
@@ -192,15 +202,15 @@ func (s *session) follow(ctx context.Context) error {
 		case <-reread.C:
 			return nil
 		case o := <-s.audits:
-			if s.unwatched(o.names) {
+			if s.lay.split && s.unwatched(o.names) {
 				return nil
 			}
 			s.audited, grace = o.index, time.After(auditGrace)
 			continue
 		case <-grace:
 			grace = nil
-			if err := s.explain(ctx); err != nil {
-				return err
+			if err := s.explain(ctx); err != nil || s.missed {
+				return err // begin again, with new watches
 			}
 			continue
 		case <-s.c.kick:
@@ -327,7 +337,7 @@ func (s *session) known() uint64 {
 
 // explain looks for a change that only the audit noticed.
 func (s *session) explain(ctx context.Context) error {
-	if s.audited <= s.known() {
+	if s.missed = false; s.audited <= s.known() {
 		return nil
 	}
 	return s.whole(ctx)

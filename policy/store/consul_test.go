@@ -14,21 +14,6 @@ import (
 	"lictor/policy/store/storetest"
 )
 
-func TestConsul(t *testing.T) {
-	for _, split := range []bool{false, true} {
-		t.Run(fmt.Sprintf("split=%v", split), func(t *testing.T) {
-			storetest.Run(t, func(t *testing.T) storetest.Fixture {
-				fake := newFake()
-				s := fake.open(t, t.TempDir())
-				if split {
-					s.SplitAlways()
-				}
-				return storetest.Fixture{Store: s, Put: fake.put, Remove: fake.remove}
-			})
-		})
-	}
-}
-
 // bubble runs test with a store on a fake Consul that has two objects, with a
 // watch that has read them, in both layouts.
 func bubble(t *testing.T, test func(t *testing.T, f *fakeConsul, s *store.Consul, w *storetest.Watch)) {

@@ -18,21 +18,17 @@ func (s *session) whole(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	a, cleared, err := s.readWhole(ctx)
+	a, found, err := s.readWhole(ctx)
 	if err != nil {
 		return err
 	}
-	if cleared {
-		if !s.c.mirror.wasCleared() {
-			s.c.log.Warn("the cleared mark is there: a loss of every object at once will be obeyed", "key", s.c.root+ClearedName)
-		}
-		s.c.mirror.setCleared(true)
-		s.release()
-	}
+	s.meant = s.c.mirror.setMarks(found)
+	s.release(s.meant)
+	s.missed = s.isMissed()
 	if err := s.settleOn(ctx, a.index, a.index == s.c.lastRoot); err != nil {
 		return err
 	}
-	s.c.mirror.setCleared(cleared)
+	s.meant = found
 	s.c.lastRoot = a.index
 	if s.c.lost {
 		s.c.lost = false
@@ -40,6 +36,16 @@ func (s *session) whole(ctx context.Context) (err error) {
 	}
 	s.loaded = true
 	return nil
+}
+
+// isMissed reports whether something is pending that a watch should have told.
+func (s *session) isMissed() bool {
+	for key := range s.pending {
+		if n := s.lay.find([]byte(key)); n != s.lay.rest || !s.lay.split {
+			return true
+		}
+	}
+	return false
 }
 
 // meet asks, before anything is believed, whether this is the Consul we knew
@@ -55,20 +61,20 @@ func (s *session) meet(ctx context.Context) error {
 }
 
 // readWhole reads everything into the nodes and the pending changes, and
-// reports whether the cleared mark is there. In the split layout the indexes of
+// returns the marks that are there. In the split layout the indexes of
 // the nodes do not follow from that of the whole; they stay, and what is read
 // twice because of it costs nothing.
-func (s *session) readWhole(ctx context.Context) (a answer, cleared bool, err error) {
+func (s *session) readWhole(ctx context.Context) (a answer, found marks, err error) {
 	s.round++
-	s.size, s.tops = 0, map[string]bool{}
-	a, err = s.c.read(ctx, "", func(e *entry) error {
+	s.size, s.tops, found = 0, map[string]bool{}, marks{}
+	a, err = s.c.read(ctx, query{}, func(e *entry) error {
 		s.size += int64(len(e.key) + len(e.value))
 		key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
 		if !ok {
 			return nil
 		}
-		if string(key) == ClearedName {
-			cleared = true
+		if isMark(string(key)) {
+			found[string(key)] = true
 			return nil
 		}
 		if top := topOf(key); !s.tops[string(top)] {
@@ -77,7 +83,7 @@ func (s *session) readWhole(ctx context.Context) (a answer, cleared bool, err er
 		return s.take(s.lay.find(key), key, e)
 	})
 	if err != nil {
-		return answer{}, false, err
+		return answer{}, nil, err
 	}
 	for _, n := range s.lay.all() {
 		s.sweep(n)
@@ -86,7 +92,7 @@ func (s *session) readWhole(ctx context.Context) (a answer, cleared bool, err er
 	if !s.lay.split {
 		s.lay.rest.index, s.lay.rest.empty = a.index, a.empty
 	}
-	return a, cleared, nil
+	return a, found, nil
 }
 
 // topOf is the part of a key up to the first slash, with it.
@@ -117,12 +123,8 @@ func (s *session) settleOn(ctx context.Context, index uint64, unmoved bool) erro
 		}
 	}
 	if len(gone) > 0 {
-		why, err := s.doubt(ctx, gone, unmoved)
-		if err != nil {
+		if err := s.doubt(ctx, gone, unmoved); err != nil {
 			return err
-		}
-		if why != "" {
-			s.hold(gone, why)
 		}
 	}
 	changes := slices.Collect(maps.Values(s.pending))

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 
@@ -21,16 +23,17 @@ type waiter struct {
 }
 
 // Write does all ops or none, in one transaction.
-func (c *Consul) Write(ctx context.Context, ops []Op) (uint64, error) {
-	if err := checkOps(ops); err != nil {
+func (c *Consul) Write(ctx context.Context, asked []Op) (uint64, error) {
+	if err := checkOps(asked); err != nil {
 		return 0, err
 	}
-	if err := c.mirror.checkEmptying(ops); err != nil {
+	if err := c.mirror.checkEmptying(asked); err != nil {
 		return 0, err
 	}
+	ops := c.mirror.withMarks(asked)
 	index, err := c.commit(ctx, ops)
 	if err != nil {
-		return 0, err
+		return 0, asAsked(err, asked)
 	}
 	if err := c.await(ctx, ops); err != nil {
 		return index, err
@@ -41,9 +44,34 @@ func (c *Consul) Write(ctx context.Context, ops []Op) (uint64, error) {
 	return index, nil
 }
 
-func (c *Consul) commit(ctx context.Context, ops []Op) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
+// commit writes. If the answer is lost, what became of the write is found out
+// before anything is said; if nothing did, it is tried once more, which is safe:
+// should the first attempt still arrive, it does what the second one did, or
+// fails by its conditions.
+func (c *Consul) commit(ctx context.Context, ops []Op) (index uint64, err error) {
+	for range 2 {
+		attempt, cancel := context.WithTimeout(ctx, queryTimeout)
+		index, err = c.try(attempt, ops)
+		cancel()
+		if !isLost(err) {
+			return index, err
+		}
+		c.log.Warn("consul's answer to a write is lost, finding out what became of it", "error", err)
+		done, index, asking := c.outcome(ctx, ops)
+		switch {
+		case asking != nil:
+			return 0, fmt.Errorf("%w: %w", ErrUnknown, errors.Join(err, asking))
+		case done == wholly:
+			return index, nil
+		case done == partly: // somebody else wrote since
+			return 0, fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
+	}
+	return 0, fmt.Errorf("%w: %w", ErrUnknown, err)
+}
+
+// try is one attempt to write.
+func (c *Consul) try(ctx context.Context, ops []Op) (uint64, error) {
 	if len(ops) == 1 && ops[0].Verb == Put && len(ops[0].Value) > txnLimit {
 		return c.putLarge(ctx, ops[0])
 	}
@@ -105,9 +133,13 @@ func (c *Consul) putLarge(ctx context.Context, op Op) (uint64, error) {
 	if !ok {
 		return 0, &ConflictError{Op: op}
 	}
-	now, _, err := c.client.KV().Get(pair.Key, (&api.QueryOptions{}).WithContext(ctx))
-	if err != nil || now == nil {
+	// Consul does not tell the index of such a write, and by now the value may be another writer's.
+	now, _, err := c.client.KV().Get(pair.Key, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	switch {
+	case err != nil:
 		return 0, fmt.Errorf("%w: its index cannot be read: %w", ErrNotSeen, err)
+	case now == nil || !bytes.Equal(now.Value, op.Value):
+		return 0, fmt.Errorf("%w: another writer has replaced it since", ErrNotSeen)
 	}
 	return now.ModifyIndex, nil
 }
@@ -129,23 +161,46 @@ func txnError(errs api.TxnErrors, ops []Op) error {
 	return &ConflictError{Op: op}
 }
 
-// writeError sorts the failures of the way to Consul. After a lost answer it is
-// not known whether the write was done.
+// writeError sorts the failures of the way to Consul: nothing was written, or
+// the answer is lost, see [isLost].
 func writeError(err error) error {
-	if status, ok := errors.AsType[api.StatusError](err); ok && status.Code == http.StatusRequestEntityTooLarge {
+	status, answered := errors.AsType[api.StatusError](err)
+	dial, isDial := errors.AsType[*net.OpError](err)
+	switch {
+	case answered && status.Code == http.StatusRequestEntityTooLarge:
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case answered && status.Code < 500, isDial && dial.Op == "dial":
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return &lostError{err}
+}
+
+// lostError says that a write may have been done or not.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return "the answer is lost: " + e.err.Error() }
+
+func (e *lostError) Unwrap() error { return e.err }
+
+func isLost(err error) bool {
+	_, lost := errors.AsType[*lostError](err)
+	return lost
 }
 
 // await returns when the running watch has delivered what ops wrote.
 func (c *Consul) await(ctx context.Context, ops []Op) error {
-	w := waiter{done: make(chan error, 1)}
+	var keys []string
 	for _, op := range ops {
 		if op.Verb != Verify {
-			w.keys = append(w.keys, keyOf(op.Kind, op.Name))
+			keys = append(keys, keyOf(op.Kind, op.Name))
 		}
 	}
+	return c.awaitKeys(ctx, keys)
+}
+
+// awaitKeys returns when the running watch has read keys and delivered them.
+func (c *Consul) awaitKeys(ctx context.Context, keys []string) error {
+	w := waiter{keys: keys, done: make(chan error, 1)}
 	c.mu.Lock()
 	if !c.running || len(w.keys) == 0 {
 		c.mu.Unlock()

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,9 +15,10 @@ import (
 
 // DirConfig is what NewDir needs.
 type DirConfig struct {
-	Dir     string       // required; made if it does not exist
-	DataDir string       // for the last good policy; "" = none is kept
-	Log     hclog.Logger // required
+	Dir      string        // required; made if it does not exist
+	DataDir  string        // for the last good policy; "" = none is kept
+	MaxStale time.Duration // contact is shown at least three times within it; 0 = every second
+	Log      hclog.Logger  // required
 }
 
 // Dir is the store in a directory: an object is the file <dir>/<kind>/<name>.
@@ -50,11 +52,13 @@ type DirConfig struct {
 // there. If it vanished as well (a volume that is not mounted, a wrong rm -r),
 // or another one is in its place, they may be held, see [scan.missing].
 type Dir struct {
-	dir    string
-	log    hclog.Logger
-	mirror *mirror
+	dir       string
+	lookEvery time.Duration // between looks whether the folders are the same
+	log       hclog.Logger
+	mirror    *mirror
 
-	writing chan struct{} // has an element while a Write of this process runs
+	writing chan struct{}      // has an element while a Write of this process runs
+	refresh chan chan struct{} // takes what to close when everything was read
 
 	mu       sync.Mutex          // serialises reading and delivery; guards what follows
 	index    uint64              // highest stamp seen or given
@@ -62,9 +66,8 @@ type Dir struct {
 	folders  map[string]folderID // as of the last look at everything
 	links    map[string]bool     // on the way to what was read
 	ignored  string              // the leftovers that were told
-	heldWhy  string
-	reads    bool      // the last reading went well
-	waitedOn time.Time // since when a journal could not be completed
+	reads    bool                // the last reading went well
+	waitedOn time.Time           // since when a journal could not be completed
 
 	unread atomic.Pointer[map[string]unread] // what is there but cannot be read, by key or folder
 
@@ -109,8 +112,8 @@ func NewDir(cfg DirConfig) (*Dir, error) {
 		return nil, err
 	}
 	d := &Dir{
-		dir: dir, log: cfg.Log, marks: map[string]fileMark{}, writing: make(chan struct{}, 1),
-		mirror: newMirror(KindFile, cfg.Log, newLastGood(cfg.DataDir, "directory "+dir)),
+		lookEvery: min(lookEvery, beatFor(cfg.MaxStale)), dir: dir, log: cfg.Log, marks: map[string]fileMark{}, writing: make(chan struct{}, 1), refresh: make(chan chan struct{}),
+		mirror: newMirror(KindFile, cfg.Log, newLastGood(cfg.DataDir, "directory "+dir, "directory "+dir)),
 	}
 	d.unread.Store(&map[string]unread{})
 	return d, nil
@@ -126,7 +129,7 @@ func (d *Dir) Status() Status { return d.mirror.Status() }
 func (d *Dir) String() string { return "directory " + d.dir }
 
 // Watch follows the directory. While it cannot be read, what was read last holds.
-func (d *Dir) Watch(ctx context.Context, fn func(Update)) error {
+func (d *Dir) Watch(ctx context.Context, fn func(Update) []string) error {
 	if err := os.MkdirAll(d.dir, 0o750); err != nil {
 		d.log.Warn("cannot make the policy directory", "path", d.dir, "error", err)
 	}
@@ -144,7 +147,7 @@ func (d *Dir) Watch(ctx context.Context, fn func(Update)) error {
 	return f.run(ctx)
 }
 
-func (d *Dir) begin(fn func(Update)) error {
+func (d *Dir) begin(fn func(Update) []string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.mirror.begin(fn); err != nil {
@@ -171,10 +174,32 @@ func (d *Dir) Get(_ context.Context, kind, name string) (Object, error) {
 		return d.mirror.get(kind, name)
 	}
 	o, err := d.current(kind, name)
+	if held, is := d.mirror.heldObject(kind, name); is && errors.Is(err, ErrNotFound) {
+		return held, nil
+	}
 	if err == nil || errors.Is(err, ErrNotFound) && !d.isUnread(keyOf(kind, name)) {
 		return o, err
 	}
 	return d.mirror.get(kind, name)
+}
+
+// Held returns the objects that are held, by key.
+func (d *Dir) Held() []Object { return d.mirror.Held() }
+
+// Refresh returns when the directory has been read anew.
+func (d *Dir) Refresh(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case d.refresh <- done:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: no watch runs: %w", ErrUnavailable, ctx.Err())
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
 }
 
 // isUnread reports whether a key, or a folder above it, is there but cannot be read.

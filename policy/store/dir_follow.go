@@ -19,6 +19,7 @@ type follower struct {
 	all     bool                // everything is to be read
 	since   time.Time           // when the first of what is to be read became so
 	due     *time.Timer
+	waiting []chan struct{} // to be closed when all is read
 }
 
 func newFollower(d *Dir) *follower {
@@ -39,7 +40,7 @@ func (f *follower) close() {
 
 // run reads the whole, and then what the events name.
 func (f *follower) run(ctx context.Context) error {
-	rescan, look := time.NewTicker(rescanEvery), time.NewTicker(f.d.lookEvery())
+	rescan, look := time.NewTicker(rescanEvery), time.NewTicker(f.d.lookEvery)
 	defer rescan.Stop()
 	defer look.Stop()
 	f.due = time.NewTimer(0)
@@ -67,6 +68,9 @@ func (f *follower) run(ctx context.Context) error {
 		case err := <-f.events.Errors:
 			f.d.log.Warn("events of the policy directory were lost, reading it again", "path", f.d.dir, "error", err)
 			f.want(".", true, settleFor)
+		case done := <-f.d.refresh:
+			f.waiting = append(f.waiting, done)
+			f.want(".", true, 0)
 		case <-f.due.C:
 			f.read()
 		}
@@ -89,6 +93,10 @@ func (f *follower) read() {
 	}
 	clear(f.dirty)
 	f.all = false
+	for _, done := range f.waiting {
+		close(done)
+	}
+	f.waiting = nil
 }
 
 // meaning returns the key that an event is about, whether it may concern more
@@ -159,9 +167,6 @@ func (f *follower) watch(t *tree) (added bool) {
 	}
 	return added
 }
-
-// lookEvery is how often it is looked whether the folders are the same ones.
-func (d *Dir) lookEvery() time.Duration { return lookEvery }
 
 // sameFolders reports whether the folders are those that were read, and what
 // could not be read is still so: that a volume is mounted, or taken away, is no

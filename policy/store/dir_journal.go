@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"lictor/internal/durable"
 )
 
 // journal is a write of several objects that stands but may not be done yet.
@@ -26,19 +28,16 @@ type journaled struct {
 	Value []byte `json:",omitempty"`
 }
 
-// stagedPrefix is that of new files which are not in their place yet.
-const stagedPrefix = ".new-"
-
 func (d *Dir) journalPath() string { return filepath.Join(d.dir, journalName) }
 
-func (d *Dir) hasJournal() bool { return exists(d.journalPath()) }
+func (d *Dir) hasJournal() bool { return durable.Exists(d.journalPath()) }
 
 func (d *Dir) writeJournal(j journal) error {
 	text, err := json.Marshal(j)
 	if err != nil {
 		return err
 	}
-	return replaceFile(d.journalPath(), text, 0o600, timeOf(j.Index))
+	return durable.Replace(d.journalPath(), text, 0o600, timeOf(j.Index))
 }
 
 // carryOut does what a journal says, as often as it is called, and removes it.
@@ -52,7 +51,7 @@ func (d *Dir) carryOut(j journal) error {
 		dirs[dir] = true
 	}
 	for dir := range dirs {
-		if err := syncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := durable.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -83,9 +82,9 @@ func (d *Dir) step(c journaled, index uint64) (dir string, err error) {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
 			return "", err
 		}
-		return dir, replaceFile(path, c.Value, 0o640, timeOf(index))
+		return dir, durable.Replace(path, c.Value, 0o640, timeOf(index))
 	}
-	if err = os.Rename(filepath.Join(dir, c.File), path); errors.Is(err, fs.ErrNotExist) && exists(path) {
+	if err = os.Rename(filepath.Join(dir, c.File), path); errors.Is(err, fs.ErrNotExist) && durable.Exists(path) {
 		err = nil // done before
 	}
 	return dir, err
@@ -132,10 +131,10 @@ func (d *Dir) complete() error {
 		return fmt.Errorf("%s: %w", journalName, err)
 	}
 	for _, c := range j.Changes {
-		if kind, name, _ := splitKey(c.Key); c.Key != ClearedName && !validKey(kind, name) {
+		if kind, name, _ := splitKey(c.Key); !isMark(c.Key) && !validKey(kind, name) {
 			return fmt.Errorf("%s: %q is not a key", journalName, c.Key)
 		}
-		if c.File != "" && (!strings.HasPrefix(c.File, stagedPrefix) || strings.ContainsRune(c.File, '/')) {
+		if c.File != "" && (!strings.HasPrefix(c.File, durable.StagedPrefix) || strings.ContainsRune(c.File, '/')) {
 			return fmt.Errorf("%s: %q is not a file of ours", journalName, c.File)
 		}
 	}
@@ -164,7 +163,7 @@ func (d *Dir) tidy() {
 		return
 	}
 	for rel := range t.folders {
-		left, _ := filepath.Glob(filepath.Join(d.dir, rel, stagedPrefix+"*")) // the pattern is good
+		left, _ := filepath.Glob(filepath.Join(d.dir, rel, durable.StagedPrefix+"*")) // the pattern is good
 		for _, path := range left {
 			if err := os.Remove(path); err == nil {
 				d.log.Info("removed a new file that was never put in its place", "path", path)

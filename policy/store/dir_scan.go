@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"lictor/internal/durable"
 )
 
 // maxFile is where a file is taken for something else than a document.
@@ -51,9 +52,7 @@ func (d *Dir) read(keys map[string]bool, all, patient bool, watch func(*tree) bo
 	}
 	d.txn = txn
 	if all {
-		cleared := d.hasMark()
-		s.missing(cleared)
-		d.mirror.setCleared(cleared)
+		s.missing(d.mirror.setMarks(d.readMarks()))
 		d.folders, d.links = s.tree.folders, s.tree.links
 		d.unread.Store(&s.unread)
 		d.tellIgnored(s.tree.ignored)
@@ -64,10 +63,16 @@ func (d *Dir) read(keys map[string]bool, all, patient bool, watch func(*tree) bo
 	return 0
 }
 
-// hasMark reports whether the cleared mark is there.
-func (d *Dir) hasMark() bool {
-	_, err := os.Lstat(filepath.Join(d.dir, ClearedName))
-	return err == nil
+// readMarks returns the marks that are there.
+func (d *Dir) readMarks() marks {
+	names, _ := filepath.Glob(filepath.Join(d.dir, ClearedName+"*")) // a directory that cannot be read has none
+	found := marks{}
+	for _, name := range names {
+		if name = filepath.Base(name); isMark(name) {
+			found[name] = true
+		}
+	}
+	return found
 }
 
 // lastTxn is when several objects were written at once last.
@@ -84,7 +89,7 @@ func (d *Dir) lastTxn() time.Time {
 func (d *Dir) vanished(err error) {
 	if errors.Is(err, fs.ErrNotExist) && d.mirror.Status().Loaded {
 		s := &scan{d: d, tree: &tree{}, unread: map[string]unread{}}
-		s.missing(false)
+		s.missing(nil)
 		d.folders = nil
 		d.mirror.publish(Update{Changes: s.changes, Index: d.index, LastGood: d.mirror.Status().LastGood})
 	}
@@ -168,7 +173,7 @@ func (s *scan) file(key string) {
 	path := filepath.Join(s.d.dir, key)
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !exists(path):
+	case errors.Is(err, fs.ErrNotExist) && !durable.Exists(path):
 		return
 	case err != nil:
 		s.broken(key, err)
@@ -189,12 +194,6 @@ func (s *scan) file(key string) {
 		return
 	}
 	s.changed(key, value, mark)
-}
-
-// exists reports whether something has this path, be it a link that leads nowhere.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
 }
 
 func (s *scan) held(key string) bool {
@@ -272,7 +271,7 @@ func (s *scan) deleted(o Object) {
 
 // missing notes what is not there any more: it was deleted, or it is held if the
 // way it vanished looks like an accident (X6).
-func (s *scan) missing(cleared bool) {
+func (s *scan) missing(meant marks) {
 	d := s.d
 	lost := map[string][]Object{} // by kind
 	known := map[string]int{}     // how many there were of it
@@ -287,18 +286,21 @@ func (s *scan) missing(cleared bool) {
 				continue
 			}
 			known[kind]++
-			if !s.seen[o.Key()] {
+			switch {
+			case s.seen[o.Key()]:
+			case meant.cover(o.Kind, o.Name):
+				s.deleted(*o)
+				known[kind]--
+			default:
 				lost[kind] = append(lost[kind], *o)
 			}
 		}
 	}
 	d.mirror.mu.RUnlock()
-	meant := cleared || d.mirror.wasCleared()
-	accident := !meant && s.allLost(lost)
+	accident := s.allLost(lost)
 	for kind, objects := range lost {
 		why := ""
 		switch {
-		case meant:
 		case accident:
 			why = "everything vanished together with its folders"
 		case len(objects) == known[kind]:
@@ -312,14 +314,8 @@ func (s *scan) missing(cleared bool) {
 		}
 		s.hold(kind, objects, why)
 	}
-	if cleared {
-		s.release()
-	}
+	s.release(meant)
 }
-
-// leastOfKind is how many objects a kind must have had for their loss at once
-// to be doubted.
-const leastOfKind = 3
 
 // allLost reports whether nothing at all is left, not even the folder of what was lost.
 func (s *scan) allLost(lost map[string][]Object) bool {
@@ -374,20 +370,19 @@ func (s *scan) isEmpty(kind string) bool {
 // hold keeps objects of a kind in force that vanished.
 func (s *scan) hold(kind string, objects []Object, why string) {
 	d := s.d
-	d.heldWhy = why
 	for _, o := range objects {
-		o.Held = true
+		o.Held, o.Why = true, why
 		s.changes = append(s.changes, Change{Object: o})
 	}
 	d.log.Error("objects vanished from the policy and stay in force, as this looks like an accident",
-		"path", filepath.Join(d.dir, kind), "objects", len(objects), "reason", why, "to_mean_it_make", filepath.Join(d.dir, ClearedName))
+		"path", filepath.Join(d.dir, kind), "objects", len(objects), "reason", why, "to_mean_it_make", filepath.Join(d.dir, ClearedMark(kind, "")))
 }
 
-// release lets go of what is held, for the loss is meant.
-func (s *scan) release() {
-	for _, change := range s.d.mirror.everything() {
-		if change.Held && !s.seen[change.Key()] {
-			s.deleted(change.Object)
+// release lets go of what is held and whose loss is meant.
+func (s *scan) release(meant marks) {
+	for _, o := range s.d.mirror.Held() {
+		if !s.seen[o.Key()] && meant.cover(o.Kind, o.Name) {
+			s.deleted(o)
 		}
 	}
 }
@@ -410,9 +405,8 @@ func (d *Dir) refreshState() {
 // showState brings the status up to date after a success.
 func (d *Dir) showState() {
 	var problems []string
-	if held := d.mirror.Status().Held; held > 0 {
-		problems = append(problems, fmt.Sprintf("%d objects are in force that the directory does not show: %s",
-			held, cmp.Or(d.heldWhy, "they were held when lictor started")))
+	if held := d.mirror.heldProblem("the directory"); held != "" {
+		problems = append(problems, held)
 	}
 	unread := *d.unread.Load()
 	keys := slices.Sorted(maps.Keys(unread))

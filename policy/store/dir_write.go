@@ -7,7 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+
+	"lictor/internal/durable"
 )
 
 // Write does all ops or none.
@@ -30,6 +31,8 @@ func (d *Dir) Write(ctx context.Context, ops []Op) (uint64, error) {
 	if err := d.mirror.checkEmptying(ops); err != nil {
 		return 0, err
 	}
+	asked := ops
+	ops = d.mirror.withMarks(ops)
 	if err := d.complete(); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -46,7 +49,7 @@ func (d *Dir) Write(ctx context.Context, ops []Op) (uint64, error) {
 	case unread != nil:
 		return 0, fmt.Errorf("%w: %w", ErrUnavailable, unread)
 	case err != nil:
-		return 0, err
+		return 0, asAsked(err, asked)
 	}
 	current := d.txn.Equal(d.lastTxn())
 	if err := d.commit(index, changes, ops); err != nil {
@@ -57,9 +60,21 @@ func (d *Dir) Write(ctx context.Context, ops []Op) (uint64, error) {
 	}
 	if d.mirror.Status().Loaded {
 		d.noteFiles(changes)
-		d.publish(changes)
+		d.mirror.setMarks(d.mirror.marksAfter(ops))
+		d.publish(append(changes, d.released(ops, index)...))
 	}
 	return index, nil
+}
+
+// released are the deletions of what was held and need not be any more: a mark
+// for it was written.
+func (d *Dir) released(ops []Op, index uint64) (changes []Change) {
+	for _, op := range ops {
+		if o, held := d.mirror.heldObject(op.Kind, op.Name); held && op.Verb == Delete {
+			changes = append(changes, Change{Deleted: true, Object: Object{Kind: o.Kind, Name: o.Name, Index: index, CreateIndex: o.CreateIndex}})
+		}
+	}
+	return changes
 }
 
 // noteFiles remembers the files that were just written, so that they are not
@@ -111,11 +126,6 @@ func (d *Dir) commit(index uint64, changes []Change, ops []Op) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, op := range ops {
-		if op.Kind == "" && op.Verb != Verify {
-			d.mirror.setCleared(op.Verb == Put)
-		}
-	}
 	return nil
 }
 
@@ -134,33 +144,14 @@ func (d *Dir) stage(j *journal, key string, value []byte, deleted bool) error {
 		if info, err := os.Stat(path); err == nil {
 			mode = info.Mode().Perm()
 		}
-		if step.File, err = newFile(filepath.Dir(path), value, mode, timeOf(j.Index)); err != nil {
+		staged, err := durable.Stage(filepath.Dir(path), value, mode, timeOf(j.Index))
+		if err != nil {
 			return err
 		}
+		step.File = filepath.Base(staged)
 	}
 	j.Changes = append(j.Changes, step)
 	return nil
-}
-
-// newFile writes a file under a name of its own and returns that.
-func newFile(dir string, data []byte, mode os.FileMode, at time.Time) (name string, err error) {
-	f, err := os.CreateTemp(dir, stagedPrefix+"*")
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // already failing
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = errors.Join(f.Chmod(mode), f.Sync())
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", err
-	}
-	return filepath.Base(f.Name()), os.Chtimes(f.Name(), at, at)
 }
 
 // discard removes what was staged in vain.
@@ -179,7 +170,7 @@ func (d *Dir) discard(j journal) {
 func (d *Dir) current(kind, name string) (Object, error) {
 	path := filepath.Join(d.dir, keyOf(kind, name))
 	value, mark, err := readFile(path)
-	if errors.Is(err, fs.ErrNotExist) && !exists(path) {
+	if errors.Is(err, fs.ErrNotExist) && !durable.Exists(path) {
 		if _, err := os.Stat(d.dir); err != nil {
 			return Object{}, err
 		}

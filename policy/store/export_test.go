@@ -23,7 +23,7 @@ func Scan(r io.Reader) ([]Scanned, error) {
 
 // DecodeKept reads a kept policy, and returns its objects as it would be written again.
 func DecodeKept(data []byte) (objects int, again []byte, err error) {
-	content, err := decodeKept(data, headOf("test"))
+	content, err := decodeKept(data, headOf("test"), false)
 	if content == nil {
 		return 0, nil, err
 	}
@@ -37,8 +37,16 @@ func EncodeKept(objects, later []Change) []byte {
 
 // Kept file and limits, for tests.
 const (
-	LastGoodFile = lastGoodFile
-	JournalName  = journalName
-	BlockFor     = blockFor
-	RereadEvery  = rereadEvery
+	JournalName = journalName
+	BlockFor    = blockFor
+	RereadEvery = rereadEvery
 )
+
+// KeptFile is the path of what c keeps.
+func (c *Consul) KeptFile() string { return c.mirror.kept.path }
+
+// Keep makes objects with a last good value, for the fuzz target.
+func Keep(o Object, former *Version) Change {
+	o.Former, o.bad = former, true
+	return Change{Object: o}
+}

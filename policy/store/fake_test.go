@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/consul"
 	"lictor/policy/store"
 )
 
@@ -48,9 +49,20 @@ func newFake() *fakeConsul {
 // open returns a store on the fake.
 func (f *fakeConsul) open(t *testing.T, dataDir string) *store.Consul {
 	t.Helper()
+	return f.openAt(t, dataDir, "")
+}
+
+func (f *fakeConsul) openAt(t *testing.T, dataDir, prefix string) *store.Consul {
+	t.Helper()
+	client, err := consul.New(consul.Config{
+		API: &api.Config{Address: "consul.test:8500", HttpClient: &http.Client{Transport: f}, Token: "secret"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := store.NewConsul(store.ConsulConfig{
-		API:     &api.Config{Address: "consul.test:8500", HttpClient: &http.Client{Transport: f}, Token: "secret"},
-		DataDir: dataDir, Log: hclog.NewNullLogger(),
+		Client: client,
+		Prefix: prefix, DataDir: dataDir, Log: hclog.NewNullLogger(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -98,12 +110,16 @@ func (f *fakeConsul) remove(key string) {
 }
 
 // clear deletes everything below policy/ at one stroke.
-func (f *fakeConsul) clear() {
+func (f *fakeConsul) clear() { f.removeAll("") }
+
+// removeAll deletes everything below a prefix at one stroke.
+func (f *fakeConsul) removeAll(prefix string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.index++
-	clear(f.pairs)
-	f.graves["lictor/policy/"] = f.index
+	prefix = "lictor/policy/" + prefix
+	maps.DeleteFunc(f.pairs, func(key string, _ fakePair) bool { return strings.HasPrefix(key, prefix) })
+	f.graves[prefix] = f.index
 	f.wake()
 }
 

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"lictor/internal/durable"
 )
 
 // lastGood keeps the content in a file of data_dir, for a start while the store
@@ -24,8 +27,9 @@ import (
 // the content, the file is written anew. Its modification time is the time of
 // the last contact with the store.
 type lastGood struct {
-	path string
-	head string // the first line: the format, and of which store it is
+	path  string
+	head  string // the first line: the format, and of which place it is
+	older older  // what an earlier version of lictor kept
 
 	mu      sync.Mutex // guards what follows
 	pending []byte     // frames to append
@@ -34,6 +38,9 @@ type lastGood struct {
 	base    int64      // of its first frame
 	touch   time.Time  // contact to note in the file
 }
+
+// older is a file of the first format, which is read once and replaced.
+type older struct{ path, head string }
 
 // kept is what a file held.
 type kept struct {
@@ -51,42 +58,60 @@ const (
 )
 
 // newLastGood returns the snapshot in dir of the store at a place, nil if dir is
-// "". What is kept of another place is not used.
-func newLastGood(dir, place string) *lastGood {
+// "". Every place has a file of its own. olderPlace is what the first format
+// called it.
+func newLastGood(dir, place, olderPlace string) *lastGood {
 	if dir == "" {
 		return nil
 	}
-	return &lastGood{path: filepath.Join(dir, lastGoodFile), head: headOf(place), whole: true}
+	return &lastGood{
+		path: durable.FileFor(dir, lastGoodFile, place), head: headOf(place), whole: true,
+		older: older{filepath.Join(dir, lastGoodFile), fmt.Sprintf("lictor policy 1 %q\n", olderPlace)},
+	}
 }
 
-func headOf(place string) string { return fmt.Sprintf("lictor policy 1 %q\n", place) }
+func headOf(place string) string { return fmt.Sprintf("lictor policy 2 %q\n", place) }
 
 // load returns what the file holds, nil if there is no file. An update that is
 // broken ends it, with an error that says so; a broken content is no content,
 // for half a policy could open what the other half closes.
 func (l *lastGood) load() (*kept, error) {
-	data, err := os.ReadFile(l.path)
+	content, err := loadFile(l.path, l.head, false)
+	if content != nil || err != nil {
+		return content, err
+	}
+	content, err = loadFile(l.older.path, l.older.head, true)
+	if errors.Is(err, errOtherPlace) {
+		return nil, nil
+	}
+	return content, err
+}
+
+func loadFile(path, head string, first bool) (*kept, error) {
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(l.path)
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	content, err := decodeKept(data, l.head)
+	content, err := decodeKept(data, head, first)
 	if content != nil {
 		content.contact = info.ModTime()
 	}
 	return content, err
 }
 
-func decodeKept(data []byte, head string) (*kept, error) {
+var errOtherPlace = errors.New("it is of another place or format")
+
+func decodeKept(data []byte, head string, first bool) (*kept, error) {
 	rest, ok := bytes.CutPrefix(data, []byte(head))
 	if !ok {
-		return nil, fmt.Errorf("it does not begin with %q", head)
+		return nil, fmt.Errorf("%w: it does not begin with %q", errOtherPlace, head)
 	}
 	var out *kept
 	objects := map[string]Change{}
@@ -95,7 +120,7 @@ func decodeKept(data []byte, head string) (*kept, error) {
 		if err != nil {
 			return collectKept(out, objects), fmt.Errorf("frame %d: %w", n, err)
 		}
-		changes, index, err := decodeUpdate(frame)
+		changes, index, err := decodeUpdate(frame, first)
 		if err != nil {
 			return collectKept(out, objects), fmt.Errorf("frame %d: %w", n, err)
 		}
@@ -149,12 +174,18 @@ func appendFrame(to []byte, changes []Change, index uint64) []byte {
 	to = binary.AppendUvarint(to, uint64(len(changes)))
 	for i := range changes {
 		c := &changes[i]
-		to = append(to, byte(boolInt(c.Deleted)|boolInt(c.Held)<<1))
+		to = append(to, byte(boolInt(c.Deleted)|boolInt(c.Held)<<1|boolInt(c.bad)<<2|boolInt(c.Former != nil)<<3))
 		to = appendBytes(to, []byte(c.Kind))
 		to = appendBytes(to, []byte(c.Name))
 		to = appendBytes(to, c.Value)
 		to = binary.AppendUvarint(to, c.Index)
 		to = binary.AppendUvarint(to, c.CreateIndex)
+		to = appendBytes(to, []byte(c.Why))
+		if c.Former != nil {
+			to = appendBytes(to, c.Former.Value)
+			to = binary.AppendUvarint(to, c.Former.Index)
+			to = binary.AppendUvarint(to, c.Former.CreateIndex)
+		}
 	}
 	frame := to[start+frameHead:]
 	binary.LittleEndian.PutUint32(to[start:], uint32(len(frame))) //nolint:gosec // a policy is far below 4 GiB
@@ -166,8 +197,9 @@ func appendBytes(to, b []byte) []byte {
 	return append(binary.AppendUvarint(to, uint64(len(b))), b...)
 }
 
-// decodeUpdate is the reverse of appendFrame, without the frame.
-func decodeUpdate(frame []byte) (changes []Change, index uint64, err error) {
+// decodeUpdate is the reverse of appendFrame, without the frame. In the first
+// format a change ends with its indexes.
+func decodeUpdate(frame []byte, first bool) (changes []Change, index uint64, err error) {
 	r := frameReader{rest: frame}
 	index = r.number()
 	count := r.number()
@@ -178,6 +210,12 @@ func decodeUpdate(frame []byte) (changes []Change, index uint64, err error) {
 		c.Kind, c.Name = string(r.bytes()), string(r.bytes())
 		c.Value = bytes.Clone(r.bytes())
 		c.Index, c.CreateIndex = r.number(), r.number()
+		if !first {
+			c.bad, c.Why = flags&4 != 0, string(r.bytes())
+		}
+		if !first && flags&8 != 0 {
+			c.Former = &Version{Value: bytes.Clone(r.bytes()), Index: r.number(), CreateIndex: r.number()}
+		}
 		if r.bad {
 			return nil, 0, errors.New("cut off within")
 		}
@@ -335,50 +373,23 @@ func (l *lastGood) rewrite(m *mirror) error {
 	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
 		return err
 	}
-	if err := replaceFile(l.path, data, 0o600, time.Time{}); err != nil {
+	if err := durable.Replace(l.path, data, 0o600, time.Time{}); err != nil {
 		return err
 	}
+	l.dropOlder()
 	l.size, l.base = int64(len(data)), int64(len(data))
 	return nil
 }
 
-// replaceFile puts data in the place of a file so that a reader, and a start
-// after a crash, sees the former or the new content. With a time the file gets
-// it as its modification time.
-func replaceFile(path string, data []byte, mode os.FileMode, at time.Time) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*")
+// dropOlder removes a file of the first format that was of this place.
+func (l *lastGood) dropOlder() {
+	f, err := os.Open(l.older.path)
 	if err != nil {
-		return err
+		return
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // already failing
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = errors.Join(f.Chmod(mode), f.Sync())
+	head := make([]byte, len(l.older.head))
+	_, err = io.ReadFull(f, head)
+	if err = errors.Join(err, f.Close()); err == nil && string(head) == l.older.head {
+		_ = os.Remove(l.older.path) // it is not read any more
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if !at.IsZero() {
-		if err = os.Chtimes(f.Name(), at, at); err != nil {
-			return err
-		}
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes renames in dir survive a crash.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -27,6 +27,9 @@ func keep(t *testing.T, dir string) {
 	w.Stop()
 }
 
+// keptFile is the path of what keep kept.
+func keptFile(t *testing.T, dir string) string { return newFake().open(t, dir).KeptFile() }
+
 // restart starts a store on what is kept, with no Consul, and returns it and its content.
 func restart(t *testing.T, dir string) (*store.Consul, string) {
 	t.Helper()
@@ -48,16 +51,16 @@ func TestTheKeptPolicySurvives(t *testing.T) {
 		{"as it was written", func(d []byte) []byte { return d }, "acls/a=1 filters/f=3 groups/g=2"},
 		{"cut off in the last change", func(d []byte) []byte { return d[:len(d)-3] }, "acls/a=1 groups/g=2"},
 		{"with rubbish behind it", func(d []byte) []byte { return append(d, "rubbish"...) }, "acls/a=1 filters/f=3 groups/g=2"},
-		{"cut off in the content", func(d []byte) []byte { return d[:60] }, ""},
-		{"changed in the content", func(d []byte) []byte { d[60] ^= 1; return d }, ""},
+		{"cut off in the content", func(d []byte) []byte { return d[:len(firstLine(d))+20] }, ""},
+		{"changed in the content", func(d []byte) []byte { d[len(firstLine(d))+20] ^= 1; return d }, ""},
 		{"of another place", func(d []byte) []byte { return bytes.Replace(d, []byte("lictor/"), []byte("victor/"), 1) }, ""},
-		{"another format", func([]byte) []byte { return []byte("lictor policy 2\n") }, ""},
+		{"another format", func([]byte) []byte { return []byte("lictor policy 3\n") }, ""},
 		{"empty", func([]byte) []byte { return nil }, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) { keep(t, dir) })
-			path := filepath.Join(dir, store.LastGoodFile)
+			path := keptFile(t, dir)
 			data, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -85,7 +88,7 @@ func TestTheKeptPolicyTellsItsAge(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) { keep(t, dir) })
 	at := time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC)
-	if err := os.Chtimes(filepath.Join(dir, store.LastGoodFile), at, at); err != nil {
+	if err := os.Chtimes(keptFile(t, dir), at, at); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -107,7 +110,7 @@ func TestManyChangesDoNotMakeTheKeptPolicyGrow(t *testing.T) {
 		}
 		w.Stop()
 	})
-	info, err := os.Stat(filepath.Join(dir, store.LastGoodFile))
+	info, err := os.Stat(keptFile(t, dir))
 	if err != nil || info.Size() > 3<<20 {
 		t.Errorf("%d bytes are kept, %v", info.Size(), err)
 	}
@@ -138,7 +141,7 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		fake := newFake()
-		if err := fake.open(t, "").Watch(ctx, func(store.Update) {}); err != context.DeadlineExceeded {
+		if err := fake.open(t, "").Watch(ctx, func(store.Update) []string { return nil }); err != context.DeadlineExceeded {
 			t.Errorf("Watch ends with %v", err)
 		}
 	})
@@ -148,8 +151,9 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 func FuzzKept(f *testing.F) {
 	f.Add(store.EncodeKept(nil, nil))
 	one := store.Object{Kind: "acls", Name: "a", Value: []byte("1"), Index: 12, CreateIndex: 300, Held: true}
+	f.Add(store.EncodeKept([]store.Change{store.Keep(one, &store.Version{Value: []byte("0"), Index: 3, CreateIndex: 2})}, nil))
 	f.Add(store.EncodeKept([]store.Change{{Object: one}}, []store.Change{{Object: one, Deleted: true}}))
-	f.Add([]byte("lictor policy 1 \"test\"\n"))
+	f.Add([]byte("lictor policy 2 \"test\"\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		n, again, err := store.DecodeKept(data)
 		if again == nil {
@@ -161,3 +165,5 @@ func FuzzKept(f *testing.F) {
 		}
 	})
 }
+
+func firstLine(data []byte) []byte { return data[:bytes.IndexByte(data, '\n')+1] }

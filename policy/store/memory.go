@@ -31,7 +31,7 @@ func (s *Memory) Status() Status {
 }
 
 // Watch delivers the content, then every write.
-func (s *Memory) Watch(ctx context.Context, fn func(Update)) error {
+func (s *Memory) Watch(ctx context.Context, fn func(Update) []string) error {
 	s.mu.Lock()
 	if err := s.mirror.begin(fn); err != nil {
 		s.mu.Unlock()
@@ -49,6 +49,12 @@ func (s *Memory) Watch(ctx context.Context, fn func(Update)) error {
 func (s *Memory) List(_ context.Context, kind string) ([]Object, error) {
 	return s.mirror.list(kind)
 }
+
+// Held returns nothing: nobody else can take objects away.
+func (s *Memory) Held() []Object { return nil }
+
+// Refresh has nothing to do: every write is delivered as it is done.
+func (s *Memory) Refresh(context.Context) error { return nil }
 
 // Get returns one object.
 func (s *Memory) Get(_ context.Context, kind, name string) (Object, error) {
@@ -73,11 +79,7 @@ func (s *Memory) Write(ctx context.Context, ops []Op) (uint64, error) {
 		return 0, err
 	}
 	s.index++
-	for _, op := range ops {
-		if op.Kind == "" && op.Verb != Verify {
-			s.mirror.setCleared(op.Verb == Put)
-		}
-	}
+	s.mirror.setMarks(s.mirror.marksAfter(ops))
 	s.mirror.publish(Update{Changes: changes, Index: s.index})
 	return s.index, nil
 }

@@ -20,9 +20,9 @@ type mirror struct {
 	mu       sync.RWMutex // guards what follows; not held while deliver runs
 	kinds    map[string]map[string]*Object
 	status   Status
-	cleared  bool         // the cleared mark is there
-	deliver  func(Update) // nil: no watch runs
-	reported string       // the problem that was logged last
+	marks    marks                 // those that are there
+	deliver  func(Update) []string // nil: no watch runs
+	reported string                // the problem that was logged last
 }
 
 func newMirror(kind string, log hclog.Logger, kept *lastGood) *mirror {
@@ -31,7 +31,7 @@ func newMirror(kind string, log hclog.Logger, kept *lastGood) *mirror {
 
 // begin starts a watch. What was kept of an earlier life is delivered at once,
 // or what an earlier watch of this one had.
-func (m *mirror) begin(fn func(Update)) error {
+func (m *mirror) begin(fn func(Update) []string) error {
 	m.mu.Lock()
 	if m.deliver != nil {
 		m.mu.Unlock()
@@ -41,7 +41,8 @@ func (m *mirror) begin(fn func(Update)) error {
 	again := m.status.Loaded
 	m.mu.Unlock()
 	if again {
-		fn(Update{Changes: m.everything(), Reset: true, LastGood: m.Status().LastGood, Index: m.index()})
+		u := Update{Changes: m.everything(), Reset: true, LastGood: m.Status().LastGood, Index: m.index()}
+		m.judge(&u, fn(u), nil)
 		return nil
 	}
 	if m.kept == nil {
@@ -78,8 +79,13 @@ func (m *mirror) publish(u Update) {
 		u.Reset = true
 	}
 	silent := len(u.Changes) == 0 && !u.Reset && m.status.LastGood == u.LastGood
+	former := make(map[string]*Version)
 	for i := range u.Changes {
-		m.apply(&u.Changes[i])
+		c := &u.Changes[i]
+		if v := m.kinds[c.Kind][c.Name].good(); v != nil && !c.Deleted && !u.Reset {
+			former[c.Key()] = v
+		}
+		m.apply(c)
 	}
 	m.status.Loaded, m.status.LastGood, m.status.Index = true, u.LastGood, u.Index
 	deliver := m.deliver
@@ -88,12 +94,54 @@ func (m *mirror) publish(u Update) {
 		return
 	}
 	m.tellLoss(u.Changes)
+	var bad []string
+	if deliver != nil {
+		bad = deliver(u)
+	}
+	m.judge(&u, bad, former)
 	if m.kept != nil && !u.LastGood {
 		m.kept.add(u)
 	}
-	if deliver != nil {
-		deliver(u)
+}
+
+// judge notes which values of an update are not good, and keeps beside each
+// the last good one: former, or what the update itself brought of it. What the
+// reader of the update has is not touched.
+func (m *mirror) judge(u *Update, bad []string, former map[string]*Version) {
+	if len(bad) == 0 && len(former) == 0 && !u.Reset {
+		return
 	}
+	isBad := make(map[string]bool, len(bad))
+	for _, key := range bad {
+		isBad[key] = true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u.Changes = slices.Clone(u.Changes)
+	for i := range u.Changes {
+		c := &u.Changes[i]
+		key := c.Key()
+		if c.Deleted || c.bad == isBad[key] && (former[key] == nil || !isBad[key]) {
+			continue
+		}
+		if c.bad = isBad[key]; !c.bad {
+			c.Former = nil
+		} else if former[key] != nil {
+			c.Former = former[key]
+		}
+		m.kinds[c.Kind][c.Name] = &c.Object
+	}
+}
+
+// good returns the last good value of an object, nil if there is none.
+func (o *Object) good() *Version {
+	switch {
+	case o == nil:
+		return nil
+	case o.bad:
+		return o.Former
+	}
+	return &Version{Value: o.Value, Index: o.Index, CreateIndex: o.CreateIndex}
 }
 
 // mostNamed is how many keys a line of the log names.
@@ -155,6 +203,47 @@ func (m *mirror) everything() []Change {
 	return all
 }
 
+// heldObject returns the object if it is held.
+func (m *mirror) heldObject(kind, name string) (Object, bool) {
+	o, err := m.get(kind, name)
+	return o, err == nil && o.Held
+}
+
+// Held returns the objects that are held, by key.
+func (m *mirror) Held() []Object {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var held []Object
+	if m.status.Held == 0 {
+		return nil
+	}
+	for _, objects := range m.kinds {
+		for _, o := range objects {
+			if o.Held {
+				held = append(held, *o)
+			}
+		}
+	}
+	slices.SortFunc(held, func(a, b Object) int { return strings.Compare(a.Key(), b.Key()) })
+	return held
+}
+
+// heldProblem tells which objects are held, and why; "" if none is.
+func (m *mirror) heldProblem(place string) string {
+	held := m.Held()
+	if len(held) == 0 {
+		return ""
+	}
+	var keys []string
+	for i := range held[:min(len(held), mostNamed)] {
+		keys = append(keys, held[i].Key())
+	}
+	if len(held) > mostNamed {
+		keys = append(keys, "...")
+	}
+	return fmt.Sprintf("%d objects are in force that %s does not show (%s): %s", len(held), place, strings.Join(keys, ", "), held[0].Why)
+}
+
 func (m *mirror) list(kind string) ([]Object, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -186,11 +275,11 @@ func (m *mirror) get(kind, name string) (Object, error) {
 func (m *mirror) checkEmptying(ops []Op) error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	gone, cleared := 0, m.cleared
+	gone, cleared := 0, m.marks[ClearedName]
 	for _, op := range ops {
 		switch {
-		case op.Kind == "" && op.Name == ClearedName:
-			cleared = cleared || op.Verb == Put
+		case op.Kind == "":
+			cleared = cleared || op.Name == ClearedName && op.Verb == Put
 		case op.Verb == Put:
 			return nil
 		case op.Verb == Delete && m.kinds[op.Kind][op.Name] != nil:
@@ -229,18 +318,6 @@ func (m *mirror) setNotes(notes []string) {
 	m.mu.Lock()
 	m.status.Notes = notes
 	m.mu.Unlock()
-}
-
-func (m *mirror) setCleared(is bool) {
-	m.mu.Lock()
-	m.cleared = is
-	m.mu.Unlock()
-}
-
-func (m *mirror) wasCleared() bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.cleared
 }
 
 func (m *mirror) index() uint64 {

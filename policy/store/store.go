@@ -36,9 +36,25 @@ const (
 	MaxBytes = 512 << 10
 )
 
-// ClearedName is the object, of no kind, that says that an emptied policy is
-// meant: without it the loss of every object at once is not believed.
+// ClearedName is the mark, of no kind, that says that an emptied policy is
+// meant: without it the loss of every object at once is not believed. With a
+// kind behind it, ".cleared:acls", it means that kind, and with a name as well,
+// ".cleared:acls:a", that object; see [ClearedMark].
 const ClearedName = ".cleared"
+
+// ClearedMark is the name of the mark for a kind, or for one object of it.
+func ClearedMark(kind, name string) string {
+	if name == "" {
+		return ClearedName + ":" + kind
+	}
+	return ClearedName + ":" + kind + ":" + name
+}
+
+// isMark reports whether a name is that of a mark.
+func isMark(name string) bool {
+	rest, ok := strings.CutPrefix(name, ClearedName)
+	return ok && (rest == "" || rest[0] == ':')
+}
 
 // Object is one document. Value must not be changed.
 type Object struct {
@@ -53,9 +69,24 @@ type Object struct {
 	// process lives; afterwards it is Index.
 	CreateIndex uint64
 	// Held marks an object that is in force although the store no longer shows
-	// it, because the way it vanished is not believed. It comes to rest when
-	// the store shows it again or when the cleared mark appears.
+	// it, because the way it vanished is not believed, and Why says why. It comes
+	// to rest when the store shows it again or when a mark for it appears. It is
+	// read and written like any other: a write of it brings it back, at Index or
+	// with Absent, and its deletion makes it gone for good, on every node.
 	Held bool
+	Why  string
+	// Former is the last good value, while Value is not good; nil if there is
+	// none, or if Value is good. It comes in a Reset only: who follows the store
+	// since then knows it.
+	Former *Version
+
+	bad bool // Value is not good, by the word of the watch's fn
+}
+
+// Version is a value that an object had.
+type Version struct {
+	Value              []byte
+	Index, CreateIndex uint64
 }
 
 // Key is kind/name, or the name alone for an object of no kind.
@@ -125,23 +156,34 @@ type Store interface {
 	Kind() string
 
 	// Watch follows the store until ctx ends and returns its error. It calls fn
-	// with one update after the other, the first being a Reset. fn must not
-	// call Write. Only one Watch may run at a time.
-	Watch(ctx context.Context, fn func(Update)) error
+	// with one update after the other, the first being a Reset. fn returns the
+	// keys whose new values are not good: the last good value of each is kept
+	// beside them, also in data_dir, so that a restart does not open what it
+	// closed. fn must not call Write. Only one Watch may run at a time.
+	Watch(ctx context.Context, fn func(Update) (bad []string)) error
 
-	// List returns the objects of a kind as last delivered, by name. It fails
-	// with ErrUnavailable if nothing was delivered yet.
+	// Refresh returns when what is in the store now has been delivered. It fails
+	// with ErrUnavailable if the store cannot be asked.
+	Refresh(ctx context.Context) error
+
+	// List returns the objects of a kind as last delivered, by name, those that
+	// are held among them. It fails with ErrUnavailable if nothing was delivered
+	// yet.
 	List(ctx context.Context, kind string) ([]Object, error)
 
-	// Get returns the object as it is in the store now; if the store cannot be
-	// asked, as last delivered. It fails with ErrNotFound, or with
+	// Held returns the objects of all kinds that are held, by key.
+	Held() []Object
+
+	// Get returns the object as it is in the store now, or as it is held; if the
+	// store cannot be asked, as last delivered. It fails with ErrNotFound, or with
 	// ErrUnavailable if neither is possible.
 	Get(ctx context.Context, kind, name string) (Object, error)
 
 	// Write does all ops or none. It returns the index of the written objects
 	// once they are stored and, while a Watch runs, its fn has returned with
-	// them. Errors: *ConflictError, ErrInvalid, ErrTooLarge, ErrUnavailable,
-	// and ErrNotSeen, with which the write stands.
+	// them. Errors: *ConflictError, ErrInvalid, ErrTooLarge, ErrUnavailable, with
+	// which nothing was written; ErrNotSeen, with which the write stands; and
+	// ErrUnknown.
 	Write(ctx context.Context, ops []Op) (index uint64, err error)
 
 	Status() Status
@@ -153,6 +195,7 @@ var (
 	ErrInvalid     = errors.New("invalid write")
 	ErrTooLarge    = errors.New("write too large")
 	ErrNotSeen     = errors.New("written, but not yet seen by this node")
+	ErrUnknown     = errors.New("it is not known whether this was written")
 )
 
 // ConflictError says that the check of an op was not met; nothing was written.
@@ -215,16 +258,16 @@ func checkOps(ops []Op) error {
 // kept for the store itself.
 func validKey(kind, name string) bool {
 	if kind == "" {
-		return name == ClearedName
+		return isMark(name) && len(name) <= 255 && !strings.ContainsFunc(name, notInName)
 	}
 	return validSegment(kind) && validSegment(name)
 }
 
 func validSegment(s string) bool {
-	return s != "" && len(s) <= 255 && s[0] != '.' && !strings.ContainsFunc(s, func(r rune) bool {
-		return r == '/' || r < ' ' || r == 0x7f
-	})
+	return s != "" && len(s) <= 255 && s[0] != '.' && !strings.ContainsFunc(s, notInName)
 }
+
+func notInName(r rune) bool { return r == '/' || r < ' ' || r == 0x7f }
 
 func keyOf(kind, name string) string {
 	if kind == "" {

@@ -23,6 +23,12 @@ type Fixture struct {
 	// for a store that nobody else can reach.
 	Put    func(key, value string)
 	Remove func(key string)
+	// RemoveAll deletes a kind, or with "" everything, at one stroke.
+	RemoveAll func(kind string)
+	// Reopen returns the store of another life on the same place and data_dir.
+	Reopen func() store.Store
+	// Elsewhere returns a store of another place on the same data_dir, empty.
+	Elsewhere func() store.Store
 }
 
 // Soon is how long a direct write may take to be seen in tests.
@@ -50,6 +56,15 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"a direct write is seen", true, directWrite},
 		{"what was deleted one by one is gone", true, directDeletes},
 		{"unknown kinds and odd keys are delivered", true, oddKeys},
+		{"a kind that vanishes at once is held, in every life", true, kindLost},
+		{"what is held is read, changed and deleted like the rest", true, heldObjects},
+		{"a restore of what is held brings it back", true, restore},
+		{"a deleted object does not come back, whatever vanishes later", true, deletedStaysDeleted},
+		{"a write that deletes a kind is obeyed by every node", true, kindDeleted},
+		{"a mark for a kind makes its loss meant", true, kindCleared},
+		{"a bad value does not replace the last good one, in any life", true, lastGoodValue},
+		{"two places on one data_dir do not mix", true, twoPlaces},
+		{"refreshing shows what is in the store now", true, refresh},
 		{"a direct writer and the store do not lose each other's changes", true, directRace},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -97,7 +112,7 @@ func Start(t *testing.T, s store.Store) *Watch {
 	return w
 }
 
-func (w *Watch) take(u store.Update) {
+func (w *Watch) take(u store.Update) (bad []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if u.Reset {
@@ -113,12 +128,20 @@ func (w *Watch) take(u store.Update) {
 		seen[c.Key()] = true
 		if c.Deleted {
 			delete(w.content, c.Key())
-		} else {
-			w.content[c.Key()] = c.Object
+			continue
+		}
+		w.content[c.Key()] = c.Object
+		if strings.HasPrefix(string(c.Value), Bad) {
+			bad = append(bad, c.Key())
 		}
 	}
 	w.updates = append(w.updates, u)
+	return bad
 }
+
+// Bad is how a value begins that a watch of these tests takes for one that is
+// not good.
+const Bad = "bad"
 
 // Content returns what the watch has delivered so far.
 func (w *Watch) Content() map[string]store.Object {
@@ -482,7 +505,7 @@ func largeValue(t *testing.T, f Fixture) {
 
 func secondWatch(t *testing.T, f Fixture) {
 	w := Follow(t, f.Store)
-	if err := f.Store.Watch(t.Context(), func(store.Update) {}); err == nil {
+	if err := f.Store.Watch(t.Context(), func(store.Update) []string { return nil }); err == nil {
 		t.Error("two watches at once")
 	}
 	w.Stop()

@@ -1,0 +1,64 @@
+package durable
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestADirectoryBelongsToOne(t *testing.T) {
+	dir := t.TempDir()
+	release, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(dir); err == nil || !strings.Contains(err.Error(), "another process uses "+dir) {
+		t.Errorf("locked twice: %v", err)
+	}
+	release()
+	again, err := Lock(dir)
+	if err != nil {
+		t.Fatalf("after it was released: %v", err)
+	}
+	again()
+	if _, err := Lock(filepath.Join(dir, "none")); err == nil {
+		t.Error("a directory that does not exist was locked")
+	}
+}
+
+func TestEveryPlaceHasAFileOfItsOwn(t *testing.T) {
+	one, two := FileFor("/d", "policy.lastgood", "consul a"), FileFor("/d", "policy.lastgood", "consul b")
+	if one == two || !strings.HasPrefix(one, "/d/policy-") || !strings.HasSuffix(one, ".lastgood") || one != FileFor("/d", "policy.lastgood", "consul a") {
+		t.Errorf("%s and %s", one, two)
+	}
+}
+
+func TestAReplacedFileIsWholeAndLeavesNothingBeside(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	at := time.Unix(1_000_000, 0)
+	for _, text := range []string{"one", "two"} {
+		if err := Replace(path, []byte(text), 0o600, at); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != text {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(at) || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(filepath.Join(dir, "folder"), nil, 0o600, time.Time{}); err == nil {
+		t.Error("a folder was replaced by a file")
+	}
+	left, err := filepath.Glob(filepath.Join(dir, StagedPrefix+"*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"errors"
+	"iter"
+	"maps"
+	"slices"
+)
+
+// marks are the names of the marks that are in the store.
+type marks map[string]bool
+
+// cover reports whether a mark says that the loss of an object is meant.
+func (m marks) cover(kind, name string) bool {
+	return m[ClearedName] || m[ClearedMark(kind, "")] || m[ClearedMark(kind, name)]
+}
+
+// setMarks notes which marks are there, and returns them together with those
+// that were there before: who deletes a whole prefix deletes the marks with it.
+func (m *mirror) setMarks(now marks) (both marks) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	both = marks{}
+	for name := range m.marks {
+		both[name] = true
+	}
+	for name := range now {
+		both[name] = true
+		if !m.marks[name] {
+			m.log.Info("a mark is there, a loss at once of what it names will be obeyed", "key", name)
+		}
+	}
+	m.marks = now
+	return both
+}
+
+// leastOfKind is how many objects a kind must have had for their loss at once
+// to be doubted.
+const leastOfKind = 3
+
+// withMarks makes ops such as the store can do and every node understands. What
+// is held is not in the store: a condition on it is that it is absent there, and
+// its deletion needs a mark, as does that of every object of a kind. The marks
+// go with the next write of what they name.
+func (m *mirror) withMarks(ops []Op) []Op {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := make([]Op, 0, len(ops)+1)
+	var add []Op
+	written, deleted := map[string]bool{}, map[string]int{}
+	said := map[string]bool{}
+	for _, op := range ops {
+		if op.Kind == "" {
+			said[op.Name] = true
+			out = append(out, op)
+			continue
+		}
+		o := m.kinds[op.Kind][op.Name]
+		held := o != nil && o.Held
+		if held && op.Check.Index == o.Index {
+			op.Check = Check{Absent: true}
+		}
+		switch {
+		case op.Verb == Put:
+			written[op.Kind] = true
+			if mark := ClearedMark(op.Kind, op.Name); m.marks[mark] {
+				add = append(add, Op{Name: mark, Verb: Delete})
+			}
+		case op.Verb == Delete && held:
+			add = append(add, Op{Name: ClearedMark(op.Kind, op.Name), Verb: Put, Value: []byte("deleted\n")})
+		case op.Verb == Delete && o != nil:
+			deleted[op.Kind]++
+		}
+		out = append(out, op)
+	}
+	for kind := range written {
+		if mark := ClearedMark(kind, ""); m.marks[mark] {
+			add = append(add, Op{Name: mark, Verb: Delete})
+		}
+	}
+	for kind, count := range deleted {
+		if count >= leastOfKind && !written[kind] && count == m.shown(kind) && !m.marks[ClearedMark(kind, "")] {
+			add = append(add, Op{Name: ClearedMark(kind, ""), Verb: Put, Value: []byte("all were deleted\n")})
+		}
+	}
+	for _, op := range add {
+		if !said[op.Name] {
+			out = append(out, op)
+		}
+	}
+	return out
+}
+
+// shown is how many objects of a kind the store shows. The caller holds mu.
+func (m *mirror) shown(kind string) int {
+	count := 0
+	for _, o := range m.kinds[kind] {
+		count += 1 - boolInt(o.Held)
+	}
+	return count
+}
+
+// asAsked makes a conflict speak of the op as it was asked for.
+func asAsked(err error, asked []Op) error {
+	conflict, ok := errors.AsType[*ConflictError](err)
+	if !ok {
+		return err
+	}
+	for _, op := range asked {
+		if op.Kind == conflict.Op.Kind && op.Name == conflict.Op.Name {
+			return &ConflictError{Op: op}
+		}
+	}
+	return err
+}
+
+// marksAfter returns the marks as a write leaves them.
+func (m *mirror) marksAfter(ops []Op) marks {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	after := marks{}
+	for name := range m.marks {
+		after[name] = true
+	}
+	for _, op := range ops {
+		switch {
+		case op.Kind != "":
+		case op.Verb == Put:
+			after[op.Name] = true
+		case op.Verb == Delete:
+			delete(after, op.Name)
+		}
+	}
+	return after
+}
+
+// countShown is how many objects of a kind the store showed last.
+func (m *mirror) countShown(kind string) int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.shown(kind)
+}
+
+// kindNames returns the kinds of which there is or was an object.
+func (m *mirror) kindNames() iter.Seq[string] {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Values(slices.Collect(maps.Keys(m.kinds)))
+}
+
+// hasMark reports whether a mark is there.
+func (m *mirror) hasMark(name string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.marks[name]
+}
