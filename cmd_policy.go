@@ -6,17 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"lictor/admin/objects"
 	"lictor/policy"
 	"lictor/policy/document"
+	"lictor/policy/store"
 )
 
 const policyDirHelp = "DIR has the layout of the store: DIR/<kind>/<name>, one document a file, JSON or\n" +
-	"HCL. Names with a dot in front, and files beside the kinds, are left alone."
+	"HCL. Names with a dot in front, copies that editors leave (w~, w.bak), and files\n" +
+	"beside the kinds are left alone. Links may not lead out of DIR."
 
 // policyCommand stands for the others in the list of commands.
 func policyCommand() *command {
@@ -31,9 +35,12 @@ func policyCheckCommand(stdout io.Writer) *command {
 		"Reports every mistake at once, each with its place. Needs no running lictor.\n"+policyDirHelp)
 	c.takes = "a directory"
 	c.run = func() error {
-		files, err := readPolicy(c.arg)
+		files, leftovers, err := readPolicy(c.arg)
 		if err != nil {
 			return err
+		}
+		for _, name := range leftovers {
+			fmt.Fprintf(stdout, "Not read, as it looks like a copy that an editor left: %s\n", oneLine(name))
 		}
 		_, err = fmt.Fprintf(stdout, "The policy is valid: %d objects.\n", len(files))
 		return err
@@ -42,7 +49,7 @@ func policyCheckCommand(stdout io.Writer) *command {
 }
 
 func policyDiffCommand(stdout io.Writer) *command {
-	c := newCommand("policy diff", "Compare a policy kept as files with what is live", "DIR",
+	c := newCommand("policy diff", "Compare a policy kept as files with the store", "DIR",
 		"Says what apply -prune would do. What means the same is no difference, however\nit is written.\n"+policyDirHelp)
 	c.takes = "a directory"
 	var client adminClient
@@ -59,7 +66,8 @@ func policyDiffCommand(stdout io.Writer) *command {
 
 func policyApplyCommand(stdout io.Writer) *command {
 	c := newCommand("policy apply", "Write a policy kept as files to the store", "[-dry-run] [-prune] DIR",
-		"Writes what is new or different. Each transaction of up to 64 operations is done\n"+
+		"Writes what is new or different, and what the store lost though it is still in\n"+
+			"force: it compares with the store. Each transaction of up to 64 operations is done\n"+
 			"whole, and only if nothing of it was changed in the meantime; else nothing of it\n"+
 			"is done. Of several, those that close come before those that open.\n\n"+
 			"Nothing is deleted: a file that is not there is no order to delete, and lictor\n"+
@@ -92,27 +100,55 @@ func policyExportCommand(stdout io.Writer) *command {
 		if err != nil {
 			return err
 		}
-		for _, o := range live {
-			if err := exportObject(c.arg, &o); err != nil {
-				return err
-			}
+		if err := exportAll(c.arg, live); err != nil {
+			return err
 		}
-		_, err = fmt.Fprintf(stdout, "Wrote %d objects to %s.\n", len(live), c.arg)
+		held := ""
+		if n := countHeld(live); n > 0 {
+			held = fmt.Sprintf(" %d of them the store has lost: they are in force, and apply restores them.", n)
+		}
+		_, err = fmt.Fprintf(stdout, "Wrote %d objects to %s.%s\n", len(live), c.arg, held)
 		return err
 	}
 	return c
 }
 
-func exportObject(dir string, o *objects.Object) error {
-	key, ok := policy.ParseKey("policy/" + o.Key)
-	if !ok || !filepath.IsLocal(key.Name) || key.Name[0] == '.' || filepath.Base(key.Name) != key.Name {
-		return fmt.Errorf("%s: its name is no file's name", o.Key)
+func countHeld(list []objects.Object) (held int) {
+	for i := range list {
+		if list[i].Held {
+			held++
+		}
 	}
-	folder := filepath.Join(dir, string(key.Kind))
-	if err := os.MkdirAll(folder, 0o750); err != nil {
+	return held
+}
+
+// exportAll writes documents to a directory, and through no link out of it.
+func exportAll(dir string, list []objects.Object) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, key.Name), o.Value, 0o600)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for i := range list {
+		if err := exportObject(root, &list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func exportObject(root *os.Root, o *objects.Object) error {
+	key, ok := policy.ParseKey("policy/" + o.Key)
+	if !ok || !filepath.IsLocal(key.Name) || key.Name[0] == '.' || filepath.Base(key.Name) != key.Name || store.IsLeftover(key.Name) {
+		return fmt.Errorf("%s: its name is no file's name", o.Key)
+	}
+	if err := root.MkdirAll(string(key.Kind), 0o750); err != nil {
+		return err
+	}
+	return root.WriteFile(filepath.Join(string(key.Kind), key.Name), o.Value, 0o600)
 }
 
 // policyFile is a document of a policy kept as files.
@@ -123,51 +159,74 @@ type policyFile struct {
 	content policy.Object
 }
 
-// readPolicy reads a directory. All mistakes are told at once.
-func readPolicy(dir string) ([]policyFile, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	var files []policyFile
-	var wrong []error
-	for _, e := range entries {
-		if !e.IsDir() || e.Name()[0] == '.' {
-			continue
-		}
-		folder := filepath.Join(dir, e.Name())
-		if kind := policy.Kind(e.Name()); !kind.Valid() {
-			wrong = append(wrong, fmt.Errorf("%s: not one of the kinds %v", folder, policy.Kinds))
-			continue
-		}
-		more, err := readKind(folder, policy.Kind(e.Name()))
-		files = append(files, more...)
-		wrong = append(wrong, err)
-	}
-	if err := errors.Join(wrong...); err != nil {
-		return nil, &usageError{err}
-	}
-	return files, nil
+// maxPolicy bounds what a directory may hold: it is read into memory.
+const maxPolicy = 512 << 20
+
+// policyDir is a directory that is being read. It may be anybody's: it says
+// nothing of what lies outside of it, and waits for nothing.
+type policyDir struct {
+	root      *os.Root
+	dir       string
+	files     []policyFile
+	leftovers []string
+	size      int64
 }
 
-func readKind(folder string, kind policy.Kind) ([]policyFile, error) {
-	entries, err := os.ReadDir(folder)
+// readPolicy reads a directory. All mistakes are told at once.
+func readPolicy(dir string) (files []policyFile, leftovers []string, err error) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, &usageError{err}
 	}
-	var files []policyFile
-	var wrong []error
+	defer root.Close()
+	d := &policyDir{root: root, dir: dir}
+	names, err := d.list(".")
+	wrong := []error{err}
+	for _, name := range names {
+		info, err := root.Stat(name)
+		kind := policy.Kind(name)
+		switch {
+		case err != nil:
+			wrong = append(wrong, d.unreadable(name, err))
+		case !info.IsDir():
+		case !kind.Valid():
+			wrong = append(wrong, fmt.Errorf("%s: not one of the kinds %v", filepath.Join(dir, name), policy.Kinds))
+		default:
+			wrong = append(wrong, d.readKind(kind))
+		}
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, nil, &usageError{err}
+	}
+	return d.files, d.leftovers, nil
+}
+
+// list returns the names in a folder that may mean something.
+func (d *policyDir) list(folder string) (names []string, err error) {
+	entries, err := fs.ReadDir(d.root.FS(), folder)
+	if err != nil {
+		return nil, d.unreadable(folder, err)
+	}
 	for _, e := range entries {
-		f := policyFile{key: policy.Key{Kind: kind, Name: e.Name()}, path: filepath.Join(folder, e.Name())}
 		switch {
 		case e.Name()[0] == '.':
-			continue
-		case e.IsDir():
-			wrong = append(wrong, fmt.Errorf("%s: is a directory, want a file for each object", f.path))
-			continue
+		case store.IsLeftover(e.Name()) && !e.IsDir():
+			d.leftovers = append(d.leftovers, filepath.Join(folder, e.Name()))
+		default:
+			names = append(names, e.Name())
 		}
-		if f.value, err = os.ReadFile(f.path); err != nil {
-			wrong = append(wrong, err)
+	}
+	return names, nil
+}
+
+func (d *policyDir) readKind(kind policy.Kind) error {
+	names, err := d.list(string(kind))
+	wrong := []error{err}
+	for _, name := range names {
+		rel := filepath.Join(string(kind), name)
+		f := policyFile{key: policy.Key{Kind: kind, Name: name}, path: filepath.Join(d.dir, rel)}
+		if f.value, err = d.readFile(rel); err != nil {
+			wrong = append(wrong, d.unreadable(rel, err))
 			continue
 		}
 		if err := objects.Check(f.key, f.value); err != nil {
@@ -175,9 +234,52 @@ func readKind(folder string, kind policy.Kind) ([]policyFile, error) {
 			continue
 		}
 		f.content, _ = document.Parse(f.key, f.value) // Check did as well
-		files = append(files, f)
+		d.files = append(d.files, f)
 	}
-	return files, errors.Join(wrong...)
+	return errors.Join(wrong...)
+}
+
+// readFile reads a regular file, which a link inside the directory may lead to.
+func (d *policyDir) readFile(rel string) ([]byte, error) {
+	info, err := d.root.Stat(rel)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, errors.New("is a directory, want a file for each object")
+	case !info.Mode().IsRegular():
+		return nil, errors.New("is no regular file")
+	}
+	f, err := d.root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may have become a pipe
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, errors.New("is no regular file"))
+	}
+	value, err := io.ReadAll(io.LimitReader(f, store.MaxFile+1))
+	d.size += int64(len(value))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(value) > store.MaxFile:
+		return nil, fmt.Errorf("is larger than %d bytes", store.MaxFile)
+	case d.size > maxPolicy:
+		return nil, fmt.Errorf("all files together are larger than %d bytes", maxPolicy)
+	}
+	return value, nil
+}
+
+// unreadable says of a path that it cannot be read, and why.
+func (d *policyDir) unreadable(rel string, err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+		if info, lerr := d.root.Lstat(rel); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
+			err = fmt.Errorf("is a link that leads nowhere, or out of the directory: %w", err)
+		}
+	}
+	return fmt.Errorf("%s: %w", filepath.Join(d.dir, rel), err)
 }
 
 // placed gives the problems of a document the place of its file.
@@ -197,9 +299,10 @@ func placed(path string, err error) []error {
 	return all
 }
 
-// livePolicy returns the documents of a running lictor, by key.
+// livePolicy returns the documents of a running lictor, which has looked at its
+// store for it, by key.
 func livePolicy(client *adminClient) ([]objects.Object, error) {
-	body, err := client.get("/policy/objects")
+	body, err := client.get("/policy/objects?fresh")
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"lictor/admin/admintest"
@@ -161,5 +163,74 @@ func TestPolicyTransactions(t *testing.T) { // contract 1
 	status, out = lictor("policy", "apply", "-prune", tree(t, "mappings/z.x", `{"backends":["http://h"]}`, "acls/z", `{"api":"z","groups":["g"]}`))
 	if status != 0 || !strings.Contains(out, "1 of 3:\n+ acls/z\n+ mappings/z.x\n- mappings/m000.x\n") || !strings.Contains(out, "- mappings/m149.x\n- acls/a\n2 made, 0 changed, 151 deleted") {
 		t.Errorf("got %d %s", status, out)
+	}
+}
+
+// A directory may be anybody's: what lies outside of it is not told, and nothing
+// in it makes check wait or fill the memory.
+func TestPolicyCheckOfAHostileDirectory(t *testing.T) {
+	outside := tree(t, "secret", "TOKEN=hunter2-and-more\nsecond line\n", "kind/x", "hunter2")
+	for _, test := range []struct {
+		name  string
+		spoil func(dir string) error
+		want  string
+	}{
+		{"a link to a file outside", func(d string) error {
+			return os.Symlink(filepath.Join(outside, "secret"), filepath.Join(d, "blacklist/x"))
+		}, "out of the directory"},
+		{"a relative link to a file outside", func(d string) error {
+			rel, err := filepath.Rel(filepath.Join(d, "blacklist"), filepath.Join(outside, "secret"))
+			return errors.Join(err, os.Symlink(rel, filepath.Join(d, "blacklist/x")))
+		}, "out of the directory"},
+		{"a kind that leads outside", func(d string) error { return os.Symlink(filepath.Join(outside, "kind"), filepath.Join(d, "whitelist")) }, "out of the directory"},
+		{"the environment", func(d string) error { return os.Symlink("/proc/self/environ", filepath.Join(d, "blacklist/x")) }, "out of the directory"},
+		{"a device without an end", func(d string) error { return os.Symlink("/dev/zero", filepath.Join(d, "blacklist/x")) }, "out of the directory"},
+		{"a link that leads nowhere", func(d string) error { return os.Symlink("none", filepath.Join(d, "blacklist/x")) }, "leads nowhere"},
+		{"a pipe", func(d string) error { return syscall.Mkfifo(filepath.Join(d, "blacklist/x"), 0o600) }, "is no regular file"},
+		{"a file without an end", func(d string) error {
+			f, err := os.Create(filepath.Join(d, "blacklist/x"))
+			return errors.Join(err, f.Truncate(1<<40), f.Close())
+		}, "is larger than"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := tree(t, "blacklist/ops", "10.0.0.1\n")
+			if err := test.spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			status, out := lictor("policy", "check", dir)
+			if status != 2 || !strings.Contains(out, test.want) || strings.Contains(out, "hunter2") || strings.Contains(out, "TOKEN") {
+				t.Errorf("got %d %s", status, out)
+			}
+		})
+	}
+}
+
+func TestPolicyCheckOfLinksInsideAndLeftovers(t *testing.T) {
+	dir := tree(t, "..v1/blacklist/ops", "10.0.0.1\n", "whitelist/w", "10.0.0.2\n", "whitelist/w~", "not an entry\n", "whitelist/#w#", "x")
+	for link, to := range map[string]string{"..data": "..v1", "blacklist": "..data/blacklist"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantRun(t, 0, "Not read, as it looks like a copy that an editor left: whitelist/#w#\n"+
+		"Not read, as it looks like a copy that an editor left: whitelist/w~\nThe policy is valid: 2 objects.\n", "policy", "check", dir)
+}
+
+func TestPolicyExportFollowsNoLinkOut(t *testing.T) {
+	s := admintest.Memory(t)
+	server := httptest.NewServer(s)
+	defer server.Close()
+	t.Setenv("LICTOR_ADMIN_ADDR", server.URL)
+	s.Want(t, 201, "POST", "/blacklist", `name=ops&entries=/other`)
+	precious := filepath.Join(tree(t, "precious", "as it was"), "precious")
+	dir := tree(t, "blacklist/other", "x")
+	if err := os.Symlink(precious, filepath.Join(dir, "blacklist/ops")); err != nil {
+		t.Fatal(err)
+	}
+	if status, out := lictor("policy", "export", dir); status != 1 || !strings.Contains(out, "escapes") {
+		t.Errorf("got %d %s", status, out)
+	}
+	if text, err := os.ReadFile(precious); err != nil || string(text) != "as it was" {
+		t.Errorf("a file outside is %q, %v", text, err)
 	}
 }

@@ -21,14 +21,17 @@ import (
 type step struct {
 	key  policy.Key
 	file *policyFile     // nil: delete it
-	live *objects.Object // nil: it is new
+	live *objects.Object // nil: the store does not have it
+	held bool            // the store lost it, but it is in force
 }
 
 // applyPlan is what makes the live policy that of the files.
 type applyPlan struct {
 	steps []step
-	same  int // objects that are already as they should be
-	extra int // live objects without a file that stay
+	same  int      // objects that are already as they should be
+	extra int      // live objects without a file that stay
+	lost  int      // of them, those that the store has lost
+	left  []string // files that are not read
 }
 
 // closing is the order in which kinds are written: what closes before what
@@ -39,9 +42,9 @@ var closing = []policy.Kind{
 	policy.KindPluginMappings, policy.KindPlugins, policy.KindConsumers, policy.KindCredentials, policy.KindAPIs, policy.KindMappings,
 }
 
-// planApply compares a directory with the live policy.
+// planApply compares a directory with the store of a running lictor.
 func planApply(client *adminClient, dir string, prune bool) (*applyPlan, error) {
-	files, err := readPolicy(dir)
+	files, left, err := readPolicy(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +52,9 @@ func planApply(client *adminClient, dir string, prune bool) (*applyPlan, error) 
 	if err != nil {
 		return nil, err
 	}
-	return comparePolicy(files, live, prune), nil
+	plan := comparePolicy(files, live, prune)
+	plan.left = left
+	return plan, nil
 }
 
 func comparePolicy(files []policyFile, live []objects.Object, prune bool) *applyPlan {
@@ -65,19 +70,25 @@ func comparePolicy(files []policyFile, live []objects.Object, prune bool) *apply
 	for i := range files {
 		f := &files[i]
 		wanted[f.key], kinds[f.key.Kind] = true, true
-		if o := there[f.key]; o != nil && sameDocument(f, o) {
+		switch o := there[f.key]; {
+		case o != nil && o.Held: // in force, but not in the store
+			plan.steps = append(plan.steps, step{key: f.key, file: f, held: true})
+		case o != nil && sameDocument(f, o):
 			plan.same++
-			continue
+		default:
+			plan.steps = append(plan.steps, step{key: f.key, file: f, live: o})
 		}
-		plan.steps = append(plan.steps, step{key: f.key, file: f, live: there[f.key]})
 	}
 	for key, o := range there {
 		switch {
 		case wanted[key]:
 		case prune && kinds[key.Kind]:
-			plan.steps = append(plan.steps, step{key: key, live: o})
+			plan.steps = append(plan.steps, step{key: key, live: o, held: o.Held})
 		default:
 			plan.extra++
+			if o.Held {
+				plan.lost++
+			}
 		}
 	}
 	slices.SortFunc(plan.steps, func(a, b step) int {
@@ -187,13 +198,22 @@ func (s *step) line() string {
 	case s.file == nil:
 		mark = "-"
 	}
-	return mark + " " + oneLine(s.key.String()[len("policy/"):])
+	line := mark + " " + oneLine(s.key.String()[len("policy/"):])
+	switch {
+	case s.held && s.file != nil:
+		line += " (the store had lost it)"
+	case s.held:
+		line += " (the store had lost it, it was still in force)"
+	}
+	return line
 }
 
 func (p *applyPlan) summary(dry bool) string {
-	var made, changed, deleted int
+	var made, restored, changed, deleted int
 	for _, s := range p.steps {
 		switch {
+		case s.file != nil && s.held:
+			restored++
 		case s.live == nil:
 			made++
 		case s.file == nil:
@@ -207,8 +227,20 @@ func (p *applyPlan) summary(dry bool) string {
 		done = "to make, %d to change, %d to delete; %d are the same"
 	}
 	text := fmt.Sprintf("%d "+done, made, changed, deleted, p.same)
+	if restored > 0 {
+		text = fmt.Sprintf("%d restored that the store had lost, ", restored) + text
+		if dry {
+			text = strings.Replace(text, "restored that the store had lost", "to restore that the store has lost", 1)
+		}
+	}
 	if p.extra > 0 {
 		text += fmt.Sprintf(", %d without a file stay", p.extra)
+	}
+	if p.lost > 0 {
+		text += fmt.Sprintf(", of which the store has lost %d (delete them, or put them back from an export)", p.lost)
+	}
+	if len(p.left) > 0 {
+		text += ".\nNot read, as they look like copies that an editor left: " + oneLine(strings.Join(p.left, ", "))
 	}
 	return text + "."
 }

@@ -77,6 +77,9 @@ func refusalOf(err error) *Refusal {
 	case errors.Is(err, store.ErrInvalid):
 		return Invalid("", err.Error())
 	}
+	if errors.Is(err, store.ErrUnknown) {
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable", Message: "The policy store did not answer, it is not known whether the change was made: " + err.Error()}
+	}
 	// What is left is the store, or the time that it takes.
 	return &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable", Message: "The policy store is unavailable, nothing was changed: " + err.Error()}
 }

@@ -34,6 +34,10 @@ type Object struct {
 	Value []byte `json:"value"`           // in base64, since it may be anything
 	Index uint64 `json:"index"`           // changes with every write
 	Error string `json:"error,omitempty"` // why it is not in force
+	// Held: it is in force although the store no longer has it, for the reason
+	// Why. A put brings it back, a delete makes it gone for good.
+	Held bool   `json:"held,omitempty"`
+	Why  string `json:"why,omitempty"`
 }
 
 // List is the policy as this node works with it.
@@ -87,7 +91,22 @@ func Routes(s store.Store, p *edit.Policy) ([]admin.Route, error) {
 	}, nil
 }
 
+// freshTime bounds how long it may take to look at the store anew.
+const freshTime = 10 * time.Second
+
 func (a *api) list(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Query().Has("fresh") {
+		ctx, cancel := context.WithTimeout(r.Context(), freshTime)
+		defer cancel()
+		if err := a.store.Refresh(ctx); err != nil {
+			return err
+		}
+	}
+	onlyHeld := r.URL.Query().Has("held")
+	why := map[string]string{}
+	for _, o := range a.store.Held() {
+		why[o.Key()] = o.Why
+	}
 	out := List{Objects: []Object{}}
 	for _, kind := range policy.Kinds {
 		all, err := a.policy.List(r.Context(), kind)
@@ -98,6 +117,10 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 			shown := Object{Key: string(o.Key.Kind) + "/" + o.Key.Name, Value: o.Value, Index: o.Index}
 			if o.Problems != nil {
 				shown.Error = o.Problems.Error()
+			}
+			shown.Why, shown.Held = why[shown.Key] // "", false if it is not held
+			if onlyHeld && !shown.Held {
+				continue
 			}
 			out.Objects = append(out.Objects, shown)
 		}

@@ -23,7 +23,7 @@ type DirConfig struct {
 
 // Dir is the store in a directory: an object is the file <dir>/<kind>/<name>.
 // Names with a dot in front are not objects, nor what editors leave behind, see
-// [isLeftover]. Operators edit the files as they like; a file is read once it has
+// [IsLeftover]. Operators edit the files as they like; a file is read once it has
 // been left alone for a moment, but only who replaces it by a rename can be sure
 // that it is never read half-written.
 //

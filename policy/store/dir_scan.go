@@ -17,8 +17,8 @@ import (
 	"lictor/internal/durable"
 )
 
-// maxFile is where a file is taken for something else than a document.
-const maxFile = 16 << 20
+// MaxFile is the size past which a file is taken for something else than a document.
+const MaxFile = 16 << 20
 
 // read looks at some keys, or at everything, and publishes what changed. It
 // returns when to come again, 0 if all is read. watch is called with what was
@@ -112,7 +112,7 @@ type scan struct {
 // looked at instead, as there is more than a file that came, changed or went.
 func (s *scan) look(keys map[string]bool) (whole bool) {
 	for key := range keys {
-		if hidden(key) || isLeftover(filepath.Base(key)) {
+		if hidden(key) || IsLeftover(filepath.Base(key)) {
 			continue
 		}
 		path := filepath.Join(s.d.dir, key)
@@ -502,10 +502,10 @@ func readFile(path string) ([]byte, fileMark, error) {
 		if !before.Mode().IsRegular() {
 			return nil, fileMark{}, errors.New("is no regular file")
 		}
-		if before.Size() > maxFile {
-			return nil, fileMark{}, fmt.Errorf("%d bytes, want at most %d", before.Size(), maxFile)
+		if before.Size() > MaxFile {
+			return nil, fileMark{}, fmt.Errorf("%d bytes, want at most %d", before.Size(), MaxFile)
 		}
-		value, err := io.ReadAll(io.NewSectionReader(f, 0, maxFile))
+		value, err := io.ReadAll(io.NewSectionReader(f, 0, MaxFile))
 		if err != nil {
 			return nil, fileMark{}, err
 		}

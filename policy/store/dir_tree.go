@@ -94,7 +94,7 @@ func (t *tree) entry(dir, rel string, above []folderID) {
 	switch {
 	case err == nil && info.IsDir():
 		err = t.folder(dir, rel, above)
-	case isLeftover(filepath.Base(rel)):
+	case IsLeftover(filepath.Base(rel)):
 		t.ignored = append(t.ignored, rel)
 		return
 	case err == nil && info.Mode().IsRegular():

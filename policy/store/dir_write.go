@@ -17,7 +17,7 @@ func (d *Dir) Write(ctx context.Context, ops []Op) (uint64, error) {
 		return 0, err
 	}
 	for _, op := range ops {
-		if isLeftover(op.Name) && op.Verb == Put {
+		if IsLeftover(op.Name) && op.Verb == Put {
 			return 0, fmt.Errorf("%w: a file named %q is taken for a copy that an editor left, and not read", ErrInvalid, op.Name)
 		}
 	}

@@ -12,10 +12,10 @@ var leftovers = []string{
 	".rpmsave", ".rpmnew", ".rpmorig", "___jb_tmp___", "___jb_old___", ".kate-swp",
 }
 
-// isLeftover reports whether a file of this name in a folder is what an editor
+// IsLeftover reports whether a file of this name in a folder is what an editor
 // or a package manager left there, rather than a document that somebody means:
 // a copy of a former list must not stay in force beside the new one.
-func isLeftover(name string) bool {
+func IsLeftover(name string) bool {
 	for _, end := range leftovers {
 		if len(name) >= len(end) && strings.EqualFold(name[len(name)-len(end):], end) {
 			return true
