@@ -54,16 +54,24 @@ func (f *fakeConsul) open(t *testing.T, dataDir string) *store.Consul {
 
 func (f *fakeConsul) openAt(t *testing.T, dataDir, prefix string) *store.Consul {
 	t.Helper()
+	return f.openWith(t, store.ConsulConfig{DataDir: dataDir, Prefix: prefix})
+}
+
+func (f *fakeConsul) openStale(t *testing.T, maxStale time.Duration) *store.Consul {
+	t.Helper()
+	return f.openWith(t, store.ConsulConfig{MaxStale: maxStale})
+}
+
+func (f *fakeConsul) openWith(t *testing.T, cfg store.ConsulConfig) *store.Consul {
+	t.Helper()
 	client, err := consul.New(consul.Config{
 		API: &api.Config{Address: "consul.test:8500", HttpClient: &http.Client{Transport: f}, Token: "secret"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.NewConsul(store.ConsulConfig{
-		Client: client,
-		Prefix: prefix, DataDir: dataDir, Log: hclog.NewNullLogger(),
-	})
+	cfg.Client, cfg.Log = client, hclog.NewNullLogger()
+	s, err := store.NewConsul(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
