@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"lictor/admin/edit"
 	"lictor/policy"
 	"lictor/policy/store"
 )
@@ -81,6 +82,9 @@ func refusalOf(err error) *Refusal {
 		return &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable", Message: "The policy store did not answer, it is not known whether the change was made: " + err.Error()}
 	}
 	// What is left is the store, or the time that it takes.
+	if errors.Is(err, edit.ErrPart) {
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable", Message: "The policy store is unavailable; a part of the change was made, send the request again for the rest: " + err.Error()}
+	}
 	return &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable", Message: "The policy store is unavailable, nothing was changed: " + err.Error()}
 }
 

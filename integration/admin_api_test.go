@@ -26,6 +26,15 @@ func TestAccessAPIOnConsul(t *testing.T) { // table C
 	admintest.AccessAPI(t, onConsul(startConsul(t)))
 }
 
+// TestUsingAndDeletingAtTheSameMoment has two lictors on one Consul, each of
+// which knows what the other one did only a moment later.
+func TestUsingAndDeletingAtTheSameMoment(t *testing.T) {
+	agent := startConsul(t)
+	one := admintest.Start(t, openStore(t, agent, "admin-uses/", ""))
+	other := admintest.Start(t, openStore(t, agent, "admin-uses/", ""))
+	admintest.Uses(t, one, other, 10)
+}
+
 // TestRandomOperations is the long form of what unit tests do in short.
 func TestRandomOperations(t *testing.T) {
 	t.Run("file", func(t *testing.T) { admintest.Random(t, admintest.File(t), 10_000, 3) })

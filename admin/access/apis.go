@@ -18,7 +18,7 @@ var apis = resource{
 		{name: "filters", kind: list, always: true, about: "names of filters; a request that one matches goes to the API"},
 		{name: "upstream_url", apart: true, about: "one backend; another spelling of backends"},
 		{name: "backends", kind: list, always: true, about: "http and https URLs, served in turn"},
-		{name: "protected_headers", kind: list, always: true, about: "header names, also X-Y-*, that do not pass from or to outside"},
+		{name: "protected_headers", kind: list, always: true, sticky: true, about: "header names, also X-Y-*, that do not pass from or to outside"},
 	},
 	fill: fillAPI,
 	show: func(_ *viewer, o *edit.Object, out map[string]any) error {
@@ -39,7 +39,7 @@ func fillAPI(d *draft) error {
 		delete(d.doc, "backends")
 	}
 	return d.refer("filters", func(name string) (string, error) {
-		o, err := d.Get(policy.Key{Kind: policy.KindFilters, Name: name})
+		o, err := d.Use(policy.Key{Kind: policy.KindFilters, Name: name})
 		switch {
 		case err != nil:
 			return "", err
@@ -69,13 +69,22 @@ func listResource(kind policy.Kind, schemaName, about string) resource {
 		fields: []field{
 			{name: "name", needed: true, apart: true, about: "what the list is called"},
 			{name: "entries", kind: list, always: true, about: "addresses, CIDRs, hosts, URLs, paths, service:NAME"},
-			{name: "direction", enum: []string{"ingress", "egress", "both"}, about: "which listeners it guards"},
+			{name: "direction", enum: []string{"ingress", "egress", "both"}, sticky: true, about: "which listeners it guards"},
 			{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"},
 			{name: "reason", about: "your note, for the log"},
+			{name: "consumers", kind: list, about: "of a whitelist for the egress: names or ids of the consumers that it admits; without consumers and groups anybody"},
+			{name: "groups", kind: list, about: "of a whitelist for the egress: groups whose members it admits"},
 		},
 		fill: fillList,
-		show: func(_ *viewer, o *edit.Object, out map[string]any) error {
+		guards: []guard{
+			{fields: []string{"entries"}, why: "would guard nothing"},
+			{fields: []string{"consumers", "groups"}, why: "would admit anybody"},
+		},
+		show: func(v *viewer, o *edit.Object, out map[string]any) error {
 			out["name"] = o.Key.Name
+			if refs := o.Content.(*policy.List).Consumers; len(refs) > 0 {
+				out["consumers"] = v.names(refs)
+			}
 			return nil
 		},
 	}
@@ -83,6 +92,12 @@ func listResource(kind policy.Kind, schemaName, about string) resource {
 
 func fillList(d *draft) error {
 	d.name = d.said("name")
+	if err := d.referConsumers(); err != nil {
+		return err
+	}
+	if err := d.mentionGroups(); err != nil {
+		return err
+	}
 	wrong := &admin.Refusal{Status: 400, Reason: "invalid", Fields: map[string]string{}}
 	for i, entry := range d.strings("entries") {
 		if err := policy.CheckEntry(entry); err != nil {

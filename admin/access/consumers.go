@@ -65,29 +65,26 @@ func fillConsumer(d *draft) error {
 		d.doc["id"] = uuid.NewString()
 		d.doc["created_at"] = now()
 	}
-	if d.gave("groups") {
-		d.doc["groups"] = unique(d.strings("groups"))
-	}
-	for _, name := range d.strings("groups") {
-		if err := d.mention(name); err != nil {
-			return err
-		}
+	if err := d.mentionGroups(); err != nil {
+		return err
 	}
 	return d.firstKeys()
 }
 
-// mention makes a group that does not exist (C2).
-func (d *draft) mention(group string) error {
-	key := policy.Key{Kind: policy.KindGroups, Name: group}
-	if !policy.ValidName(group) {
-		return admin.Invalid("groups", fmt.Sprintf("group %q: a name may have letters, digits and ._~- and no leading dot", group))
-	}
-	o, err := d.Get(key)
-	if o != nil || err != nil {
-		return err
-	}
-	_, err = d.Put(key, &policy.Group{Name: group})
-	return err
+// mentionGroups takes the groups that were given, and makes those that do not
+// exist (C2).
+func (d *draft) mentionGroups() error {
+	return d.refer("groups", func(group string) (string, error) {
+		if !policy.ValidName(group) {
+			return "", admin.Invalid("groups", fmt.Sprintf("group %q: a name may have letters, digits and ._~- and no leading dot", group))
+		}
+		key := policy.Key{Kind: policy.KindGroups, Name: group}
+		o, err := d.Use(key)
+		if o == nil && err == nil {
+			_, err = d.Put(key, &policy.Group{Name: group})
+		}
+		return group, err
+	})
 }
 
 // firstKeys writes the keys that were given with a new consumer.
@@ -134,58 +131,82 @@ func (d *draft) putKey(key string, c *policy.Credential) (*edit.Object, error) {
 	return d.Put(at, c)
 }
 
-// keysAtOnce is how many keys go in one transaction, which has its limits.
-const keysAtOnce = 50
-
-// consumerGone removes the keys with the consumer. What refers to it by an id
-// that is only its name gets a dead id instead, so that it means nobody, also
-// not a later consumer of that name (C35).
+// consumerGone removes the keys with the consumer, and first. What refers to it
+// by its name gets a dead id instead, so that it means nobody, also not a later
+// consumer of that name (C35). What is more than a transaction holds goes in
+// parts; whoever was interrupted deletes the consumer once more.
 func consumerGone(t *edit.Txn, o *edit.Object) error {
 	c := o.Content.(*policy.Consumer)
-	keys, err := t.List(policy.KindCredentials)
-	if err != nil {
+	if err := t.Current(o.Key); err != nil {
 		return err
 	}
-	n := 0
-	for _, k := range keys {
-		if !ownedBy(k, c) {
-			continue
-		}
-		if err := t.Delete(k.Key); err != nil {
-			return err
-		}
-		if n++; n == keysAtOnce {
-			return edit.ErrPart // revoked; the rest and the consumer come next
-		}
+	means := meant(t, c)
+	if err := revokeKeys(t, means); err != nil {
+		return err
 	}
 	dead := "deleted-" + uuid.NewString()
-	bury := func(refs []string) []string {
-		at := slices.Index(refs, c.Name)
-		if at < 0 {
-			return nil
+	bury := func(refs []string) ([]string, bool) {
+		next, found := slices.Clone(refs), false
+		for i, ref := range refs {
+			if ref == c.Name && means(ref) {
+				next[i], found = dead, true
+			}
 		}
-		refs = slices.Clone(refs)
-		refs[at] = dead
-		return refs
+		return slices.Compact(next), found
 	}
-	return eachScope(t, func(o *edit.Object) (policy.Object, bool) {
+	return rewrite(t, subjectKinds, func(o *edit.Object) (next policy.Object, found bool) {
 		switch x := o.Content.(type) {
 		case *policy.ACL:
 			clone := *x
-			clone.Consumers = bury(x.Consumers)
-			return &clone, clone.Consumers != nil
+			clone.Consumers, found = bury(x.Consumers)
+			return &clone, found
 		case *policy.PluginMapping:
 			clone := *x
-			clone.Consumers = bury(x.Consumers)
-			return &clone, clone.Consumers != nil
+			clone.Consumers, found = bury(x.Consumers)
+			return &clone, found
+		case *policy.List:
+			clone := *x
+			clone.Consumers, found = bury(x.Consumers)
+			return &clone, found
 		}
 		return nil, false
 	})
 }
 
-// eachScope rewrites the ACLs and plugin mappings that edit wants changed.
-func eachScope(t *edit.Txn, edited func(o *edit.Object) (policy.Object, bool)) error {
-	for _, kind := range []policy.Kind{policy.KindACLs, policy.KindPluginMappings} {
+// subjectKinds are the kinds whose objects may name consumers.
+var subjectKinds = []policy.Kind{policy.KindACLs, policy.KindPluginMappings, policy.KindWhitelist}
+
+// meant reports whether a reference means the consumer. One by name does not if
+// it is the id of another one.
+func meant(t *edit.Txn, c *policy.Consumer) func(ref string) bool {
+	first := t.Consumer(c.Name)
+	byName := first == nil || first.Name == c.Name
+	return func(ref string) bool { return ref == c.ID || ref == c.Name && byName }
+}
+
+// revokeKeys deletes the keys of a consumer.
+func revokeKeys(t *edit.Txn, means func(ref string) bool) error {
+	keys, err := t.List(policy.KindCredentials)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if !means(k.Content.(*policy.Credential).Consumer) {
+			continue
+		}
+		if err := t.Delete(k.Key); err != nil {
+			return err
+		}
+		if t.Full() {
+			return edit.ErrPart
+		}
+	}
+	return nil
+}
+
+// rewrite changes the objects of the kinds that edit wants changed.
+func rewrite(t *edit.Txn, kinds []policy.Kind, edited func(o *edit.Object) (policy.Object, bool)) error {
+	for _, kind := range kinds {
 		all, err := t.List(kind)
 		if err != nil {
 			return err
@@ -201,10 +222,15 @@ func eachScope(t *edit.Txn, edited func(o *edit.Object) (policy.Object, bool)) e
 			if o == nil || o.Problems != nil {
 				continue
 			}
-			if next, ok := edited(o); ok {
-				if _, err := t.Put(o.Key, next); err != nil {
-					return err
-				}
+			next, ok := edited(o)
+			if !ok {
+				continue
+			}
+			if _, err := t.Put(o.Key, next); err != nil {
+				return err
+			}
+			if t.Full() {
+				return edit.ErrPart
 			}
 		}
 	}

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"lictor/admin"
 	"lictor/admin/edit"
 	"lictor/policy"
 	"lictor/policy/document"
+	"lictor/policy/store"
 )
 
 // verb is how an object is written.
@@ -83,6 +85,9 @@ func (d *draft) write() (*edit.Object, error) {
 			return nil, err
 		}
 	}
+	if err := d.keepGuards(); err != nil {
+		return nil, err
+	}
 	key, err := d.key()
 	if err != nil {
 		return nil, err
@@ -96,6 +101,39 @@ func (d *draft) write() (*edit.Object, error) {
 		return nil, err
 	}
 	return d.Put(key, content)
+}
+
+// keepGuards refuses a change by which an object would guard no more what it
+// guarded: who means that deletes it.
+func (d *draft) keepGuards() error {
+	if d.old == nil || d.old.Problems != nil {
+		return nil // what is not in force guards nothing; PUT repairs it
+	}
+	before, err := documentOf(d.old)
+	if err != nil {
+		return err
+	}
+	was := draft{doc: before}
+	for _, g := range d.res.guards {
+		if !was.says(g.fields) || d.says(g.fields) {
+			continue
+		}
+		counts := true
+		if g.counts != nil {
+			if counts, err = g.counts(d); err != nil {
+				return err
+			}
+		}
+		if counts {
+			return admin.Invalid(g.fields[0], fmt.Sprintf("%s cannot become empty, the %s %s; delete it to mean that", strings.Join(g.fields, " and "), d.res.one, g.why))
+		}
+	}
+	return nil
+}
+
+// says reports whether any of the lists has anything in it.
+func (d *draft) says(fields []string) bool {
+	return slices.ContainsFunc(fields, func(name string) bool { return len(d.strings(name)) > 0 })
 }
 
 // overlay puts what the client gave over the document.
@@ -216,16 +254,21 @@ func (d *draft) refer(name string, resolve func(ref string) (string, error)) err
 	if !d.gave(name) {
 		return nil
 	}
-	before := d.had(name)
-	var refs []string
-	for _, ref := range d.strings(name) {
-		if !slices.Contains(before, ref) {
+	given, before := d.strings(name), setOf(d.had(name))
+	// Each new one is read, and is an operation of the transaction.
+	if n := len(setOf(given)) - len(before); n > maxNewRefs {
+		return admin.Invalid(name, fmt.Sprintf("%s has %d more objects than before, want at most %d more at once", name, n, maxNewRefs))
+	}
+	refs, seen := []string{}, make(map[string]bool, len(given))
+	for _, ref := range given {
+		if !before[ref] {
 			var err error
 			if ref, err = resolve(ref); err != nil {
 				return err
 			}
 		}
-		if !slices.Contains(refs, ref) {
+		if !seen[ref] {
+			seen[ref] = true
 			refs = append(refs, ref)
 		}
 	}
@@ -233,15 +276,16 @@ func (d *draft) refer(name string, resolve func(ref string) (string, error)) err
 	return nil
 }
 
-// unique drops what was named before.
-func unique(list []string) []string {
-	var all []string
+// maxNewRefs bounds how many references a request may add to an object: no
+// transaction could hold more.
+const maxNewRefs = store.MaxOps
+
+func setOf(list []string) map[string]bool {
+	set := make(map[string]bool, len(list))
 	for _, s := range list {
-		if !slices.Contains(all, s) {
-			all = append(all, s)
-		}
+		set[s] = true
 	}
-	return all
+	return set
 }
 
 // missing refuses a reference to what does not exist.

@@ -38,7 +38,7 @@ var filters = resource{
 		return nil
 	},
 	gone: func(t *edit.Txn, o *edit.Object) error {
-		return inUse(t, "filter", o.Key.Name, filtersOf, policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs)
+		return unused(t, o, "filter", filtersOf, policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs)
 	},
 }
 
@@ -59,6 +59,15 @@ func (d *draft) warnLocations() {
 	if locations, _ := d.given["locations"].([]string); len(locations) > 0 && !d.cfg.Locations {
 		d.cfg.Log.Warn("a filter asks for locations, but no geoip database is configured: it matches nothing", "locations", strings.Join(locations, ","))
 	}
+}
+
+// unused refuses to let an object go that others of the kinds refer to, also
+// since a moment ago.
+func unused(t *edit.Txn, o *edit.Object, one string, refs func(*edit.Object) []string, kinds ...policy.Kind) error {
+	if err := t.Current(o.Key); err != nil {
+		return err
+	}
+	return inUse(t, one, o.Key.Name, refs, kinds...)
 }
 
 // inUse refuses to let an object go while others of the kinds refer to it (C35).
@@ -97,7 +106,7 @@ func (d *draft) fillFilters() error {
 		ownName = own.Key.Name
 	}
 	err = d.refer("filters", func(name string) (string, error) {
-		o, err := d.Get(policy.Key{Kind: policy.KindFilters, Name: name})
+		o, err := d.Use(policy.Key{Kind: policy.KindFilters, Name: name})
 		switch {
 		case err != nil:
 			return "", err

@@ -16,24 +16,31 @@ var groups = resource{
 		{name: "plugins", kind: list, always: true, about: "ids of the plugins in it"},
 	},
 	fill: fillGroup,
+	guards: []guard{{fields: []string{"plugins"}, why: "would take its plugins from the APIs that it is mapped to", counts: func(d *draft) (bool, error) {
+		return d.mapsGroup(d.old.Key.Name)
+	}}},
 	show: func(v *viewer, o *edit.Object, out map[string]any) error {
 		members, err := v.members(o.Key.Name)
 		out["consumers"] = members
 		return err
 	},
 	gone: func(t *edit.Txn, o *edit.Object) error {
-		return inUse(t, "group", o.Key.Name, func(o *edit.Object) []string {
-			switch x := o.Content.(type) {
-			case *policy.Consumer:
-				return x.Groups
-			case *policy.ACL:
-				return x.Groups
-			case *policy.PluginMapping:
-				return x.Groups
-			}
-			return nil
-		}, policy.KindConsumers, policy.KindACLs, policy.KindPluginMappings)
+		return unused(t, o, "group", groupsOf, policy.KindConsumers, policy.KindACLs, policy.KindPluginMappings, policy.KindWhitelist)
 	},
+}
+
+func groupsOf(o *edit.Object) []string {
+	switch x := o.Content.(type) {
+	case *policy.Consumer:
+		return x.Groups
+	case *policy.ACL:
+		return x.Groups
+	case *policy.PluginMapping:
+		return x.Groups
+	case *policy.List:
+		return x.Groups
+	}
+	return nil
 }
 
 func fillGroup(d *draft) error {
@@ -56,6 +63,9 @@ func fillGroup(d *draft) error {
 func (d *draft) setMembers(group string) error {
 	if !d.gave("consumers") {
 		return nil
+	}
+	if _, err := d.Use(policy.Key{Kind: policy.KindGroups, Name: group}); err != nil {
+		return err
 	}
 	refs, _ := d.given["consumers"].([]string)
 	want := make(map[policy.Key]bool, len(refs))

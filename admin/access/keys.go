@@ -14,9 +14,9 @@ var keys = resource{
 	fields: []field{
 		{name: "id", apart: true, about: "made by lictor"},
 		{name: "key", hidden: true, apart: true, about: "the key; empty = generated. Shown once"},
-		{name: "consumer_id", fixed: true, apart: true, about: "whose key it is"},
+		{name: "consumer_id", doc: "consumer", fixed: true, apart: true, about: "whose key it is"},
 		{name: "created_at", kind: moment, fixed: true, about: "when it was made"},
-		{name: "not_after", kind: moment, about: "the key is unknown from then on"},
+		{name: "not_after", kind: moment, sticky: true, about: "the key is unknown from then on; null takes it away"},
 	},
 	find: findKey,
 	fill: fillKey,

@@ -33,6 +33,7 @@ var acls = resource{
 	about:  "ACLs let consumers and groups use an API, and close it to all others. Without a subject: anyone.",
 	fields: append(slices.Clone(scope), field{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"}),
 	fill:   (*draft).fillScope,
+	guards: []guard{{fields: []string{"consumers", "groups"}, why: "would admit anybody"}},
 	show:   showScope,
 	gone:   filtersGone,
 }
@@ -58,18 +59,24 @@ func (d *draft) fillScope() error {
 	} else if !validAPI(api) {
 		return admin.Invalid("api", "api may have letters, digits and ._~- and no leading dot, or be *.domain")
 	}
-	if err := d.refer("consumers", d.consumerID); err != nil {
+	if err := d.referConsumers(); err != nil {
 		return err
 	}
-	if d.gave("groups") {
-		d.doc["groups"] = unique(d.strings("groups"))
-		for _, name := range d.strings("groups") {
-			if err := d.mention(name); err != nil {
-				return err
-			}
-		}
+	if err := d.mentionGroups(); err != nil {
+		return err
 	}
 	return d.fillFilters()
+}
+
+// referConsumers takes references to consumers. The list that was shown is the
+// one that there is, whether its document has names or ids.
+func (d *draft) referConsumers() error {
+	before := d.had("consumers")
+	if d.gave("consumers") && len(before) > 0 && slices.Equal(d.strings("consumers"), namesOf(d.Consumer, before)) {
+		d.doc["consumers"] = before
+		return nil
+	}
+	return d.refer("consumers", d.consumerID)
 }
 
 // consumerID makes a reference to a consumer one by id (C35).
@@ -81,7 +88,13 @@ func (d *draft) consumerID(ref string) (string, error) {
 	case o == nil:
 		return "", missing("consumers", "consumer", ref)
 	}
-	return o.Content.(*policy.Consumer).ID, nil
+	c := o.Content.(*policy.Consumer)
+	if c.ID == c.Name { // the id would be that of a later consumer as well
+		if _, err := d.Use(o.Key); err != nil {
+			return "", err
+		}
+	}
+	return c.ID, nil
 }
 
 func fillPluginMapping(d *draft) error {

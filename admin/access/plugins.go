@@ -25,7 +25,7 @@ var plugins = resource{
 	fill: fillPlugin,
 	show: showPlugin,
 	gone: func(t *edit.Txn, o *edit.Object) error {
-		return inUse(t, "plugin", o.Key.Name, pluginsOf, policy.KindPluginMappings, policy.KindGroups)
+		return unused(t, o, "plugin", pluginsOf, policy.KindPluginMappings, policy.KindGroups)
 	},
 }
 
@@ -57,7 +57,7 @@ func fillPlugin(d *draft) error {
 	}
 	if global, _ := d.given["global"].(bool); global && d.old != nil {
 		// It could not hold everywhere while it is mapped, and would all of a sudden when it is no more.
-		return inUse(d.Txn, "plugin", d.old.Key.Name, pluginsOf, policy.KindPluginMappings)
+		return unused(d.Txn, d.old, "plugin", pluginsOf, policy.KindPluginMappings)
 	}
 	return nil
 }
@@ -128,7 +128,7 @@ func showPlugin(v *viewer, o *edit.Object, out map[string]any) error {
 
 // pluginID checks a reference to a plugin.
 func (d *draft) pluginID(ref string) (string, error) {
-	o, err := d.Get(policy.Key{Kind: policy.KindPlugins, Name: ref})
+	o, err := d.Use(policy.Key{Kind: policy.KindPlugins, Name: ref})
 	if err == nil && o == nil {
 		err = missing("plugins", "plugin", ref)
 	}

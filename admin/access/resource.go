@@ -8,6 +8,7 @@
 package access
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -39,6 +40,7 @@ type resource struct {
 	about      string // for the API's description
 	name       string // the field that is the object's name; "" if no field is
 	fields     []field
+	guards     []guard // see [draft.keepGuards]
 
 	// find returns the object that a path names, nil if there is none; nil = by name.
 	find func(t *edit.Txn, ref string) (*edit.Object, error)
@@ -50,9 +52,41 @@ type resource struct {
 	gone func(t *edit.Txn, o *edit.Object) error
 }
 
+// guard are fields of which one has to say something once one did, for without
+// any the object would let more pass than before.
+type guard struct {
+	fields []string
+	why    string // what it would do without
+	// counts reports whether it matters for the object; nil = always.
+	counts func(d *draft) (bool, error)
+}
+
+// complete holds the table of a resource against the document of its kind:
+// every field of the document is a field of the API, so that what is shown can
+// be put back and nothing is lost by it.
+func (r *resource) complete() error {
+	known := make(map[string]bool)
+	for _, f := range r.fields {
+		known[cmp.Or(f.doc, f.name)] = true
+	}
+	for _, name := range policy.FieldNames(r.kind) {
+		if !known[name] {
+			return fmt.Errorf("access: the field %s of a %s is not in its table", name, r.one)
+		}
+		delete(known, name)
+	}
+	for _, f := range r.fields {
+		if known[cmp.Or(f.doc, f.name)] && !f.apart {
+			return fmt.Errorf("access: a %s has no field %s", r.one, f.name)
+		}
+	}
+	return nil
+}
+
 // field is a field of the API. It is a field of the document too unless apart.
 type field struct {
 	name   string
+	doc    string // what the document calls it, "" = the same
 	kind   fieldKind
 	about  string
 	enum   []string
@@ -105,11 +139,18 @@ func badBody(err error) error {
 	return err
 }
 
+// notes are what an answer says of an object besides its fields. They may come
+// back, and change nothing.
+var notes = map[string]bool{"error": true, "held": true, "warnings": true}
+
 func (r *resource) typed(fields form.Fields) (map[string]any, error) {
 	given := make(map[string]any, len(fields))
 	wrong := make(map[string]string)
 	var texts []string
 	for _, name := range fields.Names() {
+		if notes[name] {
+			continue // as it was shown
+		}
 		f := r.field(name)
 		err := form.Unknown(name)
 		if f != nil {

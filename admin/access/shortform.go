@@ -335,6 +335,9 @@ func (s *shortForm) remove(w http.ResponseWriter, r *http.Request) error {
 func (s *shortForm) drop(t *edit.Txn, p pair) error {
 	m := *p.mapping.Content.(*policy.PluginMapping)
 	id := p.plugin.Key.Name
+	if err := t.Current(p.plugin.Key); err != nil {
+		return err
+	}
 	elsewhere := inUse(t, "plugin", id, func(o *edit.Object) []string {
 		if o.Key == p.mapping.Key {
 			return nil

@@ -57,11 +57,13 @@ func (v *viewer) members(group string) ([]string, error) {
 	return append([]string{}, v.byGroup[group]...), nil
 }
 
-// names makes ids of consumers names. An id that nobody has is left as it is.
-func (v *viewer) names(refs []string) []string {
+func (v *viewer) names(refs []string) []string { return namesOf(v.policy.Consumer, refs) }
+
+// namesOf makes ids of consumers names. An id that nobody has is left as it is.
+func namesOf(consumer func(ref string) *policy.Identity, refs []string) []string {
 	names := append([]string{}, refs...)
 	for i, ref := range names {
-		if c := v.policy.Consumer(ref); c != nil && c.ID == ref {
+		if c := consumer(ref); c != nil && c.ID == ref {
 			names[i] = c.Name
 		}
 	}

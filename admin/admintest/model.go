@@ -184,7 +184,9 @@ func (m *model) putACL() {
 	for _, f := range a.filters {
 		good = good && m.filters[f]
 	}
-	_, there := m.acls[id]
+	old, there := m.acls[id]
+	// One that had a subject cannot lose the last one.
+	good = good && !(there && len(old.consumers)+len(old.groups) > 0 && len(a.consumers)+len(a.groups) == 0)
 	m.ask(either(!good, 400, either(there, 200, 201)), "PUT", "/apis/x/acls/"+id, map[string]any{
 		"consumers": consumers, "groups": a.groups, "filters": a.filters, "methods": a.methods,
 	})

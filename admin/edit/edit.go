@@ -31,6 +31,9 @@ type Object struct {
 	Content policy.Object
 	// Problems say why the value is not in force (X6); nil if it is.
 	Problems policy.Problems
+	// Held: it is in force although the store no longer shows it. It is read,
+	// changed and deleted like others; a change puts it back into the store.
+	Held bool
 }
 
 // Policy is what the store holds. [New] makes one; it may be used by any number
@@ -41,11 +44,13 @@ type Policy struct {
 
 	mu    sync.Mutex // guards kinds, which spare reading what did not change
 	kinds map[policy.Kind]map[string]*Object
+
+	turn chan struct{} // holds one token: whoever lost a race writes with it, one after the other
 }
 
 // New returns the policy in a store. set returns what this node makes of it.
 func New(s store.Store, set func() *policy.Set) *Policy {
-	return &Policy{store: s, set: set, kinds: make(map[policy.Kind]map[string]*Object)}
+	return &Policy{store: s, set: set, kinds: make(map[policy.Kind]map[string]*Object), turn: make(chan struct{}, 1)}
 }
 
 // Consumer returns the consumer with an id, or else of that name, as this node
@@ -63,7 +68,7 @@ func (p *Policy) List(ctx context.Context, kind policy.Kind) ([]*Object, error) 
 	p.mu.Lock()
 	known := p.kinds[kind]
 	for i := range stored {
-		if o := known[stored[i].Name]; o != nil && o.Index == stored[i].Index && o.Created == stored[i].CreateIndex {
+		if o := known[stored[i].Name]; o.is(&stored[i]) {
 			list[i] = o
 		}
 	}
@@ -87,16 +92,19 @@ func (p *Policy) List(ctx context.Context, kind policy.Kind) ([]*Object, error) 
 // Get returns an object as it is in the store now, or, while the store is away,
 // as it was last seen. nil: there is none.
 func (p *Policy) Get(ctx context.Context, key policy.Key) (*Object, error) {
-	if !p.store.Status().Live { // asking it might take long
-		list, err := p.List(ctx, key.Kind)
-		if i := slices.IndexFunc(list, func(o *Object) bool { return o.Key == key }); i >= 0 {
-			return list[i], nil
-		}
-		return nil, err
+	status := p.store.Status()
+	if !status.Live { // asking it might take long
+		return p.listed(ctx, key)
 	}
 	stored, err := p.store.Get(ctx, string(key.Kind), key.Name)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
+		if status.Held == 0 {
+			return nil, nil
+		}
+		if o, err := p.listed(ctx, key); err != nil || o != nil && o.Held {
+			return o, err
+		}
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -104,14 +112,28 @@ func (p *Policy) Get(ctx context.Context, key policy.Key) (*Object, error) {
 	p.mu.Lock()
 	known := p.kinds[key.Kind][key.Name]
 	p.mu.Unlock()
-	if known != nil && known.Index == stored.Index && known.Created == stored.CreateIndex {
+	if known.is(&stored) {
 		return known, nil
 	}
 	return read(&stored), nil
 }
 
+// listed returns an object as this node works with it, nil if there is none.
+func (p *Policy) listed(ctx context.Context, key policy.Key) (*Object, error) {
+	list, err := p.List(ctx, key.Kind)
+	if i := slices.IndexFunc(list, func(o *Object) bool { return o.Key == key }); i >= 0 {
+		return list[i], nil
+	}
+	return nil, err
+}
+
+// is reports whether o was read from this version of an object.
+func (o *Object) is(s *store.Object) bool {
+	return o != nil && o.Index == s.Index && o.Created == s.CreateIndex && o.Held == s.Held
+}
+
 func read(s *store.Object) *Object {
-	o := &Object{Key: policy.Key{Kind: policy.Kind(s.Kind), Name: s.Name}, Index: s.Index, Created: s.CreateIndex, Value: s.Value}
+	o := &Object{Key: policy.Key{Kind: policy.Kind(s.Kind), Name: s.Name}, Index: s.Index, Created: s.CreateIndex, Value: s.Value, Held: s.Held}
 	var err error
 	if o.Content, err = document.Parse(o.Key, s.Value); err != nil {
 		o.Problems = problemsOf(err)

@@ -1,9 +1,12 @@
 package edit
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"lictor/policy"
@@ -12,8 +15,12 @@ import (
 )
 
 // ErrPart ends a change that is too large to be made at once: what it wrote so
-// far is written, and it runs again for the rest.
-var ErrPart = errors.New("a part of the change")
+// far is written, and it runs again for the rest. An error of [Policy.Do] that
+// is also this one says that only parts were written.
+var ErrPart = errors.New("only a part of the change was made")
+
+// errBehind says that this node does not know yet what the store has.
+var errBehind = errors.New("this node is behind the store")
 
 // ErrBusy says that others changed what a change depends on, each time anew.
 var ErrBusy = errors.New("others keep changing the same objects")
@@ -33,6 +40,7 @@ type Txn struct {
 	next   map[policy.Key]*Object // as it is to be; nil: deleted
 	order  []policy.Key           // of seen
 	moved  []policy.Key           // of next
+	used   map[policy.Key]bool    // of seen, see Use
 }
 
 // Result is what a change did.
@@ -44,28 +52,51 @@ type Result struct {
 
 // Do runs change and writes what it asks for, again and again until nothing
 // that it read has changed in between. What change returns as an error ends it.
-func (p *Policy) Do(ctx context.Context, change func(*Txn) error) (Result, error) {
-	wait := firstWait
-	for try := 0; try < maxTries; {
-		t := &Txn{ctx: ctx, policy: p, seen: make(map[policy.Key]*Object), next: make(map[policy.Key]*Object)}
-		wanted := change(t)
-		if wanted != nil && !errors.Is(wanted, ErrPart) {
-			return Result{}, wanted
+func (p *Policy) Do(ctx context.Context, change func(*Txn) error) (_ Result, err error) {
+	wait, parts := firstWait, 0
+	defer func() {
+		if err != nil && parts > 0 {
+			err = fmt.Errorf("%w: %w", ErrPart, err)
 		}
-		result, err := t.commit()
+	}()
+	for try := 0; try < maxTries; {
+		t := &Txn{ctx: ctx, policy: p, seen: make(map[policy.Key]*Object), next: make(map[policy.Key]*Object), used: make(map[policy.Key]bool)}
+		wanted := change(t)
+		var result Result
+		err := wanted
+		if wanted == nil || errors.Is(wanted, ErrPart) {
+			result, err = t.commit()
+		}
 		if err == nil && wanted != nil {
+			parts++
 			continue
 		}
-		if _, conflict := errors.AsType[*store.ConflictError](err); !conflict {
+		if _, conflict := errors.AsType[*store.ConflictError](err); !conflict && !errors.Is(err, errBehind) {
 			return result, err
 		}
-		try++
+		if try++; try == 1 {
+			// Those who got into each other's way go on one by one, so that any
+			// number of them comes to an end.
+			if err := p.take(ctx); err != nil {
+				return Result{}, err
+			}
+			defer func() { <-p.turn }()
+		}
 		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
 			return Result{}, err
 		}
 		wait = min(2*wait, lastWait)
 	}
 	return Result{}, ErrBusy
+}
+
+func (p *Policy) take(ctx context.Context) error {
+	select {
+	case p.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -103,6 +134,32 @@ func (t *Txn) Consumer(ref string) *policy.Identity { return t.policy.Consumer(r
 // changes made here. Nothing checks that they stay so.
 func (t *Txn) List(kind policy.Kind) ([]*Object, error) { return t.policy.List(t.ctx, kind) }
 
+// Use notes that this change makes something refer to an object: it is written
+// anew with what it says, so that it cannot be deleted at the same moment, for
+// that deletion finds it changed. Nil if there is none.
+func (t *Txn) Use(key policy.Key) (*Object, error) {
+	o, err := t.Get(key)
+	if o != nil && err == nil {
+		t.used[key] = true
+	}
+	return o, err
+}
+
+// Current returns once the lists of this node are as new as the object, so that
+// whatever uses it (see Use) is in them. It is to be asked before a deletion
+// looks for users.
+func (t *Txn) Current(key policy.Key) error {
+	o, err := t.Get(key)
+	if err != nil || o == nil {
+		return err
+	}
+	listed, err := t.policy.listed(t.ctx, key)
+	if err == nil && (listed == nil || listed.Index < o.Index) {
+		err = errBehind // tried again a moment later
+	}
+	return err
+}
+
 // Put writes an object, which must be good.
 func (t *Txn) Put(key policy.Key, content policy.Object) (*Object, error) {
 	old, err := t.Get(key)
@@ -131,6 +188,28 @@ func (t *Txn) Delete(key policy.Key) error {
 	}
 	t.set(key, nil)
 	return nil
+}
+
+// Limits of a part of a change: half of what a transaction may have, for there
+// may be more to check and to write along with it.
+const (
+	partOps   = 48
+	partBytes = store.MaxBytes / 2
+)
+
+// Full reports whether what was read and written so far is to be written before
+// there is more of it, see [ErrPart].
+func (t *Txn) Full() bool {
+	if len(t.order) >= partOps {
+		return true
+	}
+	size := 0
+	for _, o := range t.next {
+		if o != nil {
+			size += len(o.Value)
+		}
+	}
+	return size >= partBytes
 }
 
 func (t *Txn) set(key policy.Key, o *Object) {
@@ -171,16 +250,25 @@ func (t *Txn) ops() []store.Op {
 	for _, key := range t.order {
 		seen := t.seen[key]
 		op := store.Op{Kind: string(key.Kind), Name: key.Name, Verb: store.Verify}
-		if op.Check.Absent = seen == nil; !op.Check.Absent {
+		// The store does not have what is only held.
+		if op.Check.Absent = seen == nil || seen.Held; !op.Check.Absent {
 			op.Check.Index = seen.Index
 		}
 		switch o, changed := t.next[key]; {
+		case !changed && t.used[key] && !seen.Held && len(seen.Value) <= maxRenewed:
+			op.Verb, op.Value = store.Put, renewed(seen.Value)
 		case !changed, o == nil && seen == nil:
 		case o == nil:
 			op.Verb = store.Delete
+			if seen.Held {
+				op.Check = store.Check{}
+			}
 			deletes++
 		default:
 			op.Verb, op.Value = store.Put, o.Value
+			if t.used[key] && seen != nil && bytes.Equal(o.Value, seen.Value) {
+				op.Value = renewed(seen.Value)
+			}
 			puts++
 		}
 		ops = append(ops, op)
@@ -195,4 +283,17 @@ func (t *Txn) ops() []store.Op {
 		ops = append(ops, store.Op{Name: store.ClearedName, Verb: store.Delete})
 	}
 	return ops
+}
+
+// maxRenewed bounds the value of an object that is written anew for its use: a
+// transaction has its limits. Larger ones are only checked.
+const maxRenewed = 64 << 10
+
+// renewed returns a value that says the same in other bytes: Consul does not
+// count a write of the same bytes as one.
+func renewed(value []byte) []byte {
+	if bytes.HasSuffix(value, []byte("\n\n")) {
+		return value[:len(value)-1]
+	}
+	return append(slices.Clone(value), '\n')
 }

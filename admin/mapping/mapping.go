@@ -173,11 +173,13 @@ func taken() error { return admin.Taken("Domain already in use") }
 // put writes a mapping; one that takes the place of old has its place in the
 // order as well (B8).
 func put(t *edit.Txn, want Form, tenant string, old *edit.Object) (*edit.Object, error) {
-	m := &policy.Mapping{Domain: want.Domain, Tenant: tenant, Backends: want.Backends}
+	var m policy.Mapping
 	if old != nil {
+		m = *contentOf(old) // what the API does not show stays
 		m.Seq = order(old)
 	}
-	return t.Put(keyOf(want.Domain), m)
+	m.Domain, m.Tenant, m.Backends = want.Domain, tenant, want.Backends
+	return t.Put(keyOf(want.Domain), &m)
 }
 
 // order is the place of a mapping: the store's index of its first version.
@@ -215,7 +217,8 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) erro
 	return answer(w, http.StatusOK, made)
 }
 
-// move makes room for a mapping under another domain (B11).
+// move makes room for a mapping under another domain (B11). Its rules go with
+// it, so that the new name is no way round them.
 func move(t *edit.Txn, old *edit.Object, domain string) error {
 	there, err := t.Get(keyOf(domain))
 	if err != nil {
@@ -223,6 +226,9 @@ func move(t *edit.Txn, old *edit.Object, domain string) error {
 	}
 	if there != nil {
 		return taken()
+	}
+	if err := moveRules(t, old.Key.Name, domain); err != nil {
+		return err
 	}
 	return t.Delete(old.Key)
 }

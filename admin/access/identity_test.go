@@ -1,0 +1,164 @@
+package access_test
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lictor/admin/admintest"
+	"lictor/policy"
+	"lictor/policy/document"
+)
+
+// full is a document of a kind with every field that it can have, written by
+// hand, and the path at which the API shows it.
+type full struct {
+	kind       policy.Kind
+	name, path string
+	value      string
+}
+
+const keyName = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+var everyKind = []full{
+	{policy.KindConsumers, "mobile", "/consumers/mobile", `{"id":"c1","name":"mobile","custom_id":"m-1","groups":["staff","gone"],"created_at":"2026-01-02T03:04:05.678Z"}`},
+	{policy.KindCredentials, keyName, "/consumers/mobile/key-auth/k1", `{"consumer":"c1","id":"k1","created_at":"2026-01-02T03:04:05Z","not_after":"2099-01-02T03:04:05Z"}`},
+	{policy.KindGroups, "staff", "/groups/staff", `{"name":"staff","plugins":["auth"]}`},
+	{policy.KindFilters, "reads", "/filters/reads", `{"name":"reads","methods":["GET"],"hosts":["*.x.example"],"paths":["/a"],"ips":["10.0.0.0/8"],"locations":["US"]}`},
+	{policy.KindFilters, "own", "/filters/own", `{"name":"own","methods":["GET"],"inline":true}`},
+	{policy.KindPlugins, "auth", "/plugins/auth", `{"id":"auth","name":"key-auth","config":{"key_names":["k"],"hide_credentials":true},"enabled":false,"global":false,"mode":"report"}`},
+	{policy.KindPlugins, "limit", "/plugins/limit", `{"id":"limit","name":"rate-limiting","config":{"seconds":10,"minute":20,"scope":"split"},"enabled":true,"global":true,"mode":"enforce"}`},
+	{policy.KindACLs, "acl", "/mappings/acls/acl", `{"id":"acl","api":"shop","consumers":["c1","mobile","gone"],"groups":["staff"],"filters":["reads","own"],"mode":"report"}`},
+	{policy.KindACLs, "acl", "/apis/shop/acls/acl", ""},
+	{policy.KindPluginMappings, "pm", "/mappings/plugins/pm", `{"id":"pm","api":"shop","plugins":["auth"],"consumers":["c1"],"groups":["staff"],"filters":["reads"]}`},
+	{policy.KindPluginMappings, "pm", "/apis/shop/plugins/auth", ""},
+	{policy.KindAPIs, "shop", "/apis/shop", `{"name":"shop","filters":["reads"],"backends":["http://10.0.0.7:1"],"protected_headers":["X-A","X-B-*"]}`},
+	{policy.KindBlacklist, "bad", "/blacklist/bad", `{"entries":["10.0.0.1","/admin"],"direction":"ingress","mode":"report","reason":"so"}`},
+	{policy.KindWhitelist, "good", "/whitelist/good", `{"entries":["127.0.0.9"],"direction":"egress","mode":"enforce","reason":"so","consumers":["mobile","c1","gone"],"groups":["staff"]}`},
+	{policy.KindMappings, "a.example", "/v1/t/mapping/a.example", `{"domain":"a.example","tenant":"t","backends":["http://h:1","https://i"],"seq":7}`},
+}
+
+// everything writes all of them.
+func everything(t *testing.T, s *admintest.Server) {
+	for _, f := range everyKind {
+		if f.value != "" {
+			s.Write(t, f.kind, f.name, f.value)
+		}
+	}
+	// The documents have every field that there is, or else the test shows nothing.
+	for _, kind := range policy.Kinds {
+		left := policy.FieldNames(kind)
+		for _, f := range everyKind {
+			left = slices.DeleteFunc(left, func(name string) bool { return f.kind == kind && strings.Contains(f.value, `"`+name+`"`) })
+		}
+		if left = slices.DeleteFunc(left, func(name string) bool {
+			return kind == policy.KindBlacklist && (name == "consumers" || name == "groups")
+		}); len(left) > 0 {
+			t.Errorf("no document of the kind %s has %v", kind, left)
+		}
+	}
+}
+
+// meaning is what the document at a key says.
+func meaning(t *testing.T, s *admintest.Server, f full) policy.Object {
+	t.Helper()
+	o, err := document.Parse(policy.Key{Kind: f.kind, Name: f.name}, []byte(s.Value(f.kind, f.name)))
+	if err != nil {
+		t.Fatalf("%s/%s: %v", f.kind, f.name, err)
+	}
+	if l, ok := o.(*policy.List); ok {
+		l.Lines = nil
+	}
+	return o
+}
+
+func TestWhatIsShownCanBePutBack(t *testing.T) {
+	admintest.Run(t, func(t *testing.T, s *admintest.Server) {
+		everything(t, s)
+		for _, f := range everyKind {
+			t.Run(f.path, func(t *testing.T) {
+				before := meaning(t, s, f)
+				shown := s.Want(t, 200, "GET", f.path, "")
+				again := s.Want(t, 200, "PUT", f.path, shown.Text, "Content-Type", "application/json")
+				if after := meaning(t, s, f); !reflect.DeepEqual(before, after) {
+					t.Errorf("PUT of what GET showed makes %+v of %+v", after, before)
+				}
+				if again.Compact() != shown.Compact() {
+					t.Errorf("it is shown as %s, then as %s", shown.Compact(), again.Compact())
+				}
+			})
+		}
+	})
+}
+
+func TestAFieldIsPatchedAlone(t *testing.T) {
+	admintest.Run(t, func(t *testing.T, s *admintest.Server) {
+		everything(t, s)
+		for _, f := range everyKind {
+			if f.kind == policy.KindMappings {
+				continue // it has no PATCH
+			}
+			before := meaning(t, s, f)
+			fields := s.Want(t, 200, "GET", f.path, "").JSON
+			for _, name := range slices.Sorted(maps.Keys(fields)) {
+				body, err := json.Marshal(map[string]any{name: fields[name]})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Want(t, 200, "PATCH", f.path, string(body))
+				if after := meaning(t, s, f); !reflect.DeepEqual(before, after) {
+					t.Errorf("%s: PATCH of %s makes %+v of %+v", f.path, body, after, before)
+				}
+			}
+		}
+	})
+}
+
+// TestEveryFieldOfADocumentIsRead holds the reader of documents against the
+// fields that they have.
+func TestEveryFieldOfADocumentIsRead(t *testing.T) {
+	for _, kind := range policy.Kinds {
+		o := policy.New(kind)
+		v := reflect.ValueOf(o).Elem()
+		for i := range v.NumField() {
+			if name := v.Type().Field(i).Tag.Get("json"); name == "-" {
+				continue
+			}
+			f := v.Field(i)
+			switch f.Interface().(type) {
+			case []string:
+				f.Set(reflect.ValueOf([]string{"/x"}))
+			case *bool:
+				f.Set(reflect.ValueOf(new(bool)))
+			case bool:
+				f.SetBool(true)
+			case map[string]any:
+				f.Set(reflect.ValueOf(map[string]any{"a": "b"}))
+			case time.Time:
+				f.Set(reflect.ValueOf(time.Unix(1, 0).UTC()))
+			case uint64:
+				f.SetUint(3)
+			default:
+				f.SetString("x")
+			}
+		}
+		text, err := document.JSON(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := document.Parse(policy.Key{Kind: kind, Name: "x"}, text)
+		if err != nil && strings.Contains(err.Error(), "unknown field") {
+			t.Errorf("%s: %v", kind, err)
+		}
+		g := reflect.ValueOf(got).Elem()
+		for i := range g.NumField() {
+			if g.Type().Field(i).Tag.Get("json") != "-" && g.Field(i).IsZero() {
+				t.Errorf("%s: %s is not read", kind, g.Type().Field(i).Name)
+			}
+		}
+	}
+}

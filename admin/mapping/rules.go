@@ -1,0 +1,106 @@
+package mapping
+
+import (
+	"fmt"
+	"net/http"
+
+	"lictor/admin"
+	"lictor/admin/edit"
+	"lictor/policy"
+)
+
+// maxRules bounds how many rules move with a mapping: it is one transaction.
+const maxRules = 48
+
+// ruleKinds are the kinds that name the API they are about, which for a mapping
+// is its domain (X3).
+var ruleKinds = []policy.Kind{policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs}
+
+// moveRules makes all that is about one domain be about another one. It refuses
+// to mix the rules of two.
+func moveRules(t *edit.Txn, from, to string) error {
+	moved := 0
+	for _, kind := range ruleKinds {
+		all, err := t.List(kind)
+		if err != nil {
+			return err
+		}
+		for _, o := range all {
+			if about(o) != from {
+				continue
+			}
+			if moved++; moved > maxRules {
+				return inUse(fmt.Sprintf("Domain %s has more than %d rules, which cannot move at once; delete some or make another mapping", from, maxRules))
+			}
+			if err := moveRule(t, o.Key, from, to); err != nil {
+				return err
+			}
+		}
+	}
+	if moved == 0 {
+		return nil
+	}
+	return free(t, to)
+}
+
+// free refuses a domain that has rules of its own: those that move there would
+// open it to whom they admit.
+func free(t *edit.Txn, domain string) error {
+	for _, kind := range ruleKinds {
+		all, err := t.List(kind)
+		if err != nil {
+			return err
+		}
+		for _, o := range all {
+			if about(o) == domain {
+				return inUse(fmt.Sprintf("Domain %s has rules already, among them %s; delete them or those of the mapping", domain, o.Key))
+			}
+		}
+	}
+	return nil
+}
+
+func inUse(message string) error {
+	return &admin.Refusal{Status: http.StatusConflict, Reason: "in_use", Message: message}
+}
+
+// about is the API that an object names.
+func about(o *edit.Object) string {
+	switch x := o.Content.(type) {
+	case *policy.ACL:
+		return x.API
+	case *policy.PluginMapping:
+		return x.API
+	case *policy.API:
+		return o.Key.Name
+	}
+	return ""
+}
+
+// moveRule makes one object be about another domain.
+func moveRule(t *edit.Txn, key policy.Key, from, to string) error {
+	o, err := t.Get(key)
+	if err != nil || o == nil || about(o) != from {
+		return err
+	}
+	if o.Problems != nil {
+		return inUse(fmt.Sprintf("%s is about the domain and cannot be read: %s; replace or delete it", o.Key, o.Problems.Error()))
+	}
+	switch x := o.Content.(type) {
+	case *policy.ACL:
+		next := *x
+		next.API = to
+		_, err = t.Put(key, &next)
+	case *policy.PluginMapping:
+		next := *x
+		next.API = to
+		_, err = t.Put(key, &next)
+	case *policy.API:
+		next := *x
+		next.Name = to
+		if _, err = t.Put(policy.Key{Kind: key.Kind, Name: to}, &next); err == nil {
+			err = t.Delete(key)
+		}
+	}
+	return err
+}
