@@ -174,7 +174,10 @@ func (m *model) dropFilter() {
 
 func (m *model) putACL() {
 	id := m.name("a", 8)
-	consumers, a := m.some("c", 12, 2), &modelACL{groups: m.some("g", 6, 2), filters: m.some("f", 5, 1), methods: m.some("M", 3, 2)}
+	consumers, a := m.some("c", 12, 2), &modelACL{groups: m.some("g", 6, 2), filters: m.some("f", 5, 1), methods: m.some("GE", 3, 2)}
+	for i, method := range a.methods {
+		a.methods[i] = strings.NewReplacer("0", "T", "1", "TA", "2", "TB").Replace(method)
+	}
 	good := len(consumers)+len(a.groups)+len(a.filters)+len(a.methods) > 0
 	for _, c := range consumers {
 		_, there := m.consumers[c]
