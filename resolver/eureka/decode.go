@@ -185,16 +185,16 @@ func (i *instance) record(app string, preferHostname bool) record {
 			number = 0
 		}
 	}
-	address := net.JoinHostPort(host, strconv.Itoa(number))
+	address, why := resolver.JoinAddress(host, number)
+	if number == 0 {
+		why = "no port is enabled"
+	}
 	r.id = string(i.ID)
 	if r.id == "" {
-		r.id = address
+		r.id = net.JoinHostPort(host, strconv.Itoa(number))
 	}
-	switch {
-	case !isHost(host):
-		r.problem = fmt.Sprintf("instance %q: %q is no host", r.id, host)
-	case number == 0:
-		r.problem = fmt.Sprintf("instance %q: no port is enabled", r.id)
+	if why != "" {
+		r.problem = fmt.Sprintf("instance %.100q: %s", r.id, why)
 	}
 	r.inst = resolver.Instance{ID: r.id, Address: address, TLS: secure, Weight: 1, State: states[r.status]}
 	if r.inst.State != resolver.Passing {
@@ -219,17 +219,6 @@ func status(s string) string {
 		return s
 	}
 	return "UNKNOWN"
-}
-
-// isHost reports whether s can be dialled: an address or a name.
-func isHost(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._:%", c) >= 0) {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // lower is the one spelling of names, as a folded catalog wants it.

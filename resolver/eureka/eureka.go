@@ -23,6 +23,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/crash"
 	"lictor/resolver"
 )
 
@@ -110,7 +111,7 @@ func (r *Resolver) Run(ctx context.Context) error {
 	const first = 500 * time.Millisecond
 	backoff := first
 	for {
-		err := r.refresh(ctx)
+		err := r.contained(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -130,6 +131,15 @@ func (r *Resolver) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+var errPanic = errors.New("the answer raised a panic")
+
+// contained is refresh in which a panic is an error of this answer only.
+func (r *Resolver) contained(ctx context.Context) (err error) {
+	err = errPanic
+	defer crash.Contain("eureka answer", nil)
+	return r.refresh(ctx)
 }
 
 // refresh reads the registry once and publishes what is believed of it.

@@ -17,6 +17,9 @@ const (
 	connectTime = 5 * time.Second
 	readTime    = 8 * time.Second
 	maxAnswer   = 64 << 20
+
+	wholeTime    = 5 * time.Minute // of an answer of which pieces keep coming
+	maxRedirects = 3
 )
 
 // server is one Eureka server.
@@ -47,11 +50,10 @@ func newServer(text string) (server, error) {
 }
 
 // newClient returns a client that is used for nothing else. It follows no
-// redirect, which could carry the password elsewhere, and uses no proxy. The
-// transport asks for gzip by itself, and unpacks it.
+// redirect to another origin, which could carry the password elsewhere, and
+// uses no proxy. The transport asks for gzip by itself, and unpacks it.
 func newClient() *http.Client {
 	return &http.Client{
-		Timeout: connectTime + readTime,
 		Transport: &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: connectTime}).DialContext,
 			TLSHandshakeTimeout:   connectTime,
@@ -60,7 +62,13 @@ func newClient() *http.Client {
 			IdleConnTimeout:       90 * time.Second,
 			ForceAttemptHTTP2:     true,
 		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: func(next *http.Request, via []*http.Request) error {
+			first := via[0].URL
+			if len(via) > maxRedirects || next.URL.Scheme != first.Scheme || next.URL.Host != first.Host || next.URL.User != nil {
+				return http.ErrUseLastResponse
+			}
+			return nil
+		},
 	}
 }
 
@@ -68,12 +76,45 @@ func newClient() *http.Client {
 type statusError struct {
 	url    string
 	status int
+	to     string // origin that it wants to send us to; "" = nowhere
 }
 
-func (e *statusError) Error() string { return fmt.Sprintf("%s answered %d", e.url, e.status) }
+func (e *statusError) Error() string {
+	if e.to != "" {
+		return fmt.Sprintf("%s answered %d, to %s: a redirect to another origin is not followed", e.url, e.status, e.to)
+	}
+	return fmt.Sprintf("%s answered %d", e.url, e.status)
+}
+
+// origin returns where an answer redirects to, without what may be secret in it.
+func origin(resp *http.Response) string {
+	to, err := resp.Location()
+	if err != nil {
+		return ""
+	}
+	return to.Scheme + "://" + to.Host
+}
+
+// pieces is a body of which a piece has to come every readTime.
+type pieces struct {
+	io.Reader
+	late *time.Timer
+}
+
+// Read implements [io.Reader].
+func (p *pieces) Read(b []byte) (int, error) {
+	p.late.Reset(readTime)
+	return p.Reader.Read(b)
+}
+
+var errLate = errors.New("nothing came for too long")
 
 // get reads a document.
 func (r *Resolver) get(ctx context.Context, s server, path string) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, wholeTime)
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, nil)
 	if err != nil {
 		return answer{}, err
@@ -88,10 +129,15 @@ func (r *Resolver) get(ctx context.Context, s server, path string) (answer, erro
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return answer{}, &statusError{s.base + path, resp.StatusCode}
+		return answer{}, &statusError{s.base + path, resp.StatusCode, origin(resp)}
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, r.maxAnswer+1))
+	late := time.AfterFunc(readTime, func() { giveUp(errLate) })
+	defer late.Stop()
+	body, err := io.ReadAll(io.LimitReader(&pieces{resp.Body, late}, r.maxAnswer+1))
 	if err != nil {
+		if why := context.Cause(ctx); why != nil {
+			err = why
+		}
 		return answer{}, fmt.Errorf("%s: %w", s.base+path, err)
 	}
 	if int64(len(body)) > r.maxAnswer {

@@ -25,7 +25,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 	case s.failing != 0:
 		if s.failing/100 == 3 {
-			w.Header().Set("Location", "/elsewhere")
+			w.Header().Set("Location", "http://127.0.0.1:1/elsewhere")
 		}
 		w.WriteHeader(s.failing)
 	case r.Method == http.MethodGet:
