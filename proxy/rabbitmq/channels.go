@@ -19,7 +19,8 @@ const (
 	mostAsking  = 8                     // at a time
 	roomWait    = 2 * time.Second       // how long a lane may wait for a channel
 	laneTurn    = 10 * time.Millisecond // how long a busy lane stays at least
-	scarceFor   = time.Minute           // how long a lack of channels is told after it was met
+	countWait   = 100 * time.Millisecond
+	scarceFor   = time.Minute // how long a lack of channels is told after it was met
 )
 
 // budget divides the channels of a connection.
@@ -131,6 +132,20 @@ func (l *link) openChannel() (*amqp.Channel, error) {
 func (l *link) closeChannel(ch *amqp.Channel) {
 	_ = ch.Close() // may be closed already
 	l.channels.Add(-1)
+	l.awaitCount()
+}
+
+// awaitCount waits until the broker has surely counted a channel as closed. It
+// counts those of a user after it has said that one is closed, and a channel
+// too many ends the connection.
+func (l *link) awaitCount() {
+	if l.bus.channelLimit.Load() == 0 {
+		return
+	}
+	select {
+	case <-time.After(countWait):
+	case <-l.dead:
+	}
 }
 
 // most keeps the greatest value in v.
@@ -151,7 +166,7 @@ func (l *link) learnChannels(err error) {
 	if !errors.As(err, &e) || e.Code != amqp.NotAllowed || l.mostChannels.Load() == 0 {
 		return
 	}
-	limit := l.mostChannels.Load()
+	limit := l.mostChannels.Load() - 1 // one in reserve, since the broker counts late
 	if known := l.bus.channelLimit.Load(); known > 0 {
 		limit = min(limit, known-1)
 	}

@@ -349,6 +349,7 @@ func (l *link) followLane(n *lane, events laneEvents) {
 	l.channels.Add(-1)
 	l.laneClosed(n, <-events.closes)
 	if n != l.home {
+		l.awaitCount()
 		<-l.rooms
 	}
 }
