@@ -14,6 +14,7 @@ type hop struct {
 	node  string // for: an address, maybe with a port; "unknown"; or a made-up name with an underscore
 	proto string
 	host  string
+	told  bool // it has a parameter, of whatever name
 }
 
 // addr is the address of a hop, not ok if it does not tell.
@@ -40,7 +41,7 @@ func readForwarded(fields []http1.Field) []hop {
 			if h, rest, more, ok = readHop(rest); !ok {
 				return nil
 			}
-			if h != (hop{}) { // RFC 9110 5.6.1.2: empty members count for nothing
+			if h.told { // RFC 9110 5.6.1.2: empty members count for nothing
 				hops = append(hops, h)
 			}
 		}
@@ -74,6 +75,7 @@ func readHop(s string) (h hop, rest string, more, ok bool) {
 
 // set takes in a parameter. It fails if that was there before.
 func (h *hop) set(name, value string) bool {
+	h.told = true
 	var to *string
 	switch {
 	case http1.EqualFold(name, "for"):

@@ -49,6 +49,7 @@ func TestForwardedOfATrustedProxy(t *testing.T) {
 		{"IPv6", []string{`Forwarded: for="[2001:db8::7]:4711"`}, `http|gw.test|own|2001:db8::7|2001:db8::7, 127.0.0.1|for="[2001:db8::7]:4711", for=127.0.0.1;proto=http;host="gw.test"`},
 		{"several elements and lines, walked from the right", []string{`Forwarded: for=6.6.6.6, for=203.0.113.7;proto=wss`, `Forwarded: for="[2001:db8:ffff::1]"`}, `https|gw.test|443|203.0.113.7|6.6.6.6, 203.0.113.7, 2001:db8:ffff::1, 127.0.0.1|for=6.6.6.6, for=203.0.113.7;proto=wss, for="[2001:db8:ffff::1]", for=127.0.0.1;proto=https;host="gw.test"`},
 		{"a hop that does not tell ends the walk", []string{`Forwarded: for=6.6.6.6, for=_hidden, for=10.0.0.1`}, `http|gw.test|own|10.0.0.1|6.6.6.6, unknown, 10.0.0.1, 127.0.0.1|for=6.6.6.6, for=_hidden, for=10.0.0.1, for=127.0.0.1;proto=http;host="gw.test"`},
+		{"so does one that only says by whom", []string{`Forwarded: for=6.6.6.6, by=_edge`}, `http|gw.test|own|127.0.0.1|6.6.6.6, unknown, 127.0.0.1|for=6.6.6.6, by=_edge, for=127.0.0.1;proto=http;host="gw.test"`},
 		{"a made-up port", []string{`Forwarded: for="203.0.113.7:_p"`}, `http|gw.test|own|203.0.113.7|203.0.113.7, 127.0.0.1|for="203.0.113.7:_p", for=127.0.0.1;proto=http;host="gw.test"`},
 		{"both that agree are kept", []string{xff, "Forwarded: for=203.0.113.7;proto=https;host=shop.example"}, `https|shop.example|443|203.0.113.7|203.0.113.7, 127.0.0.1|for=203.0.113.7;proto=https;host=shop.example, for=127.0.0.1;proto=https;host="shop.example"`},
 		{"one that the client made up beside X-Forwarded-For is not", []string{xff, "Forwarded: for=6.6.6.6;proto=https;host=evil.example"}, `http|gw.test|own|203.0.113.7|203.0.113.7, 127.0.0.1|for=203.0.113.7, for=127.0.0.1;proto=http;host="gw.test"`},
@@ -91,7 +92,7 @@ func FuzzForwarded(f *testing.F) {
 		for i := range hops {
 			h := &hops[i]
 			if !http1.ValidFieldValue(h.node) || !http1.ValidFieldValue(h.host) || !http1.ValidFieldValue(h.proto) {
-				t.Fatalf("%q has %q", value, h)
+				t.Fatalf("%q has %+v", value, *h)
 			}
 			if a, ok := h.addr(); ok && !a.IsValid() {
 				t.Fatalf("%q names no address", h.node)
