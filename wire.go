@@ -333,6 +333,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Token:    p.cfg.Admin.Token.Reveal(),
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
+		Closed:   p.closed,
 		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry, p.describeOwn},
 		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, p.policyChecks()...),
 	})

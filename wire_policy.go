@@ -101,8 +101,32 @@ func (p *process) describePolicy(st *admin.Status) {
 		st.Problems = append(st.Problems, "policy: it is kept in memory and lost at exit")
 	}
 	for _, r := range st.Policy.Rejected {
-		st.Problems = append(st.Problems, "policy: "+r.Path+": "+r.Problems.Error())
+		st.Problems = append(st.Problems, "policy: "+r.Path+": "+closes(r)+r.Problems.Error())
 	}
+}
+
+// closes says what it does to requests that an object cannot be read and never
+// could; "" if nothing.
+func closes(r *policy.Rejection) string {
+	switch {
+	case !r.Closes:
+		return ""
+	case r.Key.Kind == policy.KindBlacklist:
+		return "closes all egress, since it cannot be read: "
+	case r.Key.Kind == policy.KindWhitelist:
+		return "admits nothing, since it cannot be read: "
+	}
+	return "closes what it would guard, since it cannot be read: "
+}
+
+// closed are the listeners that refuse everything, and why.
+func (p *process) closed() (why []string) {
+	for _, r := range p.policy.Rejected() {
+		if r.Closes && r.Key.Kind == policy.KindBlacklist && p.egress != nil {
+			why = append(why, "egress: "+r.Path+": "+closes(r)+r.Problems.Error())
+		}
+	}
+	return why
 }
 
 // buildGeoIP opens the data base of countries, if there is one.

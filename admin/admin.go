@@ -12,7 +12,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"lictor/admin/openapi"
+	"lictor/internal/crash"
 	"lictor/resolver"
 )
 
@@ -36,6 +36,7 @@ type Config struct {
 	Sources  []resolver.Source    // in the order they are asked in
 	Checks   []Check              // of /readyz, besides that of the sources
 	Describe []func(*Status)      // fill their part of /status
+	Closed   func() []string      // what is refused as a whole though it is ready, and why; nil = nothing ever
 	Routes   []Route              // besides those of this package
 }
 
@@ -77,9 +78,12 @@ func New(cfg Config) (*Server, error) {
 
 // Run serves ln until ctx ends, then finishes the requests it has.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	conns := bounded(ln, s.cfg.Log)
 	server := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: 10 * time.Second,
+		Handler:           conns.counted(s),
+		ConnState:         conns.changed,
+		ConnContext:       conns.context,
+		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       60 * time.Second,
@@ -98,7 +102,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 			server.Close()
 		}
 	})
-	err := server.Serve(ln)
+	err := server.Serve(conns)
 	if cancel() { // it did not end because of ctx
 		return err
 	}
@@ -129,7 +133,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // connection.
 func (s *Server) crashed(id string) {
 	if p := recover(); p != nil {
-		s.cfg.Log.Error("an admin request crashed", "request_id", id, "panic", p, "stack", string(debug.Stack()))
+		if p != http.ErrAbortHandler { //nolint:errorlint // it is raised as it is
+			s.cfg.Log.Error("an admin request crashed", "request_id", id)
+			crash.Tell("admin request", p)
+		}
 		panic(http.ErrAbortHandler)
 	}
 }

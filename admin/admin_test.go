@@ -209,6 +209,23 @@ func TestReadiness(t *testing.T) { // contract 5
 	}
 }
 
+func TestReadinessTellsStrangersOnlyWhether(t *testing.T) {
+	cfg := Config{Token: "secret", Closed: func() []string { return []string{"egress: evil"} }}
+	for _, ready := range []bool{true, false} {
+		cfg.Sources = []resolver.Source{&source{kind: "consul", status: resolver.Status{Ready: ready, Error: "10.1.2.3 refused"}}}
+		for header, told := range map[string]bool{"": false, "wrong": false, "secret": true} {
+			resp := ask(t, newServer(t, cfg), "GET", "/readyz", "X-Admin-Token", header)
+			text, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode == 200 != ready {
+				t.Errorf("ready %v: got %d, %v", ready, resp.StatusCode, err)
+			}
+			if is := strings.Contains(string(text), "10.1.2.3") || strings.Contains(string(text), "evil"); is != told {
+				t.Errorf("with the token %q: got %s", header, text)
+			}
+		}
+	}
+}
+
 func shop() []resolver.Source {
 	return []resolver.Source{
 		&source{

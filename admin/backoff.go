@@ -10,18 +10,25 @@ import (
 
 // Limits on guessing the token (X8).
 const (
-	freeGuesses  = 10 // wrong tokens of an address before it has to wait
-	firstPenalty = time.Second
-	maxPenalty   = time.Minute
-	forgetAfter  = 10 * time.Minute // without another wrong one
-	maxGuessers  = 4096             // addresses that are remembered
+	freeGuesses    = 10  // wrong tokens of a network before they are slowed
+	freeOfAll      = 100 // the same of everybody together
+	firstPenalty   = time.Second
+	maxPenalty     = time.Minute
+	forgetAfter    = 10 * time.Minute // without another wrong one
+	maxGuessers    = 4096             // networks that are remembered
+	guesserPrefix4 = 24
+	guesserPrefix6 = 64
 )
 
-// backoff makes addresses wait that keep sending wrong tokens. While one waits,
-// what it sends is not looked at. The zero backoff is ready to use.
+// everybody stands for all networks together.
+var everybody netip.Prefix
+
+// backoff makes networks wait that keep sending wrong tokens. It is asked only
+// about wrong ones: whoever has the right one is let in whatever others do from
+// the same address. The zero backoff is ready to use.
 type backoff struct {
 	mu       sync.Mutex // guards guessers
-	guessers map[netip.Addr]guesser
+	guessers map[netip.Prefix]guesser
 }
 
 type guesser struct {
@@ -30,21 +37,24 @@ type guesser struct {
 	until time.Time
 }
 
-// waits returns how long an address still has to wait.
-func (b *backoff) waits(a netip.Addr, now time.Time) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.guessers[a].until.Sub(now)
-}
-
-// failed notes a wrong token.
-func (b *backoff) failed(a netip.Addr, now time.Time) {
+// failed notes a wrong token and returns how long its sender has to wait before
+// the next one, 0 if not at all.
+func (b *backoff) failed(from netip.Prefix, now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.guessers == nil {
-		b.guessers = make(map[netip.Addr]guesser)
+		b.guessers = make(map[netip.Prefix]guesser)
 	}
-	g, known := b.guessers[a]
+	return max(b.count(everybody, freeOfAll, now), b.count(from, freeGuesses, now))
+}
+
+// count notes a wrong token of a network. One that comes while it has to wait
+// makes the wait no longer. The caller holds mu.
+func (b *backoff) count(from netip.Prefix, free int, now time.Time) time.Duration {
+	g, known := b.guessers[from]
+	if wait := g.until.Sub(now); wait > 0 {
+		return wait
+	}
 	if !known && len(b.guessers) >= maxGuessers {
 		b.makeRoom()
 	}
@@ -52,27 +62,24 @@ func (b *backoff) failed(a netip.Addr, now time.Time) {
 		g = guesser{}
 	}
 	g.wrong, g.last = g.wrong+1, now
-	if over := g.wrong - freeGuesses; over >= 0 {
-		g.until = now.Add(min(firstPenalty<<min(over, 10), maxPenalty))
+	if over := g.wrong - free; over > 0 {
+		g.until = now.Add(min(firstPenalty<<min(over-1, 10), maxPenalty))
 	}
-	b.guessers[a] = g
-}
-
-// passed forgets what an address did wrong.
-func (b *backoff) passed(a netip.Addr) {
-	b.mu.Lock()
-	delete(b.guessers, a)
-	b.mu.Unlock()
+	b.guessers[from] = g
+	return g.until.Sub(now)
 }
 
 // makeRoom forgets the one of a few that has been quiet the longest. The caller
 // holds mu.
 func (b *backoff) makeRoom() {
-	var oldest netip.Addr
+	var oldest netip.Prefix
 	looked := 0
-	for a, g := range b.guessers { // in random order
+	for p, g := range b.guessers { // in random order
+		if p == everybody {
+			continue
+		}
 		if !oldest.IsValid() || g.last.Before(b.guessers[oldest].last) {
-			oldest = a
+			oldest = p
 		}
 		if looked++; looked == 16 {
 			break
@@ -81,24 +88,25 @@ func (b *backoff) makeRoom() {
 	delete(b.guessers, oldest)
 }
 
-// clientOf is the address that counts: of IPv6 the network, of which anybody
-// has more addresses than can be remembered.
-func clientOf(r *http.Request) netip.Addr {
+// networkOf is what counts of a client's address: who has one address usually
+// has the others of its network.
+func networkOf(r *http.Request) netip.Prefix {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.Addr{}
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0) // a unix socket
 	}
-	a := peer.Addr().Unmap().WithZone("")
-	if a.Is6() && !a.IsLoopback() {
-		if network, err := a.Prefix(64); err == nil {
-			return network.Addr()
-		}
+	a, bits := peer.Addr().Unmap().WithZone(""), guesserPrefix6
+	if a.Is4() {
+		bits = guesserPrefix4
 	}
-	return a
+	return netip.PrefixFrom(a, bits).Masked()
 }
 
+// refuseGuess answers a wrong token that comes too soon. The connection ends, so
+// that each further one costs a new one.
 func refuseGuess(w http.ResponseWriter, wait time.Duration) {
-	seconds := int((wait + time.Second - 1) / time.Second)
-	w.Header().Set("Retry-After", strconv.Itoa(seconds))
-	WriteError(w, http.StatusForbidden, "wrong_token", "Too many wrong tokens came from this address, try again in "+strconv.Itoa(seconds)+" s.")
+	seconds := strconv.Itoa(int((wait + time.Second - 1) / time.Second))
+	w.Header().Set("Retry-After", seconds)
+	w.Header().Set("Connection", "close")
+	WriteError(w, http.StatusTooManyRequests, "wrong_token", "The admin token is wrong, and too many wrong ones came before it; try again in "+seconds+" s.")
 }

@@ -14,8 +14,8 @@ func (s *Server) routes() []Route {
 			Tag: "State", Summary: "200 while the process lives", Answers: []openapi.Answer{{Status: 200, About: "it lives", Body: state("alive")}},
 		}},
 		{Method: "GET", Path: "/readyz", Open: true, Handler: s.readyz, Doc: &openapi.Operation{
-			Tag: "State", Summary: "200 when requests should be sent here, else 503 with why",
-			Answers: []openapi.Answer{{Status: 200, About: "it is ready", Body: state("ready")}}, Refuses: []int{503},
+			Tag: "State", Summary: "200 when requests should be sent here, else 503. Why, and what is closed meanwhile, is told with the token",
+			Answers: []openapi.Answer{{Status: 200, About: "it is ready", Body: openapi.Of(Ready{})}}, Refuses: []int{503},
 		}},
 		{Method: "GET", Path: "/status", Handler: s.status, Doc: &openapi.Operation{
 			Tag: "State", Summary: "What lictor knows: listeners, resolvers, services, the policy, and what is wrong",

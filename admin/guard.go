@@ -21,33 +21,41 @@ func newGuard(token, header string) *guard {
 	return &guard{needed: token != "", header: cmp.Or(header, "X-Admin-Token"), sum: sha256.Sum256([]byte(token))}
 }
 
-// pass reports whether r carries the token, and answers if not (X8).
+// pass reports whether r carries the token, and answers if not (X8). A right one
+// is let in whatever wrong ones came before it, from wherever.
 func (g *guard) pass(w http.ResponseWriter, r *http.Request) bool {
-	if !g.needed {
+	token := g.token(r)
+	switch {
+	case g.right(token):
 		return true
-	}
-	token := r.Header.Get(g.header)
-	if token == "" {
-		token = bearer(r)
-	}
-	if token == "" {
+	case token == "":
 		w.Header().Set("WWW-Authenticate", `Bearer realm="lictor"`)
 		WriteError(w, http.StatusUnauthorized, "no_token", "The admin token is missing; send it as "+g.header+" or Authorization: Bearer.")
 		return false
 	}
-	client, now := clientOf(r), time.Now()
-	if wait := g.wrong.waits(client, now); wait > 0 {
+	if wait := g.wrong.failed(networkOf(r), time.Now()); wait > 0 {
 		refuseGuess(w, wait)
 		return false
 	}
-	// Sums are of one length, so the time says nothing about the token.
-	if sum := sha256.Sum256([]byte(token)); subtle.ConstantTimeCompare(sum[:], g.sum[:]) != 1 {
-		g.wrong.failed(client, now)
-		WriteError(w, http.StatusForbidden, "wrong_token", "The admin token is wrong.")
-		return false
+	WriteError(w, http.StatusForbidden, "wrong_token", "The admin token is wrong.")
+	return false
+}
+
+// knows reports whether the sender of r may know everything.
+func (g *guard) knows(r *http.Request) bool { return g.right(g.token(r)) }
+
+func (g *guard) token(r *http.Request) string {
+	if token := r.Header.Get(g.header); token != "" {
+		return token
 	}
-	g.wrong.passed(client)
-	return true
+	return bearer(r)
+}
+
+// right compares sums, which are of one length, so that the time says nothing
+// about the token.
+func (g *guard) right(token string) bool {
+	sum := sha256.Sum256([]byte(token))
+	return !g.needed || subtle.ConstantTimeCompare(sum[:], g.sum[:]) == 1
 }
 
 func bearer(r *http.Request) string {

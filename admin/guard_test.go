@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"lictor/internal/crash"
 )
 
 // guess sends a token from an address and returns the answer.
@@ -29,63 +31,92 @@ func guess(s *Server, from, token string) *http.Response {
 func TestGuessing(t *testing.T) { // X8
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Config{Token: "secret"})
-		const from, other = "192.0.2.1:1000", "192.0.2.2:1000"
 		status := func(from, token string, want int) *http.Response {
 			t.Helper()
 			resp := guess(s, from, token)
 			if resp.StatusCode != want {
-				t.Errorf("got %d, want %d", resp.StatusCode, want)
+				t.Errorf("%s with %s: got %d, want %d", from, token, resp.StatusCode, want)
 			}
 			return resp
 		}
-		for range freeGuesses - 1 {
-			status(from, "wrong", 403)
-		}
-		status(from, "secret", 200) // a good one makes up for the wrong ones
+		// Whoever has the right token is let in, also from the same address.
+		const from, near, far = "192.0.2.1:1000", "192.0.2.200:5", "192.0.3.1:1000"
 		for range freeGuesses {
 			status(from, "wrong", 403)
 		}
-		if resp := status(from, "secret", 403); resp.Header.Get("Retry-After") != "1" {
-			t.Errorf("Retry-After: got %q, want 1", resp.Header.Get("Retry-After"))
+		resp := status(from, "wrong", 429)
+		if resp.Header.Get("Retry-After") != "1" || resp.Header.Get("Connection") != "close" {
+			t.Errorf("got %v, want to come back in 1 s on another connection", resp.Header)
 		}
-		status("192.0.2.1:2000", "secret", 403) // another port is no other client
-		status(other, "secret", 200)
-		time.Sleep(time.Second)
-		status(from, "wrong", 403)
-		time.Sleep(time.Second)
-		status(from, "secret", 403) // twice as long
-		time.Sleep(time.Second)
+		wantError(t, resp, 429, "wrong_token")
 		status(from, "secret", 200)
+		status(near, "wrong", 429) // another address of the network is no other client
+		status(near, "secret", 200)
+		status(far, "wrong", 403)
+		time.Sleep(time.Second)
+		if again := status(near, "wrong", 429).Header.Get("Retry-After"); again != "2" {
+			t.Errorf("got %s s, want twice as long", again)
+		}
+		time.Sleep(time.Second)
+		if left := status(near, "wrong", 429).Header.Get("Retry-After"); left != "1" {
+			t.Errorf("got %s s, want no longer wait for asking in between", left)
+		}
 		for range freeGuesses + 20 {
-			status(from, "wrong", 403)
-			time.Sleep(2 * maxPenalty / 3)
+			status(from, "wrong", 429)
+			status(from, "secret", 200)
+			time.Sleep(maxPenalty)
 		}
-		time.Sleep(maxPenalty)
-		status(from, "secret", 200)
+		time.Sleep(forgetAfter + time.Minute)
+		status(from, "wrong", 403)
+	})
+}
+
+// TestGuessingFromEverywhere sends wrong tokens from more networks than one
+// could tell apart.
+func TestGuessingFromEverywhere(t *testing.T) { // X8
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, Config{Token: "secret"})
+		slowed := 0
+		for i := range 2 * freeOfAll {
+			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), 5).String()
+			if guess(s, from, "wrong").StatusCode == 429 {
+				slowed++
+			}
+			if got := guess(s, from, "secret").StatusCode; got != 200 {
+				t.Fatalf("the right token got %d", got)
+			}
+		}
+		if slowed != freeOfAll {
+			t.Errorf("%d of %d were slowed, want %d", slowed, 2*freeOfAll, freeOfAll)
+		}
 	})
 }
 
 func TestGuessersAreBounded(t *testing.T) { // X8
 	var b backoff
 	now := time.Now()
-	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
+	network := func(i int) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
+	}
 	for i := range 3 * maxGuessers {
-		b.failed(addr(i), now.Add(time.Duration(i)*time.Millisecond))
+		b.failed(network(i), now.Add(time.Duration(i)*time.Millisecond))
 	}
 	if n := len(b.guessers); n > maxGuessers {
-		t.Errorf("%d addresses are remembered, want at most %d", n, maxGuessers)
+		t.Errorf("%d networks are remembered, want at most %d", n, maxGuessers)
 	}
-	if _, kept := b.guessers[addr(3*maxGuessers-1)]; !kept {
-		t.Error("the last one is forgotten")
+	for _, p := range []netip.Prefix{network(3*maxGuessers - 1), everybody} {
+		if _, kept := b.guessers[p]; !kept {
+			t.Errorf("%s is forgotten", p)
+		}
 	}
 }
 
-func TestClientOf(t *testing.T) {
+func TestNetworkOf(t *testing.T) {
 	for from, want := range map[string]string{
-		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "192.0.2.1", "[::1]:5": "::1",
-		"[2001:db8::1:2:3:4]:5": "2001:db8::", "[2001:db8::9:9:9:9]:5": "2001:db8::", "nonsense": "invalid IP",
+		"192.0.2.1:5": "192.0.2.0/24", "[::ffff:192.0.2.1]:5": "192.0.2.0/24", "[::1]:5": "::/64",
+		"[2001:db8::1:2:3:4]:5": "2001:db8::/64", "[2001:db8::9:9:9:9%eth0]:5": "2001:db8::/64", "@": "::/0",
 	} {
-		if got := clientOf(&http.Request{RemoteAddr: from}).String(); got != want {
+		if got := networkOf(&http.Request{RemoteAddr: from}).String(); got != want {
 			t.Errorf("%s: got %s, want %s", from, got, want)
 		}
 	}
@@ -181,18 +212,28 @@ func readAll(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-func TestACrashIsTold(t *testing.T) {
+func TestACrashEndsItsRequestOnly(t *testing.T) {
 	var log strings.Builder
-	s := newServer(t, Config{Routes: []Route{{Method: "GET", Path: "/crash", Handler: func(http.ResponseWriter, *http.Request) { panic("boom") }}}})
+	s := newServer(t, Config{Routes: []Route{{Method: "GET", Path: "/crash", Handler: func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, strings.Repeat("half of it", 10_000))
+		panic("boom")
+	}}}})
 	s.cfg.Log = hclog.New(&hclog.LoggerOptions{Output: &log})
+	before := crash.Counts()["admin request"]
 	server := httptest.NewServer(s)
 	defer server.Close()
-	if resp, err := http.Get(server.URL + "/crash"); err == nil {
-		t.Errorf("got %s, want a cut connection", resp.Status)
+	resp, err := http.Get(server.URL + "/crash")
+	if err == nil {
+		if _, err = io.ReadAll(resp.Body); err == nil {
+			t.Error("the answer looks whole")
+		}
 		resp.Body.Close()
 	}
+	if resp, err := http.Get(server.URL + "/healthz"); err != nil || resp.StatusCode != 200 {
+		t.Errorf("the next request got %v %v", resp, err)
+	}
 	server.Close() // the log is complete
-	if !strings.Contains(log.String(), "[ERROR]") || !strings.Contains(log.String(), "boom") {
-		t.Errorf("got %s", log.String())
+	if n := crash.Counts()["admin request"]; n != before+1 || !strings.Contains(log.String(), "[ERROR]") {
+		t.Errorf("counted %d, logged %s", n-before, log.String())
 	}
 }

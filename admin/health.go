@@ -19,12 +19,29 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	WriteJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 }
 
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+// readyz tells everybody whether requests should be sent here, and why not, or
+// what is not served although it is ready, only who may know.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	knows := s.guard.knows(r)
 	if why, reason := s.notReady(); why != nil {
-		WriteError(w, http.StatusServiceUnavailable, reason, "Not ready: "+strings.Join(why, "; ")+".")
+		message := "Not ready."
+		if knows {
+			message = "Not ready: " + strings.Join(why, "; ") + "."
+		}
+		WriteError(w, http.StatusServiceUnavailable, reason, message)
 		return
 	}
-	WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	ready := Ready{Status: "ready"}
+	if knows && s.cfg.Closed != nil {
+		ready.Closed = s.cfg.Closed()
+	}
+	WriteJSON(w, http.StatusOK, ready)
+}
+
+// Ready is the good answer of /readyz.
+type Ready struct {
+	Status string   `json:"status"`           // ready
+	Closed []string `json:"closed,omitempty"` // what is refused as a whole, and why; only with the token
 }
 
 // notReady returns why the checks fail, each after the name of its check, and

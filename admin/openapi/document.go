@@ -53,7 +53,7 @@ type Info struct {
 }
 
 var statusTexts = map[int]string{
-	400: "invalid", 401: "no_token", 403: "wrong_token, forbidden_host or forbidden_origin", 404: "not_found", 409: "already_exists or in_use",
+	400: "invalid", 401: "no_token", 403: "wrong_token, forbidden_host or forbidden_origin", 429: "wrong_token", 404: "not_found", 409: "already_exists or in_use",
 	412: "precondition_failed", 413: "body_too_large", 415: "unsupported_media_type", 503: "store_unavailable or not ready",
 }
 
@@ -204,7 +204,7 @@ func (p *Path) responses(info *Info) map[string]any {
 func (p *Path) Refusals() []int {
 	all := append(slices.Clone(p.Operation.Refuses), 403)
 	if !p.Open {
-		all = append(all, 401)
+		all = append(all, 401, 429)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
