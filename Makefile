@@ -94,6 +94,7 @@ compiler:
 namespaces:
 	@integration/need ip iproute2
 	@integration/need unshare util-linux
+	@integration/need nft nftables
 
 rabbitmq:
 	@integration/need rabbitmq-server rabbitmq-server

@@ -306,6 +306,7 @@ func settings(cfg *config.Config) proxy.Settings {
 		Header:           g.HeaderTimeout,
 		Stream:           g.StreamIdle,
 		MaxHeader:        int(g.MaxHeaderBytes),
+		MaxFields:        g.MaxHeaderFields,
 		MaxBody:          g.MaxBody,
 		Drain:            g.Drain,
 		TrustedProxies:   g.TrustedProxies,

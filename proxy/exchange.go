@@ -284,6 +284,14 @@ func (x *exchange) attempt(m *member, r *roster, began time.Time) (again bool) {
 			// A kept-alive connection that turns out dead says nothing about the
 			// instance. Nothing was sent, or nothing that acts: once more, on a
 			// new connection.
+		case f.Kind == http1.Vanished:
+			m.eject("it acknowledges nothing", nil)
+			x.err = f.Err
+			if f.Clean && safe(x.req.Method) {
+				return true
+			}
+			x.refuse(refuseTimeout)
+			return false
 		case f.Kind == http1.Unprocessed && !x.resent:
 			// It came to m, which says that it did not act on it. Once is believed.
 			x.resent, x.err = true, f.Err

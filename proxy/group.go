@@ -96,7 +96,7 @@ func (g *group) adopt(kept map[memberKey]*member, inst *resolver.Instance, cfg *
 func newPool(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *http1.Pool {
 	return http1.NewPool(http1.PoolConfig{
 		Address: inst.Address, TLS: upstreamTLS(inst, cfg), MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle, Slots: slots,
-		Control: cfg.Control,
+		Control: cfg.Control, Patience: cfg.ConnectTimeout,
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 // also for those whose head could not be read.
 func TestRefusals(t *testing.T) {
 	big := strings.Repeat("x", 100)
-	fields := strings.Repeat("X: y\r\n", 130)
+	fields := strings.Repeat("X: y\r\n", 260)
 	tests := []struct {
 		name, request string
 		status        int

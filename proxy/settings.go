@@ -22,6 +22,7 @@ type Settings struct {
 	Header           time.Duration  // to read a request head
 	Stream           time.Duration  // without a byte either way on a body or tunnel
 	MaxHeader        int            // bytes of a request head
+	MaxFields        int            // of a request head; 0: what http1 says
 	MaxBody          int64          // bytes of a request body; 0 = no limit
 	Drain            time.Duration  // for requests in flight at the end
 	TrustedProxies   []netip.Prefix // whose X-Forwarded-* are believed
@@ -41,7 +42,7 @@ type Settings struct {
 }
 
 func (s *Settings) limits() http1.Limits {
-	return http1.Limits{Idle: s.Idle, Header: s.Header, Stream: s.Stream, MaxHeader: s.MaxHeader}
+	return http1.Limits{Idle: s.Idle, Header: s.Header, Stream: s.Stream, MaxHeader: s.MaxHeader, MaxFields: s.MaxFields}
 }
 
 // anyName reports whether a header name is one of patterns. Every mark counts

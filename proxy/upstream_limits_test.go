@@ -82,7 +82,8 @@ func TestNoClientEjectsAnInstance(t *testing.T) {
 			for range 20 {
 				c := r.dial()
 				c.send("GET /svc/ HTTP/1.1\r\nHost: x\r\n" + tt.fields + "\r\n")
-				if resp, _ := c.answer("GET"); resp.StatusCode == 200 || tt.status != 0 && resp.StatusCode != tt.status {
+				resp, _ := c.answer("GET")
+				if served := resp.StatusCode == 200 && resp.Header.Get("Grpc-Status") == ""; served || tt.status != 0 && resp.StatusCode != tt.status {
 					t.Errorf("got %d", resp.StatusCode)
 				}
 				if n := r.ejectedCount(); n != 0 {

@@ -93,13 +93,14 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		policy: cfg.Policy, endpoints: cfg.Own, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log,
 		ownNames: own.NewNames(),
-		tunnels:  http1.NewPool(http1.PoolConfig{}), mark: proxy.NewMark(),
+		tunnels:  http1.NewPool(http1.PoolConfig{Patience: cfg.Settings.withDefaults().ConnectTimeout}), mark: proxy.NewMark(),
 	}
 	if p.resolver == nil {
 		p.resolver = dns.New(dns.Config{Servers: cfg.Settings.DNSServers})
 	}
 	p.lookup, p.dial = p.resolver.Lookup, p.dialChecked
 	p.pools = pools{members: make(map[poolKey]*member), roots: cfg.Roots, dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return p.dial(ctx, to) }}
+	p.pools.patience = cfg.Settings.withDefaults().ConnectTimeout
 	p.slots.clients = make(map[netip.Addr]int)
 	p.lasting = lasting{entries: make(map[*lastingEntry]struct{}), changed: make(chan struct{}, 1)}
 	p.settings.Store(cfg.Settings.withDefaults())

@@ -31,6 +31,7 @@ type exchange struct {
 	counted  bool           // the client counts who passes the request on
 	forwards uint64         // how many may
 	dialled  netip.AddrPort // the address that was connected to
+	reached  *member        // that it belongs to
 	lasting  *lastingEntry  // nil unless it takes long
 
 	status  int
@@ -166,14 +167,24 @@ func (x *exchange) forward(pm permit) {
 			x.relay()
 			return
 		}
-		// A kept-alive connection that turns out dead says nothing about the
-		// target. Nothing was sent, or nothing that acts: once more, on a new one.
-		if f.Kind == http1.Stale || f.Kind == http1.Broken && f.Clean && reused && safe(x.req.Method) {
-			continue
+		if f.Kind == http1.Vanished {
+			x.reached.down.Store(time.Now().Add(downTime).UnixNano())
 		}
-		x.fail(f)
-		return
+		if !reused || !x.mayRepeat(f) {
+			x.fail(f)
+			return
+		}
 	}
+}
+
+// mayRepeat reports whether a request whose kept-alive connection turned out
+// dead can be sent once more, on a new one: that says nothing about the target,
+// and nothing was sent, or nothing that acts.
+func (x *exchange) mayRepeat(f *http1.Failure) bool {
+	if f.Kind == http1.Stale {
+		return true
+	}
+	return (f.Kind == http1.Broken || f.Kind == http1.Vanished) && f.Clean && safe(x.req.Method)
 }
 
 // upstream returns a connection to an address of the permit.
@@ -211,7 +222,7 @@ func safe(method string) bool {
 func (x *exchange) fail(f *http1.Failure) {
 	x.err = f.Err
 	switch f.Kind {
-	case http1.TimedOut:
+	case http1.TimedOut, http1.Vanished:
 		x.refuse(refuseTimeout)
 	case http1.ClientLeft, http1.WasCut:
 		x.gone()

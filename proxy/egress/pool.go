@@ -46,6 +46,8 @@ const (
 type pools struct {
 	roots *x509.CertPool
 	dial  func(context.Context, netip.AddrPort) (net.Conn, error)
+	// patience is for the acknowledgement of what was sent; 0 = no limit.
+	patience time.Duration
 
 	mu      sync.Mutex // guards members
 	members map[poolKey]*member
@@ -73,7 +75,7 @@ func (ps *pools) get(k poolKey) *member {
 
 func (ps *pools) newMember(k poolKey) *member {
 	cfg := http1.PoolConfig{
-		Address: k.to.String(), MaxIdle: maxIdle, IdleTimeout: idleTimeout,
+		Address: k.to.String(), MaxIdle: maxIdle, IdleTimeout: idleTimeout, Patience: ps.patience,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return ps.dial(ctx, k.to) },
 	}
 	if k.tls {
@@ -145,7 +147,7 @@ func (x *exchange) each(pm permit, budget time.Duration, try func(m *member, to 
 		m := x.p.pools.get(key)
 		if err = try(m, to, patience); err == nil {
 			m.down.Store(0)
-			x.dialled = to
+			x.dialled, x.reached = to, m
 			return nil
 		}
 		m.down.Store(now.Add(downTime).UnixNano())

@@ -10,6 +10,7 @@ import (
 // attend starts the attendant. It ends with end.
 func (t *trip) attend() {
 	t.attended = true
+	t.u.s.pulse.Wrote() // the request, of late
 	t.c.srv.handler.Lasting(t.c)
 	var sent chan struct{}
 	if !t.sent.Load() {
@@ -156,6 +157,7 @@ func (t *trip) spliceUp(stall time.Duration) error {
 			b.left -= int64(n)
 			b.read += int64(n)
 			t.progress.Store(monotonic())
+			t.u.s.pulse.Wrote()
 		},
 	})
 	t.owing.Store(false)

@@ -7,9 +7,9 @@ import (
 
 // Limits of the chunked coding: what is not data must stay small.
 const (
-	maxChunkExtension = 256     // bytes of extensions of one chunk
-	maxExtensions     = 8 << 10 // bytes by which extensions may outweigh the data
-	maxTrailers       = 8 << 10 // bytes of the trailer section
+	maxChunkExtension = 256      // bytes of extensions of one chunk
+	maxExtensions     = 8 << 10  // bytes by which extensions may outweigh the data
+	maxTrailers       = 64 << 10 // bytes of the trailer section: as much as a head may have
 )
 
 var (
@@ -26,6 +26,7 @@ type chunkState uint8
 const (
 	chunkSize     chunkState = iota // first digit of a size
 	chunkDigits                     // more digits
+	chunkPad                        // blanks behind them, in answers
 	extStart                        // blanks, then a name
 	extName                         // rest of the name
 	extAfterName                    // blanks, then '=' or ';'
@@ -55,11 +56,12 @@ type ChunkDecoder struct {
 	raw      []byte // trailer section up to now
 	line     int    // start of the current line in raw
 	trailers []Field
+	lenient  bool // blanks may follow a size, as some servers pad it; never in requests
 }
 
 // Reset makes d ready for another body. Trailers that were handed out become invalid.
 func (d *ChunkDecoder) Reset() {
-	*d = ChunkDecoder{raw: d.raw[:0], trailers: d.trailers[:0]}
+	*d = ChunkDecoder{raw: d.raw[:0], trailers: d.trailers[:0], lenient: d.lenient}
 }
 
 // Done reports whether the body and its trailers are complete.
@@ -127,16 +129,29 @@ func (d *ChunkDecoder) step(c byte) error {
 		if classes[c]&isHex != 0 {
 			return d.digit(c)
 		}
-		switch c {
-		case '\r':
-			d.state = chunkSizeLF
-		case ';':
-			d.ext, d.state = 1, extStart
-		default:
-			return errChunkSize
-		}
+		return d.sizeEnds(c)
+	case chunkPad:
+		return d.sizeEnds(c)
 	default:
 		return d.extension(c)
+	}
+	return nil
+}
+
+// sizeEnds takes a byte behind a chunk size.
+func (d *ChunkDecoder) sizeEnds(c byte) error {
+	switch {
+	case c == '\r':
+		d.state = chunkSizeLF
+	case c == ';':
+		d.ext, d.state = d.ext+1, extStart
+	case d.lenient && isBlank(c):
+		d.state = chunkPad
+		if d.ext++; d.ext > maxChunkExtension {
+			return errExtensions
+		}
+	default:
+		return errChunkSize
 	}
 	return nil
 }
@@ -282,8 +297,12 @@ func (d *ChunkDecoder) trailer(src []byte) (n int, err error) {
 
 // parseTrailers reads the complete trailer section.
 func (d *ChunkDecoder) parseTrailers() error {
+	most := MaxFields
+	if d.lenient {
+		most = MaxAnswerFields
+	}
 	for b := d.raw; len(b) > 2; {
-		f, n, err := parseField(b)
+		f, n, err := parseField(b, d.lenient)
 		if err != nil {
 			return err
 		}
@@ -291,7 +310,7 @@ func (d *ChunkDecoder) parseTrailers() error {
 		if !mayTrail(&f) {
 			continue
 		}
-		if len(d.trailers) == MaxFields {
+		if len(d.trailers) == most {
 			return ErrTooManyField
 		}
 		d.trailers = append(d.trailers, f)

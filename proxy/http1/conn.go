@@ -288,6 +288,7 @@ func (c *Conn) makeRoom(limit int) {
 
 func (c *Conn) parseHead(n int) error {
 	req := &c.ws.req
+	req.LimitFields(c.srv.limits.Load().MaxFields)
 	if err := req.Parse(c.ws.in[c.r : c.r+n]); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ func DialerWith(control func(network, address string, rc syscall.RawConn) error)
 func (p *Pool) Adopt(nc net.Conn) *Upstream {
 	u := &Upstream{pool: p}
 	u.s.init(nc)
+	u.s.pulse = NewPulse(nc, p.cfg.Patience)
 	p.active.Add(1)
 	return u
 }

@@ -70,8 +70,9 @@ type Field struct {
 }
 
 // parseField reads the field line at the start of b, which must hold its end,
-// and returns it and its length.
-func parseField(b []byte) (f Field, n int, err error) {
+// and returns it and its length. In an answer blanks may stand before the colon:
+// they are taken out (RFC 9112 5.1).
+func parseField(b []byte, lenient bool) (f Field, n int, err error) {
 	var seen uint8
 	i := 0
 	for ; i < len(b); i++ {
@@ -81,13 +82,19 @@ func parseField(b []byte) (f Field, n int, err error) {
 		}
 		seen |= c
 	}
+	name := i
+	if lenient && i > 0 {
+		for i < len(b) && isBlank(b[i]) {
+			i++
+		}
+	}
 	if i == 0 || i >= len(b) || b[i] != ':' {
 		if i == 0 && len(b) > 0 && isBlank(b[0]) {
 			return f, 0, errFold
 		}
 		return f, 0, errFieldName
 	}
-	f.Name = view(b[:i])
+	f.Name = view(b[:name])
 	b = b[i+1:]
 	j := bytes.IndexByte(b, '\n')
 	if j < 1 || b[j-1] != '\r' {

@@ -1,9 +1,16 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"cmp"
+	"math"
+)
 
-// MaxFields is the largest number of fields in a head; a message with more is refused with 431.
-const MaxFields = 128
+// The largest number of fields in a head; a request with more is refused with 431.
+const (
+	MaxFields       = 256  // of a request, where nothing else is said
+	MaxAnswerFields = 1024 // of an answer, and of its trailers
+)
 
 // maxConnectionNames bounds the names one message may list in Connection.
 const maxConnectionNames = 32
@@ -83,11 +90,12 @@ type Head struct {
 	Upgrade         string   // the one Upgrade field, where Connection lists upgrade and the version is 1.1; else ""
 	ConnectionNames []string // what else Connection lists: hop-by-hop by the sender's word, which may be a lie
 
-	upgrades      int    // number of Upgrade fields
-	upgrade       string // value of the first
-	listsUpgrade  bool   // Connection: upgrade
-	saysClose     bool   // Connection: close
-	lenientLength bool   // equal Content-Length fields count as one (responses)
+	upgrades     int    // number of Upgrade fields
+	upgrade      string // value of the first
+	listsUpgrade bool   // Connection: upgrade
+	saysClose    bool   // Connection: close
+	lenient      bool   // what sloppy servers send is taken where its meaning is beyond doubt (responses)
+	maxFields    int    // 0: MaxFields
 }
 
 // Get returns the value of the first field with that name, in whatever case,
@@ -218,9 +226,13 @@ func looksLikeFirstLine(line []byte) bool {
 	return len(line) >= 9 && string(line[len(line)-9:len(line)-3]) == " HTTP/"
 }
 
+// LimitFields sets the largest number of fields, for the messages to come; 0 is
+// MaxFields.
+func (h *Head) LimitFields(n int) { h.maxFields = n }
+
 // reset makes h ready for a message.
 func (h *Head) reset() {
-	*h = Head{Fields: h.Fields[:0], ConnectionNames: h.ConnectionNames[:0], ContentLength: -1}
+	*h = Head{Fields: h.Fields[:0], ConnectionNames: h.ConnectionNames[:0], ContentLength: -1, maxFields: h.maxFields}
 }
 
 // wholeHead reports whether b ends like a head.
@@ -232,12 +244,13 @@ func wholeHead(b []byte) bool {
 // what they say about framing and connection.
 func (h *Head) parseFields(b []byte, p int) error {
 	h.Len = len(b)
+	most := cmp.Or(h.maxFields, MaxFields)
 	for p < len(b)-2 {
-		f, n, err := parseField(b[p:])
+		f, n, err := parseField(b[p:], h.lenient)
 		if err != nil {
 			return err
 		}
-		if len(h.Fields) == MaxFields {
+		if len(h.Fields) == most {
 			return ErrTooManyField
 		}
 		p += n
@@ -263,13 +276,14 @@ func (h *Head) parseFields(b []byte, p int) error {
 func (h *Head) act(f *Field) (keep bool, err error) {
 	switch f.ID {
 	case FieldContentLength:
-		n := parseLength(f.Value)
+		n, digits := h.length(f.Value)
+		f.Value = digits
 		switch {
 		case n < 0:
 			return false, errContentLength
 		case h.ContentLength < 0:
 			h.ContentLength = n
-		case h.lenientLength && n == h.ContentLength:
+		case h.lenient && n == h.ContentLength:
 			return false, nil
 		default:
 			return false, errManyLengths
@@ -280,6 +294,8 @@ func (h *Head) act(f *Field) (keep bool, err error) {
 			return false, errManyCodings
 		case EqualFold(f.Value, "chunked"):
 			h.Chunked = true
+		case h.lenient && EqualFold(f.Value, "identity"): // says nothing
+			return false, nil
 		case ValidFieldName(f.Value): // a token
 			return false, errUnknownCoding
 		default:
@@ -333,19 +349,46 @@ func (h *Head) settle() error {
 	return nil
 }
 
-// parseLength reads a Content-Length, -1 if it is not a plain number of at
-// most 18 digits. A leading zero is refused as well: some read it as octal.
-func parseLength(s string) int64 {
-	if s == "" || len(s) > 18 || s[0] == '0' && len(s) > 1 {
-		return -1
+// length reads a Content-Length field, -1 if it is none. It returns the number
+// as it is sent on as well. In answers a list of equal numbers is one of them
+// (RFC 9110 8.6).
+func (h *Head) length(s string) (n int64, digits string) {
+	first, rest := s, ""
+	if h.lenient {
+		first, rest = nextMember(s)
 	}
-	var n int64
-	for i := range len(s) {
-		d := s[i] - '0'
-		if d > 9 {
-			return -1
+	n, digits = parseLength(first)
+	for rest != "" {
+		var member string
+		if member, rest = nextMember(rest); n >= 0 {
+			if other, _ := parseLength(member); other != n {
+				return -1, s
+			}
+		}
+	}
+	return n, digits
+}
+
+// parseLength reads a number of bytes, -1 if it is none or too large. Zeros
+// before it mean nothing (RFC 9110 8.6), but some read an octal number there:
+// so what is sent on, digits, has none.
+func parseLength(s string) (n int64, digits string) {
+	if s == "" {
+		return -1, s
+	}
+	digits = s
+	for len(digits) > 1 && digits[0] == '0' {
+		digits = digits[1:]
+	}
+	if len(digits) > 19 {
+		return -1, s
+	}
+	for i := range len(digits) {
+		d := digits[i] - '0'
+		if d > 9 || n > (math.MaxInt64-int64(d))/10 {
+			return -1, s
 		}
 		n = n*10 + int64(d)
 	}
-	return n
+	return n, digits
 }

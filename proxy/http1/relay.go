@@ -149,6 +149,7 @@ func (t *trip) spliceDown(left int64) error {
 func (t *trip) relayStream(head []byte, chunked bool) error {
 	c, ws := t.c, t.c.ws
 	s := stream{trip: t, dec: &ws.updec, chunked: chunked, frames: ws.req.Minor > 0}
+	s.dec.lenient = true
 	s.dec.Reset()
 	l := loan{from: chunkRoom, to: chunkRoom + streamMax}
 	defer l.giveBack()

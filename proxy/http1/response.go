@@ -5,18 +5,19 @@ import "bytes"
 // ResponseHead is the head of a response. The reason phrase is not kept.
 type ResponseHead struct {
 	Head
-	Status int // 100 to 599
+	Status int // 100 to 999
 }
 
 // Parse reads b, a whole head as HeadEnd measured it: the answer to a request
-// with that method. About framing it is as strict as the request parser, but
-// equal Content-Length fields are taken for one. Close is also set when the end
+// with that method. It takes what sloppy servers send where only one meaning is
+// possible: equal lengths, identity as a coding, blanks before a colon. Statuses
+// past 599 are no standard's, and the client's to judge. Close is also set when the end
 // of the connection is the end of the body, and when an answer that has no body
 // speaks of one, so that what may follow is not taken for the next answer.
 func (h *ResponseHead) Parse(b []byte, method string) error {
 	h.Head.reset()
 	h.Status = 0
-	h.lenientLength = true
+	h.lenient, h.maxFields = true, MaxAnswerFields
 	if !wholeHead(b) {
 		return errIncomplete
 	}
@@ -74,7 +75,7 @@ func (h *ResponseHead) parseLine(line []byte) error {
 		}
 		h.Status = h.Status*10 + int(d)
 	}
-	if h.Status < 100 || h.Status > 599 {
+	if h.Status < 100 || h.Status > 999 {
 		return errStatusLine
 	}
 	reason := line[12:]

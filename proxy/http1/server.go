@@ -42,6 +42,7 @@ type Limits struct {
 	Header    time.Duration // from the first byte of a head to its last
 	Stream    time.Duration // without a byte either way on a body or tunnel
 	MaxHeader int           // bytes of a request head
+	MaxFields int           // of a request head; 0: MaxFields
 }
 
 // Server accepts HTTP/1.x connections, each served by one goroutine.

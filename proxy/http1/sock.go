@@ -26,6 +26,7 @@ type sock struct {
 
 	stream Stream   // what nc is, if it is one
 	under  *records // what the TLS of an upstream runs on
+	pulse  *Pulse   // of an upstream; nil: none
 	one    [1]byte  // see readOver
 
 	// Arguments and results of the callbacks, which are made once so that a
@@ -208,6 +209,7 @@ func (s *sock) tryExchange(fd uintptr) bool {
 
 // write writes all of p. It fails if the peer takes no byte for the time stall.
 func (s *sock) write(p []byte, stall time.Duration) (int, error) {
+	s.pulse.Wrote()
 	if s.rc == nil {
 		if err := s.writeBy(stall); err != nil {
 			return 0, err

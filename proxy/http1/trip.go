@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -67,6 +68,7 @@ const (
 	Unprocessed             // the upstream says that it did not act on it: ErrUnprocessed
 	Broken                  // connected, but the answer did not come or was not HTTP
 	TimedOut                // no answer in time
+	Vanished                // the upstream is gone without a word: nothing is acknowledged
 	ClientLeft              // the client is gone
 	BadBody                 // the request's body is malformed, too large or stopped
 	WasCut                  // Conn.Cut
@@ -149,6 +151,10 @@ func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 	scanned, interims, began := 0, 0, monotonic()
 	for {
 		n, next, err := HeadEnd(ws.up[t.seen:t.up], scanned)
+		if err == error(errBareLF) {
+			n, err = t.headOfLines()
+			next = 0
+		}
 		if err != nil {
 			return err
 		}
@@ -181,6 +187,34 @@ func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 		}
 		t.up += n
 	}
+}
+
+// headOfLines takes an answer's head in which every line ends with LF alone, as
+// small devices send it, and gives its lines the ends they should have. One
+// that has both is refused: there LF is more likely what somebody smuggled into
+// a field. n is 0 while the end is not there.
+func (t *trip) headOfLines() (n int, err error) {
+	ws := t.c.ws
+	b := ws.up[t.seen:t.up]
+	end := bytes.Index(b, []byte("\n\n"))
+	head := b
+	if end >= 0 {
+		head = b[:end+2]
+	}
+	switch {
+	case bytes.IndexByte(head, '\r') >= 0, end == 0:
+		return 0, errBareLF
+	case end < 0:
+		return 0, nil
+	}
+	whole := bytes.ReplaceAll(head, []byte("\n"), []byte("\r\n"))
+	n = len(whole)
+	whole = append(whole, b[end+2:]...)
+	if len(whole) > len(ws.up) {
+		ws.up = make([]byte, max(len(whole), upSize))
+	}
+	t.seen, t.up = 0, copy(ws.up, whole)
+	return n, nil
 }
 
 // maxResponseHead bounds the answer's head.
@@ -298,6 +332,7 @@ func (t *trip) leave(whole bool) {
 func (t *trip) fails(err error) *Failure {
 	f := &Failure{Err: err, Clean: !t.streams && !t.answered && t.up == 0}
 	cut := t.failed()
+	vanished := err == ErrVanished || t.u.s.pulse.Dead()
 	t.leave(false)
 	if w, ok := err.(*writeError); ok {
 		err = w.err
@@ -315,6 +350,8 @@ func (t *trip) fails(err error) *Failure {
 		f.Kind = BadBody
 	case cut != nil && err == cut:
 		f.Kind = WasCut
+	case vanished:
+		f.Kind, f.Err = Vanished, ErrVanished
 	default:
 		f.Kind = Broken
 		if err == io.EOF {

@@ -173,7 +173,7 @@ func (st *tunnelState) splice(dst, src *sock, total *int64) error {
 		arm:    func() error { return st.arm(src, quiet) },
 		lapsed: func() error { src.woken(); return errQuiet },
 		taken:  touch,
-		moved:  func(n int) { touch(); *total += int64(n) },
+		moved:  func(n int) { touch(); *total += int64(n); dst.pulse.Wrote() },
 	})
 	if err == errCut { // of a body it would be; here it is the end
 		return io.EOF

@@ -37,6 +37,7 @@ type PoolConfig struct {
 	IdleTimeout time.Duration                                                        // an idle connection is closed after it
 	Dial        func(ctx context.Context, network, address string) (net.Conn, error) // nil: Dialer
 	Control     func(network, address string, rc syscall.RawConn) error              // of Dialer: may refuse an address; nil: all are fine
+	Patience    time.Duration                                                        // for the acknowledgement of what was sent; 0 = no limit
 	Single      bool                                                                 // a connection serves one request: what it runs on is Dial's to keep
 	Slots       *Slots                                                               // bounds the connections; nil: no bound, or Dial sees to it
 }
@@ -116,6 +117,7 @@ func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 	}
 	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true}
 	u.s.init(nc)
+	u.s.pulse = NewPulse(nc, p.cfg.Patience)
 	if shared, ok := nc.(interface{ Reused() bool }); ok { // of HTTP/2
 		u.reused = shared.Reused()
 	}
@@ -191,6 +193,7 @@ func (u *Upstream) Discard() {
 }
 
 func (u *Upstream) close() {
+	u.s.pulse.Stop()
 	u.s.nc.Close()
 	if u.slot {
 		u.pool.cfg.Slots.GiveBack()

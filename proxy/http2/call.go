@@ -229,6 +229,9 @@ func (k *call) relay(resp *http.Response, chunked bool) error {
 
 // meaning says by which error the data plane knows what happened.
 func (k *call) meaning(err error) error {
+	if k.line != nil && k.line.wire.pulse.Dead() {
+		return http1.ErrVanished
+	}
 	_, away := errors.AsType[*unreachable](err)
 	refused, ok := errors.AsType[http2.StreamError](err)
 	k.mu.Lock()

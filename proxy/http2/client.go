@@ -165,7 +165,7 @@ func (c *Client) connect(ctx context.Context) error {
 		c.cfg.Slots.GiveBack()
 		return err
 	}
-	w := newWire(nc, c.cfg.Slots.GiveBack)
+	w := newWire(nc, c.cfg.Patience, c.cfg.Slots.GiveBack)
 	cc, err := c.transport.NewClientConn(w)
 	if err != nil {
 		w.Close()

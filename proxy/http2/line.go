@@ -14,6 +14,7 @@ type line struct {
 	streams  int   // places that requests have
 	uploads  int   // of them, those with a body that comes bit by bit
 	promised int64 // bytes of bodies that are sent at once
+	taken    bool  // by a request that shares it with none
 }
 
 // Bounds by which no request can use up what others share.
@@ -34,7 +35,7 @@ const (
 type need struct {
 	streams bool  // its body comes bit by bit
 	body    int64 // bytes of a body that is there as a whole
-	after   int   // only a line made after this one will do
+	after   int   // only a line made after this one will do, and none that others use meanwhile
 }
 
 // takes reports whether l has room for a request. A body that is there as a
@@ -42,8 +43,10 @@ type need struct {
 // goes where no such body waits.
 func (l *line) takes(n need) bool {
 	switch {
-	case l.serial <= n.after, l.streams >= lineStreams, !l.cc.CanTakeNewRequest():
+	case l.taken, l.streams >= lineStreams, !l.cc.CanTakeNewRequest():
 		return false
+	case n.after > 0:
+		return l.serial > n.after && l.streams == 0
 	case n.streams:
 		return l.promised == 0
 	case n.body > 0:
@@ -58,6 +61,7 @@ func (l *line) leave(n need) { l.count(n, -1) }
 
 func (l *line) count(n need, by int) {
 	l.streams += by
+	l.taken = by > 0 && n.after > 0
 	l.promised += int64(by) * n.body
 	if n.streams {
 		l.uploads += by

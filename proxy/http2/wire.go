@@ -4,6 +4,9 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"lictor/proxy/http1"
 )
 
 // wire is what the library talks to: the connection to an instance. It knows
@@ -13,6 +16,7 @@ type wire struct {
 	net.Conn
 	window  atomic.Int64 // bytes that the instance takes
 	in, out follower
+	pulse   *http1.Pulse
 	end     func() // called once, when the connection is closed
 	once    sync.Once
 }
@@ -22,8 +26,8 @@ const (
 	initialWindow = 65535
 )
 
-func newWire(nc net.Conn, end func()) *wire {
-	w := &wire{Conn: nc, end: end}
+func newWire(nc net.Conn, patience time.Duration, end func()) *wire {
+	w := &wire{Conn: nc, pulse: http1.NewPulse(nc, patience), end: end}
 	w.window.Store(initialWindow)
 	w.out.left = prefaceSize
 	return w
@@ -47,11 +51,13 @@ func (w *wire) Write(p []byte) (int, error) {
 			w.window.Add(-int64(f.size))
 		}
 	})
+	w.pulse.Wrote()
 	return w.Conn.Write(p)
 }
 
 // Close implements net.Conn.
 func (w *wire) Close() error {
+	w.pulse.Stop()
 	err := w.Conn.Close()
 	w.once.Do(w.end)
 	return err
