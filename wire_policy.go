@@ -2,6 +2,9 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"path"
+	"slices"
 	"time"
 
 	"lictor/admin"
@@ -72,11 +75,57 @@ func (p *process) policyStore() (store.Store, error) {
 
 // policyChecks say when the policy makes lictor unready.
 func (p *process) policyChecks() []admin.Check {
-	checks := []admin.Check{{Name: "policy", Ready: p.policy.Ready, Reason: "policy_unavailable"}}
+	checks := []admin.Check{{Name: "policy", Ready: p.policyReady, Reason: "policy_unavailable"}}
 	if p.egress != nil {
 		checks = append(checks, admin.Check{Name: "egress", Ready: p.egress.Ready, Reason: "policy_unavailable"})
 	}
 	return checks
+}
+
+// policyReady is not ready without a policy, nor where one that can not be read
+// closes every listener.
+func (p *process) policyReady() error {
+	if err := p.policy.Ready(); err != nil {
+		return err
+	}
+	listeners := 1
+	if p.egress != nil {
+		listeners = 2
+	}
+	if len(p.closed()) == listeners {
+		return errors.New("everything is closed by objects that can not be read")
+	}
+	return nil
+}
+
+// closed are the listeners that refuse everything because of objects that can
+// not be read, and by which.
+func (p *process) closed() (why []string) {
+	set := p.policy.Loaded()
+	if set == nil {
+		return nil
+	}
+	if by, closed := set.Closed(policy.Ingress); closed {
+		why = append(why, "gateway: "+by.Key+" can not be read")
+	}
+	if by, closed := set.Closed(policy.Egress); closed && p.egress != nil {
+		why = append(why, "egress: "+by.Key+" can not be read")
+	}
+	return why
+}
+
+// knownService reports whether a name is that of a service, as far as can be
+// told: a source that has not answered may know it.
+func (p *process) knownService(name string) bool {
+	for _, source := range p.sources {
+		if !source.Status().Ready || source.Catalog().Lookup(name) != nil {
+			return true
+		}
+	}
+	return p.bus != nil && slices.ContainsFunc(p.cfg.RabbitMQ.Services, func(glob string) bool {
+		ok, _ := path.Match(glob, name)
+		return ok
+	})
 }
 
 // describePolicy adds the policy to the status.
@@ -86,6 +135,7 @@ func (p *process) describePolicy(st *admin.Status) {
 	st.Policy = &admin.PolicyStatus{
 		Hash: version.Hash, Index: version.Index, Store: s.Kind, Live: s.Live, LastGood: s.LastGood,
 		Objects: s.Objects, Held: s.Held, Rejected: p.policy.Rejected(),
+		Closings: p.policy.Loaded().Closings(), Notes: p.policy.Loaded().Notes(p.knownService),
 	}
 	if !s.Contact.IsZero() {
 		age := time.Since(s.Contact).Seconds()
@@ -100,42 +150,24 @@ func (p *process) describePolicy(st *admin.Status) {
 	if s.Kind == store.KindMemory && p.cfg.Policy.Store == "" {
 		st.Problems = append(st.Problems, "policy: it is kept in memory and lost at exit")
 	}
+	for _, c := range st.Policy.Closings {
+		st.Problems = append(st.Problems, "policy: "+c.Path+" closes "+c.Closes+": "+c.Why)
+	}
+	for _, n := range st.Policy.Notes {
+		st.Problems = append(st.Problems, "policy: "+n.Path+": "+n.String())
+	}
 	for _, r := range st.Policy.Rejected {
-		st.Problems = append(st.Problems, "policy: "+r.Path+": "+closes(r)+r.Problems.Error())
+		st.Problems = append(st.Problems, "policy: "+r.Path+": "+r.Problems.Error())
 	}
-}
-
-// closes says what it does to requests that an object cannot be read and never
-// could; "" if nothing.
-func closes(r *policy.Rejection) string {
-	switch {
-	case !r.Closes:
-		return ""
-	case r.Key.Kind == policy.KindBlacklist:
-		return "closes all egress, since it cannot be read: "
-	case r.Key.Kind == policy.KindWhitelist:
-		return "admits nothing, since it cannot be read: "
-	}
-	return "closes what it would guard, since it cannot be read: "
-}
-
-// closed are the listeners that refuse everything, and why.
-func (p *process) closed() (why []string) {
-	for _, r := range p.policy.Rejected() {
-		if r.Closes && r.Key.Kind == policy.KindBlacklist && p.egress != nil {
-			why = append(why, "egress: "+r.Path+": "+closes(r)+r.Problems.Error())
-		}
-	}
-	return why
 }
 
 // buildGeoIP opens the data base of countries, if there is one.
 func (p *process) buildGeoIP() (err error) {
-	path := p.cfg.GeoIP.Database
-	if path == "" {
+	file := p.cfg.GeoIP.Database
+	if file == "" {
 		return nil
 	}
-	if p.geoip, err = geoip.Open(path, p.log.Named("geoip")); err != nil {
+	if p.geoip, err = geoip.Open(file, p.log.Named("geoip")); err != nil {
 		return err
 	}
 	p.services = append(p.services, supervisor.Service{Name: "geoip", Run: p.geoip.Run, Grace: time.Second})

@@ -35,8 +35,8 @@ type Config struct {
 	Header   string               // that carries the token; "" = X-Admin-Token
 	Sources  []resolver.Source    // in the order they are asked in
 	Checks   []Check              // of /readyz, besides that of the sources
+	Closed   func() []string      // listeners that refuse everything, for /readyz to tell; nil = none
 	Describe []func(*Status)      // fill their part of /status
-	Closed   func() []string      // what is refused as a whole though it is ready, and why; nil = nothing ever
 	Routes   []Route              // besides those of this package
 }
 

@@ -43,6 +43,8 @@ type PolicyStatus struct {
 	Objects    int                 `json:"objects"`
 	Held       int                 `json:"held"` // in force although the store no longer shows them
 	Rejected   []*policy.Rejection `json:"rejected"`
+	Closings   []policy.Closing    `json:"closings"` // what is refused until an object is repaired
+	Notes      []policy.Note       `json:"notes"`    // what refers to nothing, or can match nothing
 }
 
 // Listener is an address that lictor serves.

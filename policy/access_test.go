@@ -224,7 +224,7 @@ func TestMostSpecificPluginWins(t *testing.T) { // C12, C13, C15, C27, C35
 	step(map[string]int{ann: 8, bob: 3}, append(limit("held", "8"), "groups/eng", `{"plugins":["held"]}`, "plugin-mappings/2", "-",
 		"plugin-mappings/3", "-", "plugin-mappings/4", "-", "plugin-mappings/7", `{"api":"svc","groups":["eng"]}`, "plugin-mappings/8", `{"api":"svc","plugins":["api"]}`)...)
 	step(map[string]int{bob: 8, nobody: 8}, "consumers/ann", `{"id":"a-1"}`, "plugin-mappings/8", "-", "plugin-mappings/1", "-")
-	step(map[string]int{ann: 8, nobody: 0}, "consumers/ann", `{"id":"a-1","groups":["eng"]}`, "plugins/api", "-", "plugins/filter", "-", "plugins/group", "-", "plugins/group2", "-", "plugins/both", "-")
+	step(map[string]int{ann: 8, nobody: 0}, "consumers/ann", `{"id":"a-1","groups":["eng"]}`, "plugins/api", "-", "plugins/filter", "-", "plugins/group", "-", "plugins/group2", "-", "plugin-mappings/6", "-", "plugins/both", "-")
 }
 
 func TestFilterProperties(t *testing.T) { // C25, C26, C29

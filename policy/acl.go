@@ -130,7 +130,13 @@ func (d *decision) refuseACL(a *apiACLs) bool {
 
 const messageACL = "You cannot consume this service"
 
-func (a *liveACL) rule() Rule { return Rule{Key: a.key, Index: a.index} }
+func (a *liveACL) rule() Rule {
+	r := Rule{Key: a.key, Index: a.index}
+	if a.closed {
+		r.Note = "it can not be read, so it lets nobody in"
+	}
+	return r
+}
 
 // binding are the APIs that ACLs give a subject. It is immutable.
 type binding struct {

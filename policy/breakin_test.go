@@ -91,10 +91,10 @@ func TestNoOtherWayToAServiceIsRoundADeny(t *testing.T) {
 // good value (X6), as after a restart.
 func TestUnreadableObjectsOpenNothing(t *testing.T) {
 	s, set := newStore(t, policy.Options{}, with("plugin-mappings/m", `{"api":"svc","plugins":["k"]}`)...)
-	if got := try(t, set, "GET http://x/svc"); got != "" {
+	if got := try(t, set, "GET http://x/svc"); got != "no_credentials" {
 		t.Fatalf("without the plugin: %q", got)
 	}
-	set, rejected := s.put(t, "plugins/k", `{"name":"key-auth","config":{"keynames":[]}}`, "plugins/other", `{"name":"key-auth","config":7}`)
+	set, rejected := s.put(t, "plugins/k", `{"name":"key-auth","config":{"keynames":[]}}`, "plugins/other", `{"name":"key-auth","config":7,"global":false}`)
 	if len(rejected) != 2 || !rejected[0].Closes {
 		t.Errorf("got %+v", rejected)
 	}

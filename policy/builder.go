@@ -14,6 +14,7 @@ type Change struct {
 	Created uint64 // the store's, when the key came into being; 0 if it does not know. Settles ties: the older wins
 	Object  Object // nil = the key is gone, unless Err says that it can not be read
 	Err     error  // what is wrong, usually Problems; Object then holds what could be read, if anything
+	Lost    Lost   // with Err: what Object does not hold
 }
 
 // Builder turns changes into Sets. It belongs to one goroutine; the Sets do not.
@@ -25,9 +26,8 @@ type Builder struct {
 	acls     map[string]map[string]*liveACL  // by API, then id
 	subjects map[subject]map[string]*liveACL // only with C6
 	plugins  map[string]*livePlugin
-	mappings map[string]*PluginMapping
-	groups   map[string]*Group
-	members  map[string]int // consumers that name a group
+	mappings map[string]*mappedPlugins
+	groups   map[string]*pluginGroup
 	routing  map[string]*liveAPI
 
 	dirty dirty
@@ -42,6 +42,7 @@ type object struct {
 	digest  [32]byte
 	broken  bool                 // stands in (X6)
 	rules   map[string]*listRule // the entries of a List that can be read
+	notes   Problems             // what in it can match nothing
 }
 
 // dirty says which tables the changes so far make out of date.
@@ -50,6 +51,7 @@ type dirty struct {
 	subjects map[subject]bool
 	plugins  bool
 	routes   bool
+	closed   bool
 }
 
 // Options are what the configuration says about the policy.
@@ -65,8 +67,7 @@ func NewBuilder(o Options) *Builder {
 
 		objects: make(map[Key]*object), acls: make(map[string]map[string]*liveACL),
 		subjects: make(map[subject]map[string]*liveACL), plugins: make(map[string]*livePlugin),
-		mappings: make(map[string]*PluginMapping), groups: make(map[string]*Group),
-		members: make(map[string]int), routing: make(map[string]*liveAPI),
+		mappings: make(map[string]*mappedPlugins), groups: make(map[string]*pluginGroup), routing: make(map[string]*liveAPI),
 	}
 }
 
@@ -135,6 +136,7 @@ func (b *Builder) apply(c *Change) *Rejection {
 		return r
 	}
 	next.digest = digestOf(c.Key, next)
+	next.notes = notesOf(c.Key, c.Object, next.rules)
 	var r *Rejection
 	if len(partly) > 0 {
 		r = &Rejection{Key: c.Key, Path: b.path(c.Key), Index: c.Index, Partial: true, Problems: partly}
@@ -155,35 +157,6 @@ func judge(c *Change) Problems {
 		return Problems{{Text: "is an object of the kind " + string(c.Object.Kind())}}
 	}
 	return Check(c.Key.Name, c.Object)
-}
-
-// standIn is what takes the place of a value that can not be read and has no
-// former good value (X6): it closes what the value might have closed.
-func standIn(c *Change) *object {
-	next := &object{index: c.Index, broken: true}
-	switch c.Key.Kind {
-	case KindBlacklist:
-		next.Object = &List{Direction: Egress}
-	case KindWhitelist:
-		l := &List{Allow: true, Direction: Egress}
-		if read, ok := c.Object.(*List); ok && (read.Direction == Ingress || read.Direction == Both) {
-			l.Direction = read.Direction
-		}
-		next.Object = l
-	case KindACLs:
-		if read, ok := c.Object.(*ACL); ok && read.API != "" {
-			next.Object = &ACL{ID: c.Key.Name, API: read.API, Mode: Enforce}
-		}
-	case KindFilters:
-		next.Object = &Filter{Name: c.Key.Name, Inline: true}
-	case KindPlugins: // where it is mapped a key is demanded; unmapped it closes nothing
-		if read, ok := c.Object.(*Plugin); ok && read.Name == (keyAuth{}).name() {
-			mapped := false
-			next.Object = &Plugin{ID: c.Key.Name, Name: read.Name, Enabled: read.Enabled, Global: &mapped, Mode: Enforce}
-		}
-	}
-	next.digest = digestOf(c.Key, next)
-	return next
 }
 
 // parseList reads the entries of a list, each once; those that the former value
@@ -245,7 +218,7 @@ func (b *Builder) path(k Key) string { return b.set.prefix + k.String() }
 
 // reject notes what is wrong with a key, or that nothing is.
 func (b *Builder) reject(k Key, r *Rejection) {
-	h := hashString(k.Name) ^ hashString(string(k.Kind))
+	h := k.hash()
 	if r == nil {
 		b.set.rejected = b.set.rejected.without(h, k)
 	} else {
@@ -269,6 +242,7 @@ func (b *Builder) replace(k Key, old, next *object) {
 		}
 		b.objects[k] = next
 	}
+	b.remember(k, old, next)
 	if k.Kind == KindBlacklist || k.Kind == KindWhitelist {
 		b.relist(k, old, next)
 		return
@@ -300,11 +274,24 @@ func (b *Builder) compile() {
 		}
 	}
 	if b.dirty.plugins || b.set.plugins == nil {
-		b.set.plugins = b.compilePlugins()
+		b.set.plugins, b.set.demands = b.compilePlugins()
 	}
 	if b.dirty.routes {
 		b.set.routes = b.compileRoutes()
 	}
+	if b.dirty.closed {
+		b.set.closed = b.set.compileClosed()
+	}
+}
+
+// remember keeps what [Set.Closings] and [Set.Notes] tell of.
+func (b *Builder) remember(k Key, old, next *object) {
+	h := k.hash()
+	if old != nil && old.broken || next != nil && next.broken {
+		set(&b.set.broken, h, k, next, next != nil && next.broken && next.Object != nil)
+		b.dirty.closed = true
+	}
+	set(&b.set.noted, h, k, next, next != nil && !next.broken && next.worthNoting())
 }
 
 // sortedValues yields the values of a map in the order of the keys, so that the

@@ -57,3 +57,38 @@ func TestCertificateIdentifies(t *testing.T) {
 		t.Error("the certificate is still believed")
 	}
 }
+
+// TestACertificateIsOnePerson deletes and doubles consumers that a certificate
+// names: it never becomes somebody else's by it.
+func TestACertificateIsOnePerson(t *testing.T) {
+	s, _ := newStore(t, policy.Options{}, "plugins/k", `{"name":"key-auth"}`,
+		"consumers/low", `{"id":"l","custom_id":"spiffe://corp/low"}`, "consumers/boss", `{"id":"b","custom_id":"boss.example"}`)
+	tests := []struct {
+		name  string
+		docs  []string
+		names []string
+		want  string
+	}{
+		{"one name of several is known", nil, []string{"spiffe://corp/low", "low.example"}, "low"},
+		{"names of two consumers", nil, []string{"spiffe://corp/low", "boss.example"}, ""},
+		{"the same in another order", nil, []string{"boss.example", "spiffe://corp/low"}, ""},
+		{"two consumers of the first name", []string{"consumers/twin", `{"id":"t","custom_id":"spiffe://corp/low"}`}, []string{"spiffe://corp/low", "boss.example"}, ""},
+		{"two consumers of the last name", []string{"consumers/twin", `{"id":"t","custom_id":"low.example"}`, "consumers/twin2", `{"id":"u","custom_id":"low.example"}`},
+			[]string{"boss.example", "low.example"}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			set, _ := s.put(t, append(tt.docs, "groups/x", "{}")...)
+			r := ask(t, "GET http://x/svc")
+			r.Names = tt.names
+			got := ""
+			if v := decide(set, r); v.Identity != nil {
+				got = v.Identity.Name
+			}
+			if got != tt.want {
+				t.Errorf("it is %q, want %q", got, tt.want)
+			}
+			s.put(t, "consumers/twin", "-", "consumers/twin2", "-")
+		})
+	}
+}

@@ -41,16 +41,74 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	r.scratch.namedReadings.Reset()
 	d := &r.scratch.decision
 	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
-	if d.blacklist() && d.whitelist() && d.plugin(typeKeyAuth) && d.acl() && d.limits() {
+	if d.readable() && d.blacklist() && d.whitelist() && d.admitted() && d.others() && d.limits() {
 		v.Action = Allow
 	}
 	*d, r.scratch.inquiry = decision{}, inquiry{} // keeps no set alive
 }
 
+// readable refuses what is closed by an object that can not be read (X6).
+func (d *decision) readable() bool {
+	rule := d.route.closed
+	if shut := d.set.closed[gateway]; len(shut) > 0 {
+		rule = shut[0]
+	}
+	if rule.Key == "" {
+		return true
+	}
+	return d.deny("policy", refusal{Reason: ReasonPolicyUnavailable, Status: 503, Message: messageUnavailable, Rule: rule})
+}
+
+// admitted asks who it is and whether the API is for them.
+func (d *decision) admitted() bool { return d.plugin(typeKeyAuth) && d.acl() }
+
+// others asks the same for each other API that some reading of an odd path leads
+// to by its filters, or would lead to but for them: whether a backend reads the
+// path in that way nobody knows, so it is no way round the rules of either.
+func (d *decision) others() bool {
+	t := d.set.routes
+	if t == nil || !d.req.Path.Odd() || d.route.By == ByHost || d.route.By == ByNothing {
+		return true
+	}
+	own, who, verdict, rec := d.route, d.who, *d.verdict, d.rec
+	for _, path := range d.req.scratch.readings.Of(d.req.Path) {
+		api, closed := "", Rule{}
+		if e := t.find(d.req, path); e != nil {
+			api, closed = e.api.Name, e.closed
+		} else if own.By == ByFilter {
+			api = firstSegment(path)
+		}
+		if api == "" || api == own.API {
+			continue
+		}
+		d.route.API, d.route.Service, d.route.closed, d.rec = api, api, closed, nil
+		passes := d.readable() && d.admitted()
+		if d.rec = rec; !passes {
+			if rec != nil {
+				rec.deny("other_reading", d.verdict)
+			}
+			return false
+		}
+		d.route, d.who, *d.verdict = own, who, verdict
+	}
+	return true
+}
+
+// firstSegment is the service that a reading of a path names, "" if it names none.
+func firstSegment(path string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if !uri.IsServiceName(name) {
+		return ""
+	}
+	return name
+}
+
+const messageUnavailable = "The policy is not available"
+
 // Unavailable makes v the refusal of a lictor that has no policy to go by, or
 // none fresh enough (X6).
 func Unavailable(v *Verdict) {
-	*v = Verdict{Reason: ReasonPolicyUnavailable, Status: 503, Message: "The policy is not available"}
+	*v = Verdict{Reason: ReasonPolicyUnavailable, Status: 503, Message: messageUnavailable}
 }
 
 // limits runs the plugin types that come after the ACL.

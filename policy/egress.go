@@ -12,9 +12,9 @@ func (s *Set) Blacklisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 	case s == nil:
 		Unavailable(v)
 		return true
-	case len(s.unreadable) > 0:
+	case len(s.closed[egress]) > 0:
 		Unavailable(v)
-		v.Rule = s.unreadable[0]
+		v.Rule = s.closed[egress][0]
 		return refused(v, rec, "blacklist")
 	}
 	x := &s.guards[blacklists][egress]

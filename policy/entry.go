@@ -219,12 +219,13 @@ func isForeignMark(r rune) bool {
 	return r >= 0x80 && unicode.IsPunct(r) && !strings.ContainsRune("\u3002\uff0e\uff61\u00b7\u0375\u05f3\u05f4\u30fb", r)
 }
 
-// isMethod reports whether s is what people write for a method: a word of
-// letters, perhaps with hyphens. HTTP takes any token, but the "-" and "*" of
-// YAML and markdown are tokens as well, and so are the commands of other lists.
+// isMethod reports whether s is what people write for a method: a word that
+// begins with a letter. HTTP takes any token, but the "-" and "*" of YAML and
+// markdown are tokens as well, and so are the commands of other lists.
 func isMethod(s string) bool {
 	for i := range len(s) {
-		if c := s[i] | 0x20; (c < 'a' || c > 'z') && (s[i] != '-' || i == 0) {
+		c := s[i] | 0x20
+		if ('a' > c || c > 'z') && (i == 0 || s[i] != '-' && s[i] != '_' && ('0' > s[i] || s[i] > '9')) {
 			return false
 		}
 	}

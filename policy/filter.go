@@ -19,7 +19,7 @@ type liveFilter struct {
 	depth     int             // most slashes in any path
 	ips       *bart.Lite
 	countries map[string]bool
-	never     bool // stands for a filter that can not be read
+	broken    bool // stands in for one that can not be read: never grants, and else covers what can be read of it
 }
 
 // sense says what a filter's match is used for, hence which readings of a path
@@ -29,7 +29,7 @@ type sense uint8
 const (
 	toGrant    sense = iota // every reading has to match
 	toRestrict              // any reading will do
-	toRoute                 // the canonical path
+	toRoute                 // one reading
 )
 
 func compileFilter(f *Filter, key string, index uint64) *liveFilter {
@@ -84,15 +84,29 @@ func (f *liveFilter) properties() int {
 
 // matches reports whether a request fits: OR inside a list, AND between (C25).
 func (f *liveFilter) matches(r *Request, as sense) bool {
-	switch {
-	case f.never,
-		len(f.Methods) > 0 && !f.matchesMethod(r.Method, as),
-		f.hosts != nil && f.hostClass(r.Host) == noHost,
-		f.ips != nil && !(r.Client.IsValid() && f.ips.Contains(r.Client.Unmap().WithZone(""))),
-		f.paths != nil && !f.matchesPath(r, as):
-		return false
+	return !(f.broken && as == toGrant) && f.matchesRest(r, as) && (f.paths == nil || f.matchesPath(r, as)) && f.matchesCountry(r, as)
+}
+
+// routes reports whether a request fits with one reading of its path.
+func (f *liveFilter) routes(r *Request, path string) bool {
+	return f.matchesRest(r, toRoute) && (f.paths == nil || f.pathLength(path) >= 0) && f.matchesCountry(r, toRoute)
+}
+
+// matchesRest compares what is neither path nor country.
+func (f *liveFilter) matchesRest(r *Request, as sense) bool {
+	return (len(f.Methods) == 0 || f.matchesMethod(r.Method, as)) &&
+		(f.hosts == nil || f.hostClass(r.Host) != noHost) &&
+		(f.ips == nil || r.Client.IsValid() && f.ips.Contains(r.Client.Unmap().WithZone("")))
+}
+
+// matchesCountry compares the country. One that is not known, because the look-up
+// failed, may be any.
+func (f *liveFilter) matchesCountry(r *Request, as sense) bool {
+	if f.countries == nil {
+		return true
 	}
-	return f.countries == nil || f.countries[r.country()]
+	country := r.country()
+	return f.countries[country] || country == CountryUnknown && as == toRestrict
 }
 
 // matchesMethod takes a method as it is to grant, and in any case to restrict,
@@ -135,7 +149,7 @@ func (f *liveFilter) matchesPath(r *Request, as sense) bool {
 // covers reports whether the filter's paths cover a path, in the readings that count.
 func (f *liveFilter) covers(r *Request, p *uri.Path, as sense) bool {
 	hit := f.pathLength(p.Canonical) >= 0
-	if as == toRoute || hit == (as == toRestrict) || !p.Odd() {
+	if hit == (as == toRestrict) || !p.Odd() {
 		return hit
 	}
 	made := &r.scratch.readings
@@ -169,7 +183,7 @@ func (f *liveFilter) pathLength(path string) int {
 // country asks the locator once a decision.
 func (r *Request) country() string {
 	if r.Locator == nil || !r.Client.IsValid() {
-		return ""
+		return CountryUnknown
 	}
 	if !r.scratch.asked || r.scratch.client != r.Client {
 		r.scratch.country = r.Locator.Country(r.Client.Unmap())
@@ -195,24 +209,26 @@ func refs(names []string) []ref {
 }
 
 // filtered reports whether a request fits the filters of a mapping: any of the
-// named ones, and all of the inline ones (C27). No filters fit everything, an
-// unknown one nothing; one that looks made for a mapping and is lost spoils the
-// whole, for it may have been what narrowed it.
+// named ones, and all of the inline ones (C27). No filters fit everything. What
+// is not known, because it is gone or can not be read, never grants and always
+// restricts: it may have covered the request, or have been what narrowed the
+// mapping.
 func (s *Set) filtered(filters []ref, r *Request, as sense) bool {
 	named, hit := false, false
 	for _, f := range filters {
 		live, ok := s.filters.get(f.hash, f.name)
+		fits := !ok && as == toRestrict || ok && live.matches(r, as)
 		switch {
-		case !ok && isUUID(f.name):
+		case as == toGrant && !fits && (!ok && isUUID(f.name) || ok && live.broken):
 			return false
-		case ok && live.Inline:
-			if !live.matches(r, as) {
+		case ok && live.Inline && !live.broken:
+			if !fits {
 				return false
 			}
 			continue
 		}
 		named = true
-		hit = hit || ok && live.matches(r, as)
+		hit = hit || fits
 	}
 	return hit || !named
 }

@@ -20,29 +20,31 @@ func (b *Builder) link(k Key, o *object, add bool) {
 			set(&b.set.credentials, digestHash(&d), d, &liveCredential{Credential: x, digest: d}, add)
 		}
 	case *Group:
-		setMap(b.groups, k.Name, x, add)
+		setMap(b.groups, k.Name, &pluginGroup{x, b.rule(k, o), o.broken}, add)
+		set(&b.set.groups, hashString(k.Name), k.Name, true, add)
 		b.dirty.plugins = true
 	case *Filter:
 		b.linkFilter(k, x, o, add)
 	case *Plugin:
-		p := &livePlugin{Plugin: x, key: b.path(k), index: o.index, created: o.created, kind: pluginTypeOf(x.Name)}
+		p := &livePlugin{Plugin: x, key: b.path(k), index: o.index, created: o.created, kind: pluginTypeOf(x.Name), broken: o.broken}
 		p.config = pluginTypes[p.kind].compile(x.Config, func(string, string, ...any) {})
 		setMap(b.plugins, k.Name, p, add)
+		set(&b.set.pluginIDs, hashString(k.Name), k.Name, true, add)
 		b.dirty.plugins = true
 	case *PluginMapping:
-		setMap(b.mappings, k.Name, x, add)
+		setMap(b.mappings, k.Name, &mappedPlugins{x, b.rule(k, o), o.broken}, add)
 		b.dirty.plugins = true
 	case *ACL:
 		b.linkACL(k, x, o, add)
 	case *API:
-		a := &liveAPI{API: x, rule: b.rule(k, o), created: o.created, backends: compileBackends(x.Name, x.Backends)}
+		a := &liveAPI{API: x, rule: b.rule(k, o), created: o.created, backends: compileBackends(x.Name, x.Backends), closed: o.broken}
 		set(&b.set.apis, hashString(k.Name), k.Name, a, add)
 		if len(x.Filters) > 0 {
 			setMap(b.routing, k.Name, a, add)
 			b.dirty.routes = true
 		}
 	case *Mapping:
-		m := &liveMapping{Mapping: x, rule: b.rule(k, o), backends: compileBackends(x.Domain, x.Backends)}
+		m := &liveMapping{Mapping: x, rule: b.rule(k, o), closed: o.broken, backends: compileBackends(x.Domain, x.Backends)}
 		table, domain := &b.set.domains, x.Domain
 		if parent, ok := strings.CutPrefix(domain, "*."); ok {
 			table, domain = &b.set.wildcards, parent
@@ -73,14 +75,15 @@ func (b *Builder) linkConsumer(k Key, c *Consumer, o *object, add bool) {
 		among(&b.set.byCustomID, c.CustomID, live, add)
 	}
 	for _, g := range c.Groups {
-		before := b.members[g]
+		h := hashString(g)
+		before, _ := b.set.members.get(h, g)
+		after := before - 1
 		if add {
-			b.members[g]++
-		} else if b.members[g]--; b.members[g] == 0 {
-			delete(b.members, g)
+			after = before + 1
 		}
+		set(&b.set.members, h, g, after, after > 0)
 		// A group that holds plugins narrows a mapping as soon as it has a member.
-		if (before == 0) != (b.members[g] == 0) && b.groups[g] != nil && len(b.groups[g].Plugins) > 0 {
+		if (before == 0) != (after == 0) && b.groups[g] != nil && len(b.groups[g].Plugins) > 0 {
 			b.dirty.plugins = true
 		}
 	}
@@ -88,7 +91,7 @@ func (b *Builder) linkConsumer(k Key, c *Consumer, o *object, add bool) {
 
 func (b *Builder) linkFilter(k Key, f *Filter, o *object, add bool) {
 	live := compileFilter(f, b.path(k), o.index)
-	live.never = o.broken
+	live.broken = o.broken
 	set(&b.set.filters, hashString(k.Name), k.Name, live, add)
 	if len(f.Locations) > 0 {
 		if add {
@@ -101,6 +104,9 @@ func (b *Builder) linkFilter(k Key, f *Filter, o *object, add bool) {
 }
 
 func (b *Builder) linkACL(k Key, a *ACL, o *object, add bool) {
+	if o.broken && a.API == "" {
+		return // it closes every API
+	}
 	live := &liveACL{ACL: a, key: b.path(k), index: o.index, filters: refs(a.Filters), closed: o.broken}
 	if b.acls[a.API] == nil {
 		b.acls[a.API] = make(map[string]*liveACL)
@@ -125,11 +131,11 @@ func (b *Builder) linkACL(k Key, a *ACL, o *object, add bool) {
 func (b *Builder) relist(k Key, old, next *object) {
 	var was, is *List
 	var wasRules, isRules map[string]*listRule
-	if old != nil {
+	if old != nil && old.Object != nil {
 		was, wasRules = old.Object.(*List), old.rules
 		b.admit(old, -1)
 	}
-	if next != nil {
+	if next != nil && next.Object != nil {
 		is, isRules = next.Object.(*List), next.rules
 		b.admit(next, 1)
 	}
@@ -142,9 +148,6 @@ func (b *Builder) relist(k Key, old, next *object) {
 		set(&b.set.lists[kind], hashString(k.Name), k.Name, live, true)
 	} else {
 		set(&b.set.lists[kind], hashString(k.Name), k.Name, nil, false)
-	}
-	if kind == blacklists {
-		b.markUnreadable(k, next)
 	}
 	for side, direction := range [...]Direction{gateway: Ingress, egress: Egress} {
 		x := &b.set.guards[kind][side]
@@ -203,18 +206,6 @@ func (b *Builder) admit(o *object, sign int) {
 			b.set.admits[side].byAddr += sign * byAddr
 		}
 	}
-}
-
-// markUnreadable keeps the blacklists that close the egress, in the order of
-// their keys (X6).
-func (b *Builder) markUnreadable(k Key, next *object) {
-	path := b.path(k)
-	marks := slices.DeleteFunc(slices.Clone(b.set.unreadable), func(r Rule) bool { return r.Key == path })
-	if next != nil && next.broken {
-		marks = append(marks, Rule{Key: path, Index: next.index})
-		slices.SortFunc(marks, func(a, b Rule) int { return cmp.Compare(a.Key, b.Key) })
-	}
-	b.set.unreadable = marks
 }
 
 // set enters a value into a trie, or takes the key out.

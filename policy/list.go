@@ -187,7 +187,9 @@ func (q *inquiry) speaks(r *listRule) bool {
 	case r.prefix.IsValid():
 		return false // A17: an address with a port is never a client
 	}
-	return !r.portSaid || r.port == q.port // the gateway's own port is not the URL's default
+	// The port in Host is the client's choice and steers nothing else, so it is no
+	// way round an entry that denies.
+	return q.denies || !r.portSaid || r.port == q.port
 }
 
 // does reports whether the request's method is that of an entry. One that denies

@@ -45,7 +45,7 @@ service:hidden
 		"GET http://a.b.sub.example/svc":        "blacklist",
 		"GET http://xn--bcher-kva.example/svc":  "blacklist",
 		"GET http://ported.example:8000/svc":    "blacklist",
-		"GET http://ported.example/svc":         "",
+		"GET http://ported.example/svc":         "blacklist", // the port in Host is the client's choice
 		"GET http://x/svc/admin":                "blacklist",
 		"GET http://x/svc/admin/deep?q":         "blacklist",
 		"GET http://x/svc/administrator":        "",
@@ -57,7 +57,7 @@ service:hidden
 		"DELETE http://shop.example/items/1":    "blacklist",
 		"GET http://shop.example/items/1":       "",
 		"GET http://shop.example:8000/eight":    "blacklist",
-		"GET http://shop.example/eight":         "",
+		"GET http://shop.example/eight":         "blacklist",
 		"GET http://x/hidden/y":                 "blacklist",
 		"GET http://x/y/hidden":                 "",
 	}.check(t, set)
@@ -246,7 +246,7 @@ func TestBadValuesNeverOpen(t *testing.T) { // X6
 	if !rejected[0].Closes || out(set, "GET", "h", 80, "/") != policy.ReasonPolicyUnavailable {
 		t.Error("an unreadable blacklist without a former value leaves the egress open")
 	}
-	expect{"GET http://x/y": ""}.check(t, set)
+	expect{"GET http://x/y": "policy_unavailable"}.check(t, set) // which direction it had nobody knows
 	if set, _ = s.put(t, "blacklist/new", "-"); out(set, "GET", "h", 80, "/") != "" || len(set.Rejected()) != 1 {
 		t.Error("its deletion does not open the egress")
 	}
@@ -265,6 +265,8 @@ func TestBadValuesNeverOpen(t *testing.T) { // X6
 	set, _ = s.put(t, "whitelist/w", `{"entries":7,"direction":"both"}`)
 	expect{"GET http://x/y": "whitelist"}.check(t, set)
 	set, _ = s.put(t, "whitelist/w", "-", "acls/2", `{"api":"shut","groups":7}`, "acls/3", `{"groups":["g"]}`)
+	expect{"GET http://x/y": "policy_unavailable"}.check(t, set)
+	set, _ = s.put(t, "acls/3", "-")
 	expect{"GET http://x/y": "", "GET http://x/shut": "acl"}.check(t, set)
 
 	// A filter that can not be read narrows to nothing, wherever it is named.

@@ -41,22 +41,56 @@ func (n *naive) whitelisted(not policy.Direction) (enforced, reported int) {
 	return enforced, reported
 }
 
-// winner finds the configuration of a plugin that wins (C15).
+// offer is a plugin in one place where it applies.
+type offer struct {
+	*policy.Plugin
+	size float64
+	rank []float64
+	sure bool // whatever the reading of the request
+}
+
+// winner finds the configuration of a plugin that wins (C15): the best that
+// fits in every reading, unless one that fits in some would win and is stricter.
 func (n *naive) winner(kind, api string, c *policy.Consumer, r *policy.Request, report bool) *policy.Plugin {
-	var best *policy.Plugin
-	var bestRank []float64
-	offer := func(p *policy.Plugin, level float64) {
+	offers, demanded := n.offers(kind, api, c, r, report)
+	var sure, won *offer
+	for i := range offers {
+		if o := &offers[i]; o.sure && (sure == nil || slices.Compare(o.rank, sure.rank) > 0) {
+			sure = o
+		}
+	}
+	won = sure
+	for i := range offers {
+		o := &offers[i]
+		if o.sure || sure != nil && slices.Compare(o.rank, sure.rank) < 0 {
+			continue
+		}
+		if won == nil || o.size < won.size || won != sure && o.size == won.size && slices.Compare(o.rank, won.rank) > 0 {
+			won = o
+		}
+	}
+	switch {
+	case won != nil:
+		return won.Plugin
+	case demanded:
+		return &policy.Plugin{}
+	}
+	return nil
+}
+
+// offers are all places where plugins of a type apply, and whether a key is
+// demanded as a mapping names plugins that do not exist.
+func (n *naive) offers(kind, api string, c *policy.Consumer, r *policy.Request, report bool) (offers []offer, demanded bool) {
+	put := func(p *policy.Plugin, level float64, sure bool) {
 		if p == nil || p.Name != kind || p.Enabled != nil && !*p.Enabled || (p.Mode == policy.Report) != report {
 			return
 		}
-		size := 0.0
+		o := offer{Plugin: p, sure: sure}
 		if p.Name == "rate-limiting" {
-			size = float64(p.Config["minute"].(int64))
+			o.size = float64(p.Config["minute"].(int64))
 		}
-		rank := []float64{level, size, -float64(n.created["plugins/"+p.ID])}
-		if best == nil || slices.Compare(rank, bestRank) > 0 {
-			best, bestRank = p, rank
-		}
+		o.rank = []float64{level, o.size, -float64(n.created["plugins/"+p.ID])}
+		offers = append(offers, o)
 	}
 	used := map[string]bool{}
 	for _, m := range n.mapped {
@@ -68,6 +102,8 @@ func (n *naive) winner(kind, api string, c *policy.Consumer, r *policy.Request, 
 		if m.API != "" && m.API != api || !n.filtersFit(m.Filters, r, "restrict") {
 			continue
 		}
+		sure := n.filtersFit(m.Filters, r, "grant")
+		demanded = demanded || kind == "key-auth" && !report && n.unknown(m, ids)
 		if m.API != "" {
 			level += 2
 		}
@@ -76,22 +112,29 @@ func (n *naive) winner(kind, api string, c *policy.Consumer, r *policy.Request, 
 		}
 		for _, id := range ids {
 			if len(m.Consumers)+len(scope) == 0 {
-				offer(n.plugins[id], level)
+				put(n.plugins[id], level, sure)
 			}
 			if n.is(c, m.Consumers) {
-				offer(n.plugins[id], level+8)
+				put(n.plugins[id], level+8, sure)
 			}
 			if in(c, scope) {
-				offer(n.plugins[id], level+4)
+				put(n.plugins[id], level+4, sure)
 			}
 		}
 	}
 	for id, p := range n.plugins {
 		if !used[id] && (p.Global == nil || *p.Global) {
-			offer(p, 0)
+			put(p, 0, true)
 		}
 	}
-	return best
+	return offers, demanded
+}
+
+// unknown reports whether a mapping names a plugin, or takes all its plugins from
+// a group, that does not exist.
+func (n *naive) unknown(m *policy.PluginMapping, ids []string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool { return n.plugins[id] == nil }) ||
+		len(m.Plugins) == 0 && slices.ContainsFunc(m.Groups, func(g string) bool { return n.groups[g] == nil })
 }
 
 // decide follows contract 4 step by step.
@@ -140,10 +183,40 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 	if reason := n.acl(v.api, c, r, &would); reason != "" {
 		return refuse(reason)
 	}
+	if reason := n.others(&v, c, key, r); reason != "" {
+		return refuse(reason)
+	}
 	if won := n.winner("rate-limiting", v.api, c, r, false); won != nil {
 		v.limit = int(won.Config["minute"].(int64))
 	}
 	return v
+}
+
+// others asks the APIs that other readings of the path lead to, if filters have
+// a say in it.
+func (n *naive) others(v *naiveVerdict, c *policy.Consumer, key string, r *policy.Request) policy.Reason {
+	if v.by != policy.ByFilter && v.by != policy.BySegment {
+		return ""
+	}
+	for _, path := range readings(r.Path)[1:] {
+		api := n.routeByFilter(r, path)
+		if api == "" && v.by == policy.ByFilter && len(path) > 0 {
+			api = segment(path)
+		}
+		if api == "" || api == v.api {
+			continue
+		}
+		if c == nil && n.winner("key-auth", api, nil, r, false) != nil {
+			if key == "" {
+				return policy.ReasonNoCredentials
+			}
+			return policy.ReasonBadCredentials
+		}
+		if reason := n.acl(api, c, r, new([]string)); reason != "" {
+			return reason
+		}
+	}
+	return ""
 }
 
 func (n *naive) acl(api string, c *policy.Consumer, r *policy.Request, would *[]string) policy.Reason {

@@ -90,9 +90,9 @@ func (e *naiveEntry) speaks(r *policy.Request, service, path string, allow bool)
 	case e.prefix.IsValid():
 		return e.port == 0 && e.prefix.Contains(r.Client)
 	case e.path != "":
-		return under(path, e.path) && (e.host == "" || e.host == r.Host && (!e.saidPort || e.port == r.Port))
+		return under(path, e.path) && (e.host == "" || e.host == r.Host && (!allow || !e.saidPort || e.port == r.Port))
 	}
-	return hostCovers(r.Host, e.host, e.scope) && (e.port == 0 || e.port == r.Port)
+	return hostCovers(r.Host, e.host, e.scope) && (!allow || e.port == 0 || e.port == r.Port)
 }
 
 // listed walks over all lists of a kind that guard the gateway.
@@ -117,7 +117,7 @@ func (n *naive) listed(allow bool, modes string, r *policy.Request, service stri
 	return !slices.ContainsFunc(all, func(p string) bool { return !onPath(p) })
 }
 
-func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how string) bool {
+func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how, reading string) bool {
 	hosts := len(f.Hosts) == 0
 	for _, h := range f.Hosts {
 		rest, wild := strings.CutPrefix(h, "*.")
@@ -131,7 +131,10 @@ func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how string) bool
 		return len(f.Paths) == 0 || slices.ContainsFunc(f.Paths, func(p string) bool { return under(path, p) })
 	}
 	all := readings(r.Path)
-	if how == "restrict" {
+	switch how {
+	case "route":
+		all = []string{reading}
+	case "restrict":
 		all = append(all, n.named(r)...)
 	}
 	paths := onPath(all[0])
@@ -167,11 +170,11 @@ func (n *naive) filtersFit(names []string, r *policy.Request, how string) bool {
 	for _, name := range names {
 		f := n.filters[name]
 		switch {
-		case f != nil && f.Inline && !n.filterFits(f, r, how):
+		case f != nil && f.Inline && !n.filterFits(f, r, how, ""):
 			return false
 		case f == nil || !f.Inline:
 			named++
-			hit = hit || f != nil && n.filterFits(f, r, how)
+			hit = hit || f == nil && how == "restrict" || f != nil && n.filterFits(f, r, how, "")
 		}
 	}
 	return named == 0 || hit
@@ -184,6 +187,24 @@ func (n *naive) route(r *policy.Request) (policy.RouteBy, string, string) {
 	if _, parent, ok := strings.Cut(r.Host, "."); ok && n.domains["*."+parent] != nil {
 		return policy.ByHost, "*." + parent, ""
 	}
+	if api := n.routeByFilter(r, r.Path.Canonical); api != "" {
+		return policy.ByFilter, api, api
+	}
+	if name := segment(r.Path.Canonical); name != "" {
+		return policy.BySegment, name, name
+	}
+	return policy.ByNothing, "", ""
+}
+
+func segment(path string) string {
+	name, _, _ := strings.Cut(path[1:], "/")
+	if !uri.IsServiceName(name) {
+		return ""
+	}
+	return name
+}
+
+func (n *naive) routeByFilter(r *policy.Request, path string) string {
 	best, bestRank := "", []float64(nil)
 	for name, a := range n.apis {
 		var named, inline []*policy.Filter
@@ -206,28 +227,21 @@ func (n *naive) route(r *policy.Request) (policy.RouteBy, string, string) {
 			if f == nil {
 				continue
 			}
-			fits, rank := n.rank(append([]*policy.Filter{f}, inline...), r)
+			fits, rank := n.rank(append([]*policy.Filter{f}, inline...), r, path)
 			rank = append(rank, -float64(n.created["apis/"+name]))
 			if fits && (bestRank == nil || slices.Compare(rank, bestRank) > 0) {
 				best, bestRank = name, rank
 			}
 		}
 	}
-	if bestRank != nil {
-		return policy.ByFilter, best, best
-	}
-	name, _, _ := strings.Cut(r.Path.Canonical[1:], "/")
-	if !uri.IsServiceName(name) {
-		return policy.ByNothing, "", ""
-	}
-	return policy.BySegment, name, name
+	return best
 }
 
 // rank is how well filters fit a request: host, path, properties (C30).
-func (n *naive) rank(filters []*policy.Filter, r *policy.Request) (fits bool, rank []float64) {
+func (n *naive) rank(filters []*policy.Filter, r *policy.Request, path string) (fits bool, rank []float64) {
 	fits, rank = true, []float64{0, -1, 0}
 	for _, x := range filters {
-		fits = fits && n.filterFits(x, r, "route")
+		fits = fits && n.filterFits(x, r, "route", path)
 		for _, h := range x.Hosts {
 			if h == r.Host {
 				rank[0] = 2
@@ -236,7 +250,7 @@ func (n *naive) rank(filters []*policy.Filter, r *policy.Request) (fits bool, ra
 			}
 		}
 		for _, p := range x.Paths {
-			if under(r.Path.Canonical, p) {
+			if under(path, p) {
 				rank[1] = math.Max(rank[1], float64(len(strings.TrimSuffix(p, "/"))))
 			}
 		}

@@ -11,6 +11,10 @@ type Object interface {
 
 	// check completes defaults from the key's name and appends what is wrong.
 	check(name string, wrong func(field, format string, args ...any))
+
+	// closing returns what stands in for the object if it can not be read,
+	// nil if it guarded nothing.
+	closing(name string, lost *Lost) Object
 }
 
 // List is an object of the kinds blacklist and whitelist (A11, A10). An entry

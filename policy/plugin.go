@@ -24,7 +24,7 @@ type pluginType interface {
 	compile(config map[string]any, wrong wrongFunc) any
 
 	// compare orders two configurations that are equally specific: positive if
-	// a is to win over b; 0 lets the older one win (C15).
+	// a lets more through and is to win over b; 0 lets the older one win (C15).
 	compare(a, b any) int
 
 	// run applies the plugin. won is the configuration that won, nil if none
@@ -51,9 +51,25 @@ type livePlugin struct {
 	created uint64
 	kind    int // index into pluginTypes
 	config  any
+	broken  bool   // stands in for one that can not be read
+	note    string // of a demand: why a key is demanded though no plugin says so
 }
 
-func (p *livePlugin) rule() Rule { return Rule{Key: p.key, Index: p.index} }
+func (p *livePlugin) rule() Rule { return Rule{Key: p.key, Index: p.index, Note: p.note} }
+
+// mappedPlugins is a plugin mapping in force.
+type mappedPlugins struct {
+	*PluginMapping
+	rule   Rule
+	broken bool // stands in for one that can not be read
+}
+
+// pluginGroup is a group in force.
+type pluginGroup struct {
+	*Group
+	rule   Rule
+	broken bool // stands in for one that can not be read
+}
 
 // level is how specific a candidate is: the sum of what its mapping says, so
 // that consumer > group > API > filter > global (C15), and of two that name a
@@ -139,48 +155,95 @@ func (a *apiPlugins) file(p *livePlugin, m *PluginMapping, groups []string, base
 // are counted too.
 type choice struct {
 	won, report *candidate
+	demand      *candidate // of a key, where plugins are not known
+	unsure      bool       // some candidate fits in some readings of the request only
 }
 
 // choose finds the configuration of a plugin type that wins for a request
 // (C15), with what is known of the consumer now.
 func (d *decision) choose(kind int) (won, report *candidate) {
 	var c choice
-	api, every := d.set.plugins[d.route.API], d.set.plugins[""]
-	for _, a := range [...]*apiPlugins{api, every} {
+	d.candidates(kind, func(list []*candidate) { d.consider(&c, list) })
+	if c.unsure {
+		sure := c
+		d.candidates(kind, func(list []*candidate) { d.tighten(&c, &sure, list) })
+	}
+	return cmp.Or(c.won, c.demand), c.report
+}
+
+// candidates yields all that may apply to who asks.
+func (d *decision) candidates(kind int, yield func([]*candidate)) {
+	for _, a := range [...]*apiPlugins{d.set.plugins[d.route.API], d.set.plugins[""]} {
 		if a == nil {
 			continue
 		}
 		s := &a[kind]
-		d.consider(&c, s.open)
+		yield(s.open)
 		if d.who == nil || !s.scoped() {
 			continue
 		}
-		d.consider(&c, s.consumers[d.who.ID])
+		yield(s.consumers[d.who.ID])
 		if d.namesItself() {
-			d.consider(&c, s.consumers[d.who.Name])
+			yield(s.consumers[d.who.Name])
 		}
 		for _, g := range d.who.Groups {
-			d.consider(&c, s.groups[g])
+			yield(s.groups[g])
 		}
 	}
-	return c.won, c.report
 }
 
+func (c *choice) of(x *candidate) **candidate {
+	if x.Mode.Reports() {
+		return &c.report
+	}
+	return &c.won
+}
+
+// consider looks for the best of the candidates that fit for certain.
 func (d *decision) consider(c *choice, list []*candidate) {
 	for _, x := range list {
-		best := c.won
-		if x.Mode.Reports() {
-			best = c.report
-		}
-		if best != nil && !x.beats(best) || !d.set.filtered(x.filters, d.req, toRestrict) {
+		if x.note != "" {
+			if c.demand == nil && d.set.filtered(x.filters, d.req, toRestrict) {
+				c.demand = x
+			}
 			continue
 		}
-		if x.Mode.Reports() {
-			c.report = x
+		best := c.of(x)
+		if *best != nil && !x.beats(*best) {
+			continue
+		}
+		if d.set.filtered(x.filters, d.req, toGrant) {
+			*best = x
 		} else {
-			c.won = x
+			c.unsure = c.unsure || d.set.filtered(x.filters, d.req, toRestrict)
 		}
 	}
+}
+
+// tighten lets a candidate win that may fit, for some backend may read the
+// request so, if it would win then and lets less through: which reading is the
+// right one is the client's choice, so it is the strictest.
+func (d *decision) tighten(c, sure *choice, list []*candidate) {
+	for _, x := range list {
+		best, certain := c.of(x), *sure.of(x)
+		switch {
+		case x.note != "":
+			continue
+		case certain != nil && !x.beats(certain):
+			continue
+		case *best == nil, x.tighter(*best):
+		case *best == certain || (*best).tighter(x) || !x.beats(*best):
+			continue
+		}
+		if d.set.filtered(x.filters, d.req, toRestrict) {
+			*best = x
+		}
+	}
+}
+
+// tighter reports whether x lets less through than y.
+func (x *candidate) tighter(y *candidate) bool {
+	return pluginTypes[x.kind].compare(x.config, y.config) < 0
 }
 
 // beats reports whether x wins over y (C15).
@@ -214,7 +277,7 @@ func (x *candidate) plugin() *livePlugin {
 // compilePlugins files every plugin where it applies. It is done anew when a
 // plugin, a mapping or a group changes, which is rare and never grows with
 // consumers, credentials or lists.
-func (b *Builder) compilePlugins() map[string]*apiPlugins {
+func (b *Builder) compilePlugins() (map[string]*apiPlugins, []Closing) {
 	all := make(map[string]*apiPlugins)
 	at := func(api string) *apiPlugins {
 		if all[api] == nil {
@@ -222,26 +285,77 @@ func (b *Builder) compilePlugins() map[string]*apiPlugins {
 		}
 		return all[api]
 	}
+	var closings []Closing
+	demand := func(api string, filters []string, why Rule) {
+		at(api).demand(filters, why)
+		closings = append(closings, demanded(api, why))
+	}
 	mapped := make(map[string]bool)
 	for _, m := range sortedValues(b.mappings) {
 		base := levelGlobal
 		if m.API != "" {
 			base = levelAPI
 		}
-		ids, groups := b.expand(m)
+		ids, groups := b.expand(m.PluginMapping)
+		for _, why := range b.unknown(m, ids) {
+			demand(m.API, m.Filters, why)
+		}
 		for _, id := range ids {
 			mapped[id] = true
-			if p := b.plugins[id]; p != nil && p.enabled() {
-				at(m.API).file(p, m, groups, base)
+			if p := b.plugins[id]; p != nil && !p.broken && !m.broken && p.enabled() {
+				at(m.API).file(p, m.PluginMapping, groups, base)
 			}
 		}
 	}
 	for _, p := range sortedValues(b.plugins) {
-		if p.enabled() && !mapped[p.ID] && (p.Global == nil || *p.Global) {
+		switch {
+		case !p.enabled() || mapped[p.ID] || p.Global != nil && !*p.Global:
+		case p.broken:
+			demand("", nil, Rule{Key: p.key, Index: p.index, Note: "the plugin can not be read"})
+		default:
 			at("").file(p, nil, nil, levelGlobal) // C12
 		}
 	}
-	return all
+	return all, closings
+}
+
+// unknown tells why it is not known what a mapping wants: it, a plugin or a
+// group can not be read, or a plugin does not exist. Until it is known a key is
+// demanded of its API.
+func (b *Builder) unknown(m *mappedPlugins, ids []string) (why []Rule) {
+	add := func(r Rule, note string) {
+		r.Note = note
+		why = append(why, r)
+	}
+	if m.broken {
+		add(m.rule, "the plugin mapping can not be read")
+		return why
+	}
+	for _, id := range ids {
+		switch p := b.plugins[id]; {
+		case p == nil:
+			add(m.rule, "there is no plugin "+id)
+		case p.broken:
+			add(Rule{Key: p.key, Index: p.index}, "the plugin can not be read")
+		}
+	}
+	for _, name := range m.Groups {
+		switch g := b.groups[name]; {
+		case g != nil && g.broken:
+			add(g.rule, "the group can not be read")
+		case g == nil && len(m.Plugins) == 0:
+			add(m.rule, "there is no group "+name+" to take plugins from")
+		}
+	}
+	return why
+}
+
+// demand files a demand for a key for everybody. It yields to every key-auth
+// that is known.
+func (a *apiPlugins) demand(filters []string, why Rule) {
+	p := &livePlugin{Plugin: &Plugin{Name: keyAuth{}.name(), Mode: Enforce}, key: why.Key, index: why.Index,
+		kind: typeKeyAuth, config: &keyAuthConfig{names: keyNames}, note: why.Note + ", so a key is demanded"}
+	a[typeKeyAuth].open = append(a[typeKeyAuth].open, &candidate{livePlugin: p, filters: refs(filters)})
 }
 
 func (p *livePlugin) enabled() bool { return p.Enabled == nil || *p.Enabled }
@@ -252,7 +366,8 @@ func (b *Builder) expand(m *PluginMapping) (ids, groups []string) {
 	ids = slices.Clone(m.Plugins)
 	for _, name := range m.Groups {
 		g := b.groups[name]
-		if g == nil || len(g.Plugins) == 0 || b.members[name] > 0 {
+		members, _ := b.set.members.get(hashString(name), name)
+		if g == nil || len(g.Plugins) == 0 || members > 0 {
 			groups = append(groups, name)
 		}
 		if g != nil {

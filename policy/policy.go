@@ -83,6 +83,8 @@ func (k Key) Compare(other Key) int {
 	return cmp.Or(cmp.Compare(k.Kind, other.Kind), cmp.Compare(k.Name, other.Name))
 }
 
+func (k Key) hash() uint64 { return hashString(k.Name) ^ hashString(string(k.Kind)) }
+
 // Mode says whether a rule is enforced (X13). Its zero value enforces.
 type Mode string
 

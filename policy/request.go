@@ -16,9 +16,14 @@ type Fields interface {
 
 // Locator knows where addresses are (F). It is asked only when a rule needs it.
 type Locator interface {
-	// Country returns the ISO 3166-1 alpha-2 code in upper case, "" if unknown.
+	// Country returns the ISO 3166-1 alpha-2 code in upper case, "" for an
+	// address that belongs to none, and CountryUnknown if it cannot tell.
 	Country(netip.Addr) string
 }
+
+// CountryUnknown is what a [Locator] returns if the look-up failed. It is the
+// country of no rule that grants, and of every rule that restricts.
+const CountryUnknown = "?"
 
 // Request is what the gateway knows about a request. Its strings need to live
 // no longer than the call; to decide again later, see [Facts]. A Request may be

@@ -22,10 +22,11 @@ func (s *Set) Route(r *Request) Route {
 		return bySegment(r.Path)
 	}
 	if m := s.mapping(r.Host); m != nil {
-		return Route{By: ByHost, API: m.Domain, Rest: r.Path.Canonical, Backends: m.backends, Rule: m.rule}
+		return Route{By: ByHost, API: m.Domain, Rest: r.Path.Canonical, Backends: m.backends, Rule: m.rule, closed: shut(m.closed, m.rule)}
 	}
-	if a := s.routes.find(r); a != nil {
-		t := Route{By: ByFilter, API: a.Name, Service: a.Name, Rest: r.Path.Canonical, Rule: a.rule}
+	if e := s.routes.find(r, r.Path.Canonical); e != nil {
+		a := e.api
+		t := Route{By: ByFilter, closed: e.closed, API: a.Name, Service: a.Name, Rest: r.Path.Canonical, Rule: a.rule}
 		if name, rest, _ := r.Path.Segment(); name == a.Name {
 			t.Rest, t.Stripped = rest, true
 		}
@@ -47,7 +48,7 @@ func (s *Set) Rename(t *Route, service string) {
 		return
 	}
 	t.API, t.Service = service, service
-	t.Backends, t.Protected, t.Rule = nil, nil, Rule{}
+	t.Backends, t.Protected, t.Rule, t.closed = nil, nil, Rule{}, Rule{}
 	if s != nil {
 		s.asAPI(t)
 	}
@@ -71,7 +72,17 @@ func (s *Set) asAPI(t *Route) {
 	}
 	if a, ok := s.apis.get(hashString(t.API), t.API); ok {
 		t.Backends, t.Protected, t.Rule = a.backends, a.ProtectedHeaders, a.rule
+		t.closed = shut(a.closed, a.rule)
 	}
+}
+
+// shut is the rule that closes a route, the zero Rule if none does.
+func shut(closed bool, by Rule) Rule {
+	if !closed {
+		return Rule{}
+	}
+	by.Note = "it can not be read, so it closes what it would have guarded"
+	return by
 }
 
 func bySegment(p *uri.Path) Route {
@@ -109,7 +120,12 @@ type liveAPI struct {
 	rule     Rule
 	created  uint64
 	backends *Backends
+	closed   bool // stands in for one that can not be read
 }
+
+// anyFilter stands for the filters of an API that can not be read: any request
+// may have been meant.
+const anyFilter = ""
 
 // routeTable holds the APIs that route by filters (C30), each filter under its
 // hosts, or under its paths, or in rest, so that only few are looked at.
@@ -125,6 +141,7 @@ type routeEntry struct {
 	api     *liveAPI
 	filters []*liveFilter // all have to match
 	props   int
+	closed  Rule // zero, or what can not be read of the API: the way ends here
 }
 
 // rank orders the ways in (C30): exact host > wildcard host > longest path >
@@ -147,45 +164,42 @@ func (a rank) beats(b rank) bool {
 		cmp.Compare(b.entry.api.Name, a.entry.api.Name)) > 0
 }
 
-// find returns the API that a request is routed to by filters, nil if none.
-func (t *routeTable) find(r *Request) *liveAPI {
+// find returns the way into an API that a request takes with a reading of its
+// path, nil if there is none.
+func (t *routeTable) find(r *Request, path string) *routeEntry {
 	if t == nil {
 		return nil
 	}
 	var best rank
 	if len(t.hosts) > 0 && r.Host != "" {
-		best.consider(t.hosts[r.Host], r)
+		best.consider(t.hosts[r.Host], r, path)
 		for i := 0; i < len(r.Host); i++ {
 			if r.Host[i] == '.' {
-				best.consider(t.hosts[r.Host[i:]], r)
+				best.consider(t.hosts[r.Host[i:]], r, path)
 			}
 		}
 	}
-	path, depth := r.Path.Canonical, 0
-	for i := 0; i <= len(path) && depth <= t.depth && len(t.paths) > 0; i++ {
+	for i, depth := 0, 0; i <= len(path) && depth <= t.depth && len(t.paths) > 0; i++ {
 		if i == len(path) || path[i] == '/' {
-			best.consider(t.paths[path[:i]], r)
+			best.consider(t.paths[path[:i]], r, path)
 			depth++
 		}
 	}
-	best.consider(t.rest, r)
-	if best.entry == nil {
-		return nil
-	}
-	return best.entry.api
+	best.consider(t.rest, r, path)
+	return best.entry
 }
 
-func (best *rank) consider(list []*routeEntry, r *Request) {
+func (best *rank) consider(list []*routeEntry, r *Request, path string) {
 	for _, e := range list {
 		x := rank{entry: e, path: -1}
 		fits := true
 		for _, f := range e.filters {
-			if fits = fits && f.matches(r, toRoute); !fits {
+			if fits = fits && f.routes(r, path); !fits {
 				break
 			}
 			x.host = max(x.host, f.hostClass(r.Host))
 			if f.paths != nil {
-				x.path = max(x.path, f.pathLength(r.Path.Canonical))
+				x.path = max(x.path, f.pathLength(path))
 			}
 		}
 		if fits && x.beats(*best) {
@@ -211,13 +225,21 @@ func (b *Builder) compileRoutes() *routeTable {
 }
 
 // routeEntries are the ways into an API: one for each named filter, with all
-// inline ones. An unknown filter is no way in.
+// inline ones. An unknown filter is no way in. If the API or one of its filters
+// can not be read, all ways end at it, and those that are not known are as wide
+// as they may have been: what it would have taken must not go elsewhere.
 func (b *Builder) routeEntries(a *liveAPI) []*routeEntry {
 	var inline, named []*liveFilter
 	lost, anyNamed := false, false
+	closed := shut(a.closed, a.rule)
 	for _, name := range a.Filters {
 		f, ok := b.set.filters.get(hashString(name), name)
 		switch {
+		case name == anyFilter:
+			named = append(named, &liveFilter{Filter: &Filter{}})
+		case ok && f.broken:
+			closed = shut(true, Rule{Key: f.key, Index: f.index})
+			named = append(named, f)
 		case ok && f.Inline:
 			inline = append(inline, f)
 			continue
@@ -229,21 +251,25 @@ func (b *Builder) routeEntries(a *liveAPI) []*routeEntry {
 		anyNamed = true
 	}
 	entry := func(filters []*liveFilter) *routeEntry {
-		e := &routeEntry{api: a, filters: filters}
+		e := &routeEntry{api: a, filters: filters, closed: closed}
 		for _, f := range filters {
 			e.props += f.properties()
 		}
 		return e
 	}
 	switch {
-	case lost:
+	case lost && closed.Key == "":
 		return nil
 	case !anyNamed:
 		return []*routeEntry{entry(inline)}
 	}
 	var entries []*routeEntry
 	for _, f := range named {
-		entries = append(entries, entry(append([]*liveFilter{f}, inline...)))
+		filters := append([]*liveFilter{f}, inline...)
+		if closed.Key != "" {
+			filters = filters[:1] // an inline one may be what can not be read
+		}
+		entries = append(entries, entry(filters))
 	}
 	return entries
 }

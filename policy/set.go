@@ -17,10 +17,12 @@ type Set struct {
 	index  uint64
 	sum    digestSum
 
-	lists      [2]trie[string, *liveList] // of blacklists, of whitelists
-	guards     [2][2]listIndex            // blacklist, whitelist; gateway, egress
-	admits     [2]admission               // gateway, egress: what whitelists there are
-	unreadable []Rule                     // blacklist objects that close the egress (X6)
+	lists  [2]trie[string, *liveList] // of blacklists, of whitelists
+	guards [2][2]listIndex            // blacklist, whitelist; gateway, egress
+	admits [2]admission               // gateway, egress: what whitelists there are
+	closed [2][]Rule                  // gateway, egress: what closes them as a whole (X6)
+	broken trie[Key, *object]         // stand-ins for what can not be read
+	noted  trie[Key, *object]         // what refers to others, or may be of no use
 
 	consumers   trie[string, *liveConsumer]
 	byID        trie[string, []*liveConsumer] // in the order of their names
@@ -30,6 +32,10 @@ type Set struct {
 	acls        trie[string, *apiACLs]
 	bindings    trie[subject, *binding] // only with C6
 	plugins     map[string]*apiPlugins  // by API; "" is every API
+	demands     []Closing               // keys that are demanded as plugins are not known
+	members     trie[string, int]       // consumers that name a group
+	groups      trie[string, bool]      // group objects
+	pluginIDs   trie[string, bool]
 
 	apis      trie[string, *liveAPI]
 	domains   trie[string, *liveMapping]
@@ -64,6 +70,7 @@ type liveConsumer struct {
 type liveMapping struct {
 	*Mapping
 	rule     Rule
+	closed   bool // stands in for one that can not be read
 	backends *Backends
 }
 
@@ -145,15 +152,21 @@ func (s *Set) consumer(ref string) *liveConsumer {
 	return c
 }
 
-// certified returns the one consumer whose custom_id is one of the names of a
-// certificate, nil if there is none. An id that several have identifies nobody.
-func (s *Set) certified(names []string) *liveConsumer {
+// certified returns the one consumer that the names of a certificate belong to,
+// nil if they belong to nobody, or not all to the same: an id that two have, or
+// two ids, leave open who it is.
+func (s *Set) certified(names []string) (found *liveConsumer) {
 	for _, n := range names {
-		if same, _ := s.byCustomID.get(hashString(n), n); len(same) == 1 {
-			return same[0]
+		same, _ := s.byCustomID.get(hashString(n), n)
+		switch {
+		case len(same) == 0:
+		case len(same) > 1, found != nil && found != same[0]:
+			return nil
+		default:
+			found = same[0]
 		}
 	}
-	return nil
+	return found
 }
 
 // mapping finds the mapping of a host: exact, else wildcard (B14).

@@ -148,6 +148,8 @@ type Route struct {
 	Backends  *Backends // in place of discovery; nil = discovery
 	Protected []string  // further protected headers of the API
 	Rule      Rule      // the mapping or API object; zero if there is none
+
+	closed Rule // what can not be read of it, and therefore closes it (X6)
 }
 
 // Backends are fixed addresses written into a mapping or an API. A change of

@@ -19,10 +19,29 @@ import (
 // the object then holds what could be read, which may tell what it would have
 // closed (X6).
 func Parse(key policy.Key, data []byte) (policy.Object, error) {
-	o := policy.New(key.Kind)
-	if o == nil {
-		return nil, policy.Problems{{Text: "unknown kind " + string(key.Kind)}}
+	c := Change(key, 0, 0, data)
+	return c.Object, c.Err
+}
+
+// Change reads a value into a change for [policy.Builder].
+func Change(key policy.Key, index, created uint64, data []byte) policy.Change {
+	c := policy.Change{Key: key, Index: index, Created: created, Object: policy.New(key.Kind)}
+	if c.Object == nil {
+		c.Err = policy.Problems{{Text: "unknown kind " + string(key.Kind)}}
+		return c
 	}
+	var wrong policy.Problems
+	c.Lost, wrong = read(key, c.Object, data)
+	if len(wrong) > 0 {
+		slices.SortStableFunc(wrong, func(a, b policy.Problem) int { return a.Line - b.Line })
+		c.Err = wrong[:min(len(wrong), maxProblems)]
+	}
+	return c
+}
+
+// read fills an object, and tells what is wrong with the text and what could
+// therefore not be read of it.
+func read(key policy.Key, o policy.Object, data []byte) (policy.Lost, policy.Problems) {
 	root, problems := parse(key.Kind, bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
 	if i := invalidUTF8(data); i >= 0 && len(problems) == 0 {
 		problems = policy.Problems{{Line: 1 + bytes.Count(data[:i], []byte("\n")), Text: "is no UTF-8 text"}}
@@ -32,7 +51,8 @@ func Parse(key policy.Key, data []byte) (policy.Object, error) {
 		r.object(o, root)
 	}
 	if len(problems) > 0 {
-		return o, problems // what else is wrong may only follow from that
+		r.lost.Any = true
+		return r.lost, problems // what else is wrong may only follow from that
 	}
 	for _, p := range policy.Check(key.Name, o) {
 		if !r.reported(p.Field) {
@@ -40,11 +60,7 @@ func Parse(key policy.Key, data []byte) (policy.Object, error) {
 			r.problems = append(r.problems, p)
 		}
 	}
-	if len(r.problems) > 0 {
-		slices.SortStableFunc(r.problems, func(a, b policy.Problem) int { return a.Line - b.Line })
-		return o, r.problems[:min(len(r.problems), maxProblems)]
-	}
-	return o, nil
+	return r.lost, r.problems
 }
 
 // maxProblems bounds what is told of one document: a text in which every line
@@ -61,12 +77,6 @@ func invalidUTF8(data []byte) int {
 		i += n
 	}
 	return -1
-}
-
-// Change reads a value into a change for [policy.Builder].
-func Change(key policy.Key, index, created uint64, data []byte) policy.Change {
-	o, err := Parse(key, data)
-	return policy.Change{Key: key, Index: index, Created: created, Object: o, Err: err}
 }
 
 // Deleted is the change of a key that is gone.

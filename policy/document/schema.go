@@ -2,6 +2,7 @@ package document
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ type reader struct {
 	root     *value
 	fields   map[string]*value // not taken yet
 	told     map[string]bool   // fields something is wrong with
+	lost     policy.Lost
 	problems policy.Problems
 }
 
@@ -21,6 +23,7 @@ type reader struct {
 func (r *reader) object(o policy.Object, root *value) {
 	if root.kind != kindObject {
 		r.wrong(root.line, "", "is %s, want an object", root.kind)
+		r.lost.Any = true
 		return
 	}
 	r.root, r.fields = root, make(map[string]*value, len(root.fields))
@@ -65,6 +68,7 @@ func (r *reader) object(o policy.Object, root *value) {
 	for i := range root.fields {
 		if f := &root.fields[i]; r.fields[f.name] != nil {
 			r.wrong(f.line, f.name, "is an unknown field")
+			r.lost.Any = true // it may be one of the others, misspelt
 		}
 	}
 }
@@ -156,8 +160,10 @@ func (r *reader) next(name string, want kind) *value {
 	}
 	if v.kind != want {
 		r.wrong(v.line, name, "is %s, want %s", v.kind, want)
+		r.lost.Fields = append(r.lost.Fields, name)
 		return nil
 	}
+	r.lost.Given = append(r.lost.Given, name)
 	return v
 }
 
@@ -197,7 +203,9 @@ func (r *reader) strings(name string, to *[]string) {
 	list := make([]string, len(v.list))
 	for i := range v.list {
 		if v.list[i].kind != kindString {
-			r.wrong(v.list[i].line, fmt.Sprintf("%s[%d]", name, i), "is %s, want a string", v.list[i].kind)
+			if r.wrong(v.list[i].line, fmt.Sprintf("%s[%d]", name, i), "is %s, want a string", v.list[i].kind); !slices.Contains(r.lost.Fields, name) {
+				r.lost.Fields = append(r.lost.Fields, name)
+			}
 		}
 		list[i] = v.list[i].text
 	}

@@ -3,10 +3,14 @@ package http1
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -145,10 +149,18 @@ func (p *Peer) secured(state tls.ConnectionState) {
 		p.Names = append(p.Names, u.String())
 	}
 	p.Names = append(p.Names, cert.DNSNames...)
-	if cert.Subject.CommonName != "" {
+	// The common name is what the applicant wrote; where there are alternative
+	// names, of whatever kind, those are what the CA vouches for (RFC 9525).
+	if cert.Subject.CommonName != "" && !hasAlternativeNames(cert) {
 		p.Names = append(p.Names, cert.Subject.CommonName)
 	}
 }
+
+func hasAlternativeNames(cert *x509.Certificate) bool {
+	return slices.ContainsFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(subjectAltName) })
+}
+
+var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 // plainAnswer is for those who speak HTTP where TLS is expected.
 const plainAnswer = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\n" +
