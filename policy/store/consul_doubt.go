@@ -10,7 +10,7 @@ import (
 // doubt holds what vanished in a way that is not believed (X6). The deletion of
 // single objects is believed, also of the last one.
 func (s *session) doubt(ctx context.Context, gone []Change, unmoved bool) error {
-	gone = slices.DeleteFunc(gone, func(c Change) bool { return s.meant.cover(c.Kind, c.Name) })
+	gone = slices.DeleteFunc(gone, func(c Change) bool { return s.meant.cover(s.c.mirror.known(c)) })
 	if len(gone) == 0 {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (s *session) survived(kinds ...string) bool {
 func (s *session) doubtEmpty(ctx context.Context, gone []Change, now uint64) error {
 	marked := false
 	_, err := s.c.read(ctx, query{key: ClearedName}, func(e *entry) error {
-		marked = marked || string(e.key) == s.c.root+ClearedName
+		marked = marked || string(e.key) == s.c.root+ClearedName && e.modify > s.known()
 		return nil
 	})
 	if err != nil || marked {
@@ -129,9 +129,14 @@ func (s *session) doubtEmpty(ctx context.Context, gone []Change, now uint64) err
 // deletedSingly reports whether objects were deleted one by one, and only seen
 // together. Consul remembers for a while at which index a key was deleted; of a
 // deleted prefix it remembers the prefix, and answers for every key with the
-// index of the whole KV, which is at least now.
+// index of the whole KV, which is at least now, or of an earlier deletion of that
+// key, which is older than what is gone.
 func (s *session) deletedSingly(ctx context.Context, gone []Change, now uint64) (bool, error) {
 	keys := leaves(gone)
+	was := make(map[string]uint64, len(gone))
+	for _, c := range gone {
+		was[c.Key()] = s.c.mirror.known(c).Index
+	}
 	indexes := map[uint64]bool{}
 	for _, key := range keys[:min(len(keys), MaxOps)] {
 		a, err := s.c.probe(ctx, key, 0)
@@ -141,7 +146,7 @@ func (s *session) deletedSingly(ctx context.Context, gone []Change, now uint64) 
 		if !a.empty {
 			continue // a longer key is there, which says nothing about this one
 		}
-		if a.index > now || indexes[a.index] {
+		if a.index > now || a.index <= was[key] || indexes[a.index] {
 			return false, nil
 		}
 		indexes[a.index] = true
@@ -188,10 +193,10 @@ func (s *session) hold(gone []Change, why string) {
 }
 
 // release lets go of what is held and whose loss is meant.
-func (s *session) release(meant marks) {
+func (s *session) release(meant *meaning) {
 	for _, n := range s.lay.all() {
 		for key, it := range n.items {
-			if o := it.object; o.Held && meant.cover(o.Kind, o.Name) {
+			if o := it.object; o.Held && meant.cover(o) {
 				delete(n.items, key)
 				s.pending[key] = Change{Object: Object{Kind: o.Kind, Name: o.Name, Held: true}, Deleted: true}
 			}

@@ -27,7 +27,7 @@ func (c *Consul) outcome(ctx context.Context, ops []Op) (is done, index uint64, 
 	defer cancel()
 	done, undone := 0, 0
 	for _, op := range ops {
-		if !c.changesSomething(op) {
+		if op.Verb == Verify {
 			continue
 		}
 		pair, _, err := c.client.KV().Get(c.root+keyOf(op.Kind, op.Name), (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
@@ -36,7 +36,9 @@ func (c *Consul) outcome(ctx context.Context, ops []Op) (is done, index uint64, 
 		}
 		switch {
 		case op.Verb == Delete && pair == nil, op.Verb == Put && pair != nil && bytes.Equal(pair.Value, op.Value):
-			done++
+			if c.changesSomething(op) {
+				done++ // else it was so before
+			}
 		default:
 			undone++
 		}
@@ -54,7 +56,7 @@ func (c *Consul) outcome(ctx context.Context, ops []Op) (is done, index uint64, 
 }
 
 // changesSomething reports whether op, if it is done, leaves a trace: it is not
-// what was there before.
+// what this node knew before.
 func (c *Consul) changesSomething(op Op) bool {
 	o, err := c.mirror.get(op.Kind, op.Name)
 	there := err == nil && !o.Held || op.Kind == "" && c.mirror.hasMark(op.Name)

@@ -25,8 +25,8 @@ type session struct {
 	round   uint64            // counts readings
 	scratch []byte
 	pace    pacer
-	meant   marks // whose losses are meant
-	missed  bool  // the last whole answer had what a watch should have told
+	meant   *meaning // of the marks, as of the last whole answer
+	missed  bool     // the last whole answer had what a watch should have told
 
 	size      int64           // bytes of the last whole answer
 	shardsAt  uint64          // index of shardedKind at which all its shards are known; 0 = not so
@@ -55,7 +55,7 @@ type overview struct {
 
 func newSession(c *Consul) *session {
 	s := &session{
-		c: c, lay: newLayout(), pending: map[string]Change{}, pace: newPacer(),
+		c: c, lay: newLayout(), pending: map[string]Change{}, pace: newPacer(), meant: &meaning{},
 		wakes: make(chan wake), audits: make(chan overview), failed: make(chan error, 1),
 	}
 	s.lay.fill(c.mirror.everything())

@@ -28,7 +28,7 @@ func (s *session) whole(ctx context.Context) (err error) {
 	if err := s.settleOn(ctx, a.index, a.index == s.c.lastRoot); err != nil {
 		return err
 	}
-	s.meant = found
+	s.meant.before = found
 	s.c.lastRoot = a.index
 	if s.c.lost {
 		s.c.lost = false
@@ -74,7 +74,7 @@ func (s *session) readWhole(ctx context.Context) (a answer, found marks, err err
 			return nil
 		}
 		if isMark(string(key)) {
-			found[string(key)] = true
+			found[string(key)] = e.modify
 			return nil
 		}
 		if top := topOf(key); !s.tops[string(top)] {

@@ -3,8 +3,10 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -79,11 +81,11 @@ func (c *Consul) try(ctx context.Context, ops []Op) (uint64, error) {
 	for i, op := range ops {
 		txn[i] = &api.TxnOp{KV: c.txnOp(op)}
 	}
-	ok, resp, _, err := c.client.Txn().Txn(txn, (&api.QueryOptions{}).WithContext(ctx))
+	resp, err := c.transact(ctx, txn)
 	if err != nil {
 		return 0, writeError(err)
 	}
-	if !ok {
+	if len(resp.Errors) > 0 {
 		return 0, txnError(resp.Errors, ops)
 	}
 	var index uint64
@@ -95,6 +97,32 @@ func (c *Consul) try(ctx context.Context, ops []Op) (uint64, error) {
 		}
 	}
 	return index, nil
+}
+
+// transact sends a transaction. The client of consul/api does not tell which
+// status a failure had, which says whether anything can have been written.
+func (c *Consul) transact(ctx context.Context, txn api.TxnOps) (*api.TxnResponse, error) {
+	body, err := json.Marshal(txn)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.client.Do(ctx, http.MethodPut, "/v1/txn", nil, body)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }() // only read from
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusConflict {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 300)) // what could be read is shown
+		return nil, api.StatusError{Code: resp.StatusCode, Body: string(text)}
+	}
+	var said api.TxnResponse
+	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {
+		return nil, fmt.Errorf("consul's answer to a transaction: %w", err)
+	}
+	if resp.StatusCode == http.StatusConflict && len(said.Errors) == 0 {
+		return nil, api.StatusError{Code: resp.StatusCode, Body: "a transaction was refused without a reason"}
+	}
+	return &said, nil
 }
 
 func (c *Consul) txnOp(op Op) *api.KVTxnOp {
@@ -146,9 +174,6 @@ func (c *Consul) putLarge(ctx context.Context, op Op) (uint64, error) {
 
 // txnError makes the first error of a refused transaction ours.
 func txnError(errs api.TxnErrors, ops []Op) error {
-	if len(errs) == 0 {
-		return fmt.Errorf("%w: consul refused a transaction without a reason", ErrUnavailable)
-	}
 	first := errs[0]
 	// The text is all that tells a lack of rights from a conflict.
 	if first.OpIndex < 0 || first.OpIndex >= len(ops) || strings.Contains(strings.ToLower(first.What), "permission denied") {

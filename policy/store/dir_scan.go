@@ -68,8 +68,8 @@ func (d *Dir) readMarks() marks {
 	names, _ := filepath.Glob(filepath.Join(d.dir, ClearedName+"*")) // a directory that cannot be read has none
 	found := marks{}
 	for _, name := range names {
-		if name = filepath.Base(name); isMark(name) {
-			found[name] = true
+		if info, err := os.Lstat(name); err == nil && isMark(filepath.Base(name)) {
+			found[filepath.Base(name)] = stampOf(info.ModTime())
 		}
 	}
 	return found
@@ -89,7 +89,7 @@ func (d *Dir) lastTxn() time.Time {
 func (d *Dir) vanished(err error) {
 	if errors.Is(err, fs.ErrNotExist) && d.mirror.Status().Loaded {
 		s := &scan{d: d, tree: &tree{}, unread: map[string]unread{}}
-		s.missing(nil)
+		s.missing(&meaning{})
 		d.folders = nil
 		d.mirror.publish(Update{Changes: s.changes, Index: d.index, LastGood: d.mirror.Status().LastGood})
 	}
@@ -271,7 +271,7 @@ func (s *scan) deleted(o Object) {
 
 // missing notes what is not there any more: it was deleted, or it is held if the
 // way it vanished looks like an accident (X6).
-func (s *scan) missing(meant marks) {
+func (s *scan) missing(meant *meaning) {
 	d := s.d
 	lost := map[string][]Object{} // by kind
 	known := map[string]int{}     // how many there were of it
@@ -288,7 +288,7 @@ func (s *scan) missing(meant marks) {
 			known[kind]++
 			switch {
 			case s.seen[o.Key()]:
-			case meant.cover(o.Kind, o.Name):
+			case meant.cover(o):
 				s.deleted(*o)
 				known[kind]--
 			default:
@@ -379,9 +379,9 @@ func (s *scan) hold(kind string, objects []Object, why string) {
 }
 
 // release lets go of what is held and whose loss is meant.
-func (s *scan) release(meant marks) {
+func (s *scan) release(meant *meaning) {
 	for _, o := range s.d.mirror.Held() {
-		if !s.seen[o.Key()] && meant.cover(o.Kind, o.Name) {
+		if !s.seen[o.Key()] && meant.cover(&o) {
 			s.deleted(o)
 		}
 	}

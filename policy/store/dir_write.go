@@ -60,7 +60,7 @@ func (d *Dir) Write(ctx context.Context, ops []Op) (uint64, error) {
 	}
 	if d.mirror.Status().Loaded {
 		d.noteFiles(changes)
-		d.mirror.setMarks(d.mirror.marksAfter(ops))
+		d.mirror.setMarks(d.mirror.marksAfter(ops, index))
 		d.publish(append(changes, d.released(ops, index)...))
 	}
 	return index, nil

@@ -2,32 +2,44 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
 )
 
-// marks are the names of the marks that are in the store.
-type marks map[string]bool
+// marks are the marks that are in the store, by name, with their indexes.
+type marks map[string]uint64
 
-// cover reports whether a mark says that the loss of an object is meant.
-func (m marks) cover(kind, name string) bool {
-	return m[ClearedName] || m[ClearedMark(kind, "")] || m[ClearedMark(kind, name)]
+// meaning is what marks say: those that are there, and those that were there
+// before, since who deletes a whole prefix deletes the marks with it.
+type meaning struct {
+	now, before marks
+	first       bool // nothing is known of before
 }
 
-// setMarks notes which marks are there, and returns them together with those
-// that were there before: who deletes a whole prefix deletes the marks with it.
-func (m *mirror) setMarks(now marks) (both marks) {
+// cover reports whether a mark says that the loss of an object is meant. It
+// speaks of what was there when it was written, not of what came later: a mark that
+// somebody forgot to take away protects nothing less. What is held may have its
+// index from another count; of that it speaks when it appears.
+func (m *meaning) cover(o *Object) bool {
+	for _, name := range []string{ClearedName, ClearedMark(o.Kind, ""), ClearedMark(o.Kind, o.Name)} {
+		now, before := m.now[name], m.before[name]
+		if max(now, before) > o.Index || o.Held && now != 0 && now != before && !m.first {
+			return true
+		}
+	}
+	return false
+}
+
+// setMarks notes which marks are there, and returns what they mean.
+func (m *mirror) setMarks(now marks) *meaning {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	both = marks{}
-	for name := range m.marks {
-		both[name] = true
-	}
+	both := &meaning{now: now, before: m.marks, first: m.marks == nil}
 	for name := range now {
-		both[name] = true
-		if !m.marks[name] {
-			m.log.Info("a mark is there, a loss at once of what it names will be obeyed", "key", name)
+		if m.marks[name] == 0 {
+			m.log.Info("a mark is there, a loss at once of what it names and what is older will be obeyed", "key", name)
 		}
 	}
 	m.marks = now
@@ -52,6 +64,9 @@ func (m *mirror) withMarks(ops []Op) []Op {
 	for _, op := range ops {
 		if op.Kind == "" {
 			said[op.Name] = true
+			if op.Verb == Put && m.marks[op.Name] != 0 { // a write of the same bytes would leave its index as it is
+				op.Value = fmt.Appendf(slices.Clone(op.Value), "again after %d\n", m.status.Index)
+			}
 			out = append(out, op)
 			continue
 		}
@@ -63,24 +78,24 @@ func (m *mirror) withMarks(ops []Op) []Op {
 		switch {
 		case op.Verb == Put:
 			written[op.Kind] = true
-			if mark := ClearedMark(op.Kind, op.Name); m.marks[mark] {
+			if mark := ClearedMark(op.Kind, op.Name); m.marks[mark] != 0 {
 				add = append(add, Op{Name: mark, Verb: Delete})
 			}
 		case op.Verb == Delete && held:
-			add = append(add, Op{Name: ClearedMark(op.Kind, op.Name), Verb: Put, Value: []byte("deleted\n")})
+			add = append(add, Op{Name: ClearedMark(op.Kind, op.Name), Verb: Put, Value: fmt.Appendf(nil, "deleted, it was at %d\n", o.Index)})
 		case op.Verb == Delete && o != nil:
 			deleted[op.Kind]++
 		}
 		out = append(out, op)
 	}
 	for kind := range written {
-		if mark := ClearedMark(kind, ""); m.marks[mark] {
+		if mark := ClearedMark(kind, ""); m.marks[mark] != 0 {
 			add = append(add, Op{Name: mark, Verb: Delete})
 		}
 	}
 	for kind, count := range deleted {
-		if count >= leastOfKind && !written[kind] && count == m.shown(kind) && !m.marks[ClearedMark(kind, "")] {
-			add = append(add, Op{Name: ClearedMark(kind, ""), Verb: Put, Value: []byte("all were deleted\n")})
+		if count >= leastOfKind && !written[kind] && count == m.shown(kind) {
+			add = append(add, Op{Name: ClearedMark(kind, ""), Verb: Put, Value: fmt.Appendf(nil, "all were deleted after %d\n", m.status.Index)})
 		}
 	}
 	for _, op := range add {
@@ -114,19 +129,19 @@ func asAsked(err error, asked []Op) error {
 	return err
 }
 
-// marksAfter returns the marks as a write leaves them.
-func (m *mirror) marksAfter(ops []Op) marks {
+// marksAfter returns the marks as a write at index leaves them.
+func (m *mirror) marksAfter(ops []Op, index uint64) marks {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	after := marks{}
-	for name := range m.marks {
-		after[name] = true
+	for name, at := range m.marks {
+		after[name] = at
 	}
 	for _, op := range ops {
 		switch {
 		case op.Kind != "":
 		case op.Verb == Put:
-			after[op.Name] = true
+			after[op.Name] = index
 		case op.Verb == Delete:
 			delete(after, op.Name)
 		}
@@ -152,5 +167,13 @@ func (m *mirror) kindNames() iter.Seq[string] {
 func (m *mirror) hasMark(name string) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.marks[name]
+	return m.marks[name] != 0
+}
+
+// known returns the object of a change as it was before, or what the change says.
+func (m *mirror) known(c Change) *Object {
+	if o, err := m.get(c.Kind, c.Name); err == nil {
+		return &o
+	}
+	return &c.Object
 }

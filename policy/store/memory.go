@@ -79,7 +79,7 @@ func (s *Memory) Write(ctx context.Context, ops []Op) (uint64, error) {
 		return 0, err
 	}
 	s.index++
-	s.mirror.setMarks(s.mirror.marksAfter(ops))
+	s.mirror.setMarks(s.mirror.marksAfter(ops, s.index))
 	s.mirror.publish(Update{Changes: changes, Index: s.index})
 	return s.index, nil
 }

@@ -275,7 +275,7 @@ func (m *mirror) get(kind, name string) (Object, error) {
 func (m *mirror) checkEmptying(ops []Op) error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	gone, cleared := 0, m.marks[ClearedName]
+	gone, cleared := 0, m.marks[ClearedName] != 0
 	for _, op := range ops {
 		switch {
 		case op.Kind == "":
