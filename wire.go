@@ -223,7 +223,7 @@ func (p *process) dataFile(name string) (string, error) {
 		return "", fmt.Errorf(`data_dir cannot be written to (data_dir = "" keeps nothing): %w`, err)
 	}
 	if p.unlockData == nil {
-		if p.unlockData, err = durable.Lock(dir); err != nil {
+		if p.unlockData, err = durable.Lock(dir, formerLife); err != nil {
 			return "", fmt.Errorf(`data_dir (data_dir = "" keeps nothing): %w`, err)
 		}
 	}
@@ -237,6 +237,10 @@ func revealed(all []secret.Text) []string {
 	}
 	return texts
 }
+
+// formerLife is how long a lictor that was told to end is waited for, or one that
+// was killed and is not gone yet, before its data_dir is refused.
+const formerLife = 3 * time.Second
 
 // release gives up what the process has beside its services.
 func (p *process) release() {

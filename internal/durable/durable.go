@@ -20,21 +20,31 @@ const LockName = ".lock"
 
 // Lock makes a data directory that of this process, until the returned function
 // is called or the process ends. A directory that another process has is an
-// error: two that write the same files would mix what they keep.
-func Lock(dir string) (release func(), err error) {
+// error: two that write the same files would mix what they keep. One that is
+// about to end, as a former life that was just killed, is given patience.
+func Lock(dir string, patience time.Duration) (release func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, LockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close() // nothing was written
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another process uses %s; each lictor needs a directory of its own", dir)
+	for end := time.Now().Add(patience); ; time.Sleep(lockPoll) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		taken := errors.Is(err, syscall.EWOULDBLOCK)
+		switch {
+		case err == nil:
+			return func() { _ = f.Close() }, nil // releases the lock as well
+		case taken && time.Now().Before(end):
+			continue
+		case taken:
+			err = fmt.Errorf("another process uses %s; each lictor needs a directory of its own", dir)
 		}
+		_ = f.Close() // nothing was written
 		return nil, err
 	}
-	return func() { _ = f.Close() }, nil // releases the lock as well
 }
+
+// lockPoll is between attempts to lock a directory.
+const lockPoll = 20 * time.Millisecond
 
 // FileFor returns the path of the file in dir that keeps something of a place:
 // another place has another file. The place should stand in the file as well.

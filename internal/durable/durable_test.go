@@ -10,20 +10,25 @@ import (
 
 func TestADirectoryBelongsToOne(t *testing.T) {
 	dir := t.TempDir()
-	release, err := Lock(dir)
+	release, err := Lock(dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Lock(dir); err == nil || !strings.Contains(err.Error(), "another process uses "+dir) {
+	if _, err := Lock(dir, 0); err == nil || !strings.Contains(err.Error(), "another process uses "+dir) {
 		t.Errorf("locked twice: %v", err)
 	}
 	release()
-	again, err := Lock(dir)
+	again, err := Lock(dir, 0)
 	if err != nil {
 		t.Fatalf("after it was released: %v", err)
 	}
-	again()
-	if _, err := Lock(filepath.Join(dir, "none")); err == nil {
+	time.AfterFunc(10*time.Millisecond, again) // as a former life that is about to end
+	third, err := Lock(dir, time.Minute)
+	if err != nil {
+		t.Fatalf("with patience: %v", err)
+	}
+	third()
+	if _, err := Lock(filepath.Join(dir, "none"), 0); err == nil {
 		t.Error("a directory that does not exist was locked")
 	}
 }

@@ -178,8 +178,12 @@ func leaves(gone []Change) []string {
 
 // hold keeps objects in force that vanished.
 func (s *session) hold(gone []Change, why string) {
+	mark := ClearedMark(gone[0].Kind, "")
+	if slices.ContainsFunc(gone, func(c Change) bool { return c.Kind != gone[0].Kind }) {
+		mark = ClearedName
+	}
 	s.c.log.Error("objects vanished from the policy and stay in force, as this looks like an accident",
-		"key", s.c.root, "objects", len(gone), "reason", why, "to_mean_it_put", s.c.root+ClearedName)
+		"key", s.c.root, "objects", len(gone), "reason", why, "to_mean_it_put", s.c.root+mark)
 	for _, change := range gone {
 		key := change.Key()
 		o, err := s.c.mirror.get(change.Kind, change.Name)

@@ -13,7 +13,7 @@ import (
 
 const (
 	lockPoll    = 5 * time.Millisecond // between attempts to get the lock
-	lockWait    = 10 * time.Second     // a Write waits no longer for it
+	lockWait    = 5 * time.Second      // a Write waits no longer for it
 	lockedAfter = time.Second          // somebody who has it for so long is told of
 )
 
