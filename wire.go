@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"lictor/config"
 	"lictor/geoip"
 	consulapi "lictor/internal/consul"
+	"lictor/internal/descriptors"
 	"lictor/internal/durable"
 	"lictor/internal/secret"
 	"lictor/listener"
@@ -27,6 +29,7 @@ import (
 	"lictor/presence"
 	"lictor/proxy"
 	"lictor/proxy/egress"
+	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
 	"lictor/proxy/own"
 	"lictor/proxy/rabbitmq"
@@ -301,12 +304,27 @@ func (p *process) buildGateway() (err error) {
 	return nil
 }
 
+// admission bounds the connections of clients. What the configuration leaves
+// open follows from how many descriptors there are: a request takes another one
+// for its instance.
+func admission(g *config.Gateway) http1.Admission {
+	n := descriptors.ForClients()
+	all := cmp.Or(g.MaxConnections, n/2)
+	return http1.Admission{
+		Connections:          all,
+		ConnectionsPerClient: cmp.Or(g.MaxConnectionsPerClient, all*3/4),
+		StreamsPerClient:     cmp.Or(g.MaxStreamsPerClient, min(n/4, 4000)),
+	}
+}
+
 // settings are the part of cfg that the gateway takes at any time.
 func settings(cfg *config.Config) proxy.Settings {
 	g, h := &cfg.Gateway, &cfg.HTTP
 	return proxy.Settings{
 		Timeout:          g.Timeout,
 		Idle:             g.IdleTimeout,
+		Body:             g.BodyTimeout,
+		Admission:        admission(g),
 		Header:           g.HeaderTimeout,
 		Stream:           g.StreamIdle,
 		MaxHeader:        int(g.MaxHeaderBytes),

@@ -115,6 +115,8 @@ func egressSettings(cfg *config.Config) egress.Settings {
 		AllowClients:    e.AllowClients,
 		Timeout:         g.Timeout,
 		Idle:            g.IdleTimeout,
+		Body:            g.BodyTimeout,
+		Admission:       admission(g),
 		Header:          g.HeaderTimeout,
 		Stream:          g.StreamIdle,
 		MaxHeader:       int(g.MaxHeaderBytes),

@@ -68,6 +68,7 @@ func New(cfg Config) (*Server, error) {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&sourceCollector{sources: cfg.Sources, began: s.began},
 		panicCollector{},
+		limitCollector{},
 	} {
 		if err := cfg.Registry.Register(c); err != nil {
 			return nil, err

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"lictor/internal/crash"
+	"lictor/internal/limits"
 	"lictor/resolver"
 )
 
@@ -56,6 +57,21 @@ func (c *sourceCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	for s, n := range count {
 		out <- prometheus.MustNewConstMetric(instancesDesc, prometheus.GaugeValue, float64(n), s.service, s.state.String())
+	}
+}
+
+var limitsDesc = prometheus.NewDesc("lictor_limits_hit_total", "How often a bound was met, by its name.", []string{"limit"}, nil)
+
+// limitCollector shows what limits has counted.
+type limitCollector struct{}
+
+// Describe implements [prometheus.Collector].
+func (limitCollector) Describe(out chan<- *prometheus.Desc) { out <- limitsDesc }
+
+// Collect implements [prometheus.Collector].
+func (limitCollector) Collect(out chan<- prometheus.Metric) {
+	for limit, n := range limits.Counts() {
+		out <- prometheus.MustNewConstMetric(limitsDesc, prometheus.CounterValue, float64(n), limit)
 	}
 }
 

@@ -14,28 +14,33 @@ import (
 
 // Gateway is the block gateway: the reverse proxy.
 type Gateway struct {
-	Address          string         // host:port; an empty host is every address
-	Timeout          time.Duration  // to the response head
-	IdleTimeout      time.Duration  // of a kept-alive client connection
-	HeaderTimeout    time.Duration  // to read a request head
-	StreamIdle       time.Duration  // without a byte either way on a body or tunnel
-	MaxHeaderBytes   int64          // of a request head
-	MaxHeaderFields  int            // of a request head
-	MaxBody          int64          // of a request body; 0 = no limit
-	ShutdownDelay    time.Duration  // how long the listener serves on after SIGTERM, while /readyz says no
-	Drain            time.Duration  // how long requests may go on after SIGTERM
-	TrustedProxies   []netip.Prefix // whose X-Forwarded-* are believed
-	TrustedNetworks  []netip.Prefix // that are inside: protected headers pass
-	ProtectedHeaders []string       // names, maybe with * at the end
-	ProxyProtocol    bool           // connections of TrustedProxies begin with a PROXY header
-	TLS              TLS
+	Address                 string         // host:port; an empty host is every address
+	Timeout                 time.Duration  // to the response head
+	IdleTimeout             time.Duration  // of a kept-alive client connection
+	BodyTimeout             time.Duration  // to the first byte of a body
+	HeaderTimeout           time.Duration  // to read a request head
+	StreamIdle              time.Duration  // without a byte either way on a body or tunnel
+	MaxHeaderBytes          int64          // of a request head
+	MaxHeaderFields         int            // of a request head
+	MaxBody                 int64          // of a request body; 0 = no limit
+	ShutdownDelay           time.Duration  // how long the listener serves on after SIGTERM, while /readyz says no
+	Drain                   time.Duration  // how long requests may go on after SIGTERM
+	TrustedProxies          []netip.Prefix // whose X-Forwarded-* are believed
+	TrustedNetworks         []netip.Prefix // that are inside: protected headers pass
+	ProtectedHeaders        []string       // names, maybe with * at the end
+	MaxConnections          int            // of clients; 0 = what the limit of descriptors carries
+	MaxConnectionsPerClient int            // of one address; 0 = three quarters of MaxConnections
+	MaxStreamsPerClient     int            // of one address, by HTTP/2; 0 = what the limit of descriptors carries
+	ProxyProtocol           bool           // connections of TrustedProxies begin with a PROXY header
+	TLS                     TLS
 }
 
 func defaultGateway() Gateway {
 	return Gateway{
 		Address:        ":8000",
 		Timeout:        15 * time.Second,
-		IdleTimeout:    60 * time.Second,
+		IdleTimeout:    75 * time.Second,
+		BodyTimeout:    30 * time.Second,
 		HeaderTimeout:  10 * time.Second,
 		StreamIdle:     5 * time.Minute,
 		MaxHeaderBytes: 32 << 10, MaxHeaderFields: 256,
@@ -47,20 +52,24 @@ func defaultGateway() Gateway {
 func (d *decoder) gateway(b *hcl.Block) {
 	g := &d.cfg.Gateway
 	where := d.body(b, options{
-		"address":           parsed(&g.Address, address),
-		"timeout":           parsed(&g.Timeout, duration(moment)),
-		"idle_timeout":      parsed(&g.IdleTimeout, duration(moment)),
-		"header_timeout":    parsed(&g.HeaderTimeout, duration(moment)),
-		"stream_idle":       parsed(&g.StreamIdle, duration(moment)),
-		"max_header_bytes":  parsed(&g.MaxHeaderBytes, size(1<<10, 1<<20)),
-		"max_header_fields": number(&g.MaxHeaderFields, 256, 10_000),
-		"max_body":          parsed(&g.MaxBody, orNone(size(1, math.MaxInt64))),
-		"shutdown_delay":    parsed(&g.ShutdownDelay, duration(0)),
-		"drain":             parsed(&g.Drain, duration(0)),
-		"trusted_proxies":   list(&g.TrustedProxies, cidr),
-		"trusted_networks":  list(&g.TrustedNetworks, cidr),
-		"protected_headers": list(&g.ProtectedHeaders, headerPattern),
-		"proxy_protocol":    boolean(&g.ProxyProtocol),
+		"address":                    parsed(&g.Address, address),
+		"timeout":                    parsed(&g.Timeout, duration(moment)),
+		"idle_timeout":               parsed(&g.IdleTimeout, duration(moment)),
+		"body_timeout":               parsed(&g.BodyTimeout, duration(moment)),
+		"header_timeout":             parsed(&g.HeaderTimeout, duration(moment)),
+		"stream_idle":                parsed(&g.StreamIdle, duration(moment)),
+		"max_header_bytes":           parsed(&g.MaxHeaderBytes, size(1<<10, 1<<20)),
+		"max_header_fields":          number(&g.MaxHeaderFields, 256, 10_000),
+		"max_body":                   parsed(&g.MaxBody, orNone(size(1, math.MaxInt64))),
+		"shutdown_delay":             parsed(&g.ShutdownDelay, duration(0)),
+		"drain":                      parsed(&g.Drain, duration(0)),
+		"trusted_proxies":            list(&g.TrustedProxies, cidr),
+		"trusted_networks":           list(&g.TrustedNetworks, cidr),
+		"protected_headers":          list(&g.ProtectedHeaders, headerPattern),
+		"max_connections":            number(&g.MaxConnections, 0, 10_000_000),
+		"max_connections_per_client": number(&g.MaxConnectionsPerClient, 0, 10_000_000),
+		"max_streams_per_client":     number(&g.MaxStreamsPerClient, 0, 10_000_000),
+		"proxy_protocol":             boolean(&g.ProxyProtocol),
 	}, nested{"tls": d.tls(&g.TLS)})
 	if g.ProxyProtocol && len(g.TrustedProxies) == 0 {
 		d.wrong(where.of("proxy_protocol", b), "gateway: proxy_protocol needs trusted_proxies")

@@ -59,6 +59,7 @@ type lictorConfig struct {
 	DataDir string // "" = none
 	Rest    string // other blocks and arguments
 	Plain   bool   // without -race, for tests that measure
+	Limits  string // of the process, as the shell's ulimit takes them: "-n 1024 -v 4000000"
 }
 
 // lictorProcess is a running lictor. It lives until its test ends, and keeps
@@ -127,6 +128,9 @@ func (p *lictorProcess) Configure(t *testing.T, cfg lictorConfig) {
 func (p *lictorProcess) Start(t *testing.T) {
 	t.Helper()
 	p.cmd = exec.Command(p.bin, "run", "-config", p.File)
+	if p.cfg.Limits != "" {
+		p.cmd = exec.Command("bash", "-c", "ulimit "+p.cfg.Limits+`; exec "$0" run -config "$1"`, p.bin, p.File)
+	}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.exited = make(chan struct{})
 	if err := p.cmd.Start(); err != nil {

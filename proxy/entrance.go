@@ -12,6 +12,7 @@ import (
 // HTTP/1.1 or HTTP/2.
 func (g *Gateway) entrance(cfg *Config) http1.Entrance {
 	e := http1.Entrance{TLS: cfg.TLS, HTTP2: http2.NewServer(g.server)}
+	e.Exempt = func(a netip.Addr) bool { return contains(g.settings.Load().TrustedProxies, a) }
 	if cfg.ProxyProtocol {
 		e.Introduce = g.introduce
 	}

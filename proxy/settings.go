@@ -17,10 +17,12 @@ import (
 // "http"). They are immutable once given to the gateway; every duration and
 // size is required unless it says otherwise.
 type Settings struct {
-	Timeout          time.Duration  // to the response head
-	Idle             time.Duration  // of a kept-alive client connection
-	Header           time.Duration  // to read a request head
-	Stream           time.Duration  // without a byte either way on a body or tunnel
+	Timeout          time.Duration // to the response head
+	Idle             time.Duration // of a kept-alive client connection
+	Header           time.Duration // to read a request head
+	Stream           time.Duration // without a byte either way on a body or tunnel
+	Body             time.Duration // to the first byte of a body; 0: as Stream
+	Admission        http1.Admission
 	MaxHeader        int            // bytes of a request head
 	MaxFields        int            // of a request head; 0: what http1 says
 	MaxBody          int64          // bytes of a request body; 0 = no limit
@@ -42,7 +44,7 @@ type Settings struct {
 }
 
 func (s *Settings) limits() http1.Limits {
-	return http1.Limits{Idle: s.Idle, Header: s.Header, Stream: s.Stream, MaxHeader: s.MaxHeader, MaxFields: s.MaxFields}
+	return http1.Limits{Idle: s.Idle, Header: s.Header, Stream: s.Stream, Begin: s.Body, Admission: s.Admission, MaxHeader: s.MaxHeader, MaxFields: s.MaxFields}
 }
 
 // anyName reports whether a header name is one of patterns. Every mark counts

@@ -23,6 +23,8 @@ type Settings struct {
 	Idle           time.Duration // of a kept-alive client connection
 	Header         time.Duration // to read a request head
 	Stream         time.Duration // without a byte either way on a body or tunnel
+	Body           time.Duration // to the first byte of a body; 0: as Stream
+	Admission      http1.Admission
 	MaxHeader      int           // bytes of a request head
 	Drain          time.Duration // for what is in flight at the end
 	ConnectTimeout time.Duration // for all addresses of a target together; 0 = 10 s
@@ -42,7 +44,7 @@ func (s Settings) withDefaults() *Settings {
 }
 
 func (s *Settings) limits() http1.Limits {
-	return http1.Limits{Idle: s.Idle, Header: s.Header, Stream: s.Stream, MaxHeader: s.MaxHeader}
+	return http1.Limits{Idle: s.Idle, Header: s.Header, Stream: s.Stream, Begin: s.Body, Admission: s.Admission, MaxHeader: s.MaxHeader}
 }
 
 // connects reports whether CONNECT may reach a port (A12).

@@ -161,11 +161,8 @@ func (c *Conn) unread(p []byte) {
 }
 
 func (c *Conn) readSocket(p []byte) (int, error) {
-	limit := c.srv.limits.Load().Stream
-	if c.body.brief {
-		limit = lingerTime
-	}
 	for {
+		limit := c.bodyPatience()
 		rest := c.body.rest(limit)
 		if rest <= 0 {
 			return 0, errBodyTimeout
@@ -182,11 +179,25 @@ func (c *Conn) readSocket(p []byte) (int, error) {
 			return 0, ErrClientGone
 		case c.trip.stopped.Load():
 			return 0, errStopped
-		case c.s.expired():
+		case c.s.expired() && c.bodyPatience() <= limit:
 			return 0, errBodyTimeout
 		}
 		c.s.woken() // by a Shutdown that took the connection for idle
 	}
+}
+
+// bodyPatience is how long the next bytes of a body may take. One that does not
+// even begin, while nobody answers either, has less time: it costs the client
+// nothing, and holds a connection to the upstream.
+func (c *Conn) bodyPatience() time.Duration {
+	lim := c.srv.limits.Load()
+	switch {
+	case c.body.brief:
+		return lingerTime
+	case lim.Begin == 0 || c.body.read > 0 || c.ws.req.Expect100 || c.trip.spoke.Load():
+		return lim.Stream
+	}
+	return min(lim.Begin, lim.Stream)
 }
 
 // PrepareBody takes the body bytes that came with the head, in the form in

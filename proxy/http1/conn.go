@@ -295,6 +295,7 @@ func (c *Conn) parseHead(n int) error {
 	c.r += n
 	c.closing = req.Close
 	c.trip.failure.Store(nil)
+	c.trip.spoke.Store(false)
 	c.ws.dec.Reset()
 	c.body.begin(req)
 	return nil
@@ -326,6 +327,7 @@ func (c *Conn) Crash() {
 func (c *Conn) abort() {
 	Abort(c.s.nc)
 	c.srv.track(c, false)
+	c.srv.forget(&c.peer)
 }
 
 // Abort ends a connection at once, by RST and, with TLS, without its farewell:

@@ -5,11 +5,27 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"lictor/internal/descriptors"
+	"lictor/internal/limits"
 )
 
 // Dialer makes connections to instances, whose end is noticed within about half
 // a minute while nothing is said, also if the peer vanished without a word.
-var Dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+// What is kept back of the process's descriptors it does not use.
+var Dialer = net.Dialer{Control: keepBack, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+
+func keepBack(_, _ string, rc syscall.RawConn) error {
+	spent := false
+	if err := rc.Control(func(fd uintptr) { spent = descriptors.Beyond(descriptors.ForUpstreams(), fd) }); err != nil {
+		return err
+	}
+	if spent {
+		limits.Hit("descriptors")
+		return ErrBusy
+	}
+	return nil
+}
 
 // DialerWith returns a Dialer whose connections control may refuse, which sees
 // the address that is really dialled; nil refuses none.

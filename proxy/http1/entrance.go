@@ -26,6 +26,9 @@ type Entrance struct {
 	TLS *tls.Config
 	// HTTP2 serves connections that turn out to speak HTTP/2; nil: none may.
 	HTTP2 HTTP2
+	// Exempt says whose connections and streams are not counted as one client's.
+	// nil: all are.
+	Exempt func(netip.Addr) bool
 }
 
 // HTTP2 serves connections that carry many requests at once. It hands each of
@@ -48,6 +51,8 @@ type Peer struct {
 	// Names are those of the client's certificate, if it showed one that was
 	// verified: URIs, names in DNS, and the common name.
 	Names []string
+
+	client *client // what it counts as, nil if it is exempt
 }
 
 // SetEntrance is to be called before Serve.
@@ -102,12 +107,16 @@ func (e *entering) cut() {
 
 // enter does what the entrance asks for, all of it within the time that a head
 // may take, and returns the connection to read requests from. It is nil if the
-// connection was not let in, or was served as HTTP/2.
-func (s *Server) enter(nc net.Conn) (net.Conn, Peer) {
-	p := Peer{Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr())}
+// connection was not let in.
+func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
+	p.Remote, p.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	e := &s.entrance
+	if e.Introduce == nil && !s.welcome(p) {
+		Abort(nc)
+		return nil
+	}
 	if e.Introduce == nil && e.TLS == nil {
-		return nc, p
+		return nc
 	}
 	s.entering.add(nc)
 	defer s.entering.remove(nc)
@@ -119,10 +128,14 @@ func (s *Server) enter(nc net.Conn) (net.Conn, Peer) {
 		remote, local, err := e.Introduce(nc)
 		if err != nil {
 			nc.Close()
-			return nil, p
+			return nil
 		}
 		if remote.IsValid() && local.IsValid() {
 			p.Remote, p.Local = remote, local
+		}
+		if !s.welcome(p) {
+			Abort(nc)
+			return nil
 		}
 	}
 	if e.TLS != nil {
@@ -130,13 +143,13 @@ func (s *Server) enter(nc net.Conn) (net.Conn, Peer) {
 		if err := tc.Handshake(); err != nil {
 			answerPlain(err)
 			nc.Close()
-			return nil, p
+			return nil
 		}
 		p.secured(tc.ConnectionState())
 		nc = tc
 	}
 	nc.SetDeadline(time.Time{})
-	return nc, p
+	return nc
 }
 
 func (p *Peer) secured(state tls.ConnectionState) {

@@ -41,8 +41,10 @@ type Limits struct {
 	Idle      time.Duration // between requests
 	Header    time.Duration // from the first byte of a head to its last
 	Stream    time.Duration // without a byte either way on a body or tunnel
+	Begin     time.Duration // to the first byte of a body, while there is no answer either; 0: as Stream
 	MaxHeader int           // bytes of a request head
 	MaxFields int           // of a request head; 0: MaxFields
+	Admission Admission
 }
 
 // Server accepts HTTP/1.x connections, each served by one goroutine.
@@ -57,7 +59,9 @@ type Server struct {
 	mu    sync.Mutex // guards conns
 	conns map[*Conn]struct{}
 
-	open atomic.Int64
+	open     atomic.Int64
+	accepted atomic.Int64 // connections, from when they are accepted
+	clients  clients
 }
 
 // NewServer returns a server that hands requests to h.
@@ -88,6 +92,11 @@ func (s *Server) Serve(l net.Listener) error {
 			continue
 		}
 		delay = 0
+		if !s.admits(nc) {
+			Abort(nc)
+			continue
+		}
+		s.accepted.Add(1)
 		s.wg.Go(func() {
 			defer crash.Contain(where, func() { Abort(nc) })
 			s.serveConn(nc)
@@ -116,9 +125,14 @@ func (s *Server) serveConn(nc net.Conn) {
 // connection.
 //
 //go:noinline
-func (s *Server) admit(nc net.Conn) *Conn {
-	nc, peer := s.enter(nc)
-	if nc == nil {
+func (s *Server) admit(nc net.Conn) (c *Conn) {
+	var peer Peer
+	defer func() {
+		if c == nil {
+			s.forget(&peer)
+		}
+	}()
+	if nc = s.enter(nc, &peer); nc == nil {
 		return nil
 	}
 	if speaksHTTP2(nc) {
@@ -127,7 +141,7 @@ func (s *Server) admit(nc net.Conn) *Conn {
 		s.entrance.HTTP2.ServeConn(nc, peer, nil)
 		return nil
 	}
-	c := &Conn{srv: s, peer: peer}
+	c = &Conn{srv: s, peer: peer}
 	c.s.init(nc)
 	s.track(c, true)
 	return c
@@ -153,6 +167,7 @@ func (c *Conn) run() {
 	}
 	c.finish(linger)
 	c.srv.track(c, false)
+	c.srv.forget(&c.peer)
 }
 
 // serve serves requests. It reports whether the client may still be sending.

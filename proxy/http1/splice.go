@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lictor/internal/descriptors"
 )
 
 // spliceMin is the size from which a body of known length goes from socket to
@@ -45,6 +47,11 @@ func (p *pipes) get() (*pipe, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, os.NewSyscallError("pipe2", err)
+	}
+	if descriptors.Beyond(descriptors.ForUpstreams(), uintptr(fds[1])) {
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+		return nil, unix.EMFILE
 	}
 	size, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize)
 	if err != nil {

@@ -30,6 +30,7 @@ type trip struct {
 	owing    atomic.Bool  // the attendant waits for body bytes of the client
 	progress atomic.Int64 // monotonic time of the last body byte
 	sent     atomic.Bool  // the whole body was sent
+	spoke    atomic.Bool  // the upstream began to answer
 	sentCh   chan struct{}
 	failure  atomic.Pointer[error]
 
@@ -109,6 +110,7 @@ func (t *trip) begin(c *Conn, u *Upstream) {
 	t.attended, t.answered, t.spoiled, t.invited = false, false, false, false
 	t.streams = !c.body.done
 	t.progress.Store(0)
+	t.spoke.Store(false)
 	t.sent.Store(!t.streams)
 	t.up, t.seen, t.out = 0, 0, 0
 }
@@ -186,6 +188,7 @@ func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 			return err
 		}
 		t.up += n
+		t.spoke.Store(true)
 	}
 }
 

@@ -319,6 +319,7 @@ func (c *conn) start(st *stream) {
 // finished counts a stream that is no longer served.
 func (c *conn) finished() {
 	c.running--
+	c.srv.h1.GiveStream(&c.peer)
 	if c.running == 0 {
 		c.idleSince = time.Now()
 		c.mayEnd()

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"net"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"lictor/proxy/http1"
 )
 
 // TestBufferHoldsWhatIsInIt writes and reads at random.
@@ -185,4 +189,41 @@ func TestSettingsAreFewAndInOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStreamsOfOneClientAreBounded opens streams on two connections.
+func TestStreamsOfOneClientAreBounded(t *testing.T) {
+	p := hello(t, func(l *http1.Limits) { l.Admission.StreamsPerClient = 3 })
+	p.request(1, true, "/hold")
+	p.request(3, true, "/hold")
+	eventually(t, "they are served", func() bool { return p.h.served.Load() == 2 })
+	q := p.beside()
+	q.request(1, true, "/hold")
+	eventually(t, "it is served", func() bool { return p.h.served.Load() == 3 })
+	q.request(3, true, "/")
+	if o := q.outcome(3); o.String() != "reset REFUSED_STREAM" {
+		t.Errorf("got %s, want REFUSED_STREAM", o)
+	}
+	p.fr.WriteRSTStream(1, http2.ErrCodeCancel)
+	eventually(t, "one is over", func() bool { return p.h.gone.Load() == 1 })
+	if !q.alive(5) {
+		t.Error("a place that is free again is not given to anybody")
+	}
+}
+
+// beside is one more connection to the same server.
+func (p *peer) beside() *peer {
+	nc, err := net.Dial("tcp", p.nc.RemoteAddr().String())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	q := *p
+	q.nc, q.fr = nc, http2.NewFramer(nc, nc)
+	q.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	q.block = bytes.Buffer{}
+	q.enc = hpack.NewEncoder(&q.block)
+	q.greet()
+	return &q
 }

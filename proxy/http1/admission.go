@@ -1,0 +1,177 @@
+package http1
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"lictor/internal/descriptors"
+	"lictor/internal/limits"
+)
+
+// Admission bounds the connections of clients. 0 is no bound.
+type Admission struct {
+	Connections          int // in all
+	ConnectionsPerClient int // of one address; of IPv6, of a /64, for a host has a whole one
+	StreamsPerClient     int // that are served at once, on all connections of HTTP/2 together
+}
+
+// clients counts what each client has. Its zero value is ready.
+type clients struct {
+	mu  sync.Mutex
+	all map[netip.Addr]*client
+}
+
+// client is what one address has.
+type client struct {
+	addr        netip.Addr
+	connections int // guarded by clients.mu
+	streams     atomic.Int64
+}
+
+// add counts a connection of addr, unless there are most of them already: then
+// it returns nil.
+func (c *clients) add(addr netip.Addr, most int) *client {
+	addr = network(addr)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.all[addr]
+	switch {
+	case one == nil && c.all == nil:
+		c.all = make(map[netip.Addr]*client)
+		fallthrough
+	case one == nil:
+		one = &client{addr: addr}
+		c.all[addr] = one
+	case most > 0 && one.connections >= most:
+		return nil
+	}
+	one.connections++
+	return one
+}
+
+// count is how many connections a client has, 0 for one that is not counted.
+func (c *clients) count(one *client) int {
+	if one == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return one.connections
+}
+
+func (c *clients) remove(one *client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if one.connections--; one.connections == 0 {
+		delete(c.all, one.addr)
+	}
+}
+
+// network is what an address counts as.
+func network(addr netip.Addr) netip.Addr {
+	if addr = addr.Unmap().WithZone(""); addr.Is6() {
+		p, _ := addr.Prefix(64)
+		return p.Addr()
+	}
+	return addr
+}
+
+// admits decides on a connection that was just accepted. One that is past a
+// bound is closed at once, by RST: who is behind a balancer is sent elsewhere,
+// where a place in the queue would only look like one. To make room for the
+// next, a connection that waits for a request is ended, if there is one.
+func (s *Server) admits(nc net.Conn) bool {
+	most := s.limits.Load().Admission.Connections
+	switch {
+	case spent(nc):
+		limits.Hit("descriptors")
+		return false
+	case most > 0 && s.accepted.Load() >= int64(most):
+		limits.Hit("max_connections")
+		s.endIdle()
+		return false
+	}
+	return true
+}
+
+// sampled is how many connections are looked at to end one.
+const sampled = 64
+
+// endIdle ends a connection that waits for a request: of some, that whose
+// client has most, so that it is hardly ever one of a calm client's.
+func (s *Server) endIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var worst *Conn
+	most, seen := -1, 0
+	for c := range s.conns {
+		if seen++; seen > sampled {
+			break
+		}
+		if n := s.clients.count(c.peer.client); c.state.Load() == stateIdle && n > most {
+			worst, most = c, n
+		}
+	}
+	if worst != nil && worst.state.CompareAndSwap(stateIdle, stateStopped) {
+		worst.s.wake()
+	}
+}
+
+// spent reports whether nc uses a descriptor that is kept back.
+func spent(nc net.Conn) (is bool) {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	rc, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = rc.Control(func(fd uintptr) { is = descriptors.Beyond(descriptors.ForClients(), fd) }) // closed: nobody cares
+	return is
+}
+
+// welcome counts the connection with its client's others, and reports whether
+// it may stay. A proxy in front comes with the connections of all its clients.
+func (s *Server) welcome(p *Peer) bool {
+	if f := s.entrance.Exempt; f != nil && f(p.Remote.Addr()) {
+		return true
+	}
+	p.client = s.clients.add(p.Remote.Addr(), s.limits.Load().Admission.ConnectionsPerClient)
+	if p.client == nil {
+		limits.Hit("max_connections_per_client")
+	}
+	return p.client != nil
+}
+
+// forget takes a connection that was accepted out of all counts.
+func (s *Server) forget(p *Peer) {
+	s.accepted.Add(-1)
+	if p.client != nil {
+		s.clients.remove(p.client)
+	}
+}
+
+// TakeStream counts a stream with the others of its client. It reports whether
+// the client may have it.
+func (s *Server) TakeStream(p *Peer) bool {
+	if p.client == nil {
+		return true
+	}
+	most := s.limits.Load().Admission.StreamsPerClient
+	if n := p.client.streams.Add(1); most > 0 && n > int64(most) {
+		p.client.streams.Add(-1)
+		limits.Hit("max_streams_per_client")
+		return false
+	}
+	return true
+}
+
+// GiveStream takes a stream that ended out of the count.
+func (s *Server) GiveStream(p *Peer) {
+	if p.client != nil {
+		p.client.streams.Add(-1)
+	}
+}
