@@ -24,7 +24,7 @@ var mapping = resource{
 }
 
 func (m *anyMapping) routes() []admin.Route {
-	doc := describer{tag: "Mappings", one: "mapping: with any plugin in it a plugin mapping, else an ACL", schema: mapping.schema(), needed: []string{"api"}}
+	doc := describer{tag: "Mappings", one: "mapping: with any plugin in it a plugin mapping, else an ACL", schema: mapping.schema(), needed: []string{"api"}, query: mapping.query()}
 	return []admin.Route{route("GET", "/mappings", m.list, doc.list()), route("POST", "/mappings", m.create, doc.create())}
 }
 
@@ -42,7 +42,7 @@ func (m *anyMapping) show(v *viewer, o *edit.Object) (object, error) {
 }
 
 func (m *anyMapping) list(w http.ResponseWriter, r *http.Request) error {
-	p, err := readPage(r)
+	p, err := readPage(r, &mapping)
 	if err != nil {
 		return err
 	}
@@ -56,6 +56,9 @@ func (m *anyMapping) list(w http.ResponseWriter, r *http.Request) error {
 		all = append(all, list...)
 	}
 	slices.SortFunc(all, func(a, b *edit.Object) int { return placeOf(a).compare(placeOf(b)) })
+	if all, err = narrow(p, all, func(o *edit.Object) (object, error) { return m.show(v, o) }); err != nil {
+		return err
+	}
 	part, next := p.cut(all)
 	data := make([]object, len(part))
 	for i, o := range part {

@@ -75,7 +75,8 @@ func listResource(kind policy.Kind, schemaName, about string) resource {
 			{name: "consumers", kind: list, about: "of a whitelist for the egress: names or ids of the consumers that it admits; without consumers and groups anybody"},
 			{name: "groups", kind: list, about: "of a whitelist for the egress: groups whose members it admits"},
 		},
-		fill: fillList,
+		derived: true,
+		fill:    fillList,
 		guards: []guard{
 			{fields: []string{"entries"}, why: "would guard nothing"},
 			{fields: []string{"consumers", "groups"}, why: "would admit anybody"},
@@ -100,7 +101,7 @@ func fillList(d *draft) error {
 	}
 	wrong := &admin.Refusal{Status: 400, Reason: "invalid", Fields: map[string]string{}}
 	for i, entry := range d.strings("entries") {
-		if err := policy.CheckEntry(entry); err != nil {
+		if err := policy.CheckEntry(entry); err != nil && len(wrong.Fields) < maxWrong {
 			wrong.Fields[entryField(i)] = err.Error()
 		}
 	}
@@ -116,5 +117,8 @@ func fillList(d *draft) error {
 	}
 	return nil
 }
+
+// maxWrong bounds how many entries of a list are told one by one.
+const maxWrong = 100
 
 func entryField(i int) string { return fmt.Sprintf("entries[%d]", i) }

@@ -101,6 +101,9 @@ func (d *draft) firstKeys() error {
 	if len(keys) == 0 {
 		return nil
 	}
+	if len(keys) > maxNewRefs {
+		return admin.Invalid("keys", fmt.Sprintf("keys are %d, want at most %d at once", len(keys), maxNewRefs))
+	}
 	if d.old != nil {
 		return admin.Invalid("key", "key is taken only when the consumer is made; use key-auth below it")
 	}

@@ -14,9 +14,11 @@ func (r *resource) schema() *openapi.Schema {
 		f := &r.fields[i]
 		s.Fields = append(s.Fields, openapi.Field{Name: f.name, Schema: f.schema(), Required: f.always, ReadOnly: f.fixed, Once: f.hidden})
 	}
-	s.Fields = append(s.Fields, openapi.Field{
-		Name: "error", ReadOnly: true, Schema: openapi.Text("why the object is not in force; it was written by hand. Not taken"),
-	})
+	s.Fields = append(s.Fields,
+		openapi.Field{Name: "error", ReadOnly: true, Schema: openapi.Text("why the object is not in force; it was written by hand")},
+		openapi.Field{Name: "held", ReadOnly: true, Schema: openapi.Truth("it is in force although the store lost it in a way that is not believed")},
+		openapi.Field{Name: "warnings", ReadOnly: true, Schema: &openapi.Schema{Type: "array", Items: openapi.Text(""), About: "what of the object does not do what it seems to, such as a reference to nothing"}},
+	)
 	return s
 }
 
@@ -50,9 +52,24 @@ func (r *resource) needed() (names []string) {
 	return names
 }
 
-var pageQuery = []openapi.Parameter{
-	{Name: "size", Schema: openapi.Whole("1 to 1000, 100 if it is not given")},
-	{Name: "offset", Schema: openapi.Text("of the answer before")},
+// query are the arguments of lists of the resource.
+func (r *resource) query() []openapi.Parameter {
+	args := []openapi.Parameter{
+		{Name: "size", Schema: openapi.Whole("1 to 1000, 100 if it is not given")},
+		{Name: "limit", Schema: openapi.Whole("another spelling of size")},
+		{Name: "offset", Schema: openapi.Text("of the answer before")},
+		{Name: "held", Schema: openapi.Truth("only those that are held")},
+	}
+	for i := range r.fields {
+		if f := &r.fields[i]; f.filterable() {
+			about := "only those whose " + f.name + " is this"
+			if f.kind == list {
+				about = "only those with this among their " + f.name
+			}
+			args = append(args, openapi.Parameter{Name: f.name, Schema: openapi.Text(about)})
+		}
+	}
+	return args
 }
 
 func pageOf(s *openapi.Schema) *openapi.Schema {
@@ -70,6 +87,8 @@ type describer struct {
 	one    string
 	schema *openapi.Schema
 	needed []string
+	query  []openapi.Parameter
+	cached bool // a client may ask whether it has changed
 }
 
 func (d *describer) article() string {
@@ -85,7 +104,7 @@ var conditions = []openapi.Parameter{
 }
 
 func (d *describer) list() *openapi.Operation {
-	return &openapi.Operation{Tag: d.tag, Summary: "List, in the order of creation", Query: pageQuery,
+	return &openapi.Operation{Tag: d.tag, Summary: "List, in the order of creation", Query: d.query,
 		Answers: []openapi.Answer{{Status: 200, About: "a page", Body: pageOf(d.schema)}}, Refuses: []int{400, 404, 503}}
 }
 
@@ -95,8 +114,13 @@ func (d *describer) create() *openapi.Operation {
 }
 
 func (d *describer) get() *openapi.Operation {
-	return &openapi.Operation{Tag: d.tag, Summary: "The " + d.one,
+	op := &openapi.Operation{Tag: d.tag, Summary: "The " + d.one,
 		Answers: []openapi.Answer{d.shown(200, "the "+d.one)}, Refuses: []int{404, 503}}
+	if d.cached {
+		op.Headers = []openapi.Parameter{{Name: "If-None-Match", Schema: openapi.Text("an ETag that the client has already")}}
+		op.Answers = append(op.Answers, openapi.Answer{Status: 304, About: "it is as the client has it", Header: []string{"ETag"}})
+	}
+	return op
 }
 
 func (d *describer) update(summary string, statuses ...int) *openapi.Operation {

@@ -15,7 +15,8 @@ var groups = resource{
 		{name: "consumers", kind: list, apart: true, always: true, about: "names of its members; where not given, they stay"},
 		{name: "plugins", kind: list, always: true, about: "ids of the plugins in it"},
 	},
-	fill: fillGroup,
+	derived: true,
+	fill:    fillGroup,
 	guards: []guard{{fields: []string{"plugins"}, why: "would take its plugins from the APIs that it is mapped to", counts: func(d *draft) (bool, error) {
 		return d.mapsGroup(d.old.Key.Name)
 	}}},
@@ -67,19 +68,11 @@ func (d *draft) setMembers(group string) error {
 	if _, err := d.Use(policy.Key{Kind: policy.KindGroups, Name: group}); err != nil {
 		return err
 	}
-	refs, _ := d.given["consumers"].([]string)
-	want := make(map[policy.Key]bool, len(refs))
-	for _, ref := range refs {
-		o, err := findConsumer(d.Txn, ref)
-		if err != nil {
-			return err
-		}
-		if o == nil {
-			return missing("consumers", "consumer", ref)
-		}
-		want[o.Key] = true
-	}
 	all, err := d.List(policy.KindConsumers)
+	if err != nil {
+		return err
+	}
+	want, err := d.wantedMembers(all)
 	if err != nil {
 		return err
 	}
@@ -99,10 +92,47 @@ func (d *draft) setMembers(group string) error {
 	return nil
 }
 
+// wantedMembers finds the consumers that were given, of which only few may be
+// too new for the list.
+func (d *draft) wantedMembers(all []*edit.Object) (map[policy.Key]bool, error) {
+	known := make(map[string]policy.Key, 2*len(all))
+	for _, o := range all {
+		known[o.Content.(*policy.Consumer).ID] = o.Key
+	}
+	for _, o := range all {
+		known[o.Key.Name] = o.Key
+	}
+	refs, _ := d.given["consumers"].([]string)
+	want, fresh := make(map[policy.Key]bool, len(refs)), 0
+	for _, ref := range refs {
+		if key, ok := known[ref]; ok {
+			want[key] = true
+			continue
+		}
+		if fresh++; fresh > maxNewRefs {
+			return nil, missing("consumers", "consumer", ref)
+		}
+		o, err := findConsumer(d.Txn, ref)
+		if err != nil {
+			return nil, err
+		}
+		if o == nil {
+			return nil, missing("consumers", "consumer", ref)
+		}
+		want[o.Key] = true
+	}
+	return want, nil
+}
+
 func (d *draft) setMember(key policy.Key, group string, is bool) error {
 	o, err := d.Get(key)
-	if err != nil || o == nil {
+	switch {
+	case err != nil:
 		return err
+	case o == nil && is:
+		return missing("consumers", "consumer", key.Name)
+	case o == nil:
+		return nil
 	}
 	if err := unreadable(o); err != nil {
 		return err

@@ -30,21 +30,23 @@ func inlineFields() []field {
 
 var acls = resource{
 	kind: policy.KindACLs, one: "ACL", schemaName: "ACL", name: "id",
-	about:  "ACLs let consumers and groups use an API, and close it to all others. Without a subject: anyone.",
-	fields: append(slices.Clone(scope), field{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"}),
-	fill:   (*draft).fillScope,
-	guards: []guard{{fields: []string{"consumers", "groups"}, why: "would admit anybody"}},
-	show:   showScope,
-	gone:   filtersGone,
+	about:   "ACLs let consumers and groups use an API, and close it to all others. Without a subject: anyone.",
+	fields:  append(slices.Clone(scope), field{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"}),
+	derived: true,
+	fill:    (*draft).fillScope,
+	guards:  []guard{{fields: []string{"consumers", "groups"}, why: "would admit anybody"}},
+	show:    showScope,
+	gone:    filtersGone,
 }
 
 var pluginMappings = resource{
 	kind: policy.KindPluginMappings, one: "mapping", schemaName: "PluginMapping", name: "id",
-	about:  "Plugin mappings say where plugins hold: for an API, for consumers or members of groups, for requests that filters match.",
-	fields: append(slices.Clone(scope), field{name: "plugins", kind: list, always: true, about: "ids of the plugins; those in the groups count too"}),
-	fill:   fillPluginMapping,
-	show:   showScope,
-	gone:   filtersGone,
+	about:   "Plugin mappings say where plugins hold: for an API, for consumers or members of groups, for requests that filters match.",
+	fields:  append(slices.Clone(scope), field{name: "plugins", kind: list, always: true, about: "ids of the plugins; those in the groups count too"}),
+	derived: true,
+	fill:    fillPluginMapping,
+	show:    showScope,
+	gone:    filtersGone,
 }
 
 func newID() string { return uuid.NewString() }

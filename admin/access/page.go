@@ -3,6 +3,8 @@ package access
 import (
 	"cmp"
 	"encoding/base64"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,10 +15,37 @@ import (
 	"lictor/admin/edit"
 )
 
-// page says which part of a list is wanted (C34).
+// page says which part of a list is wanted (C34), and of which objects.
 type page struct {
-	size  int
-	after place
+	size    int
+	after   place
+	filters []filter
+}
+
+// filter is a field and what it has to be, or to have in it.
+type filter struct{ name, value string }
+
+// matches reports whether an object as it is shown meets the filters.
+func (p page) matches(shown object) bool {
+	for _, f := range p.filters {
+		i := slices.IndexFunc(shown, func(m member) bool { return m.name == f.name })
+		switch {
+		case i < 0 && f == (filter{"held", "false"}):
+		case i < 0 || !holds(shown[i].value, f.value):
+			return false
+		}
+	}
+	return true
+}
+
+func holds(value any, want string) bool {
+	switch value := value.(type) {
+	case []string:
+		return slices.Contains(value, want)
+	case []any:
+		return slices.Contains(value, any(want))
+	}
+	return fmt.Sprint(value) == want
 }
 
 // place is where an object stands in a list. It stays there, whatever others
@@ -54,21 +83,61 @@ const (
 	maxSize     = 1000
 )
 
-func readPage(r *http.Request) (page, error) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return page{}, admin.Invalid("", "Cannot parse the query")
-	}
+// filterable reports whether lists can be narrowed by a field.
+func (f *field) filterable() bool { return f != nil && !f.hidden && f.kind != settings }
+
+// readPage reads the arguments of a list of the resource.
+func readPage(r *http.Request, res *resource) (page, error) {
 	p := page{size: defaultSize}
-	if s := query.Get("size"); s != "" {
-		if p.size, err = strconv.Atoi(s); err != nil || p.size < 1 || p.size > maxSize {
-			return p, admin.Invalid("size", "size is no number from 1 to 1000")
+	query, err := admin.Query(r, func(name string) bool {
+		return name == "size" || name == "limit" || name == "offset" || name == "held" || res.field(name).filterable()
+	})
+	if err != nil {
+		return p, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		for _, value := range query[name] {
+			switch {
+			case name == "size" || name == "limit":
+				if p.size, err = strconv.Atoi(value); err != nil || p.size < 1 || p.size > maxSize {
+					return p, admin.Invalid(name, name+" is no number from 1 to 1000")
+				}
+			case name == "offset" && value == "":
+			case name == "offset":
+				if p.after, err = parsePlace(value); err != nil {
+					return p, err
+				}
+			case name == "held" && value == "":
+				p.filters = append(p.filters, filter{name, "true"})
+			case name == "held" && value != "true" && value != "false":
+				return p, admin.Invalid(name, name+" is neither true nor false")
+			default:
+				p.filters = append(p.filters, filter{name, value})
+			}
 		}
 	}
-	if s := query.Get("offset"); s != "" {
-		p.after, err = parsePlace(s)
+	if size := query.Get("size"); query.Has("limit") && size != "" && size != query.Get("limit") {
+		return p, admin.Invalid("limit", "limit is another spelling of size, and says something else")
 	}
-	return p, err
+	return p, nil
+}
+
+// narrow leaves the objects that meet the filters; show tells how each looks.
+func narrow[T any](p page, all []T, show func(T) (object, error)) ([]T, error) {
+	if len(p.filters) == 0 {
+		return all, nil
+	}
+	var left []T
+	for _, one := range all {
+		shown, err := show(one)
+		if err != nil {
+			return nil, err
+		}
+		if p.matches(shown) {
+			left = append(left, one)
+		}
+	}
+	return left, nil
 }
 
 // cut returns the objects of the page, and the offset of the next, "" if none.
@@ -94,7 +163,11 @@ func writePage(w http.ResponseWriter, r *http.Request, p page, total int, next s
 	body := object{{"data", data}, {"total", total}, {"next", nil}, {"offset", nil}}
 	if next != "" {
 		path := strings.TrimSuffix(r.URL.EscapedPath(), "/")
-		body[2].value = path + "?offset=" + next + "&size=" + strconv.Itoa(p.size)
+		path += "?offset=" + next + "&size=" + strconv.Itoa(p.size)
+		for _, f := range p.filters {
+			path += "&" + url.QueryEscape(f.name) + "=" + url.QueryEscape(f.value)
+		}
+		body[2].value = path
 		body[3].value = next
 	}
 	admin.WriteJSON(w, http.StatusOK, body)

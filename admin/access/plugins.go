@@ -22,8 +22,9 @@ var plugins = resource{
 		{name: "global", kind: truth, sticky: true, about: "it holds everywhere; false from its first mapping on"},
 		{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"},
 	},
-	fill: fillPlugin,
-	show: showPlugin,
+	derived: true,
+	fill:    fillPlugin,
+	show:    showPlugin,
 	gone: func(t *edit.Txn, o *edit.Object) error {
 		return unused(t, o, "plugin", pluginsOf, policy.KindPluginMappings, policy.KindGroups)
 	},
@@ -85,6 +86,12 @@ func (d *draft) fillConfig() error {
 		default:
 			config[name] = v
 		}
+		// A setting takes the place of what it was called otherwise before.
+		if other := otherSpelling(name); other != "" {
+			if _, both := given[other]; !both {
+				delete(config, other)
+			}
+		}
 	}
 	d.doc["config"] = config
 	return nil
@@ -107,6 +114,22 @@ func settingOf(field string, kind fieldKind, name string, value any) (any, error
 		return form.Plain(value), nil
 	}
 	return form.Whole(field, value)
+}
+
+// otherSpelling is the other name of a setting, "" if it has none.
+func otherSpelling(name string) string {
+	switch singular := strings.TrimSuffix(name, "s"); {
+	case name == "keynames":
+		return "key_names"
+	case name == "key_names":
+		return "keynames"
+	case !isPeriod(name):
+		return ""
+	case singular == name:
+		return name + "s"
+	default:
+		return singular
+	}
 }
 
 func isPeriod(name string) bool {

@@ -30,6 +30,9 @@ type Config struct {
 	Policy    *edit.Policy
 	Log       hclog.Logger
 	Locations bool // countries of addresses are known (C29)
+	// Notes returns what an object may not do that its writer meant, such as what
+	// it refers to and does not exist. Nil: nothing is told.
+	Notes func(policy.Key, policy.Object) policy.Problems
 }
 
 // resource is one kind of object as the API shows it.
@@ -41,6 +44,7 @@ type resource struct {
 	name       string // the field that is the object's name; "" if no field is
 	fields     []field
 	guards     []guard // see [draft.keepGuards]
+	derived    bool    // what is shown depends on other objects, too, which the ETag says nothing of
 
 	// find returns the object that a path names, nil if there is none; nil = by name.
 	find func(t *edit.Txn, ref string) (*edit.Object, error)

@@ -43,7 +43,7 @@ func Routes(cfg Config) ([]admin.Route, error) {
 
 func (c *collection) routes() []admin.Route {
 	item := c.path + "/{id}"
-	doc := describer{tag: c.tag, one: c.one, schema: c.schema, needed: c.needed()}
+	doc := describer{tag: c.tag, one: c.one, schema: c.schema, needed: c.needed(), query: c.query(), cached: !c.derived}
 	if c.within == withinAPI {
 		doc.needed = nil // the path says it
 	}

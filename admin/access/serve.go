@@ -115,7 +115,7 @@ func (c *collection) object(t *edit.Txn, r *http.Request) (*edit.Object, error) 
 }
 
 func (c *collection) list(w http.ResponseWriter, r *http.Request) error {
-	p, err := readPage(r)
+	p, err := readPage(r, c.resource)
 	if err != nil {
 		return err
 	}
@@ -140,6 +140,9 @@ func (c *collection) list(w http.ResponseWriter, r *http.Request) error {
 		}
 		all = here
 	}
+	if all, err = narrow(p, all, func(o *edit.Object) (object, error) { return v.show(c.resource, o, nil) }); err != nil {
+		return err
+	}
 	part, next := p.cut(all)
 	data := make([]object, len(part))
 	for i, o := range part {
@@ -162,6 +165,9 @@ func (c *collection) get(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !c.derived && admin.NotModified(w, r, etag(o.Index)) {
+		return nil
 	}
 	return c.answer(w, r, http.StatusOK, o, nil)
 }

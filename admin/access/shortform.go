@@ -31,7 +31,7 @@ var both = resource{
 
 func (s *shortForm) routes() []admin.Route {
 	const path, item = "/apis/{api}/plugins", "/apis/{api}/plugins/{id}"
-	doc := describer{tag: "Plugins", one: "plugin and its mapping", schema: both.schema(), needed: []string{"name"}}
+	doc := describer{tag: "Plugins", one: "plugin and its mapping", schema: both.schema(), needed: []string{"name"}, query: both.query()}
 	return []admin.Route{
 		route("GET", path, s.list, doc.list()),
 		route("POST", path, s.create, doc.create()),
@@ -204,13 +204,16 @@ func (s *shortForm) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := readPage(r)
+	p, err := readPage(r, &both)
 	if err != nil {
 		return err
 	}
 	v := s.viewer(r.Context())
 	all, err := s.pairs(v, api)
 	if err != nil {
+		return err
+	}
+	if all, err = narrow(p, all, func(one pair) (object, error) { return s.show(v, one) }); err != nil {
 		return err
 	}
 	// A mapping of several plugins stands on the page of its mapping, whole.

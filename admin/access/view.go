@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"lictor/admin"
 	"lictor/admin/edit"
@@ -17,6 +18,7 @@ import (
 type viewer struct {
 	ctx    context.Context
 	policy *edit.Policy
+	notes  func(policy.Key, policy.Object) policy.Problems
 
 	lists   map[policy.Kind][]*edit.Object
 	byGroup map[string][]string       // names of the members
@@ -25,7 +27,7 @@ type viewer struct {
 }
 
 func (c *Config) viewer(ctx context.Context) *viewer {
-	return &viewer{ctx: ctx, policy: c.Policy, lists: make(map[policy.Kind][]*edit.Object)}
+	return &viewer{ctx: ctx, policy: c.Policy, notes: c.Notes, lists: make(map[policy.Kind][]*edit.Object)}
 }
 
 func (v *viewer) list(kind policy.Kind) ([]*edit.Object, error) {
@@ -178,6 +180,18 @@ func (v *viewer) show(r *resource, o *edit.Object, once map[string]any) (object,
 	}
 	if o.Problems != nil {
 		shown = append(shown, member{"error", o.Problems.Error()})
+	}
+	if o.Held {
+		shown = append(shown, member{"held", true})
+	}
+	if v.notes != nil && o.Problems == nil {
+		var texts []string
+		for _, p := range v.notes(o.Key, o.Content) {
+			texts = append(texts, strings.TrimSpace(p.Field+" "+p.Text))
+		}
+		if len(texts) > 0 {
+			shown = append(shown, member{"warnings", texts})
+		}
 	}
 	return shown, nil
 }

@@ -92,19 +92,12 @@ func (p *Policy) List(ctx context.Context, kind policy.Kind) ([]*Object, error) 
 // Get returns an object as it is in the store now, or, while the store is away,
 // as it was last seen. nil: there is none.
 func (p *Policy) Get(ctx context.Context, key policy.Key) (*Object, error) {
-	status := p.store.Status()
-	if !status.Live { // asking it might take long
+	if !p.store.Status().Live { // asking it might take long
 		return p.listed(ctx, key)
 	}
 	stored, err := p.store.Get(ctx, string(key.Kind), key.Name)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		if status.Held == 0 {
-			return nil, nil
-		}
-		if o, err := p.listed(ctx, key); err != nil || o != nil && o.Held {
-			return o, err
-		}
 		return nil, nil
 	case err != nil:
 		return nil, err

@@ -19,9 +19,6 @@ import (
 // is also this one says that only parts were written.
 var ErrPart = errors.New("only a part of the change was made")
 
-// errBehind says that this node does not know yet what the store has.
-var errBehind = errors.New("this node is behind the store")
-
 // ErrBusy says that others changed what a change depends on, each time anew.
 var ErrBusy = errors.New("others keep changing the same objects")
 
@@ -71,7 +68,7 @@ func (p *Policy) Do(ctx context.Context, change func(*Txn) error) (_ Result, err
 			parts++
 			continue
 		}
-		if _, conflict := errors.AsType[*store.ConflictError](err); !conflict && !errors.Is(err, errBehind) {
+		if _, conflict := errors.AsType[*store.ConflictError](err); !conflict {
 			return result, err
 		}
 		if try++; try == 1 {
@@ -145,19 +142,15 @@ func (t *Txn) Use(key policy.Key) (*Object, error) {
 	return o, err
 }
 
-// Current returns once the lists of this node are as new as the object, so that
-// whatever uses it (see Use) is in them. It is to be asked before a deletion
-// looks for users.
+// Current returns once the lists of this node are newer than what was read of
+// an object, so that whatever used it until then (see Use) is in them, and so
+// are references written by hand. It is to be asked before a deletion looks for
+// users.
 func (t *Txn) Current(key policy.Key) error {
-	o, err := t.Get(key)
-	if err != nil || o == nil {
+	if _, err := t.Get(key); err != nil {
 		return err
 	}
-	listed, err := t.policy.listed(t.ctx, key)
-	if err == nil && (listed == nil || listed.Index < o.Index) {
-		err = errBehind // tried again a moment later
-	}
-	return err
+	return t.policy.store.Refresh(t.ctx)
 }
 
 // Put writes an object, which must be good.
@@ -250,19 +243,15 @@ func (t *Txn) ops() []store.Op {
 	for _, key := range t.order {
 		seen := t.seen[key]
 		op := store.Op{Kind: string(key.Kind), Name: key.Name, Verb: store.Verify}
-		// The store does not have what is only held.
-		if op.Check.Absent = seen == nil || seen.Held; !op.Check.Absent {
+		if op.Check.Absent = seen == nil; !op.Check.Absent {
 			op.Check.Index = seen.Index
 		}
 		switch o, changed := t.next[key]; {
-		case !changed && t.used[key] && !seen.Held && len(seen.Value) <= maxRenewed:
+		case !changed && t.used[key] && len(seen.Value) <= maxRenewed:
 			op.Verb, op.Value = store.Put, renewed(seen.Value)
 		case !changed, o == nil && seen == nil:
 		case o == nil:
 			op.Verb = store.Delete
-			if seen.Held {
-				op.Check = store.Check{}
-			}
 			deletes++
 		default:
 			op.Verb, op.Value = store.Put, o.Value

@@ -24,10 +24,12 @@ type Fields map[string]any
 
 // Limits of a body, besides its size: what it may cost to read one.
 const (
-	maxFields = 100_000 // pairs of a form
-	maxParts  = 1_000   // of a multipart body
+	maxPairs  = 100_000 // of a form: a list may have one for each entry
+	maxFields = 1_000   // different ones, wherever they are nested
 	maxDepth  = 32      // of JSON, and of dots in a name
 )
+
+var errTooMany = &Error{"", "There are too many fields, want at most 1000"}
 
 // ErrMediaType says that a body is of none of the three forms.
 var ErrMediaType = errors.New("want application/json, application/x-www-form-urlencoded or multipart/form-data")
@@ -120,9 +122,9 @@ func readJSON(body []byte) (Fields, error) {
 	if !utf8.Valid(body) {
 		return nil, ErrJSON
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))) // editors write it
 	dec.UseNumber()
-	value, err := readValue(dec, 0)
+	value, err := (&jsonReader{Decoder: dec}).value(0)
 	if err != nil {
 		if _, ok := errors.AsType[*Error](err); ok {
 			return nil, err
@@ -139,8 +141,14 @@ func readJSON(body []byte) (Fields, error) {
 	return raw, nil
 }
 
-// readValue reads one value. The names of every object are split at their dots.
-func readValue(dec *json.Decoder, depth int) (any, error) {
+// jsonReader counts the fields that it reads.
+type jsonReader struct {
+	*json.Decoder
+	fields int
+}
+
+// value reads one value. The names of every object are split at their dots.
+func (dec *jsonReader) value(depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, errors.New("nested too deep")
 	}
@@ -152,7 +160,7 @@ func readValue(dec *json.Decoder, depth int) (any, error) {
 	case json.Delim('['):
 		list := []any{}
 		for dec.More() {
-			v, err := readValue(dec, depth+1)
+			v, err := dec.value(depth + 1)
 			if err != nil {
 				return nil, err
 			}
@@ -167,7 +175,10 @@ func readValue(dec *json.Decoder, depth int) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			v, err := readValue(dec, depth+1)
+			if dec.fields++; dec.fields > maxFields {
+				return nil, errTooMany
+			}
+			v, err := dec.value(depth + 1)
 			if err != nil {
 				return nil, err
 			}

@@ -143,7 +143,7 @@ func TestNesting(t *testing.T) { // C32
 }
 
 func TestLimits(t *testing.T) {
-	if _, err := Decode(formType, []byte(strings.Repeat("a&", maxFields))); err == nil {
+	if _, err := Decode(formType, []byte(strings.Repeat("a&", maxPairs))); err == nil {
 		t.Error("a form of too many fields was read")
 	}
 	for _, kind := range []string{"", "text/plain", "application/json+x", ";;"} {
@@ -151,7 +151,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%q: got %v", kind, err)
 		}
 	}
-	parts := strings.Repeat("--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n", maxParts+1) + "--x--\r\n"
+	parts := strings.Repeat("--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n", maxPairs+1) + "--x--\r\n"
 	if _, err := Decode("multipart/form-data; boundary=x", []byte(parts)); err == nil {
 		t.Error("a body of too many parts was read")
 	}
@@ -214,3 +214,36 @@ func nothingLost(t *testing.T, fields Fields, body string) {
 		}
 	}
 }
+
+// TestFieldsAreCounted wherever they stand.
+func TestFieldsAreCounted(t *testing.T) {
+	fields := func(n int, sep, format string) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf(format, i)
+		}
+		return strings.Join(list, sep)
+	}
+	for name, body := range map[string]func(n int) (kind, text string){
+		"JSON":          func(n int) (string, string) { return jsonType, "{" + fields(n, ",", `"a%d":1`) + "}" },
+		"nested JSON":   func(n int) (string, string) { return jsonType, `{"x":[{` + fields(n-1, ",", `"a%d":1`) + "}]}" },
+		"a form":        func(n int) (string, string) { return formType, fields(n, "&", "a%d=1") },
+		"a dotted form": func(n int) (string, string) { return formType, fields(n, "&", "a.b%d=1") },
+		"a form in parts": func(n int) (string, string) {
+			return "multipart/form-data; boundary=x", fields(n, "", "--x\r\nContent-Disposition: form-data; name=\"a%d\"\r\n\r\n1\r\n") + "--x--\r\n"
+		},
+	} {
+		if _, err := decode(body(maxFields)); err != nil {
+			t.Errorf("%s: %d fields: %v", name, maxFields, err)
+		}
+		if _, err := decode(body(maxFields + 1)); !errors.Is(err, errTooMany) {
+			t.Errorf("%s: %d fields: got %v", name, maxFields+1, err)
+		}
+	}
+	// A list may be long.
+	if f, err := Decode(formType, []byte(fields(50_000, "&", "k[]=%d"))); err != nil || len(f) != 1 {
+		t.Errorf("got %d fields, %v", len(f), err)
+	}
+}
+
+func decode(kind, text string) (Fields, error) { return Decode(kind, []byte(text)) }

@@ -23,8 +23,8 @@ type one struct {
 
 // readForm reads an urlencoded body.
 func readForm(body []byte) (Fields, error) {
-	if bytes.Count(body, []byte("&")) >= maxFields {
-		return nil, &Error{"", "The form has too many fields"}
+	if bytes.Count(body, []byte("&")) >= maxPairs {
+		return nil, errTooMany
 	}
 	given := collector{}
 	for pair := range strings.SplitSeq(string(body), "&") {
@@ -61,8 +61,8 @@ func readMultipart(body []byte, boundary string) (Fields, error) {
 		if err != nil {
 			return nil, &Error{"", "Cannot parse multipart body"}
 		}
-		if n == maxParts {
-			return nil, &Error{"", "The form has too many fields"}
+		if n == maxPairs {
+			return nil, errTooMany
 		}
 		value, err := io.ReadAll(part)
 		if err != nil {
@@ -99,6 +99,9 @@ func (c *collector) add(name, value string) error {
 		c.said = make(map[string]said)
 	}
 	if _, known := c.said[base]; !known {
+		if len(c.names) == maxFields {
+			return errTooMany
+		}
 		c.names = append(c.names, base)
 	}
 	c.said[base] = append(c.said[base], o)

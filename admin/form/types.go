@@ -3,6 +3,7 @@ package form
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,10 +53,16 @@ func Whole(field string, v any) (int64, error) {
 		return 0, wrong(field, "is %s, want a whole number", kindOf(v))
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 0, wrong(field, "is %q, want a whole number", text)
+	if err == nil {
+		return n, nil
 	}
-	return n, nil
+	// 10.0 and 1e1 are spellings of 10. What a float cannot hold whole is none.
+	const most = 1 << 53
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || strings.Trim(text, "0123456789+-.eE") != "" || f != math.Trunc(f) || math.Abs(f) > most {
+		return 0, wrong(field, "is %.100q, want a whole number", text)
+	}
+	return int64(f), nil
 }
 
 // List returns a value as a list of strings; a single one is a list of itself.

@@ -7,6 +7,7 @@ const tag = "Domains of tenants (/v1)"
 var mappingSchema = &openapi.Schema{Name: "Mapping", Type: "object", Fields: []openapi.Field{
 	{Name: "domain", Schema: openapi.Text("what the Host of requests is compared with; also `*.example.org`"), Required: true},
 	{Name: "backends", Schema: &openapi.Schema{Type: "array", Items: openapi.Text(""), About: "http and https URLs, served in turn"}, Required: true},
+	{Name: "held", ReadOnly: true, Schema: openapi.Truth("it is in force although the store lost it in a way that is not believed. Not taken")},
 }}
 
 var pageSchema = &openapi.Schema{Name: "MappingPage", Type: "object", Fields: []openapi.Field{
@@ -32,6 +33,9 @@ var (
 		Query: []openapi.Parameter{
 			{Name: "offset", Schema: openapi.Whole("where to begin, 0 if it is not given")},
 			{Name: "limit", Schema: openapi.Whole("1 to 1000, 50 if it is not given")},
+			{Name: "size", Schema: openapi.Whole("another spelling of limit")},
+			{Name: "domain", Schema: openapi.Text("only the mapping of this domain")},
+			{Name: "held", Schema: openapi.Truth("only those that are held")},
 		},
 		Answers: []openapi.Answer{{Status: 200, About: "a page", Body: pageSchema}}, Refuses: []int{400, 503},
 	}
@@ -41,7 +45,8 @@ var (
 		Answers: []openapi.Answer{shown(201, "created", "Location"), shown(200, "replaced")}, Refuses: []int{400, 409, 412, 413, 415, 503},
 	}
 	getDoc = &openapi.Operation{
-		Tag: tag, Summary: "One mapping", Answers: []openapi.Answer{shown(200, "the mapping")}, Refuses: []int{400, 404, 503},
+		Tag: tag, Summary: "One mapping", Answers: []openapi.Answer{shown(200, "the mapping"), {Status: 304, About: "it is as the client has it", Header: []string{"ETag"}}},
+		Headers: []openapi.Parameter{{Name: "If-None-Match", Schema: openapi.Text("an ETag that the client has already")}}, Refuses: []int{400, 404, 503},
 	}
 	updateDoc = &openapi.Operation{
 		Tag: tag, Summary: "Replace a mapping; another domain in the body renames it", Body: mappingSchema, Needed: needed,

@@ -25,6 +25,7 @@ import (
 type Form struct {
 	Domain   string   `json:"domain"`
 	Backends []string `json:"backends"`
+	Held     bool     `json:"held,omitempty"` // in force although the store lost it in a way that is not believed
 }
 
 // Page is a part of a tenant's mappings (B6).
@@ -126,7 +127,7 @@ func answer(w http.ResponseWriter, status int, o *edit.Object) error {
 }
 
 func formOf(o *edit.Object) Form {
-	f := Form{Domain: o.Key.Name, Backends: contentOf(o).Backends}
+	f := Form{Domain: o.Key.Name, Backends: contentOf(o).Backends, Held: o.Held}
 	if f.Backends == nil {
 		f.Backends = []string{} // of a value that cannot be read
 	}
@@ -245,6 +246,9 @@ func (a *api) get(w http.ResponseWriter, r *http.Request, tenant string) error {
 	if err != nil {
 		return err
 	}
+	if admin.NotModified(w, r, etag(o)) {
+		return nil
+	}
 	return answer(w, http.StatusOK, o)
 }
 
@@ -270,12 +274,20 @@ func (a *api) remove(w http.ResponseWriter, r *http.Request, tenant string) erro
 
 func (a *api) list(w http.ResponseWriter, r *http.Request, tenant string) error {
 	page := Page{Project: tenant, Routes: []Form{}}
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err == nil {
-		page.Offset, err = number(query, "offset", 0)
+	query, err := admin.Query(r, func(name string) bool {
+		return name == "offset" || name == "limit" || name == "size" || name == "domain" || name == "held"
+	})
+	if err != nil {
+		return err
 	}
-	if err == nil {
+	if page.Offset, err = number(query, "offset", 0); err == nil {
 		page.Limit, err = number(query, "limit", defaultLimit)
+	}
+	if err == nil && query.Has("size") {
+		page.Limit, err = number(query, "size", defaultLimit)
+		if limit := query.Get("limit"); err == nil && limit != "" && limit != query.Get("size") {
+			err = errors.New("size is another spelling of limit, and says something else")
+		}
 	}
 	if err != nil {
 		return admin.Invalid("", err.Error())
@@ -287,7 +299,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, tenant string) error 
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(o *edit.Object) bool { return contentOf(o).Tenant != tenant })
+	all = slices.DeleteFunc(all, func(o *edit.Object) bool { return contentOf(o).Tenant != tenant || !chosen(o, query) })
 	slices.SortStableFunc(all, func(a, b *edit.Object) int {
 		return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a.Key.Name, b.Key.Name))
 	})
@@ -297,6 +309,18 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, tenant string) error 
 	}
 	admin.WriteJSON(w, http.StatusOK, page)
 	return nil
+}
+
+// chosen reports whether a mapping is one that the query asks for.
+func chosen(o *edit.Object, query url.Values) bool {
+	if held := query.Get("held"); query.Has("held") && (held == "false") == o.Held {
+		return false
+	}
+	if !query.Has("domain") {
+		return true
+	}
+	domain, err := policy.ParseDomain(query.Get("domain"))
+	return err == nil && o.Key.Name == domain
 }
 
 // number reads an argument of the query (B7).

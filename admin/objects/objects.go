@@ -80,7 +80,11 @@ func Routes(s store.Store, p *edit.Policy) ([]admin.Route, error) {
 	return []admin.Route{
 		{Method: "GET", Path: "/policy/objects", Handler: admin.Handle(a.list), Doc: &openapi.Operation{
 			Tag: "Documents", Summary: "The policy as it stands in the store; values in base64",
-			Answers: []openapi.Answer{{Status: 200, About: "all documents, by key", Body: openapi.Of(List{})}}, Refuses: []int{503},
+			Query: []openapi.Parameter{
+				{Name: "held", Schema: openapi.Text("only those that are held: in force although the store lost them in a way that is not believed")},
+				{Name: "fresh", Schema: openapi.Text("look at the store anew first")},
+			},
+			Answers: []openapi.Answer{{Status: 200, About: "all documents, by key", Body: openapi.Of(List{})}}, Refuses: []int{400, 503},
 		}},
 		{Method: "POST", Path: "/policy/objects", MaxBody: maxBody, Handler: admin.Handle(a.write), Doc: &openapi.Operation{
 			Tag:     "Documents",
@@ -95,14 +99,18 @@ func Routes(s store.Store, p *edit.Policy) ([]admin.Route, error) {
 const freshTime = 10 * time.Second
 
 func (a *api) list(w http.ResponseWriter, r *http.Request) error {
-	if r.URL.Query().Has("fresh") {
+	query, err := admin.Query(r, func(name string) bool { return name == "held" || name == "fresh" })
+	if err != nil {
+		return err
+	}
+	if query.Has("fresh") {
 		ctx, cancel := context.WithTimeout(r.Context(), freshTime)
 		defer cancel()
 		if err := a.store.Refresh(ctx); err != nil {
 			return err
 		}
 	}
-	onlyHeld := r.URL.Query().Has("held")
+	onlyHeld := query.Has("held")
 	why := map[string]string{}
 	for _, o := range a.store.Held() {
 		why[o.Key()] = o.Why

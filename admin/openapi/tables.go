@@ -63,7 +63,7 @@ func fieldTables(b *strings.Builder, chapter []Path) {
 		written = append(written, body)
 		fmt.Fprintf(b, "| field of %s | type | what it is |\n|---|---|---|\n", body.Name)
 		for _, f := range body.Fields {
-			if f.Name != "error" { // the same everywhere
+			if f.Name != "error" && f.Name != "held" && f.Name != "warnings" { // the same everywhere
 				fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.Name, f.Schema.typeText(), f.Schema.About)
 			}
 		}
