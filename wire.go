@@ -289,6 +289,7 @@ func (p *process) buildGateway() (err error) {
 	if err != nil {
 		return err
 	}
+	p.gateway.Limiter().SetPrefix(p.cfg.Policy.Prefix6)
 	p.policy.OnChange(p.gateway.PolicyChanged)
 	if p.gatewayListener, err = listen("gateway", p.cfg.Gateway.Address); err != nil {
 		return err

@@ -47,7 +47,7 @@ func Default() *Config {
 		Egress:    defaultEgress(),
 		Admin:     defaultAdmin(),
 		Consul:    defaultConsul(),
-		Policy:    Policy{Prefix: "lictor/"},
+		Policy:    Policy{Prefix: "lictor/", Prefix6: 64},
 		HTTP:      defaultHTTP(),
 		RabbitMQ:  defaultRabbitMQ(),
 		AccessLog: AccessLog{Format: "json"},

@@ -14,15 +14,17 @@ type Policy struct {
 	Dir      string        // of the store "file"
 	Prefix   string        // of the keys in Consul KV; ends in a slash
 	MaxStale time.Duration // refuse past it without contact to the store; 0 = serve on
+	Prefix6  int           // bits of an IPv6 address that a client is counted by
 }
 
 func (d *decoder) policy(b *hcl.Block) {
 	p := &d.cfg.Policy
 	where := d.body(b, options{
-		"store":     parsed(&p.Store, oneOf("consul", "file", "memory")),
-		"dir":       text(&p.Dir),
-		"prefix":    parsed(&p.Prefix, keyPrefix),
-		"max_stale": parsed(&p.MaxStale, duration(0)),
+		"store":             parsed(&p.Store, oneOf("consul", "file", "memory")),
+		"dir":               text(&p.Dir),
+		"prefix":            parsed(&p.Prefix, keyPrefix),
+		"max_stale":         parsed(&p.MaxStale, duration(0)),
+		"limit_ipv6_prefix": number(&p.Prefix6, 32, 128),
 	}, nil)
 	if p.Store == "file" && p.Dir == "" {
 		d.wrong(where.of("store", b), `policy: store "file" needs dir`)

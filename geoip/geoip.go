@@ -4,6 +4,7 @@ package geoip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/oschwald/maxminddb-golang/v2"
+
+	"lictor/internal/crash"
+	"lictor/policy"
 )
 
 // Reader is a data base of countries. It implements policy.Locator.
@@ -46,7 +50,8 @@ func Open(path string, log hclog.Logger) (*Reader, error) {
 	return r, nil
 }
 
-func (r *Reader) load() error {
+func (r *Reader) load() (err error) {
+	defer crash.Contain("geoip", func() { err = errors.New("the data base is broken") })
 	info, err := os.Stat(r.path)
 	if err != nil {
 		return err
@@ -61,9 +66,36 @@ func (r *Reader) load() error {
 	if err != nil {
 		return err
 	}
+	if err := verify(reader); err != nil {
+		return err
+	}
 	db := &database{reader: reader, stamp: stamp{info.Size(), info.ModTime()}}
 	db.records.Store(&map[uintptr]string{})
 	r.current.Store(db)
+	return nil
+}
+
+// verify goes through the tree and the countries in it. The end of a file, which
+// is all that opening it looks at, may be whole and its tree broken: whoever is
+// looked up there would have no country, and rules that deny by it would open.
+// The reader's own check is stricter, and refuses what others write.
+func verify(reader *maxminddb.Reader) error {
+	checked := make(map[uintptr]bool)
+	networks := uint(0)
+	for found := range reader.Networks() {
+		if err := found.Err(); err != nil {
+			return err
+		}
+		if networks++; networks > 2*reader.Metadata.NodeCount+1 {
+			return errors.New("the tree of the data base runs in circles")
+		}
+		if checked[found.Offset()] {
+			continue
+		}
+		if checked[found.Offset()] = true; decode(found) == policy.CountryUnknown {
+			return fmt.Errorf("the country of %s cannot be read", found.Prefix())
+		}
+	}
 	return nil
 }
 
@@ -99,12 +131,17 @@ func (r *Reader) Run(ctx context.Context) error {
 	}
 }
 
-// Country returns the ISO 3166-1 code of the country of an address, "" if it
-// is unknown: country.iso_code, else registered_country.iso_code.
-func (r *Reader) Country(a netip.Addr) string {
+// Country returns the ISO 3166-1 code of the country of an address:
+// country.iso_code, else registered_country.iso_code. It is "" if the data base
+// has none for it, and policy.CountryUnknown if the look-up failed.
+func (r *Reader) Country(a netip.Addr) (code string) {
+	defer crash.Contain("geoip", func() { code = policy.CountryUnknown })
 	db := r.current.Load()
 	found := db.reader.Lookup(a.Unmap())
-	if found.Err() != nil || !found.Found() {
+	switch {
+	case found.Err() != nil:
+		return policy.CountryUnknown
+	case !found.Found():
 		return ""
 	}
 	offset := found.Offset()
@@ -116,7 +153,9 @@ func (r *Reader) Country(a netip.Addr) string {
 
 func decode(found maxminddb.Result) (code string) {
 	for _, field := range []string{"country", "registered_country"} {
-		if err := found.DecodePath(&code, field, "iso_code"); err == nil && code != "" {
+		if err := found.DecodePath(&code, field, "iso_code"); err != nil {
+			return policy.CountryUnknown
+		} else if code != "" {
 			return code
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
+
+	"lictor/policy"
 )
 
 // write makes a data base (F2, F3) of countries by network. A network whose
@@ -114,5 +116,46 @@ func TestChangedFileIsReadAgain(t *testing.T) {
 func TestMissingFileIsAnError(t *testing.T) {
 	if _, err := Open(filepath.Join(t.TempDir(), "none"), hclog.NewNullLogger()); err == nil {
 		t.Error("no error")
+	}
+}
+
+// TestABrokenTreeIsNoDataBase damages a file in each part: either it is refused,
+// or no look-up says that a country is known to be none where there was one.
+func TestABrokenTreeIsNoDataBase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.mmdb")
+	write(t, path, map[string]string{"127.0.0.0/8": "US", "10.0.0.0/8": "CA", "2001:db8::/32": "DE"})
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for _, damage := range []struct {
+		name     string
+		from, to int
+		with     byte
+	}{
+		{"the root is zero", 0, 6, 0}, {"the root is ones", 0, 6, 0xff}, {"the tree is zero", 0, len(good) / 2, 0}, {"the tree is ones", 0, len(good) / 2, 0xff},
+		{"one node is ones", 60, 66, 0xff}, {"all is ones", 0, len(good), 0xff},
+	} {
+		data := bytes.Clone(good)
+		for i := damage.from; i < damage.to; i++ {
+			data[i] = damage.with
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Open(path, hclog.NewNullLogger())
+		if err != nil {
+			refused++
+			continue
+		}
+		for addr, want := range map[string]string{"127.0.0.1": "US", "10.0.0.1": "CA", "2001:db8::1": "DE"} {
+			if got := r.Country(netip.MustParseAddr(addr)); got != want && got != policy.CountryUnknown {
+				t.Errorf("%s: the country of %s is %q", damage.name, addr, got)
+			}
+		}
+	}
+	if refused < 4 {
+		t.Errorf("only %d of the damaged files are refused", refused)
 	}
 }

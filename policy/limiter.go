@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"hash/maphash"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,12 +13,11 @@ import (
 // that a change of policy does not forgive anybody. The zero Limiter is ready
 // to use; all methods may be called from any goroutine.
 //
-// Its memory is bounded whatever clients send: when all counters are in use and
-// none has run out, further clients share one counter, so a flood of addresses
-// can make lictor stricter but never more generous. Addresses may use three
-// quarters of the counters, the rest is kept for consumers.
+// Its memory is bounded whatever clients send, see table. Clients are counted by
+// their address, in IPv6 by the /64 that it lies in.
 type Limiter struct {
 	instances atomic.Int64
+	bits6     atomic.Int32 // 0 = 64
 	once      sync.Once
 	seed      maphash.Seed
 	shards    [limiterShards]shard
@@ -27,9 +25,20 @@ type Limiter struct {
 
 const (
 	limiterShards = 64
-	shardCounters = 4096 // counters a shard; about 40 MB if all 262,144 are in use
-	sweepStep     = 64   // counters looked at to find one that has run out
+	shardCounters = 4096 // for consumers, in a shard, and three quarters of it for addresses; some 90 MB if all are in use
 )
+
+// SetPrefix says by how many bits of an IPv6 address a client is counted.
+func (l *Limiter) SetPrefix(bits int) { l.bits6.Store(int32(bits)) }
+
+// client is what a client is counted by.
+func (l *Limiter) client(a netip.Addr) netip.Addr {
+	bits := int(l.bits6.Load())
+	if bits == 0 {
+		bits = 64
+	}
+	return CountedAs(a, bits)
+}
 
 // SetInstances says among how many lictors limits of scope "split" are divided;
 // less than 1 counts as 1.
@@ -41,7 +50,7 @@ func (l *Limiter) Counters() int {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()
-		n += len(s.index)
+		n += len(s.addresses.index) + len(s.consumers.index)
 		s.mu.Unlock()
 	}
 	return n
@@ -51,8 +60,9 @@ func (l *Limiter) Counters() int {
 type counterKey struct {
 	api      string
 	consumer string
-	client   netip.Addr // if there is no consumer
+	client   netip.Addr // if there is no consumer, as CountedAs gives it
 	report   bool       // a limit in report mode counts for itself
+	holder   uint64     // of the counter that a holder of many shares
 }
 
 // counter holds all windows of one key, so that they rise together.
@@ -61,15 +71,23 @@ type counter struct {
 	expires int64 // Unix seconds when the last window in use ends
 	number  [windows]int64
 	count   [windows]int64
+
+	holder, next, prev int32 // in a table: whose it is, and the ring of all that one has
 }
 
 type shard struct {
-	mu        sync.Mutex // guards all below; held for some tens of nanoseconds
-	index     map[counterKey]int32
-	counters  []counter
-	hand      int // where the search for a counter that has run out goes on
-	addresses int
-	shared    counter // of all who came when the shard was full
+	mu                   sync.Mutex // guards all below; held for some tens of nanoseconds
+	addresses, consumers table
+}
+
+// table returns the one that a key belongs in.
+func (s *shard) table(k *counterKey) *table {
+	if k.consumer != "" {
+		s.consumers.size = shardCounters
+		return &s.consumers
+	}
+	s.addresses.size = shardCounters / 4 * 3
+	return &s.addresses
 }
 
 // take counts one request if every window has room, and tells the state of the
@@ -84,10 +102,11 @@ func (l *Limiter) take(k counterKey, c *rateLimit, now time.Time, dry bool, out 
 	var number, ends [windows]int64
 	calendar(now, c.windows, &number, &ends)
 
-	s := &l.shards[maphash.Comparable(l.seed, k)%limiterShards]
+	hash := holderOf(l.seed, &k)
+	s := &l.shards[hash%limiterShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.find(k, now.Unix(), dry)
+	n := s.table(&k).find(k, hash, now.Unix(), dry)
 	if n == nil { // dry and never counted
 		n = &counter{}
 	}
@@ -139,51 +158,6 @@ func (n *counter) roll(c *rateLimit, number, ends *[windows]int64, dry bool, now
 		}
 		n.expires = max(n.expires, ends[w])
 	}
-}
-
-// find returns the counter of a key, made anew if there is none; nil if there
-// is none in a dry run.
-func (s *shard) find(k counterKey, now int64, dry bool) *counter {
-	if i, ok := s.index[k]; ok {
-		return &s.counters[i]
-	}
-	if dry {
-		return nil
-	}
-	i := s.slot(k, now)
-	if i < 0 {
-		return &s.shared
-	}
-	k.api, k.consumer = strings.Clone(k.api), strings.Clone(k.consumer)
-	s.counters[i] = counter{key: k}
-	s.index[k] = int32(i)
-	if k.consumer == "" {
-		s.addresses++
-	}
-	return &s.counters[i]
-}
-
-// slot finds room for a new counter, -1 if there is none.
-func (s *shard) slot(k counterKey, now int64) int {
-	if s.index == nil {
-		s.index = make(map[counterKey]int32)
-	}
-	full := len(s.counters) == shardCounters || k.consumer == "" && s.addresses >= shardCounters/4*3
-	if !full {
-		s.counters = append(s.counters, counter{})
-		return len(s.counters) - 1
-	}
-	for range min(sweepStep, len(s.counters)) {
-		s.hand = (s.hand + 1) % len(s.counters)
-		if old := &s.counters[s.hand]; old.expires <= now {
-			delete(s.index, old.key)
-			if old.key.consumer == "" {
-				s.addresses--
-			}
-			return s.hand
-		}
-	}
-	return -1
 }
 
 // calendar numbers the windows that now falls into, and says when they end in

@@ -101,7 +101,7 @@ func (rateLimiting) run(d *decision, won, report *livePlugin) bool {
 	if d.who != nil {
 		key.consumer = d.who.ID
 	} else {
-		key.client = d.req.Client.Unmap()
+		key.client = d.req.Limiter.client(d.req.Client)
 	}
 	if report != nil {
 		reportLimit(d, key, report)
