@@ -449,3 +449,46 @@ func TestUnprocessedRequestIsSentOnceMore(t *testing.T) {
 func smallBuffer(_, _ string, rc syscall.RawConn) error {
 	return rc.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
 }
+
+// TestEarlyAnswerCostsOnlyItsRequest has an instance answer before a body and
+// its trailers came, which makes some end the connection, while others wait for
+// their answers.
+func TestEarlyAnswerCostsOnlyItsRequest(t *testing.T) {
+	r := newRig(t, nil)
+	waiting, free := make(chan struct{}, 100), make(chan struct{})
+	r.h2cBackend(resolver.H2C, func(w http.ResponseWriter, q *http.Request) {
+		switch q.URL.Path {
+		case "/early":
+			w.WriteHeader(403)
+		case "/wait":
+			io.Copy(io.Discard, q.Body)
+			waiting <- struct{}{}
+			<-free
+			io.WriteString(w, "ok")
+		}
+	})
+	var others []*client
+	for i := range 6 {
+		c := r.dial()
+		if i%2 == 0 {
+			c.send("GET /svc/wait HTTP/1.1\r\nHost: a\r\n\r\n")
+		} else {
+			c.send("POST /svc/wait HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+		}
+		others = append(others, c)
+		<-waiting
+	}
+	for range 30 {
+		c := r.dial()
+		c.send("POST /svc/early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
+		c.send("2\r\nhi\r\n0\r\nX-End: y\r\n\r\n")
+		c.answer("POST")
+	}
+	close(free)
+	for i, c := range others {
+		method := []string{"GET", "POST"}[i%2]
+		if resp, body := c.answer(method); resp.StatusCode != 200 || body != "ok" {
+			t.Errorf("a %s that waited got %d %q", method, resp.StatusCode, body)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"net"
 	"testing"
 
 	"lictor/proxy/http1/logintest"
@@ -27,7 +28,36 @@ func TestLoginOfAConnectionIsItsClients(t *testing.T) {
 	ask(alice, other, "alice there", "Authorization: Negotiate alice there")
 	ask(alice, s, "alice")
 	ask(b.client(), other, "nobody")
+	n := s.Open() + other.Open()
 	alice.Close()
-	b.eventually("the connections ended with their client", func() bool { return s.Open() == 1 && other.Open() == 1 })
+	b.eventually("the connections ended with their client", func() bool { return s.Open()+other.Open() == n-2 })
 	ask(b.client(), s, "nobody")
+}
+
+// TestTargetThatHangsUpIsDialledOnce asks a target that accepts and hangs up.
+func TestTargetThatHangsUpIsDialledOnce(t *testing.T) {
+	b := start(t, quick())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	for _, method := range []string{"GET", "POST"} {
+		b.dials()
+		if a := b.client().do(method+" http://"+l.Addr().String()+"/ HTTP/1.1", "Host: x", "Content-Length: 0"); a.StatusCode != 502 {
+			t.Errorf("%s: got %d", method, a.StatusCode)
+		}
+		if n := len(b.dials()); n != 1 {
+			t.Errorf("%s: dialled %d times, want 1", method, n)
+		}
+	}
 }

@@ -132,7 +132,7 @@ func (k *call) wants() need {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n := need{after: k.need.after}
-	if u := &k.upload; u.whole {
+	if u := &k.upload; u.whole && len(u.last) == 0 { // trailers are no part of a body that is there
 		n.body = u.from + int64(len(u.data))
 	} else {
 		n.streams = true

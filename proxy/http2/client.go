@@ -98,25 +98,25 @@ func (c *Client) DialFresh(ctx context.Context, _, _ string) (net.Conn, error) {
 }
 
 func (c *Client) dial(ctx context.Context, n need) (net.Conn, error) {
-	l, reused, err := c.reserve(ctx, n)
-	if err != nil {
+	k := newCall(c)
+	var err error
+	if k.reused, err = c.reserve(ctx, k, n); err != nil {
 		return nil, err
 	}
-	k := newCall(c)
-	k.line, k.need, k.reused = l, n, reused
 	return k, nil
 }
 
-// reserve returns a line with a place for a request, and whether it was there
-// before. One connection is made at a time: whoever waits for it may find a
-// place on it.
-func (c *Client) reserve(ctx context.Context, n need) (l *line, reused bool, err error) {
+// reserve gives k a place on a line, and reports whether that was there before.
+// One connection is made at a time: whoever waits for it may find a place on
+// it. Where none may be made any more, a place among others is better than none.
+func (c *Client) reserve(ctx context.Context, k *call, n need) (reused bool, err error) {
 	for reused = true; ; reused = false {
 		c.mu.Lock()
 		if l := c.choose(n); l != nil {
 			l.enter(n)
+			k.line, k.need = l, n
 			c.mu.Unlock()
-			return l, reused, nil
+			return reused, nil
 		}
 		g := c.growing
 		if g == nil {
@@ -127,11 +127,14 @@ func (c *Client) reserve(ctx context.Context, n need) (l *line, reused bool, err
 		c.mu.Unlock()
 		select {
 		case <-g.done:
-			if g.err != nil {
-				return nil, false, g.err
+			switch {
+			case g.err == http1.ErrBusy && !n.any && n.after == 0:
+				n.any = true
+			case g.err != nil:
+				return false, g.err
 			}
 		case <-ctx.Done():
-			return nil, false, ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 }
@@ -326,7 +329,7 @@ func (c *Client) seat(ctx context.Context, k *call) error {
 	if l := k.line; l != nil {
 		c.mu.Lock()
 		l.leave(k.need)
-		if l.takes(n) && (!n.streams || l.uploads == 0) {
+		if n.any = k.need.any; l.takes(n) && (n.any || !n.streams || l.uploads == 0) {
 			l.enter(n)
 			k.need = n
 			c.mu.Unlock()
@@ -335,16 +338,8 @@ func (c *Client) seat(ctx context.Context, k *call) error {
 		k.line = nil
 		c.mu.Unlock()
 	}
-	l, _, err := c.reserve(ctx, n)
-	if errors.Is(err, http1.ErrBusy) { // rather share than fail
-		n.streams, n.body = false, 0
-		l, _, err = c.reserve(ctx, n)
-	}
-	if err != nil {
-		return err
-	}
-	k.line, k.need = l, n
-	return nil
+	_, err := c.reserve(ctx, k, n)
+	return err
 }
 
 // leave gives back the place of k.

@@ -35,24 +35,29 @@ const (
 type need struct {
 	streams bool  // its body comes bit by bit
 	body    int64 // bytes of a body that is there as a whole
+	any     bool  // any line with room will do, for no other can be made
 	after   int   // only a line made after this one will do, and none that others use meanwhile
 }
 
 // takes reports whether l has room for a request. A body that is there as a
 // whole needs a window that nobody else can use up; one that comes bit by bit
-// goes where no such body waits.
+// goes where no such body waits. What has no body stays away from those as
+// well: an instance that answered before a body's end may end the connection
+// over trailers that come after it.
 func (l *line) takes(n need) bool {
 	switch {
 	case l.taken, l.streams >= lineStreams, !l.cc.CanTakeNewRequest():
 		return false
 	case n.after > 0:
 		return l.serial > n.after && l.streams == 0
+	case n.any:
+		return true
 	case n.streams:
-		return l.promised == 0
+		return l.streams == l.uploads
 	case n.body > 0:
-		return l.uploads == 0 && (l.promised == 0 && l.streams == 0 || l.wire.window.Load()-l.promised >= n.body)
+		return l.uploads == 0 && (l.streams == 0 || l.wire.window.Load()-l.promised >= n.body)
 	}
-	return true
+	return l.uploads == 0
 }
 
 // enter gives a request its place, leave takes it back.
@@ -75,7 +80,7 @@ func (c *Client) choose(n need) *line {
 		if !l.takes(n) {
 			continue
 		}
-		if !n.streams || l.uploads == 0 {
+		if !n.streams || n.any || l.uploads == 0 {
 			return l
 		}
 		if best == nil || l.uploads < best.uploads {
