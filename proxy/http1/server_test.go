@@ -149,6 +149,18 @@ func testTLS(t testing.TB) (server, client *tls.Config) {
 		&tls.Config{RootCAs: roots, ServerName: "x"}
 }
 
+// handshaken accepts connections whose handshake is over, as an Entrance does:
+// one that is under way does not survive that its connection naps.
+type handshaken struct{ net.Listener }
+
+func (h handshaken) Accept() (net.Conn, error) {
+	c, err := h.Listener.Accept()
+	if err == nil {
+		c.(*tls.Conn).Handshake() // what fails here fails at the first read as well
+	}
+	return c, err
+}
+
 // TLS to the client and to the upstream: the same rules, and the same care.
 func TestOverTLS(t *testing.T) {
 	serverTLS, clientTLS := testTLS(t)
@@ -170,9 +182,12 @@ func TestOverTLS(t *testing.T) {
 		}
 	})
 	f := &forwarder{pool: NewPool(PoolConfig{Address: l.Addr().String(), TLS: clientTLS, MaxIdle: 4, IdleTimeout: time.Minute})}
-	addr := startServer(t, f, func(l net.Listener) net.Listener { return tls.NewListener(l, serverTLS) })
+	addr := startServer(t, f, func(l net.Listener) net.Listener { return handshaken{tls.NewListener(l, serverTLS)} })
 	dial := func() (net.Conn, *bufio.Reader) {
 		c := tls.Client(dialTest(t, addr), clientTLS)
+		if err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
 		return c, bufio.NewReader(c)
 	}
 	c, in := dial()

@@ -49,8 +49,11 @@ type call struct {
 	timers          [2]*time.Timer
 }
 
-// holdMost is how much of a body, either way, waits for its taker.
-const holdMost = 64 << 10
+// How much of a body waits for its taker: of a request's, and of an answer's.
+const (
+	holdMost   = 64 << 10
+	holdAnswer = 32 << 10
+)
 
 func newCall(c *Client) *call {
 	k := &call{client: c}
@@ -246,11 +249,14 @@ func (k *call) meaning(err error) error {
 func (k *call) put(parts ...[]byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for len(k.out)-k.outAt >= holdMost && !k.closed {
+	for len(k.out)-k.outAt >= holdAnswer && !k.closed {
 		k.cond.Wait()
 	}
 	if k.closed {
 		return net.ErrClosed
+	}
+	if k.outAt > len(k.out)/2 { // what was read makes room, also if its end is never met
+		k.out, k.outAt = k.out[:copy(k.out, k.out[k.outAt:])], 0
 	}
 	for _, p := range parts {
 		k.out = append(k.out, p...)
