@@ -161,7 +161,20 @@ func endless(c net.Conn) {
 	}
 }
 
-const poisoned = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nPOISONED"
+// poison is an answer that nobody asked for, with the time at which it was sent:
+// one that comes while a request is on its way cannot be told from its answer.
+func poison() string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(poisonMark)+stampDigits, poisonMark+stamp())
+}
+
+const (
+	poisonMark  = "POISONED at "
+	answerMark  = "answer at "
+	stampDigits = 19
+)
+
+// stamp is the time in nanoseconds, always as many digits.
+func stamp() string { return fmt.Sprintf("%0*d", stampDigits, time.Now().UnixNano()) }
 
 // hostile answers HTTP/1.1 requests in every wrong way there is, and often in
 // the right one, for a connection has to be kept to be poisoned.
@@ -187,7 +200,7 @@ func hostile(c net.Conn) {
 // answer sends one answer of some shape and reports whether the connection is
 // kept.
 func answer(c net.Conn, r *rand.Rand, req *http.Request) bool {
-	body := "answer to " + path.Base(req.URL.Path)
+	body := answerMark + stamp() + " to " + path.Base(req.URL.Path)
 	right := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(body))
 	if req.Method != http.MethodHead {
 		right += body
@@ -196,26 +209,26 @@ func answer(c net.Conn, r *rand.Rand, req *http.Request) bool {
 		_, err := io.WriteString(c, text)
 		return err == nil
 	}
-	late := func(text string) bool {
+	latePoison := func() bool {
 		time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
-		return say(text)
+		return say(poison())
 	}
 	switch r.IntN(26) {
 	case 0: // surplus at once
-		return say(right + poisoned)
+		return say(right + poison())
 	case 1, 2: // surplus later
-		return say(right) && late(poisoned)
+		return say(right) && latePoison()
 	case 3: // a body for HEAD
 		if req.Method != http.MethodHead {
 			return say(right)
 		}
-		return say(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(poisoned))) && late(poisoned)
+		return say(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(poison()))) && latePoison()
 	case 4:
-		return say("HTTP/1.1 204 No Content\r\n\r\n") && late(poisoned)
+		return say("HTTP/1.1 204 No Content\r\n\r\n") && latePoison()
 	case 5:
-		return say("HTTP/1.1 304 Not Modified\r\nContent-Length: 8\r\n\r\n") && late(poisoned)
+		return say("HTTP/1.1 304 Not Modified\r\nContent-Length: 8\r\n\r\n") && latePoison()
 	case 6:
-		return say(fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)) && late(poisoned)
+		return say(fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)) && latePoison()
 	case 7: // cut at some byte
 		say(right[:r.IntN(len(right))])
 		return false
@@ -238,14 +251,14 @@ func answer(c net.Conn, r *rand.Rand, req *http.Request) bool {
 	case 13:
 		return false
 	case 14:
-		return say("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 8\r\n\r\nPOISONED")
+		return say("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 8\r\n\r\n" + poisonMark)
 	case 15:
 		say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;" + strings.Repeat("x", r.IntN(100_000)) + "\r\nhello\r\nffffffffffffffffff\r\n")
 		return false
 	case 16:
 		return say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("X-T: y\r\n", r.IntN(20_000)) + "\r\n")
 	case 17:
-		return say("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n" + poisoned)
+		return say("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n" + poison())
 	case 18: // a status that is none
 		return say(fmt.Sprintf("HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n", r.IntN(1100)))
 	default:

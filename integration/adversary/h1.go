@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -247,19 +248,31 @@ func (s *storming) truth(ctx context.Context, r *rand.Rand) {
 		if err != nil {
 			return
 		}
+		began := time.Now()
 		resp, err := c.Do(req)
 		if err != nil {
 			continue // what was cut is no lie
 		}
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // cut is no lie either
 		resp.Body.Close()
-		if bytes.Contains(body, []byte("POISONED")) {
+		if sentBefore(body, poisonMark, began) {
 			s.found("an answer that nobody asked for reached a client")
 		}
-		if _, other, ok := bytes.Cut(body, []byte("answer to t")); ok && resp.StatusCode == http.StatusOK && !bytes.HasPrefix([]byte(token[1:]), other[:min(len(other), len(token)-1)]) {
+		if sentBefore(body, answerMark, began) {
 			s.found("an answer reached another client than the one who asked")
 		}
 	}
+}
+
+// sentBefore reports whether a body holds a mark with a time well before a
+// request began: then the bytes lay on the connection when it was reused.
+func sentBefore(body []byte, mark string, began time.Time) bool {
+	_, rest, ok := bytes.Cut(body, []byte(mark))
+	if !ok || len(rest) < stampDigits {
+		return false
+	}
+	at, err := strconv.ParseInt(string(rest[:stampDigits]), 10, 64)
+	return err == nil && time.Unix(0, at).Add(20*time.Millisecond).Before(began)
 }
 
 // documents writes odd policy documents of a kind that can close nothing.
