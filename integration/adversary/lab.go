@@ -119,7 +119,7 @@ func (l *lab) build() error {
 // leaves behind ends soon after it.
 func (p *lictor) write(gateway string, services map[string]string, rest string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "data_dir = \"\"\ngateway {\n address = %q\n timeout = \"8s\"\n header_timeout = \"2s\"\n idle_timeout = \"5s\"\n stream_idle = \"5s\"\n drain = \"2s\"\n%s}\n", p.gateway, gateway)
+	fmt.Fprintf(&b, "data_dir = \"\"\ngateway {\n address = %q\n timeout = \"8s\"\n header_timeout = \"5s\"\n idle_timeout = \"5s\"\n stream_idle = \"5s\"\n drain = \"2s\"\n%s}\n", p.gateway, gateway)
 	fmt.Fprintf(&b, "admin {\n address = %q\n}\n%sresolver \"static\" {\n services = {\n", p.admin, rest)
 	for name, url := range services {
 		fmt.Fprintf(&b, "  %s = [%q]\n", name, url)
