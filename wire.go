@@ -264,7 +264,7 @@ func (p *process) buildGateway() (err error) {
 	if err != nil {
 		return err
 	}
-	tlsConfig, err := p.buildTLS("gateway", &p.cfg.Gateway.TLS, "h2", "http/1.1")
+	certificates, err := p.buildTLS("gateway", &p.cfg.Gateway.TLS, "h2", "http/1.1")
 	if err != nil {
 		return err
 	}
@@ -283,7 +283,8 @@ func (p *process) buildGateway() (err error) {
 		Locator:   p.locator(),
 		Bus:       p.busRoute(),
 
-		TLS:           tlsConfig,
+		TLS:           certificates.Config(),
+		VerifyClient:  verifier(certificates, p.cfg.Gateway.TLS.ClientCAFile),
 		ProxyProtocol: p.cfg.Gateway.ProxyProtocol,
 	})
 	if err != nil {
@@ -291,6 +292,9 @@ func (p *process) buildGateway() (err error) {
 	}
 	p.gateway.Limiter().SetPrefix(p.cfg.Policy.Prefix6)
 	p.policy.OnChange(p.gateway.PolicyChanged)
+	if certificates != nil {
+		certificates.OnChange(p.gateway.AuthoritiesChanged)
+	}
 	if p.gatewayListener, err = listen("gateway", p.cfg.Gateway.Address); err != nil {
 		return err
 	}
@@ -364,7 +368,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	tlsConfig, err := p.buildTLS("admin", &p.cfg.Admin.TLS, "http/1.1")
+	certificates, err := p.buildTLS("admin", &p.cfg.Admin.TLS, "http/1.1")
 	if err != nil {
 		return nil, err
 	}
@@ -377,7 +381,7 @@ func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		return nil, fmt.Errorf("admin: a token is needed, for other machines can reach the socket %s; "+
 			"set admin { token } or listen on a loopback address (under systemd: ListenStream=127.0.0.1:8001)", at)
 	}
-	if tlsConfig != nil {
+	if tlsConfig := certificates.Config(); tlsConfig != nil {
 		p.adminListener = tls.NewListener(p.adminListener, tlsConfig)
 	}
 	return server, nil

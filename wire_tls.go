@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // buildTLS makes the TLS of the listener called name, nil if it speaks none.
-func (p *process) buildTLS(name string, cfg *config.TLS, protocols ...string) (*tls.Config, error) {
+func (p *process) buildTLS(name string, cfg *config.TLS, protocols ...string) (*listener.TLS, error) {
 	if !cfg.Enabled() {
 		return nil, nil
 	}
@@ -32,7 +33,16 @@ func (p *process) buildTLS(name string, cfg *config.TLS, protocols ...string) (*
 		return nil, fmt.Errorf("%s: tls: %w", name, err)
 	}
 	p.services = append(p.services, supervisor.Service{Name: name + " certificates", Run: t.Run, Grace: time.Second})
-	return t.Config(), nil
+	return t, nil
+}
+
+// verifier is how the certificates of clients are verified again, nil if they
+// show none.
+func verifier(t *listener.TLS, clientCAs string) func([]*x509.Certificate) (time.Time, error) {
+	if t == nil || clientCAs == "" {
+		return nil
+	}
+	return t.Verify
 }
 
 // upstreamTLS is how instances are spoken to by TLS. The certificate that

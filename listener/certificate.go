@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // Pair names the PEM files of a certificate and its key. If there is a file
-// with the name of CertFile and ".ocsp" behind it, it is stapled.
+// with the name of CertFile and ".ocsp" behind it, it is stapled while it holds.
 type Pair struct {
 	CertFile string
 	KeyFile  string
@@ -22,12 +23,16 @@ type material struct {
 	certificates []tls.Certificate
 	clientCAs    *x509.CertPool // nil: clients are not asked for certificates
 	stamps       map[string]stamp
+	notes        []error   // why OCSP answers are not used
+	until        time.Time // when the first OCSP answer in use runs out; zero: none does
 }
 
-// stamp tells versions of a file apart.
+// stamp tells versions of a file apart, also those whose size and time somebody
+// made the same.
 type stamp struct {
-	size     int64
-	modified time.Time
+	device, inode     uint64
+	size              int64
+	modified, changed time.Time
 }
 
 func stampOf(path string) stamp {
@@ -35,22 +40,27 @@ func stampOf(path string) stamp {
 	if err != nil {
 		return stamp{}
 	}
-	return stamp{info.Size(), info.ModTime()}
+	s := stamp{size: info.Size(), modified: info.ModTime()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.device, s.inode, s.changed = uint64(st.Dev), st.Ino, time.Unix(st.Ctim.Unix())
+	}
+	return s
 }
 
 // load reads all files. All mistakes are reported at once.
-func load(c *TLSConfig) (*material, error) {
+func load(c *TLSConfig, now time.Time) (*material, error) {
 	m := &material{stamps: make(map[string]stamp)}
 	var errs []error
 	for _, p := range c.Pairs {
 		for _, file := range []string{p.CertFile, p.KeyFile, p.CertFile + ocspSuffix} {
 			m.stamps[file] = stampOf(file)
 		}
-		cert, err := loadPair(p)
+		cert, err := tls.LoadX509KeyPair(p.CertFile, p.KeyFile)
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("certificate %s: %w", p.CertFile, err))
 			continue
 		}
+		m.staple(p.CertFile+ocspSuffix, &cert, now)
 		m.certificates = append(m.certificates, cert)
 	}
 	if c.ClientCAFile != "" {
@@ -64,21 +74,17 @@ func load(c *TLSConfig) (*material, error) {
 	return m, errors.Join(errs...)
 }
 
-const ocspSuffix = ".ocsp"
-
-func loadPair(p Pair) (tls.Certificate, error) {
-	cert, err := tls.LoadX509KeyPair(p.CertFile, p.KeyFile)
+// staple adds the OCSP answer in a file. The certificate is of use without one.
+func (m *material) staple(file string, cert *tls.Certificate, now time.Time) {
+	answer, until, err := readStaple(file, cert, now)
 	if err != nil {
-		return cert, fmt.Errorf("certificate %s: %w", p.CertFile, err)
+		m.notes = append(m.notes, err)
+		return
 	}
-	staple, err := os.ReadFile(p.CertFile + ocspSuffix)
-	switch {
-	case err == nil:
-		cert.OCSPStaple = staple
-	case !errors.Is(err, os.ErrNotExist):
-		return cert, fmt.Errorf("certificate %s: %w", p.CertFile, err)
+	cert.OCSPStaple = answer
+	if !until.IsZero() && (m.until.IsZero() || until.Before(m.until)) {
+		m.until = until
 	}
-	return cert, nil
 }
 
 // LoadPool reads the authorities in a PEM file.
@@ -94,8 +100,12 @@ func LoadPool(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// changed reports whether any of the files is another one by now.
-func (m *material) changed() bool {
+// changed reports whether any of the files is another one by now, or says
+// something else.
+func (m *material) changed(now time.Time) bool {
+	if !m.until.IsZero() && !now.Before(m.until) {
+		return true
+	}
 	for file, was := range m.stamps {
 		if stampOf(file) != was {
 			return true

@@ -3,11 +3,14 @@ package listener
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"lictor/internal/crash"
 )
 
 // TLSConfig says how a listener speaks TLS. Pairs is required.
@@ -24,7 +27,12 @@ type TLS struct {
 	cfg     TLSConfig
 	current atomic.Pointer[material]
 	base    *tls.Config
+	changed func() // nil: nobody wants to know
 }
+
+// OnChange has f called when the client CAs may be others. It is to be set
+// before Run.
+func (t *TLS) OnChange(f func()) { t.changed = f }
 
 // NewTLS reads the certificates.
 func NewTLS(cfg TLSConfig) (*TLS, error) {
@@ -34,10 +42,11 @@ func NewTLS(cfg TLSConfig) (*TLS, error) {
 	if cfg.MinVersion == 0 {
 		cfg.MinVersion = tls.VersionTLS12
 	}
-	m, err := load(&cfg)
+	m, err := load(&cfg, time.Now())
 	if err != nil {
 		return nil, err
 	}
+	m.tell(cfg.Log)
 	t := &TLS{cfg: cfg}
 	t.current.Store(m)
 	// One base for all versions of the files, so that session tickets outlive them.
@@ -66,8 +75,42 @@ func (t *TLS) withCAs(*tls.ClientHelloInfo) (*tls.Config, error) {
 	return c, nil
 }
 
-// Config returns the configuration for tls.Server.
-func (t *TLS) Config() *tls.Config { return t.base }
+// Config returns the configuration for tls.Server, nil if there is no TLS.
+func (t *TLS) Config() *tls.Config {
+	if t == nil {
+		return nil
+	}
+	return t.base
+}
+
+// Verify checks a client's certificates by the authorities as they are now, and
+// returns until when they are good by their own word.
+func (t *TLS) Verify(chain []*x509.Certificate) (until time.Time, err error) {
+	pool := t.current.Load().clientCAs
+	if pool == nil || len(chain) == 0 {
+		return until, errors.New("listener: there is nothing to verify by")
+	}
+	between := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	ways, err := chain[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	if err != nil {
+		return until, err
+	}
+	return Expiry(ways[0]), nil
+}
+
+// Expiry is when the first certificate of a chain expires.
+func Expiry(chain []*x509.Certificate) time.Time {
+	first := chain[0].NotAfter
+	for _, c := range chain[1:] {
+		if c.NotAfter.Before(first) {
+			first = c.NotAfter
+		}
+	}
+	return first
+}
 
 // checkEvery is how often the files are looked at.
 const checkEvery = time.Second
@@ -85,19 +128,36 @@ func (t *TLS) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if !t.current.Load().changed() {
+		if !t.current.Load().changed(time.Now()) {
 			told = ""
 			continue
 		}
-		m, err := load(&t.cfg)
-		if err != nil {
-			if err.Error() != told {
-				told = err.Error()
-				t.cfg.Log.Error("cannot read the new certificates, keeping the former ones", "error", err)
-			}
-			continue
+		if err := t.reload(); err != nil && err.Error() != told {
+			told = err.Error()
+			t.cfg.Log.Error("cannot read the new certificates, keeping the former ones", "error", err)
 		}
-		t.current.Store(m)
-		t.cfg.Log.Info("certificates read again", "certificates", len(m.certificates))
+	}
+}
+
+// reload reads the files again.
+func (t *TLS) reload() (err error) {
+	defer crash.Contain("certificates", func() { err = errors.New("a panic") })
+	m, err := load(&t.cfg, time.Now())
+	if err != nil {
+		return err
+	}
+	t.current.Store(m)
+	t.cfg.Log.Info("certificates read again", "certificates", len(m.certificates))
+	m.tell(t.cfg.Log)
+	if t.changed != nil {
+		t.changed()
+	}
+	return nil
+}
+
+// tell says what of the files is not used.
+func (m *material) tell(log hclog.Logger) {
+	for _, note := range m.notes {
+		log.Warn("an OCSP answer is not sent to clients", "error", note)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ocsp"
 
 	"lictor/listener/certtest"
 )
@@ -57,19 +58,24 @@ func newTestTLS(t *testing.T, cfg TLSConfig) *TLS {
 func TestCertificateIsChosenByTheNameThatIsAskedFor(t *testing.T) {
 	dir, ca := t.TempDir(), certtest.NewCA(t)
 	var pairs []Pair
+	var staple string
 	for _, name := range []string{"one.test", "two.test", "*.three.test"} {
-		c, k := certtest.Write(t, dir, strings.TrimPrefix(name, "*."), ca.Issue(t, name))
+		cert := ca.Issue(t, name)
+		c, k := certtest.Write(t, dir, strings.TrimPrefix(name, "*."), cert)
 		pairs = append(pairs, Pair{c, k})
+		if name == "two.test" {
+			staple = string(ca.OCSP(t, cert, ocsp.Response{Status: ocsp.Good, ThisUpdate: time.Now()}))
+		}
 	}
-	if err := os.WriteFile(pairs[1].CertFile+".ocsp", []byte("a staple"), 0o600); err != nil {
+	if err := os.WriteFile(pairs[1].CertFile+".ocsp", []byte(staple), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := newTestTLS(t, TLSConfig{Pairs: pairs})
 	tests := []struct{ name, server, want, staple string }{
 		{"the first name", "one.test", "one.test", ""},
-		{"another name, which has an OCSP answer", "two.test", "two.test", "a staple"},
+		{"another name, which has an OCSP answer", "two.test", "two.test", staple},
 		{"a wildcard", "a.three.test", "*.three.test", ""},
-		{"capitals", "TWO.test", "two.test", "a staple"},
+		{"capitals", "TWO.test", "two.test", staple},
 		{"an unknown name gets the first", "four.test", "one.test", ""},
 		{"no name gets the first", "", "one.test", ""},
 	}

@@ -11,7 +11,7 @@ import (
 // entrance is how connections get in: through the proxies in front, by TLS, as
 // HTTP/1.1 or HTTP/2.
 func (g *Gateway) entrance(cfg *Config) http1.Entrance {
-	e := http1.Entrance{TLS: cfg.TLS, HTTP2: http2.NewServer(g.server)}
+	e := http1.Entrance{TLS: cfg.TLS, Verify: cfg.VerifyClient, HTTP2: http2.NewServer(g.server)}
 	e.Exempt = func(a netip.Addr) bool { return contains(g.settings.Load().TrustedProxies, a) }
 	if cfg.ProxyProtocol {
 		e.Introduce = g.introduce

@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"maps"
 	"net"
@@ -39,8 +40,9 @@ type Config struct {
 	Locator   policy.Locator        // nil: no country is known
 	Bus       *BusRoute             // nil: everything goes by HTTP
 
-	TLS           *tls.Config // nil: the listener speaks plain text
-	ProxyProtocol bool        // connections of trusted proxies begin with a PROXY header
+	TLS           *tls.Config                                                  // nil: the listener speaks plain text
+	VerifyClient  func(chain []*x509.Certificate) (until time.Time, err error) // nil: a client's certificate is verified once
+	ProxyProtocol bool                                                         // connections of trusted proxies begin with a PROXY header
 }
 
 // Policy gives the policy in force.
@@ -156,12 +158,26 @@ func (g *Gateway) tend(ctx context.Context) {
 	}
 }
 
+// AuthoritiesChanged has the certificates of connected clients verified again,
+// by the authorities as they are now.
+func (g *Gateway) AuthoritiesChanged() {
+	g.server.AuthoritiesChanged()
+	g.cutUnverified()
+}
+
+func (g *Gateway) cutUnverified() {
+	for _, u := range g.server.CutUnverified() {
+		g.log.Info("cut, as the client's certificate does not hold any more", "client", u.Client.Addr().String(), "error", u.Err)
+	}
+}
+
 // upkeep is the place of panics in what is done now and then. The next time is
 // tried again.
 const upkeep = "gateway upkeep"
 
 func (g *Gateway) sweep() {
 	defer crash.Contain(upkeep, nil)
+	g.cutUnverified()
 	set := g.settings.Load()
 	var gone []string
 	for name, grp := range *g.groups.Load() {

@@ -3,14 +3,20 @@ package proxy
 import (
 	"bufio"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"lictor/listener/certtest"
 	"lictor/policy"
@@ -71,8 +77,8 @@ func TestPlainHTTPOnATLSPortIsToldSo(t *testing.T) {
 	r, _ := newTLSRig(t, nil)
 	c := r.dial()
 	c.send("GET / HTTP/1.1\r\nHost: gw.test\r\n\r\n")
-	if resp, body := c.answer("GET"); resp.StatusCode != 400 || !strings.Contains(body, "TLS") {
-		t.Errorf("got %d %q, want a 400 that speaks of TLS", resp.StatusCode, body)
+	if resp, body := c.answer("GET"); resp.StatusCode != 400 || !strings.Contains(body, "TLS") || !strings.Contains(body, `"request_id"`) {
+		t.Errorf("got %d %q, want a 400 that speaks of TLS and has a request id", resp.StatusCode, body)
 	}
 }
 
@@ -178,6 +184,103 @@ func TestCertificateIdentifiesAConsumer(t *testing.T) {
 		if got := fmt.Sprintf("%d %s", resp.StatusCode, body); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
+	}
+}
+
+// X14: a client whose certificate does not hold any more is cut, with what is
+// under way, and not served again; another one goes on.
+func TestCertificatesAreVerifiedAgain(t *testing.T) {
+	var withdrawn atomic.Value // the name whose certificate is
+	withdrawn.Store("")
+	clients := certtest.NewCA(t)
+	r, ca := newTLSRig(t, func(c *Config) {
+		c.TLS.ClientAuth, c.TLS.ClientCAs = tls.RequireAndVerifyClientCert, clients.Pool()
+		c.VerifyClient = func(chain []*x509.Certificate) (time.Time, error) {
+			if chain[0].Subject.CommonName == withdrawn.Load() {
+				return time.Time{}, errors.New("withdrawn")
+			}
+			return chain[0].NotAfter, nil
+		}
+	})
+	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
+		for {
+			head, err := readHead(in)
+			if err != nil {
+				return
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1234")
+			if strings.Contains(head, "/whole") {
+				io.WriteString(c, "567890")
+			}
+		}
+	})
+	connect := func(name string, protocols ...string) *client {
+		c := tls.Client(r.dial().Conn, &tls.Config{RootCAs: ca.Pool(), ServerName: "gw.test", NextProtos: protocols, Certificates: []tls.Certificate{clients.Issue(t, name)}})
+		if err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		return &client{t, c, bufio.NewReader(c)}
+	}
+	whole := "GET /svc/whole HTTP/1.1\r\nHost: gw.test\r\n\r\n"
+	calm, idle, busy := connect("ann.test"), connect("eve.test"), connect("eve.test")
+	for _, c := range []*client{calm, idle} {
+		c.send(whole)
+		c.answer("GET")
+	}
+	busy.send("GET /svc/part HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+	if _, err := readHead(busy.in); err != nil {
+		t.Fatal(err)
+	}
+	many := connect("eve.test", "h2")
+	f := &frames{many, http2.NewFramer(many.Conn, many.in)}
+	many.send(http2.ClientPreface)
+	f.WriteSettings()
+	f.request(1, true, "GET", "/svc/part")
+	eventually(t, "the streams last", func() bool { return r.lasting() == 2 })
+	withdrawn.Store("eve.test")
+	r.gw.AuthoritiesChanged()
+	for name, c := range map[string]*client{"idle": idle, "busy": busy, "HTTP/2": many} {
+		if _, err := io.Copy(io.Discard, c.in); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: got %v, want a reset", name, err)
+		}
+	}
+	calm.send(whole)
+	if resp, _ := calm.answer("GET"); resp.StatusCode != 200 {
+		t.Errorf("another client: %s", resp.Status)
+	}
+}
+
+// TestCertificateThatRunsOutEnds is verified again when its time has come.
+func TestCertificateThatRunsOutEnds(t *testing.T) {
+	clients := certtest.NewCA(t)
+	until := time.Now().Add(1500 * time.Millisecond)
+	r, ca := newTLSRig(t, func(c *Config) {
+		c.TLS.ClientAuth, c.TLS.ClientCAs = tls.RequireAndVerifyClientCert, clients.Pool()
+		c.VerifyClient = func([]*x509.Certificate) (time.Time, error) {
+			if time.Now().Before(until) {
+				return until, nil
+			}
+			return until, errors.New("expired")
+		}
+	})
+	r.backend(func(w http.ResponseWriter, _ *http.Request) {})
+	c := tls.Client(r.dial().Conn, &tls.Config{RootCAs: ca.Pool(), ServerName: "gw.test", Certificates: []tls.Certificate{clients.Issue(t, "me")}})
+	in := bufio.NewReader(c)
+	served := 0
+	for {
+		io.WriteString(c, "GET /svc/ HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			break
+		}
+		resp.Body.Close()
+		if served++; time.Since(until) > 5*time.Second {
+			t.Fatal("it is served on")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if early := time.Until(until); served == 0 || early > 0 {
+		t.Errorf("%d requests were served, and it ended %v early", served, early)
 	}
 }
 

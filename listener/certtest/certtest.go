@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 )
 
 // CA signs certificates.
@@ -53,6 +55,21 @@ func template(name string) *x509.Certificate {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
+}
+
+// OCSP returns the authority's answer about a certificate, as tmpl says.
+func (ca *CA) OCSP(t testing.TB, cert tls.Certificate, tmpl ocsp.Response) []byte {
+	t.Helper()
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl.SerialNumber = leaf.SerialNumber
+	answer, err := ocsp.CreateResponse(ca.Cert, ca.Cert, tmpl, ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
 }
 
 // Pool holds only this authority.
@@ -110,7 +127,7 @@ func Write(t testing.TB, dir, name string, cert tls.Certificate) (certFile, keyF
 	}
 	certFile, keyFile = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
 	put(t, keyFile, "PRIVATE KEY", der)
-	put(t, certFile, "CERTIFICATE", cert.Certificate[0])
+	put(t, certFile, "CERTIFICATE", cert.Certificate...)
 	return certFile, keyFile
 }
 
@@ -122,9 +139,13 @@ func (ca *CA) WriteCA(t testing.TB, dir string) string {
 	return file
 }
 
-func put(t testing.TB, file, kind string, der []byte) {
+func put(t testing.TB, file, kind string, blocks ...[]byte) {
 	t.Helper()
-	if err := os.WriteFile(file+".new", pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	var text []byte
+	for _, der := range blocks {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})...)
+	}
+	if err := os.WriteFile(file+".new", text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(file+".new", file); err != nil {

@@ -149,6 +149,9 @@ func (s *Server) welcome(p *Peer) bool {
 // forget takes a connection that was accepted out of all counts.
 func (s *Server) forget(p *Peer) {
 	s.accepted.Add(-1)
+	if p.identity != nil {
+		s.identities.remove(p.identity)
+	}
 	if p.client != nil {
 		s.clients.remove(p.client)
 	}

@@ -7,7 +7,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -26,6 +25,9 @@ type Entrance struct {
 	TLS *tls.Config
 	// HTTP2 serves connections that turn out to speak HTTP/2; nil: none may.
 	HTTP2 HTTP2
+	// Verify verifies the certificates of a client again, and says until when
+	// they are good. nil: they are verified once, in the handshake.
+	Verify func(chain []*x509.Certificate) (until time.Time, err error)
 	// Exempt says whose connections and streams are not counted as one client's.
 	// nil: all are.
 	Exempt func(netip.Addr) bool
@@ -52,7 +54,8 @@ type Peer struct {
 	// verified: URIs, names in DNS, and the common name.
 	Names []string
 
-	client *client // what it counts as, nil if it is exempt
+	client   *client   // what it counts as, nil if it is exempt
+	identity *identity // that its certificate gives it, nil if there is none
 }
 
 // SetEntrance is to be called before Serve.
@@ -141,12 +144,17 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 	if e.TLS != nil {
 		tc := tls.Server(nc, e.TLS)
 		if err := tc.Handshake(); err != nil {
-			answerPlain(err)
+			s.refusePlain(err, p)
 			nc.Close()
 			return nil
 		}
-		p.secured(tc.ConnectionState())
 		nc = tc
+		state := tc.ConnectionState()
+		p.secured(state)
+		if e.Verify != nil && len(state.VerifiedChains) > 0 {
+			p.identity = &identity{nc: nc, remote: p.Remote, chain: state.PeerCertificates}
+			s.identities.add(p.identity) // to be verified again at its first request: the authorities may have changed meanwhile
+		}
 	}
 	nc.SetDeadline(time.Time{})
 	return nc
@@ -175,24 +183,20 @@ func hasAlternativeNames(cert *x509.Certificate) bool {
 
 var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
-// plainAnswer is for those who speak HTTP where TLS is expected.
-const plainAnswer = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\n" +
-	"Content-Length: 96\r\nConnection: close\r\n\r\n" +
-	`{"message": "This port speaks TLS, and the request came as plain HTTP", "reason": "bad_request"}`
+// errPlain is a request in plain text where TLS is expected.
+var errPlain = &ParseError{Status: 400, Reason: "This port speaks TLS, and the request came as plain HTTP"}
 
-// answerPlain answers a plain HTTP request on a port that speaks TLS.
-func answerPlain(err error) {
+// refusePlain answers a plain HTTP request on a port that speaks TLS, as any
+// other that cannot be read.
+func (s *Server) refusePlain(err error, p *Peer) {
 	record, ok := errors.AsType[tls.RecordHeaderError](err)
 	if !ok || record.Conn == nil || !bytes.ContainsAny(record.RecordHeader[:1], "GHPDCOT") {
 		return
 	}
-	io.WriteString(record.Conn, plainAnswer)
-	if cw, ok := record.Conn.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
-		// What the client still sends is read, for the kernel would answer it
-		// with RST, and that may destroy the answer.
-		record.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-		io.Copy(io.Discard, io.LimitReader(record.Conn, 64<<10))
-	}
+	c := &Conn{srv: s, peer: *p}
+	c.s.init(record.Conn)
+	c.refuse(errPlain)
+	c.finish(true)
 }
 
 // speaksHTTP2 reports whether the client chose HTTP/2 in the handshake.

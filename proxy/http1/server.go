@@ -62,6 +62,9 @@ type Server struct {
 	open     atomic.Int64
 	accepted atomic.Int64 // connections, from when they are accepted
 	clients  clients
+
+	identities identities
+	era        atomic.Uint64 // of the authorities that clients are verified by
 }
 
 // NewServer returns a server that hands requests to h.
@@ -194,7 +197,9 @@ func (c *Conn) serve() (linger bool, err error) {
 // and the connection.
 func (c *Conn) handle() {
 	defer crash.Contain("request", c.Crash)
-	c.srv.handler.Serve(c)
+	if c.holds() {
+		c.srv.handler.Serve(c)
+	}
 }
 
 func (c *Conn) refuse(err *ParseError) {

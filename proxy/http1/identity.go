@@ -1,0 +1,97 @@
+package http1
+
+import (
+	"crypto/x509"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// identity is what a client showed for itself in its handshake. It is verified
+// again when it may not hold any more: the authorities changed, or time passed.
+type identity struct {
+	nc     net.Conn
+	remote netip.AddrPort
+	chain  []*x509.Certificate
+
+	mu    sync.Mutex
+	era   uint64    // of the authorities that it was verified by
+	until time.Time // when it is to be verified again
+	err   error     // of that
+}
+
+// identities are those of all connections.
+type identities struct {
+	mu  sync.Mutex
+	all map[*identity]struct{}
+}
+
+func (i *identities) add(id *identity) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.all == nil {
+		i.all = make(map[*identity]struct{})
+	}
+	i.all[id] = struct{}{}
+}
+
+func (i *identities) remove(id *identity) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.all, id)
+}
+
+func (i *identities) list() []*identity {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	all := make([]*identity, 0, len(i.all))
+	for id := range i.all {
+		all = append(all, id)
+	}
+	return all
+}
+
+// verify returns why an identity does not hold any more, nil if it does.
+func (s *Server) verify(id *identity) error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if era := s.era.Load(); id.err == nil && (id.era != era || !time.Now().Before(id.until)) {
+		id.era = era
+		id.until, id.err = s.entrance.Verify(id.chain)
+	}
+	return id.err
+}
+
+// AuthoritiesChanged has the certificates of all clients verified again.
+func (s *Server) AuthoritiesChanged() { s.era.Add(1) }
+
+// Unverified is a connection whose client's certificate does not hold any more.
+type Unverified struct {
+	Client netip.AddrPort
+	Err    error
+}
+
+// CutUnverified cuts those, with all that is under way on them.
+func (s *Server) CutUnverified() (cut []Unverified) {
+	for _, id := range s.identities.list() {
+		if err := s.verify(id); err != nil {
+			Abort(id.nc)
+			s.identities.remove(id)
+			cut = append(cut, Unverified{id.remote, err})
+		}
+	}
+	return cut
+}
+
+// holds reports whether the identity of the connection still holds, if it has
+// one. If not, the connection ends.
+func (c *Conn) holds() bool {
+	id := c.peer.identity
+	if id == nil || c.srv.verify(id) == nil {
+		return true
+	}
+	c.closing, c.reset = true, true
+	Abort(id.nc)
+	return false
+}
