@@ -7,13 +7,16 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"lictor/internal/crash"
 )
 
 // probeEvery is how often a Consul that does not answer is looked for. It
-// bounds how late its return is noticed, and costs one small request.
+// bounds how late its return is noticed, and costs one small request. A probe
+// does not wait for the one before, whose packets may be lost.
 const (
 	probeEvery = 300 * time.Millisecond
-	probeTime  = 700 * time.Millisecond
+	probeTime  = 2 * time.Second
 )
 
 // Contact is whether Consul can be reached, as all its clients in this process
@@ -23,6 +26,7 @@ type Contact struct {
 	mu    sync.Mutex
 	heard chan struct{} // closed when Consul is heard again; nil while it answers
 	lost  chan struct{} // tells Run that it does not
+	back  []chan struct{}
 }
 
 // NewContact returns a contact that is believed to be good.
@@ -48,7 +52,23 @@ func (c *Contact) Heard() {
 	if c.heard != nil {
 		close(c.heard)
 		c.heard = nil
+		for _, back := range c.back {
+			select {
+			case back <- struct{}{}:
+			default: // is told already
+			}
+		}
 	}
+}
+
+// Back returns a channel that has an element each time that Consul is heard
+// again. What was sent before lies on connections whose packets may come late.
+func (c *Contact) Back() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	back := make(chan struct{}, 1)
+	c.back = append(c.back, back)
+	return back
 }
 
 // Down reports whether Consul did not answer when it was asked last.
@@ -65,6 +85,8 @@ func (c *Contact) waiting() <-chan struct{} {
 // Run looks for a Consul that does not answer, until ctx ends. It needs to run
 // once for a contact; without it the clients come back by their own pauses.
 func (c *Contact) Run(ctx context.Context, client *Client) error {
+	var probes sync.WaitGroup
+	defer probes.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,7 +97,10 @@ func (c *Contact) Run(ctx context.Context, client *Client) error {
 			if Sleep(ctx, Jitter(probeEvery)) != nil {
 				return ctx.Err()
 			}
-			client.probe(ctx)
+			probes.Go(func() {
+				defer crash.Contain("consul answer", nil)
+				client.probe(ctx)
+			})
 		}
 	}
 }

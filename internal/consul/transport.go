@@ -7,9 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"golang.org/x/sys/unix"
+
+	"lictor/internal/crash"
 )
 
 const (
@@ -23,7 +27,10 @@ const (
 )
 
 // A peer that is gone without a word is found by the kernel in some seconds:
-// a watch is silent for a minute, and nothing of ours waits to be acknowledged.
+// while a watch is silent by packets of the kernel's own, and while something of
+// ours waits to be acknowledged by the time that it may wait.
+const userTimeout = 5 * time.Second
+
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3}
 
 // connections returns what requests are sent by: connections that are kept, and
@@ -69,17 +76,22 @@ func (c *Client) connections(cfg Config, at Address) (kept, fresh *http.Client, 
 // dial connects. An attempt that hangs when somebody else hears Consul is made
 // again at once: the kernel would send its next packet seconds later.
 func (c *Contact) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTime, KeepAliveConfig: keepAlive}
+	d := net.Dialer{Timeout: dialTime, KeepAliveConfig: keepAlive, Control: func(_, _ string, rc syscall.RawConn) error {
+		return rc.Control(func(fd uintptr) {
+			// A unix socket does not know it, and does not need it.
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout/time.Millisecond))
+		})
+	}}
 	heard := c.waiting()
 	attempt, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
+	crash.Go("consul dial", func() {
 		select {
 		case <-heard:
 			cancel()
 		case <-attempt.Done():
 		}
-	}()
+	}, nil)
 	conn, err := d.DialContext(attempt, network, address)
 	if err != nil && attempt.Err() != nil && ctx.Err() == nil {
 		return d.DialContext(ctx, network, address)

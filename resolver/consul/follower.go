@@ -28,6 +28,7 @@ type follower struct {
 	busy     bool          // beyond Watches: its first answer is on the way
 	spoke    time.Time     // when the last answer was in, or the watch began
 	told     uint64        // index of that answer
+	nudged   time.Time     // when it was nudged for an index that Consul has not reached
 
 	nudge nudge // of its watch; has a lock of its own
 

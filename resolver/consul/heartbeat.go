@@ -43,9 +43,27 @@ func (r *Resolver) watchHeart(ctx context.Context) {
 	if r.cfg.MaxStale > 0 {
 		every = min(every, r.cfg.MaxStale/4) // contact is proved in time
 	}
-	for next := min(every, time.Second); client.Sleep(ctx, client.Jitter(next)) == nil; next = every {
+	back := r.cfg.Client.Contact.Back()
+	pace := client.Bucket{Burst: 3, Every: every} // where Consul comes and goes all the time
+	for next := min(every, time.Second); rest(ctx, back, client.Jitter(next)) == nil; next = every {
+		if client.Sleep(ctx, pace.Take(time.Now())-every) != nil {
+			return
+		}
 		_ = contain(func() error { h.beat(ctx); return nil }) // told by contain
 	}
+}
+
+// rest waits for d, or until Consul is back.
+func rest(ctx context.Context, back <-chan struct{}, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-back:
+	case <-t.C:
+	}
+	return nil
 }
 
 // beat looks once. Where Consul cannot be asked there is nothing to find out.
@@ -70,6 +88,7 @@ func (h *heart) beat(ctx context.Context) {
 	}
 	moved := services != h.services || checks != h.checks
 	h.services, h.checks, h.last = services, checks, began
+	h.nudge(h.r.ahead(max(services, checks), since))
 	if moved && client.Sleep(ctx, heartbeatGrace) == nil {
 		h.compareServices(ctx, since)
 	}
@@ -103,13 +122,36 @@ func (h *heart) compareServices(ctx context.Context, since time.Time) {
 		h.all = time.Now()
 		silent = h.r.silent(nil, since)
 	}
-	if len(silent) == 0 {
+	h.nudge(silent)
+}
+
+// nudge has services read again.
+func (h *heart) nudge(all []*follower) {
+	if len(all) == 0 {
 		return
 	}
-	h.r.cfg.Client.CloseIdle()
-	for _, f := range silent {
+	h.r.cfg.Client.CloseIdle() // they are as old
+	for _, f := range all {
 		f.nudge.now()
 	}
+}
+
+// ahead returns the followers that wait behind an index that Consul has not
+// reached: its history is another than the one they know, and they would wait
+// out their time. The index may be that of a node's change, which the heartbeat
+// does not see, so each is returned once in a while only.
+func (r *Resolver) ahead(index uint64, since time.Time) []*follower {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*follower
+	now := time.Now()
+	for _, f := range r.followers {
+		if f.stop != nil && f.told > index && f.spoke.Before(since) && now.Sub(f.nudged) >= nudgeAllEvery {
+			f.nudged = now
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // watching reports whether any service has a watch.
