@@ -279,6 +279,12 @@ func TestAFullDiskRefusesAWholeWrite(t *testing.T) {
 	s := openDir(t, dir)
 	w := storetest.Follow(t, s)
 	storetest.Write(t, s, store.Op{Kind: "acls", Name: "b", Value: []byte("1")}, store.Op{Kind: "acls", Name: "c", Value: []byte("1")})
+	// What fits is written whole: nothing of it needs room twice.
+	fits := []byte(strings.Repeat("y", 40<<10))
+	storetest.Write(t, s, store.Op{Kind: "apis", Name: "1", Value: fits}, store.Op{Kind: "apis", Name: "2", Value: fits}, store.Op{Kind: "apis", Name: "3", Value: fits})
+	for _, name := range []string{"1", "2", "3"} {
+		storetest.Write(t, s, store.Op{Kind: "apis", Name: name, Verb: store.Delete})
+	}
 	large := []byte(strings.Repeat("x", 90<<10))
 	ops := []store.Op{{Kind: "acls", Name: "a", Value: large}, {Kind: "groups", Name: "g", Value: large}, {Kind: "apis", Name: "p", Value: large}}
 	if _, err := s.Write(t.Context(), ops); !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrNotSeen) {
