@@ -54,7 +54,7 @@ func printStatus(out io.Writer, st *admin.Status) error {
 		if r.AgeSeconds != nil {
 			age = seconds(*r.AgeSeconds)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", r.Kind, r.Services, r.Watches, age, resolverState(&r))
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", r.Kind, r.Services, r.Watches, age, resolverState(&r)+mesh(&r))
 	}
 	printDispatchers(w, st)
 	if len(st.Services) > 0 {
@@ -126,6 +126,14 @@ func printService(w io.Writer, s *admin.ServiceStatus) {
 	for _, i := range s.Instances {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.Resolver, i.ID, i.Address, i.State, i.Weight, oneLine(i.Note))
 	}
+}
+
+// mesh tells of the services of a resolver that no path reaches.
+func mesh(r *admin.ResolverStatus) string {
+	if r.Mesh == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d more are of the mesh", r.Mesh)
 }
 
 func resolverState(r *admin.ResolverStatus) string {

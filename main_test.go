@@ -106,7 +106,7 @@ func TestStatusForPeople(t *testing.T) {
 		Version: "v1", Commit: "abc", Go: "go1.26", UptimeSeconds: 3700,
 		NotReady:  []string{"resolver: consul has not answered yet"},
 		Listeners: []admin.Listener{{Name: "gateway", Address: "127.0.0.1:8000"}},
-		Resolvers: []admin.ResolverStatus{{Kind: "consul", Services: 3, Watches: 2, AgeSeconds: &age, Ready: true, Snapshot: true}},
+		Resolvers: []admin.ResolverStatus{{Kind: "consul", Services: 3, Watches: 2, AgeSeconds: &age, Ready: true, Snapshot: true, Mesh: 4}},
 		Services: []admin.ServiceStatus{
 			{Name: "cart", Resolver: "consul"},
 			{Name: "none", Resolver: "consul", Loaded: true},
@@ -122,7 +122,7 @@ LISTENER  ADDRESS
 gateway   127.0.0.1:8000
 
 RESOLVER  SERVICES  WATCHES  AGE    STATE
-consul    3         2        1m15s  from the last-good file
+consul    3         2        1m15s  from the last-good file, 4 more are of the mesh
 
 SERVICE  RESOLVER  INSTANCE  ADDRESS      STATE              WEIGHT  NOTE
 cart     consul    -         -            not asked for yet
