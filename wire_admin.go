@@ -12,26 +12,32 @@ import (
 	"lictor/admin/mapping"
 	"lictor/admin/objects"
 	"lictor/admin/openapi"
+	"lictor/policy"
 	"lictor/proxy"
 )
 
 // adminRoutes returns the APIs of the admin listener.
 func (p *process) adminRoutes() ([]admin.Route, error) {
-	policy := edit.New(p.policy.Store(), p.policy.Loaded)
-	mappings, err := mapping.Routes(policy)
+	edits := edit.New(p.policy.Store(), p.policy.Loaded)
+	mappings, err := mapping.Routes(edits)
 	if err != nil {
 		return nil, err
 	}
-	resources, err := access.Routes(access.Config{Policy: policy, Log: p.log.Named("admin"), Locations: p.geoip != nil})
+	resources, err := access.Routes(access.Config{Policy: edits, Log: p.log.Named("admin"), Locations: p.geoip != nil, Notes: p.notesOn})
 	if err != nil {
 		return nil, err
 	}
-	documents, err := objects.Routes(p.policy.Store(), policy)
+	documents, err := objects.Routes(p.policy.Store(), edits, p.notesOn)
 	if err != nil {
 		return nil, err
 	}
 	routes := slices.Concat(mappings, resources, documents)
 	return append(routes, p.explainer().Routes()...), nil
+}
+
+// notesOn tells what of an object does not do what it seems to.
+func (p *process) notesOn(k policy.Key, o policy.Object) policy.Problems {
+	return p.policy.Loaded().NotesOn(k, o, p.knownService)
 }
 
 // explainer asks the listeners that there are.

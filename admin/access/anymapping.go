@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -99,7 +98,7 @@ func (m *anyMapping) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	shown, err := m.show(m.viewer(context.WithoutCancel(r.Context())), o)
+	shown, err := m.show(m.telling(r.Context()), o)
 	if err != nil {
 		return err
 	}

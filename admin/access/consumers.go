@@ -65,10 +65,35 @@ func fillConsumer(d *draft) error {
 		d.doc["id"] = uuid.NewString()
 		d.doc["created_at"] = now()
 	}
+	if err := d.freeCustomID(); err != nil {
+		return err
+	}
 	if err := d.mentionGroups(); err != nil {
 		return err
 	}
 	return d.firstKeys()
+}
+
+// freeCustomID refuses a custom_id that another consumer has: by it a client
+// certificate says who somebody is.
+func (d *draft) freeCustomID() error {
+	id := d.said("custom_id")
+	if name, _ := d.doc["name"].(string); id == "" || name == "" {
+		return nil // the name is asked for first
+	}
+	all, err := d.List(policy.KindConsumers)
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		if o.Content.(*policy.Consumer).CustomID == id && (d.old == nil || o.Key != d.old.Key) {
+			return &admin.Refusal{
+				Status: 409, Reason: "already_exists", Message: fmt.Sprintf("custom_id %s is already in use by the consumer %s", id, o.Key.Name),
+				Fields: map[string]string{"custom_id": "already exists"},
+			}
+		}
+	}
+	return nil
 }
 
 // mentionGroups takes the groups that were given, and makes those that do not

@@ -12,7 +12,9 @@ func (r *resource) schema() *openapi.Schema {
 	s := &openapi.Schema{Name: r.schemaName, Type: "object", About: r.about}
 	for i := range r.fields {
 		f := &r.fields[i]
-		s.Fields = append(s.Fields, openapi.Field{Name: f.name, Schema: f.schema(), Required: f.always, ReadOnly: f.fixed, Once: f.hidden})
+		s.Fields = append(s.Fields, openapi.Field{
+			Name: f.name, Schema: f.schema(), ReadOnly: f.fixed, Once: f.hidden, Required: f.always || f.name == r.name && !f.hidden,
+		})
 	}
 	s.Fields = append(s.Fields,
 		openapi.Field{Name: "error", ReadOnly: true, Schema: openapi.Text("why the object is not in force; it was written by hand")},
@@ -29,10 +31,12 @@ func (f *field) schema() *openapi.Schema {
 		s.Type, s.Items = "array", openapi.Text("")
 	case truth:
 		s.Type = "boolean"
+	case number:
+		s.Type, s.Least = "integer", new(int64(1))
 	case moment:
 		s.Format = "date-time"
 	case settings:
-		s.Type = "object"
+		s = settingsSchema(f.about)
 	}
 	if f.needed {
 		s.About += ". Required"
@@ -45,7 +49,7 @@ func (f *field) schema() *openapi.Schema {
 
 func (r *resource) needed() (names []string) {
 	for _, f := range r.fields {
-		if f.needed && (r != &consumers || f.name != "name") { // which may be spelled username
+		if f.needed {
 			names = append(names, f.name)
 		}
 	}
@@ -81,12 +85,23 @@ func pageOf(s *openapi.Schema) *openapi.Schema {
 	)
 }
 
+// settingsSchema describes the settings of plugins, all of them in one, since
+// what a plugin does not know it refuses.
+func settingsSchema(about string) *openapi.Schema {
+	s := &openapi.Schema{Name: "PluginConfig", Type: "object", About: about, Closed: true}
+	for _, f := range pluginSettings {
+		s.Fields = append(s.Fields, openapi.Field{Name: f.name, Schema: f.schema()})
+	}
+	return s
+}
+
 // describer makes the operations of one collection.
 type describer struct {
 	tag    string
 	one    string
 	schema *openapi.Schema
 	needed []string
+	name   string // the field that names an object
 	query  []openapi.Parameter
 	cached bool // a client may ask whether it has changed
 }
@@ -109,7 +124,7 @@ func (d *describer) list() *openapi.Operation {
 }
 
 func (d *describer) create() *openapi.Operation {
-	return &openapi.Operation{Tag: d.tag, Summary: "Make " + d.article(), Body: d.schema, Needed: d.needed, Forms: true,
+	return &openapi.Operation{Tag: d.tag, Summary: "Make " + d.article(), Body: d.schema, Sends: "Create", Needed: d.needed, Forms: true,
 		Answers: []openapi.Answer{d.shown(201, "made", "Location")}, Refuses: []int{400, 404, 409, 413, 415, 503}}
 }
 
@@ -123,8 +138,16 @@ func (d *describer) get() *openapi.Operation {
 	return op
 }
 
+// replace is PUT, where the path names the object.
+func (d *describer) replace(summary string) *openapi.Operation {
+	op := d.update(summary, 200, 201)
+	op.Sends = "Replace"
+	op.Needed = slices.DeleteFunc(slices.Clone(d.needed), func(name string) bool { return name == d.name })
+	return op
+}
+
 func (d *describer) update(summary string, statuses ...int) *openapi.Operation {
-	op := &openapi.Operation{Tag: d.tag, Summary: summary, Body: d.schema, Forms: true, Headers: conditions,
+	op := &openapi.Operation{Tag: d.tag, Summary: summary, Body: d.schema, Sends: "Patch", Forms: true, Headers: conditions,
 		Refuses: []int{400, 404, 409, 412, 413, 415, 503}}
 	for _, status := range statuses {
 		op.Answers = append(op.Answers, d.shown(status, map[int]string{200: "changed", 201: "made"}[status]))

@@ -225,3 +225,49 @@ func TestHeldObjects(t *testing.T) {
 		t.Errorf("held are %q", got)
 	}
 }
+
+func TestACustomIDIsOneConsumers(t *testing.T) {
+	s := admintest.Memory(t)
+	s.Want(t, 201, "POST", "/consumers", `name=a&custom_id=1`)
+	s.Want(t, 201, "POST", "/consumers", `name=b`)
+	for _, tt := range [][3]string{{"POST", "/consumers", `name=c&custom_id=1`}, {"PATCH", "/consumers/b", `custom_id=1`}, {"PUT", "/consumers/b", `custom_id=1`}, {"PUT", "/consumers/c", `custom_id=1`}} {
+		a := s.Want(t, 409, tt[0], tt[1], tt[2])
+		if a.JSON["reason"] != "already_exists" || !strings.Contains(a.Text, `"custom_id"`) {
+			t.Errorf("%v: got %s", tt, a.Text)
+		}
+	}
+	s.Want(t, 200, "PUT", "/consumers/a", `custom_id=1&groups=g`)
+	s.Want(t, 200, "PATCH", "/consumers/a", `custom_id=2`)
+	s.Want(t, 200, "PATCH", "/consumers/b", `custom_id=1`)
+}
+
+// TestAnswersWarn writes what is valid and does not do what it seems to.
+func TestAnswersWarn(t *testing.T) {
+	s := admintest.Memory(t)
+	s.Notes = true
+	s.Write(t, policy.KindACLs, "ghosts", `{"api":"x","consumers":["ghost"],"groups":["nobody"],"filters":["none"]}`)
+	for _, tt := range []struct {
+		status             int
+		method, path, body string
+		want               []string
+	}{
+		{201, "PUT", "/apis/chaat/acls/a", `groups=staff`, []string{"chaat"}},
+		{200, "PATCH", "/mappings/acls/a", `mode=report`, []string{"chaat"}},
+		{200, "GET", "/mappings/acls/ghosts", "", []string{"ghost", "nobody", "none"}},
+		{201, "POST", "/apis/chaat/plugins", `name=key-auth`, []string{"chaat"}},
+		{201, "POST", "/mappings", `api=chaat&methods=GET`, []string{"chaat"}},
+		{201, "POST", "/consumers", `name=c`, nil},
+		{200, "POST", "/policy/objects", `{"operations":[{"op":"put","key":"acls/b","value":"eyJhcGkiOiJjaGFhdCIsImdyb3VwcyI6WyJnaG9zdHMiXX0="}]}`, []string{"acls/b", "chaat", "ghosts"}},
+	} {
+		a := s.Want(t, tt.status, tt.method, tt.path, tt.body)
+		text := fmt.Sprint(a.JSON["warnings"])
+		for _, want := range tt.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s %s: got the warnings %s, want %q among them", tt.method, tt.path, text, want)
+			}
+		}
+		if tt.want == nil && a.JSON["warnings"] != nil {
+			t.Errorf("%s %s: got the warnings %s", tt.method, tt.path, text)
+		}
+	}
+}

@@ -30,10 +30,35 @@ var plugins = resource{
 	},
 }
 
-// configFields are the types of the settings that are known, for forms, in
-// which everything is text. Numbers are the default.
-var configFields = map[string]fieldKind{
-	"scope": text, "keynames": list, "key_names": list, "hide_credentials": truth,
+// pluginSettings are the settings of all plugins. Their types are for forms, in
+// which everything is text, and for the description.
+var pluginSettings = settingsOf(
+	field{name: "key_names", kind: list, about: "of key-auth: headers and arguments of the query that may hold the key; apikey if it is not given"},
+	field{name: "keynames", kind: list, about: "another spelling of key_names"},
+	field{name: "hide_credentials", kind: truth, about: "of key-auth: the key is not passed on"},
+	field{name: "scope", enum: []string{"node", "split"}, about: "of rate-limiting: each lictor counts for itself, or they share the limit"},
+)
+
+var periods = []string{"second", "minute", "hour", "day", "month", "year"}
+
+// settingsOf adds the limits of every period, in both spellings.
+func settingsOf(others ...field) []field {
+	for _, period := range periods {
+		others = append(others,
+			field{name: period, kind: number, about: "of rate-limiting: requests per " + period},
+			field{name: period + "s", kind: number, about: "another spelling of " + period})
+	}
+	return others
+}
+
+// setting returns the type of a setting; one that is not known is text.
+func setting(name string) fieldKind {
+	for _, f := range pluginSettings {
+		if f.name == name {
+			return f.kind
+		}
+	}
+	return text
 }
 
 func pluginsOf(o *edit.Object) []string {
@@ -77,7 +102,7 @@ func (d *draft) fillConfig() error {
 		config = maps.Clone(before)
 	}
 	for name, value := range given {
-		v, err := settingOf("config."+name, configFields[name], name, value)
+		v, err := settingOf("config."+name, setting(name), value)
 		switch {
 		case err != nil:
 			return badBody(err)
@@ -97,7 +122,7 @@ func (d *draft) fillConfig() error {
 	return nil
 }
 
-func settingOf(field string, kind fieldKind, name string, value any) (any, error) {
+func settingOf(field string, kind fieldKind, value any) (any, error) {
 	if value == nil || form.Empty(value) {
 		return nil, nil
 	}
@@ -109,11 +134,10 @@ func settingOf(field string, kind fieldKind, name string, value any) (any, error
 		return form.List(field, value)
 	case truth:
 		return form.Truth(field, value)
+	case number:
+		return form.Whole(field, value)
 	}
-	if name == "scope" || !isPeriod(name) {
-		return form.Plain(value), nil
-	}
-	return form.Whole(field, value)
+	return form.Plain(value), nil
 }
 
 // otherSpelling is the other name of a setting, "" if it has none.
@@ -132,9 +156,7 @@ func otherSpelling(name string) string {
 	}
 }
 
-func isPeriod(name string) bool {
-	return slices.Contains([]string{"second", "minute", "hour", "day", "month", "year"}, strings.TrimSuffix(name, "s"))
-}
+func isPeriod(name string) bool { return slices.Contains(periods, strings.TrimSuffix(name, "s")) }
 
 func showPlugin(v *viewer, o *edit.Object, out map[string]any) error {
 	p := o.Content.(*policy.Plugin)

@@ -110,6 +110,7 @@ const (
 	truth              // true or false
 	moment             // a time, RFC 3339
 	settings           // fields of its own
+	number             // a whole one; only in settings
 )
 
 func (r *resource) field(name string) *field {

@@ -43,7 +43,7 @@ func Routes(cfg Config) ([]admin.Route, error) {
 
 func (c *collection) routes() []admin.Route {
 	item := c.path + "/{id}"
-	doc := describer{tag: c.tag, one: c.one, schema: c.schema, needed: c.needed(), query: c.query(), cached: !c.derived}
+	doc := describer{tag: c.tag, one: c.one, schema: c.schema, needed: c.needed(), name: c.name, query: c.query(), cached: !c.derived}
 	if c.within == withinAPI {
 		doc.needed = nil // the path says it
 	}
@@ -52,7 +52,7 @@ func (c *collection) routes() []admin.Route {
 		route("POST", c.path, c.create, doc.create()),
 		route("GET", item, c.get, doc.get()),
 		route("PATCH", item, c.patch, doc.update("Change what is given", 200)),
-		route("PUT", item, c.put, doc.update("Replace it whole, or make it", 200, 201)),
+		route("PUT", item, c.put, doc.replace("Replace it whole, or make it")),
 		route("DELETE", item, c.remove, doc.remove()),
 	}
 }

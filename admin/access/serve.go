@@ -173,7 +173,7 @@ func (c *collection) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *collection) answer(w http.ResponseWriter, r *http.Request, status int, o *edit.Object, once map[string]any) error {
-	shown, err := c.viewer(context.WithoutCancel(r.Context())).show(c.resource, o, once)
+	shown, err := c.telling(r.Context()).show(c.resource, o, once)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -39,7 +38,7 @@ func (s *shortForm) routes() []admin.Route {
 		route("PATCH", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, change) },
 			doc.update("Change what is given of the plugin and its mapping", 200)),
 		route("PUT", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, replace) },
-			doc.update("Replace the plugin and its mapping whole, or make them", 200, 201)),
+			doc.replace("Replace the plugin and its mapping whole, or make them")),
 		route("DELETE", item, s.remove, doc.remove()),
 	}
 }
@@ -184,6 +183,8 @@ func (s *shortForm) show(v *viewer, p pair) (object, error) {
 		case "id":
 			shown = append(shown, member{"mapping", m.value})
 		case "plugins":
+		case "warnings", "held", "error":
+			shown = shown.also(m)
 		default:
 			shown = append(shown, m)
 		}
@@ -192,7 +193,7 @@ func (s *shortForm) show(v *viewer, p pair) (object, error) {
 }
 
 func (s *shortForm) answer(w http.ResponseWriter, r *http.Request, status int, p pair) error {
-	shown, err := s.show(s.viewer(context.WithoutCancel(r.Context())), p)
+	shown, err := s.show(s.telling(r.Context()), p)
 	if err == nil {
 		answer(w, status, p.plugin, shown)
 	}

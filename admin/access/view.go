@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"lictor/admin"
 	"lictor/admin/edit"
@@ -18,7 +17,7 @@ import (
 type viewer struct {
 	ctx    context.Context
 	policy *edit.Policy
-	notes  func(policy.Key, policy.Object) policy.Problems
+	notes  func(policy.Key, policy.Object) policy.Problems // nil: none are shown
 
 	lists   map[policy.Kind][]*edit.Object
 	byGroup map[string][]string       // names of the members
@@ -27,7 +26,15 @@ type viewer struct {
 }
 
 func (c *Config) viewer(ctx context.Context) *viewer {
-	return &viewer{ctx: ctx, policy: c.Policy, notes: c.Notes, lists: make(map[policy.Kind][]*edit.Object)}
+	return &viewer{ctx: ctx, policy: c.Policy, lists: make(map[policy.Kind][]*edit.Object)}
+}
+
+// telling is a viewer that also tells what of an object does not do what it
+// seems to. It is for answers about one object.
+func (c *Config) telling(ctx context.Context) *viewer {
+	v := c.viewer(context.WithoutCancel(ctx))
+	v.notes = c.Notes
+	return v
 }
 
 func (v *viewer) list(kind policy.Kind) ([]*edit.Object, error) {
@@ -124,6 +131,20 @@ type member struct {
 // object is an answer whose fields keep their order.
 type object []member
 
+// also adds a field, or to one that there is.
+func (o object) also(m member) object {
+	for i := range o {
+		if o[i].name != m.name {
+			continue
+		}
+		if before, ok := o[i].value.([]string); ok {
+			o[i].value = append(before, m.value.([]string)...)
+		}
+		return o
+	}
+	return append(o, m)
+}
+
 // MarshalJSON implements [json.Marshaler].
 func (o object) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
@@ -185,11 +206,7 @@ func (v *viewer) show(r *resource, o *edit.Object, once map[string]any) (object,
 		shown = append(shown, member{"held", true})
 	}
 	if v.notes != nil && o.Problems == nil {
-		var texts []string
-		for _, p := range v.notes(o.Key, o.Content) {
-			texts = append(texts, strings.TrimSpace(p.Field+" "+p.Text))
-		}
-		if len(texts) > 0 {
+		if texts := admin.Warnings(v.notes(o.Key, o.Content)); len(texts) > 0 {
 			shown = append(shown, member{"warnings", texts})
 		}
 	}

@@ -344,7 +344,7 @@ func stablePages(t *testing.T, s *Server) {
 			s.Want(t, 204, "DELETE", "/consumers/c9", "")
 			s.Want(t, 204, "DELETE", "/consumers/c4", "") // the last one of the page
 			s.Want(t, 200, "PATCH", "/consumers/c8", `custom_id=x`)
-			s.Want(t, 200, "PATCH", "/consumers/c3", `custom_id=x`)
+			s.Want(t, 200, "PATCH", "/consumers/c3", `custom_id=y`)
 			s.Want(t, 201, "POST", "/consumers", `name=a0`)
 		}
 	}

@@ -31,6 +31,7 @@ type Server struct {
 	Store  store.Store
 	Policy *live.Policy
 	Log    *bytes.Buffer // what the API logged
+	Notes  bool          // answers tell what does not do what it seems to
 
 	t      *testing.T
 	server *admin.Server
@@ -90,11 +91,11 @@ func Start(t *testing.T, s store.Store) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	documents, err := objects.Routes(s, policy)
+	documents, err := objects.Routes(s, policy, out.notes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resources, err := access.Routes(access.Config{Policy: policy, Log: log})
+	resources, err := access.Routes(access.Config{Policy: policy, Log: log, Notes: out.notes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +104,14 @@ func Start(t *testing.T, s store.Store) *Server {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// notes are those of the policy in force, to which no service is known.
+func (s *Server) notes(k policy.Key, o policy.Object) policy.Problems {
+	if !s.Notes {
+		return nil
+	}
+	return s.Policy.Loaded().NotesOn(k, o, func(string) bool { return false })
 }
 
 // ServeHTTP implements [http.Handler].

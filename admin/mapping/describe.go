@@ -40,7 +40,7 @@ var (
 		Answers: []openapi.Answer{{Status: 200, About: "a page", Body: pageSchema}}, Refuses: []int{400, 503},
 	}
 	createDoc = &openapi.Operation{
-		Tag: tag, Summary: "Create a mapping, or replace the tenant's own", Body: mappingSchema, Needed: needed,
+		Tag: tag, Summary: "Create a mapping, or replace the tenant's own", Body: mappingSchema, Sends: "Request", Needed: needed,
 		Headers: append([]openapi.Parameter{{Name: "If-None-Match", Schema: openapi.Text("`*`: only create")}}, ifMatch...),
 		Answers: []openapi.Answer{shown(201, "created", "Location"), shown(200, "replaced")}, Refuses: []int{400, 409, 412, 413, 415, 503},
 	}
@@ -49,7 +49,7 @@ var (
 		Headers: []openapi.Parameter{{Name: "If-None-Match", Schema: openapi.Text("an ETag that the client has already")}}, Refuses: []int{400, 404, 503},
 	}
 	updateDoc = &openapi.Operation{
-		Tag: tag, Summary: "Replace a mapping; another domain in the body renames it", Body: mappingSchema, Needed: needed,
+		Tag: tag, Summary: "Replace a mapping; another domain in the body renames it", Body: mappingSchema, Sends: "Request", Needed: needed,
 		Headers: ifMatch, Answers: []openapi.Answer{shown(200, "replaced")}, Refuses: []int{400, 404, 409, 412, 413, 415, 503},
 	}
 	removeDoc = &openapi.Operation{

@@ -63,20 +63,24 @@ type Transaction struct {
 
 // Done is what a transaction did.
 type Done struct {
-	Index uint64 `json:"index"` // of all objects written
+	Index    uint64   `json:"index"`              // of all objects written
+	Warnings []string `json:"warnings,omitempty"` // what of them does not do what it seems to, such as a reference to nothing
 }
 
 type api struct {
 	store  store.Store
 	policy *edit.Policy
+	notes  func(policy.Key, policy.Object) policy.Problems
 }
 
-// Routes returns the routes of the documents in a store, which is that of the policy.
-func Routes(s store.Store, p *edit.Policy) ([]admin.Route, error) {
+// Routes returns the routes of the documents in a store, which is that of the
+// policy. notes tells what of an object does not do what it seems to; nil: nothing
+// is told.
+func Routes(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object) policy.Problems) ([]admin.Route, error) {
 	if s == nil || p == nil {
 		return nil, errors.New("objects: a store and a policy are required")
 	}
-	a := &api{s, p}
+	a := &api{s, p, notes}
 	return []admin.Route{
 		{Method: "GET", Path: "/policy/objects", Handler: admin.Handle(a.list), Doc: &openapi.Operation{
 			Tag: "Documents", Summary: "The policy as it stands in the store; values in base64",
@@ -163,8 +167,27 @@ func (a *api) write(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	admin.WriteJSON(w, http.StatusOK, Done{index})
+	admin.WriteJSON(w, http.StatusOK, Done{index, a.warnings(ops)})
 	return nil
+}
+
+// warnings are those about the documents that were put.
+func (a *api) warnings(ops []store.Op) (texts []string) {
+	if a.notes == nil {
+		return nil
+	}
+	for _, op := range ops {
+		key := policy.Key{Kind: policy.Kind(op.Kind), Name: op.Name}
+		if op.Verb != store.Put || !key.Kind.Valid() {
+			continue
+		}
+		if content, err := document.Parse(key, op.Value); err == nil {
+			for _, text := range admin.Warnings(a.notes(key, content)) {
+				texts = append(texts, op.Kind+"/"+op.Name+": "+text)
+			}
+		}
+	}
+	return texts
 }
 
 // decode reads a transaction and checks every document that it puts.

@@ -14,7 +14,8 @@ type Operation struct {
 	Summary string
 	Query   []Parameter
 	Headers []Parameter // that mean something beyond the usual
-	Body    *Schema     // nil: there is none
+	Body    *Schema     // what is made or changed; nil: the request has no body
+	Sends   string      // ends the name of the schema of the body, where that is not the answer's: Create
 	Forms   bool        // the body may be a form as well
 	Needed  []string    // fields of the body that have to be there
 	Answers []Answer    // the good ones
@@ -71,7 +72,7 @@ func Document(info Info, paths []Path) ([]byte, error) {
 		if !slices.ContainsFunc(tags, func(t map[string]any) bool { return t["name"] == op.Tag }) {
 			tags = append(tags, map[string]any{"name": op.Tag})
 		}
-		collect(schemas, op.Body)
+		collect(schemas, op.request())
 		for _, a := range op.Answers {
 			collect(schemas, a.Body)
 		}
@@ -86,6 +87,7 @@ func Document(info Info, paths []Path) ([]byte, error) {
 	}
 	return json.MarshalIndent(map[string]any{
 		"openapi": "3.1.0",
+		"servers": []any{map[string]any{"url": "/", "description": "the listener that this description comes from"}},
 		"info":    map[string]any{"title": info.Title, "version": info.Version, "description": info.About},
 		"tags":    tags,
 		"paths":   byPath,
@@ -152,11 +154,16 @@ func parameterKey(p any) string {
 	return m["in"].(string) + " " + m["name"].(string)
 }
 
-func (op *Operation) requestBody() map[string]any {
-	schema := any(op.Body)
-	if len(op.Needed) > 0 {
-		schema = map[string]any{"allOf": []any{op.Body, map[string]any{"required": op.Needed}}}
+// request is the schema of the body, nil if there is none.
+func (op *Operation) request() *Schema {
+	if op.Body == nil {
+		return nil
 	}
+	return op.Body.Request(op.Sends, op.Needed)
+}
+
+func (op *Operation) requestBody() map[string]any {
+	schema := op.request()
 	kinds := []string{"application/json"}
 	if op.Forms {
 		kinds = append(kinds, "application/x-www-form-urlencoded", "multipart/form-data")

@@ -23,15 +23,36 @@ type Schema struct {
 	Values   *Schema // of an object with free names
 	Items    *Schema // of an array
 	Encoding string  // of what a string holds: base64
+	Least    *int64  // of a number
+	Closed   bool    // an object has no other fields than these
 }
 
 // Field is a field of an object.
 type Field struct {
 	Name     string
 	Schema   *Schema
-	Required bool
+	Required bool // in an answer
 	ReadOnly bool // only in answers
 	Once     bool // in an answer only where the object is made
+}
+
+// Request is the schema of what is sent to make or change what the schema
+// describes: without what is only in answers, and with what has to be given.
+// suffix tells it apart from the answer's, and from other requests'.
+func (s *Schema) Request(suffix string, needed []string) *Schema {
+	r := *s
+	if r.Name != "" {
+		r.Name += suffix
+	}
+	r.Fields = nil
+	for _, f := range s.Fields {
+		if f.ReadOnly {
+			continue
+		}
+		f.Required, f.Once = slices.Contains(needed, f.Name) || suffix == "" && f.Required, false
+		r.Fields = append(r.Fields, f)
+	}
+	return &r
 }
 
 // Text, and so on, are the plain schemas.
@@ -73,7 +94,9 @@ func (s *Schema) body() map[string]any {
 	set("description", s.About, s.About != "")
 	set("enum", s.Enum, len(s.Enum) > 0)
 	set("items", s.Items, s.Items != nil)
+	set("minimum", s.Least, s.Least != nil)
 	set("additionalProperties", s.Values, s.Values != nil)
+	set("additionalProperties", false, s.Closed)
 	if len(s.Fields) == 0 {
 		return m
 	}

@@ -54,21 +54,31 @@ func (p *Path) answers() string {
 }
 
 func fieldTables(b *strings.Builder, chapter []Path) {
-	var written []*Schema
-	for _, p := range chapter {
-		body := p.Operation.Body
-		if body == nil || body.Name == "" || slices.Contains(written, body) {
-			continue
+	var written []string
+	var table func(s *Schema)
+	table = func(s *Schema) {
+		if s == nil || s.Name == "" || slices.Contains(written, s.Name) {
+			return
 		}
-		written = append(written, body)
-		fmt.Fprintf(b, "| field of %s | type | what it is |\n|---|---|---|\n", body.Name)
-		for _, f := range body.Fields {
-			if f.Name != "error" && f.Name != "held" && f.Name != "warnings" { // the same everywhere
-				fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.Name, f.Schema.typeText(), f.Schema.About)
-			}
+		written = append(written, s.Name)
+		fieldTable(b, s)
+		for _, f := range s.Fields {
+			table(f.Schema)
 		}
-		b.WriteByte('\n')
 	}
+	for _, p := range chapter {
+		table(p.Operation.Body)
+	}
+}
+
+func fieldTable(b *strings.Builder, s *Schema) {
+	fmt.Fprintf(b, "| field of %s | type | what it is |\n|---|---|---|\n", s.Name)
+	for _, f := range s.Fields {
+		if f.Name != "error" && f.Name != "held" && f.Name != "warnings" { // the same everywhere
+			fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.Name, f.Schema.typeText(), f.Schema.About)
+		}
+	}
+	b.WriteByte('\n')
 }
 
 func (s *Schema) typeText() string {
