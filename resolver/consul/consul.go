@@ -78,7 +78,6 @@ type Resolver struct {
 	// cur is what lookups see: truth, or its blank form past MaxStale.
 	cur   atomic.Pointer[resolver.Catalog]
 	wake  chan struct{} // tells Run that pending has something
-	large sync.Mutex    // held while a large answer is read
 	save  chan struct{} // tells the snapshot writer that truth changed
 
 	mu        sync.Mutex // guards what follows; lookups do not take it
