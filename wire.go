@@ -333,7 +333,7 @@ func settings(cfg *config.Config) proxy.Settings {
 		Header:           g.HeaderTimeout,
 		Stream:           g.StreamIdle,
 		MaxHeader:        int(g.MaxHeaderBytes),
-		MaxFields:        g.MaxHeaderFields,
+		MaxFields:        g.MaxFields,
 		MaxBody:          g.MaxBody,
 		Drain:            g.Drain,
 		TrustedProxies:   g.TrustedProxies,

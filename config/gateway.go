@@ -21,7 +21,7 @@ type Gateway struct {
 	HeaderTimeout           time.Duration  // to read a request head
 	StreamIdle              time.Duration  // without a byte either way on a body or tunnel
 	MaxHeaderBytes          int64          // of a request head
-	MaxHeaderFields         int            // of a request head
+	MaxFields               int            // of a request head
 	MaxBody                 int64          // of a request body; 0 = no limit
 	ShutdownDelay           time.Duration  // how long the listener serves on after SIGTERM, while /readyz says no
 	Drain                   time.Duration  // how long requests may go on after SIGTERM
@@ -43,7 +43,7 @@ func defaultGateway() Gateway {
 		BodyTimeout:    30 * time.Second,
 		HeaderTimeout:  10 * time.Second,
 		StreamIdle:     5 * time.Minute,
-		MaxHeaderBytes: 32 << 10, MaxHeaderFields: 256,
+		MaxHeaderBytes: 32 << 10, MaxFields: 256,
 		Drain: 30 * time.Second,
 		TLS:   defaultTLS(),
 	}
@@ -59,7 +59,7 @@ func (d *decoder) gateway(b *hcl.Block) {
 		"header_timeout":             parsed(&g.HeaderTimeout, duration(moment)),
 		"stream_idle":                parsed(&g.StreamIdle, duration(moment)),
 		"max_header_bytes":           parsed(&g.MaxHeaderBytes, size(1<<10, 1<<20)),
-		"max_header_fields":          number(&g.MaxHeaderFields, 256, 10_000),
+		"max_fields":                 number(&g.MaxFields, 256, 10_000),
 		"max_body":                   parsed(&g.MaxBody, orNone(size(1, math.MaxInt64))),
 		"shutdown_delay":             parsed(&g.ShutdownDelay, duration(0)),
 		"drain":                      parsed(&g.Drain, duration(0)),

@@ -9,7 +9,7 @@ gateway {
   header_timeout    = "5s"
   stream_idle       = "1h"
   max_header_bytes  = "64KiB"
-  max_header_fields = 300
+  max_fields = 300
   max_body          = "8MiB"
   drain             = "0s"
   shutdown_delay = "10s"

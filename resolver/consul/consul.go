@@ -76,9 +76,9 @@ type Resolver struct {
 	seed maphash.Seed
 
 	// cur is what lookups see: truth, or its blank form past MaxStale.
-	cur   atomic.Pointer[resolver.Catalog]
-	wake  chan struct{} // tells Run that pending has something
-	save  chan struct{} // tells the snapshot writer that truth changed
+	cur  atomic.Pointer[resolver.Catalog]
+	wake chan struct{} // tells Run that pending has something
+	save chan struct{} // tells the snapshot writer that truth changed
 
 	mu        sync.Mutex // guards what follows; lookups do not take it
 	truth     *resolver.Catalog
