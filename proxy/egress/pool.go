@@ -213,12 +213,15 @@ var errNotChecked = errors.New("egress: the address is not the one that was chec
 func (p *Proxy) dialChecked(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{
 		KeepAlive: 30 * time.Second,
-		Control: func(_, address string, _ syscall.RawConn) error {
+		Control: func(network, address string, rc syscall.RawConn) error {
 			at, err := netip.ParseAddrPort(address)
 			if err != nil || at != to {
 				return fmt.Errorf("%w: %s", errNotChecked, address)
 			}
-			return p.admits(at)
+			if err := p.admits(at); err != nil {
+				return err
+			}
+			return http1.KeepBack(network, address, rc)
 		},
 	}
 	return d.DialContext(ctx, "tcp", to.String())

@@ -13,9 +13,11 @@ import (
 // Dialer makes connections to instances, whose end is noticed within about half
 // a minute while nothing is said, also if the peer vanished without a word.
 // What is kept back of the process's descriptors it does not use.
-var Dialer = net.Dialer{Control: keepBack, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+var Dialer = net.Dialer{Control: KeepBack, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 
-func keepBack(_, _ string, rc syscall.RawConn) error {
+// KeepBack is the Control of dialers that work for clients. It refuses
+// descriptors that are kept back.
+func KeepBack(_, _ string, rc syscall.RawConn) error {
 	spent := false
 	if err := rc.Control(func(fd uintptr) { spent = descriptors.Beyond(descriptors.ForUpstreams(), fd) }); err != nil {
 		return err
@@ -31,7 +33,14 @@ func keepBack(_, _ string, rc syscall.RawConn) error {
 // the address that is really dialled; nil refuses none.
 func DialerWith(control func(network, address string, rc syscall.RawConn) error) *net.Dialer {
 	d := Dialer
-	d.Control = control
+	if control != nil {
+		d.Control = func(network, address string, rc syscall.RawConn) error {
+			if err := control(network, address, rc); err != nil {
+				return err
+			}
+			return KeepBack(network, address, rc)
+		}
+	}
 	return &d
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +37,19 @@ func BenchmarkServer(b *testing.B) {
 		_ = h1.Shutdown(ctx)
 		wg.Wait()
 	}()
+	// The clock of a busy machine says little; what the process used says more.
+	used := func() time.Duration {
+		var u syscall.Rusage
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	run := func(name string, f func(b *testing.B)) {
+		b.Run(name, func(b *testing.B) {
+			began := used()
+			f(b)
+			b.ReportMetric(float64((used()-began).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		})
+	}
 	ask := func(b *testing.B, method, path string, body []byte) {
 		req, _ := http.NewRequest(method, "http://"+l.Addr().String()+path, bytes.NewReader(body))
 		resp, err := transport.RoundTrip(req)
@@ -47,13 +61,13 @@ func BenchmarkServer(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.Run("get", func(b *testing.B) {
+	run("get", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			ask(b, "GET", "/large/1024", nil)
 		}
 	})
-	b.Run("get of many streams", func(b *testing.B) {
+	run("get of many streams", func(b *testing.B) {
 		b.ReportAllocs()
 		b.SetParallelism(16)
 		b.RunParallel(func(pb *testing.PB) {
@@ -62,13 +76,13 @@ func BenchmarkServer(b *testing.B) {
 			}
 		})
 	})
-	b.Run("down", func(b *testing.B) {
+	run("down", func(b *testing.B) {
 		b.SetBytes(8 << 20)
 		for b.Loop() {
 			ask(b, "GET", "/large/8388608", nil)
 		}
 	})
-	b.Run("up", func(b *testing.B) {
+	run("up", func(b *testing.B) {
 		body := make([]byte, 8<<20)
 		b.SetBytes(8 << 20)
 		for b.Loop() {
