@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"lictor/admin/objects"
@@ -42,10 +43,33 @@ func policyCheckCommand(stdout io.Writer) *command {
 		for _, name := range leftovers {
 			fmt.Fprintf(stdout, "Not read, as it looks like a copy that an editor left: %s\n", oneLine(name))
 		}
-		_, err = fmt.Fprintf(stdout, "The policy is valid: %d objects.\n", len(files))
-		return err
+		notes, err := compilePolicy(c.arg, files)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "The policy is valid: %d objects.\n", len(files))
+		for _, n := range notes {
+			fmt.Fprintf(stdout, "Note: %s: %s\n", strings.TrimPrefix(n.Path, "policy/"), oneLine(n.String()))
+		}
+		return nil
 	}
 	return c
+}
+
+// compilePolicy puts the files of a directory together as a running lictor does,
+// and returns what refers to nothing or can match nothing. Which services there
+// are is not known here.
+func compilePolicy(dir string, files []policyFile) ([]policy.Note, error) {
+	changes := make([]policy.Change, len(files))
+	for i := range files {
+		changes[i] = document.Change(files[i].key, uint64(i+1), uint64(i+1), files[i].value)
+	}
+	set, rejections := policy.NewBuilder(policy.Options{}).Apply(0, changes)
+	var wrong []error
+	for _, r := range rejections {
+		wrong = append(wrong, fmt.Errorf("%s: %w", filepath.Join(dir, string(r.Key.Kind), r.Key.Name), r.Problems))
+	}
+	return set.Notes(nil), errors.Join(wrong...)
 }
 
 func policyDiffCommand(stdout io.Writer) *command {

@@ -47,8 +47,16 @@ func wantRun(t *testing.T, status int, want string, args ...string) {
 }
 
 func TestPolicyCheck(t *testing.T) { // contract 1
-	good := tree(t, "acls/a", `{"api":"x","groups":["g"]}`, "blacklist/b", "10.0.0.1\n/admin\n", "README.md", "# text", ".git/config", "x", "acls/.keep", "")
-	wantRun(t, 0, "The policy is valid: 2 objects.\n", "policy", "check", good)
+	good := tree(t, "acls/a", `{"api":"x","groups":["g"]}`, "groups/g", "{}", "blacklist/b", "10.0.0.1\n/admin\n", "README.md", "# text", ".git/config", "x", "acls/.keep", "")
+	wantRun(t, 0, "The policy is valid: 3 objects.\n", "policy", "check", good)
+	odd := tree(t, "acls/a", `{"api":"x","groups":["g"],"consumers":["ghost"]}`, "consumers/ann", `{"groups":["g"]}`, "blacklist/b", "/admin/*\n",
+		"plugin-mappings/m", `{"plugins":["auht"]}`, "whitelist/w", "")
+	wantRun(t, 0, `The policy is valid: 5 objects.
+Note: acls/a: consumers[0]: "ghost": no consumer has this id or name
+Note: blacklist/b: line 1: entries[0]: "/admin/*": a * in a path stands for itself; a path covers all below it
+Note: plugin-mappings/m: plugins[0]: "auht": there is no such plugin
+Note: whitelist/w: entries: the whitelist has no entry, so it restricts nothing
+`, "policy", "check", odd)
 	bad := tree(t,
 		"acls/a", "api = \"x\"\ngroups = [\"g\"]\nnonsense = 1\nmode = \"maybe\"\n", "blacklist/b", "10.0.0.1\nnot an entry\n",
 		"nonsense/c", "{}", "groups/d/e", "{}", "consumers/f", `{"name":"g"}`)

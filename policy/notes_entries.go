@@ -90,7 +90,7 @@ func (r *listRule) useless(d Direction) string {
 func pathNote(text string) string {
 	switch {
 	case strings.Contains(text, "*"):
-		return "a * in a path stands for itself: a path covers all that is below it, without one"
+		return "a * in a path stands for itself; a path covers all below it"
 	case strings.HasPrefix(text, "//"):
 		return "begins with //, so it is a path and no host"
 	}
