@@ -66,32 +66,38 @@ func (d *decision) admitted() bool { return d.plugin(typeKeyAuth) && d.acl() }
 // to by its filters, or would lead to but for them: whether a backend reads the
 // path in that way nobody knows, so it is no way round the rules of either.
 func (d *decision) others() bool {
-	t := d.set.routes
-	if t == nil || !d.req.Path.Odd() || d.route.By == ByHost || d.route.By == ByNothing {
+	if d.set.routes == nil || !d.req.Path.Odd() || d.route.By == ByHost || d.route.By == ByNothing {
 		return true
 	}
-	own, who, verdict, rec := d.route, d.who, *d.verdict, d.rec
+	own := d.route.API
 	for _, path := range d.req.scratch.readings.Of(d.req.Path) {
 		api, closed := "", Rule{}
-		if e := t.find(d.req, path); e != nil {
+		if e := d.set.routes.find(d.req, path); e != nil {
 			api, closed = e.api.Name, e.closed
-		} else if own.By == ByFilter {
+		} else if d.route.By == ByFilter {
 			api = firstSegment(path)
 		}
-		if api == "" || api == own.API {
-			continue
-		}
-		d.route.API, d.route.Service, d.route.closed, d.rec = api, api, closed, nil
-		passes := d.readable() && d.admitted()
-		if d.rec = rec; !passes {
-			if rec != nil {
-				rec.deny("other_reading", d.verdict)
-			}
+		if api != "" && api != own && !d.passesAs(api, closed) {
 			return false
 		}
-		d.route, d.who, *d.verdict = own, who, verdict
 	}
 	return true
+}
+
+// passesAs asks whether the request might go to another API, and keeps all that
+// is known of the one it goes to.
+func (d *decision) passesAs(api string, closed Rule) bool {
+	route, who, rec, v := d.route, d.who, d.rec, d.verdict
+	identity, hide, digest, nwould := v.Identity, v.Hide, v.digest, v.nwould
+	d.route.API, d.route.Service, d.route.closed, d.rec = api, api, closed, nil
+	passes := d.readable() && d.admitted()
+	d.route, d.rec = route, rec
+	if passes {
+		d.who, v.Identity, v.Hide, v.digest, v.nwould = who, identity, hide, digest, nwould
+	} else if rec != nil {
+		rec.deny("other_reading", v)
+	}
+	return passes
 }
 
 // firstSegment is the service that a reading of a path names, "" if it names none.

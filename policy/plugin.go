@@ -162,33 +162,38 @@ type choice struct {
 // choose finds the configuration of a plugin type that wins for a request
 // (C15), with what is known of the consumer now.
 func (d *decision) choose(kind int) (won, report *candidate) {
+	api, every := d.set.plugins[d.route.API], d.set.plugins[""]
+	if api == nil && every == nil {
+		return nil, nil
+	}
 	var c choice
-	d.candidates(kind, func(list []*candidate) { d.consider(&c, list) })
+	d.look(api, kind, &c, nil)
+	d.look(every, kind, &c, nil)
 	if c.unsure {
 		sure := c
-		d.candidates(kind, func(list []*candidate) { d.tighten(&c, &sure, list) })
+		d.look(api, kind, &c, &sure)
+		d.look(every, kind, &c, &sure)
 	}
 	return cmp.Or(c.won, c.demand), c.report
 }
 
-// candidates yields all that may apply to who asks.
-func (d *decision) candidates(kind int, yield func([]*candidate)) {
-	for _, a := range [...]*apiPlugins{d.set.plugins[d.route.API], d.set.plugins[""]} {
-		if a == nil {
-			continue
-		}
-		s := &a[kind]
-		yield(s.open)
-		if d.who == nil || !s.scoped() {
-			continue
-		}
-		yield(s.consumers[d.who.ID])
-		if d.namesItself() {
-			yield(s.consumers[d.who.Name])
-		}
-		for _, g := range d.who.Groups {
-			yield(s.groups[g])
-		}
+// look goes through all candidates of an API that may apply to who asks: for
+// those that fit for certain, or, once they are known, for stricter ones.
+func (d *decision) look(a *apiPlugins, kind int, c, sure *choice) {
+	if a == nil {
+		return
+	}
+	s := &a[kind]
+	d.consider(c, sure, s.open)
+	if d.who == nil || !s.scoped() {
+		return
+	}
+	d.consider(c, sure, s.consumers[d.who.ID])
+	if d.namesItself() {
+		d.consider(c, sure, s.consumers[d.who.Name])
+	}
+	for _, g := range d.who.Groups {
+		d.consider(c, sure, s.groups[g])
 	}
 }
 
@@ -200,7 +205,11 @@ func (c *choice) of(x *candidate) **candidate {
 }
 
 // consider looks for the best of the candidates that fit for certain.
-func (d *decision) consider(c *choice, list []*candidate) {
+func (d *decision) consider(c, sure *choice, list []*candidate) {
+	if sure != nil {
+		d.tighten(c, sure, list)
+		return
+	}
 	for _, x := range list {
 		if x.note != "" {
 			if c.demand == nil && d.set.filtered(x.filters, d.req, toRestrict) {
