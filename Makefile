@@ -103,6 +103,7 @@ rabbitmq:
 # client and server, curl and systemd's check of units.
 front: $(H2SPEC)/h2spec $(GRPC)/grpc-interop-client $(GRPC)/grpc-interop-server
 	@integration/need curl curl
+	@integration/need chromium chromium
 	@integration/need systemd-analyze systemd
 
 $(H2SPEC)/h2spec: integration/h2spec/go.mod
