@@ -1,10 +1,5 @@
 package policy
 
-import (
-	"cmp"
-	"slices"
-)
-
 // A plugin type is one file: its configuration, what beats what, and what it
 // does to a request. To add one, write the file and name it here.
 var pluginTypes = [...]pluginType{keyAuth{}, rateLimiting{}}
@@ -104,6 +99,7 @@ type candidate struct {
 	*livePlugin
 	level   level
 	filters []ref
+	perhaps bool // it may be mapped elsewhere, where that can not be read
 }
 
 // slot holds the candidates of one plugin type for one API, filed by subject.
@@ -122,12 +118,7 @@ type apiPlugins [nPluginTypes]slot
 
 // file adds a candidate at each place its mapping names.
 func (a *apiPlugins) file(p *livePlugin, m *PluginMapping, groups []string, base level) {
-	c := candidate{livePlugin: p, level: base}
-	if m == nil {
-		a[p.kind].open = append(a[p.kind].open, &c)
-		return
-	}
-	c.filters = refs(m.Filters)
+	c := candidate{livePlugin: p, level: base, filters: refs(m.Filters)}
 	if len(m.Filters) > 0 {
 		c.level += levelFilter
 	}
@@ -151,119 +142,6 @@ func (a *apiPlugins) file(p *livePlugin, m *PluginMapping, groups []string, base
 	}
 }
 
-// choice is the best candidate so far, and the best if those in report mode
-// are counted too.
-type choice struct {
-	won, report *candidate
-	demand      *candidate // of a key, where plugins are not known
-	unsure      bool       // some candidate fits in some readings of the request only
-}
-
-// choose finds the configuration of a plugin type that wins for a request
-// (C15), with what is known of the consumer now.
-func (d *decision) choose(kind int) (won, report *candidate) {
-	api, every := d.set.plugins[d.route.API], d.set.plugins[""]
-	if api == nil && every == nil {
-		return nil, nil
-	}
-	var c choice
-	d.look(api, kind, &c, nil)
-	d.look(every, kind, &c, nil)
-	if c.unsure {
-		sure := c
-		d.look(api, kind, &c, &sure)
-		d.look(every, kind, &c, &sure)
-	}
-	return cmp.Or(c.won, c.demand), c.report
-}
-
-// look goes through all candidates of an API that may apply to who asks: for
-// those that fit for certain, or, once they are known, for stricter ones.
-func (d *decision) look(a *apiPlugins, kind int, c, sure *choice) {
-	if a == nil {
-		return
-	}
-	s := &a[kind]
-	d.consider(c, sure, s.open)
-	if d.who == nil || !s.scoped() {
-		return
-	}
-	d.consider(c, sure, s.consumers[d.who.ID])
-	if d.namesItself() {
-		d.consider(c, sure, s.consumers[d.who.Name])
-	}
-	for _, g := range d.who.Groups {
-		d.consider(c, sure, s.groups[g])
-	}
-}
-
-func (c *choice) of(x *candidate) **candidate {
-	if x.Mode.Reports() {
-		return &c.report
-	}
-	return &c.won
-}
-
-// consider looks for the best of the candidates that fit for certain.
-func (d *decision) consider(c, sure *choice, list []*candidate) {
-	if sure != nil {
-		d.tighten(c, sure, list)
-		return
-	}
-	for _, x := range list {
-		if x.note != "" {
-			if c.demand == nil && d.set.filtered(x.filters, d.req, toRestrict) {
-				c.demand = x
-			}
-			continue
-		}
-		best := c.of(x)
-		if *best != nil && !x.beats(*best) {
-			continue
-		}
-		if d.set.filtered(x.filters, d.req, toGrant) {
-			*best = x
-		} else {
-			c.unsure = c.unsure || d.set.filtered(x.filters, d.req, toRestrict)
-		}
-	}
-}
-
-// tighten lets a candidate win that may fit, for some backend may read the
-// request so, if it would win then and lets less through: which reading is the
-// right one is the client's choice, so it is the strictest.
-func (d *decision) tighten(c, sure *choice, list []*candidate) {
-	for _, x := range list {
-		best, certain := c.of(x), *sure.of(x)
-		switch {
-		case x.note != "":
-			continue
-		case certain != nil && !x.beats(certain):
-			continue
-		case *best == nil, x.tighter(*best):
-		case *best == certain || (*best).tighter(x) || !x.beats(*best):
-			continue
-		}
-		if d.set.filtered(x.filters, d.req, toRestrict) {
-			*best = x
-		}
-	}
-}
-
-// tighter reports whether x lets less through than y.
-func (x *candidate) tighter(y *candidate) bool {
-	return pluginTypes[x.kind].compare(x.config, y.config) < 0
-}
-
-// beats reports whether x wins over y (C15).
-func (x *candidate) beats(y *candidate) bool {
-	return cmp.Or(
-		cmp.Compare(x.level, y.level),
-		pluginTypes[x.kind].compare(x.config, y.config),
-		cmp.Compare(y.created, x.created),
-		cmp.Compare(y.ID, x.ID)) > 0
-}
-
 // plugin runs one plugin type.
 func (d *decision) plugin(kind int) bool {
 	won, report := d.choose(kind)
@@ -281,108 +159,4 @@ func (x *candidate) plugin() *livePlugin {
 		return nil
 	}
 	return x.livePlugin
-}
-
-// compilePlugins files every plugin where it applies. It is done anew when a
-// plugin, a mapping or a group changes, which is rare and never grows with
-// consumers, credentials or lists.
-func (b *Builder) compilePlugins() (map[string]*apiPlugins, []Closing) {
-	all := make(map[string]*apiPlugins)
-	at := func(api string) *apiPlugins {
-		if all[api] == nil {
-			all[api] = new(apiPlugins)
-		}
-		return all[api]
-	}
-	var closings []Closing
-	demand := func(api string, filters []string, why Rule) {
-		at(api).demand(filters, why)
-		closings = append(closings, demanded(api, why))
-	}
-	mapped := make(map[string]bool)
-	for _, m := range sortedValues(b.mappings) {
-		base := levelGlobal
-		if m.API != "" {
-			base = levelAPI
-		}
-		ids, groups := b.expand(m.PluginMapping)
-		for _, why := range b.unknown(m, ids) {
-			demand(m.API, m.Filters, why)
-		}
-		for _, id := range ids {
-			mapped[id] = true
-			if p := b.plugins[id]; p != nil && !p.broken && !m.broken && p.enabled() {
-				at(m.API).file(p, m.PluginMapping, groups, base)
-			}
-		}
-	}
-	for _, p := range sortedValues(b.plugins) {
-		switch {
-		case !p.enabled() || mapped[p.ID] || p.Global != nil && !*p.Global:
-		case p.broken:
-			demand("", nil, Rule{Key: p.key, Index: p.index, Note: "the plugin can not be read"})
-		default:
-			at("").file(p, nil, nil, levelGlobal) // C12
-		}
-	}
-	return all, closings
-}
-
-// unknown tells why it is not known what a mapping wants: it, a plugin or a
-// group can not be read, or a plugin does not exist. Until it is known a key is
-// demanded of its API.
-func (b *Builder) unknown(m *mappedPlugins, ids []string) (why []Rule) {
-	add := func(r Rule, note string) {
-		r.Note = note
-		why = append(why, r)
-	}
-	if m.broken {
-		add(m.rule, "the plugin mapping can not be read")
-		return why
-	}
-	for _, id := range ids {
-		switch p := b.plugins[id]; {
-		case p == nil:
-			add(m.rule, "there is no plugin "+id)
-		case p.broken:
-			add(Rule{Key: p.key, Index: p.index}, "the plugin can not be read")
-		}
-	}
-	for _, name := range m.Groups {
-		switch g := b.groups[name]; {
-		case g != nil && g.broken:
-			add(g.rule, "the group can not be read")
-		case g == nil && len(m.Plugins) == 0:
-			add(m.rule, "there is no group "+name+" to take plugins from")
-		}
-	}
-	return why
-}
-
-// demand files a demand for a key for everybody. It yields to every key-auth
-// that is known.
-func (a *apiPlugins) demand(filters []string, why Rule) {
-	p := &livePlugin{Plugin: &Plugin{Name: keyAuth{}.name(), Mode: Enforce}, key: why.Key, index: why.Index,
-		kind: typeKeyAuth, config: &keyAuthConfig{names: keyNames}, note: why.Note + ", so a key is demanded"}
-	a[typeKeyAuth].open = append(a[typeKeyAuth].open, &candidate{livePlugin: p, filters: refs(filters)})
-}
-
-func (p *livePlugin) enabled() bool { return p.Enabled == nil || *p.Enabled }
-
-// expand returns the plugins of a mapping with those of its groups, and the
-// groups that narrow it: one that holds only plugins does not (C13).
-func (b *Builder) expand(m *PluginMapping) (ids, groups []string) {
-	ids = slices.Clone(m.Plugins)
-	for _, name := range m.Groups {
-		g := b.groups[name]
-		members, _ := b.set.members.get(hashString(name), name)
-		if g == nil || len(g.Plugins) == 0 || members > 0 {
-			groups = append(groups, name)
-		}
-		if g != nil {
-			ids = append(ids, g.Plugins...)
-		}
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids), groups
 }

@@ -260,3 +260,15 @@ func TestNotes(t *testing.T) {
 		})
 	}
 }
+
+// TestALostMappingWidensNoLimit has a plugin whose only mapping cannot be read:
+// it would be global otherwise, and the wider limit would win everywhere.
+func TestALostMappingWidensNoLimit(t *testing.T) {
+	for _, lost := range [][]string{{"plugin-mappings/m", `{"api":"chat",`}, {"groups/g", `{"plugins":`}} {
+		s, _ := newStore(t, policy.Options{}, with(append(limit("tight", "3"), limit("wide", "1000")...)...)...)
+		set, _ := s.put(t, lost...)
+		if got := wins(t, set, "GET http://x/svc ka"); got != 3 {
+			t.Errorf("with %s lost: limit %d, want 3", lost[0], got)
+		}
+	}
+}
