@@ -125,7 +125,7 @@ func (d *draft) keepGuards() error {
 			}
 		}
 		if counts {
-			return admin.Invalid(g.fields[0], fmt.Sprintf("%s cannot become empty, the %s %s; delete it to mean that", strings.Join(g.fields, " and "), d.res.one, g.why))
+			return admin.Invalid(g.fields[0], fmt.Sprintf("without %s the %s %s; delete it to mean that", strings.Join(g.fields, " and "), d.res.one, g.why))
 		}
 	}
 	return nil

@@ -36,6 +36,7 @@ var everyKind = []full{
 	{policy.KindACLs, "acl", "/apis/shop/acls/acl", ""},
 	{policy.KindPluginMappings, "pm", "/mappings/plugins/pm", `{"id":"pm","api":"shop","plugins":["auth"],"consumers":["c1"],"groups":["staff"],"filters":["reads"]}`},
 	{policy.KindPluginMappings, "pm", "/apis/shop/plugins/auth", ""},
+	{policy.KindPluginMappings, "all", "/mappings/plugins/all", `{"id":"all","plugins":["auth"],"groups":["staff"]}`},
 	{policy.KindAPIs, "shop", "/apis/shop", `{"name":"shop","filters":["reads"],"backends":["http://10.0.0.7:1"],"protected_headers":["X-A","X-B-*"]}`},
 	{policy.KindBlacklist, "bad", "/blacklist/bad", `{"entries":["10.0.0.1","/admin"],"direction":"ingress","mode":"report","reason":"so"}`},
 	{policy.KindWhitelist, "good", "/whitelist/good", `{"entries":["127.0.0.9"],"direction":"egress","mode":"enforce","reason":"so","consumers":["mobile","c1","gone"],"groups":["staff"]}`},

@@ -56,10 +56,8 @@ func (d *draft) fillScope() error {
 	if d.doc["id"] == nil {
 		d.doc["id"] = newID()
 	}
-	if api, _ := d.doc["api"].(string); api == "" {
-		return admin.Invalid("api", "api is required")
-	} else if !validAPI(api) {
-		return admin.Invalid("api", "api may have letters, digits and ._~- and no leading dot, or be *.domain")
+	if err := d.checkAPI(); err != nil {
+		return err
 	}
 	if err := d.referConsumers(); err != nil {
 		return err
@@ -68,6 +66,23 @@ func (d *draft) fillScope() error {
 		return err
 	}
 	return d.fillFilters()
+}
+
+// checkAPI wants an API, and the one that it was: an API whose rules go elsewhere
+// is open.
+func (d *draft) checkAPI() error {
+	api, _ := d.doc["api"].(string)
+	switch {
+	case d.old != nil && d.old.Problems == nil && api != apiOf(d.old):
+		return admin.Invalid("api", "api cannot be changed; make another one and delete this one")
+	case d.old != nil && api == apiOf(d.old): // by hand also "", which is every API
+		return nil
+	case api == "":
+		return admin.Invalid("api", "api is required")
+	case !validAPI(api):
+		return admin.Invalid("api", "api may have letters, digits and ._~- and no leading dot, or be *.domain")
+	}
+	return nil
 }
 
 // referConsumers takes references to consumers. The list that was shown is the
