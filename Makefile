@@ -19,7 +19,7 @@ export PATH := $(PATH):$(TOOLS):/usr/sbin:/sbin
 BUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint fmt consul compiler namespaces rabbitmq peers front
+.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint vuln fmt consul compiler namespaces rabbitmq peers front
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,10 +37,8 @@ demo-bus: build rabbitmq ## Serve in front of a real RabbitMQ and an example wor
 build: ## Build bin/lictor
 	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/lictor .
 
-test: compiler consul rabbitmq ## Vet, unit tests and integration tests, all with -race
-	go vet ./...
-	go vet -tags integration ./integration/...
-	$(MAKE) --no-print-directory unit integration adversary
+test: compiler consul rabbitmq ## Lint, unit and integration tests with -race, and a minute of adversary
+	$(MAKE) --no-print-directory lint unit integration adversary
 
 unit: compiler namespaces ## Only the unit tests
 	go test -race -shuffle=on ./...
@@ -69,11 +67,14 @@ fuzz: ## Fuzz every target for FUZZTIME (30s)
 		done; \
 	done
 
-lint: $(LINT)/staticcheck ## Check the format, vet, staticcheck; changes nothing
+lint: $(LINT)/golangci-lint ## Check the format, and what .golangci.yml names; changes nothing
 	@diff=$$(gofmt -d $$(git ls-files '*.go')); if [ -n "$$diff" ]; then echo "$$diff"; exit 1; fi
-	go vet ./...
-	go vet -tags integration ./integration/...
-	$(LINT)/staticcheck -tags integration ./...
+	go mod tidy -diff
+	$(LINT)/golangci-lint run ./...
+
+vuln: ## Look for known vulnerabilities, where their data base can be reached
+	cd integration/lint && go build -buildvcs=false -o bin/govulncheck golang.org/x/vuln/cmd/govulncheck
+	$(LINT)/govulncheck ./...
 
 fmt: ## Format the code
 	gofmt -w $$(git ls-files '*.go')
@@ -83,8 +84,8 @@ consul:
 	@command -v consul >/dev/null || { echo "building Consul, which takes some minutes the first time"; \
 		cd integration/tools && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o bin/consul github.com/hashicorp/consul; }
 
-$(LINT)/staticcheck: integration/lint/go.mod
-	cd integration/lint && go build -buildvcs=false -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+$(LINT)/golangci-lint: integration/lint/go.mod
+	cd integration/lint && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 # The race detector needs a C compiler.
 compiler:

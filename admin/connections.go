@@ -16,7 +16,7 @@ const maxConnections = 64
 
 // firstRequest is how long a new connection is left in peace: the head of its
 // first request is on its way.
-const firstRequest = 100 * time.Millisecond
+const firstRequest = 250 * time.Millisecond
 
 // connections is a listener that holds a bounded number of connections. When
 // they are at their limit, the one that has been without a request for longest

@@ -57,7 +57,7 @@ func repeat(w http.ResponseWriter, r *http.Request, instance string) {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	out.SetIndent("", "  ")
-	out.Encode(answer{ // the client may have gone: nobody to tell
+	_ = out.Encode(answer{ // the client may have gone: nobody to tell
 		Instance: instance, Method: r.Method, Host: r.Host, Path: r.RequestURI, Headers: headers, Body: string(body),
 	})
 }

@@ -53,7 +53,7 @@ func (l *AccessLog) open() (io.Writer, error) {
 	if l.path == "-" {
 		return lines.Keeper{Writer: os.Stdout}, nil
 	}
-	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) //nolint:gosec // the group reads the log, as its rotation and shipping do
 	if err != nil {
 		return nil, fmt.Errorf("access log: %w", err)
 	}

@@ -395,5 +395,5 @@ func (x *exchange) interim(resp *http1.ResponseHead) {
 	if x.req.Minor == 0 {
 		return
 	}
-	x.c.WriteInterim(x.appendInterim(nil, resp))
+	_ = x.c.WriteInterim(x.appendInterim(nil, resp)) // the answer itself will tell
 }

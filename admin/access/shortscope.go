@@ -117,7 +117,7 @@ func (s scopeText) String() string {
 		return slices.Compact(list)
 	}
 	f := &s.inline
-	policy.Check("", f) // upper case where case does not count
+	_ = policy.Check("", f) // upper case where case does not count
 	return fmt.Sprintf("%q %q %q %q %q %q %q %q %q %q", s.kind, s.api, sorted(s.consumers), sorted(s.groups), sorted(s.filters),
 		sorted(f.Methods), sorted(f.Hosts), sorted(f.Paths), sorted(f.IPs), sorted(f.Locations))
 }

@@ -33,7 +33,7 @@ func (b *Backoff) Next() time.Duration {
 	}
 	d := min(500*time.Millisecond<<min(b.failures, 10), most)
 	b.failures++
-	return d/2 + rand.N(d/2) //nolint:gosec // spreads load, guards nothing
+	return d/2 + rand.N(d/2) // spreads load, guards nothing
 }
 
 // Reset notes a success.
@@ -119,7 +119,7 @@ func (b *Bucket) Untake() { b.used-- }
 
 // Jitter returns something between three quarters of d and d.
 func Jitter(d time.Duration) time.Duration {
-	return d - rand.N(d/4+1) //nolint:gosec // spreads load, guards nothing
+	return d - rand.N(d/4+1) // spreads load, guards nothing
 }
 
 // Sleep waits for d, or until ctx ends and returns its error.

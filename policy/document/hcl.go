@@ -220,7 +220,7 @@ func (v *value) setWord(word string) error {
 	case "null":
 		v.kind = kindNull
 	default:
-		return errors.New("Variables not allowed: a document is data") //nolint:staticcheck // as the language words it
+		return errors.New("Variables not allowed: a document is data") // as the language words it
 	}
 	return nil
 }

@@ -483,9 +483,9 @@ func (d *Dir) stamp(key string, mark fileMark) (uint64, fileMark) {
 	return index, mark
 }
 
-func stampOf(t time.Time) uint64 { return uint64(max(t.UnixMicro(), 1)) } //nolint:gosec // positive
+func stampOf(t time.Time) uint64 { return uint64(max(t.UnixMicro(), 1)) } // positive
 
-func timeOf(index uint64) time.Time { return time.UnixMicro(int64(index)) } //nolint:gosec // made by stampOf
+func timeOf(index uint64) time.Time { return time.UnixMicro(int64(index)) } // made by stampOf
 
 // readFile reads a file that does not change while it is read.
 func readFile(path string) ([]byte, fileMark, error) {

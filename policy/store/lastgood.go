@@ -188,7 +188,7 @@ func appendFrame(to []byte, changes []Change, index uint64) []byte {
 		}
 	}
 	frame := to[start+frameHead:]
-	binary.LittleEndian.PutUint32(to[start:], uint32(len(frame))) //nolint:gosec // a policy is far below 4 GiB
+	binary.LittleEndian.PutUint32(to[start:], uint32(len(frame))) // a policy is far below 4 GiB
 	binary.LittleEndian.PutUint32(to[start+4:], crc32.ChecksumIEEE(frame))
 	return to
 }

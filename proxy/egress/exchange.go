@@ -270,6 +270,6 @@ func (x *exchange) relay() {
 // interim relays a 1xx answer at once. HTTP/1.0 knows none.
 func (x *exchange) interim(resp *http1.ResponseHead) {
 	if x.req.Minor > 0 {
-		x.c.WriteInterim(x.appendInterim(nil, resp))
+		_ = x.c.WriteInterim(x.appendInterim(nil, resp)) // the answer itself will tell
 	}
 }

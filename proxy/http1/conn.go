@@ -337,7 +337,7 @@ func Abort(nc net.Conn) {
 		nc = over.NetConn()
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
+		_ = tcp.SetLinger(0) // it ends either way
 	}
 	nc.Close()
 }

@@ -46,7 +46,7 @@ func (s *sock) stale() bool {
 		return false
 	}
 	is := true
-	s.look.Control(func(fd uintptr) {
+	_ = s.look.Control(func(fd uintptr) {
 		if s.rc == nil {
 			is = hungUp(fd) // a client's TLS, which may say something before it ends
 		} else {

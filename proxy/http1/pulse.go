@@ -81,8 +81,8 @@ func (p *Pulse) look() {
 		switch {
 		case pending && wait <= 0:
 			p.dead.Store(true)
-			p.tcp.SetLinger(0)
-			p.rc.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+			_ = p.tcp.SetLinger(0) // it ends either way
+			_ = p.rc.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 			return
 		case pending:
 			p.timer.Reset(max(wait, p.limit/8))

@@ -212,7 +212,7 @@ func (m *mover) flush(dst *sock, stall time.Duration) error {
 		}
 	}
 	if m.armed {
-		dst.writeBy(0)
+		_ = dst.writeBy(0)
 	}
 	return m.err
 }

@@ -366,7 +366,7 @@ func (k *call) SetWriteDeadline(t time.Time) error {
 
 // SetDeadline implements net.Conn.
 func (k *call) SetDeadline(t time.Time) error {
-	k.SetReadDeadline(t)
+	_ = k.SetReadDeadline(t)
 	return k.SetWriteDeadline(t)
 }
 

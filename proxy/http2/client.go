@@ -171,15 +171,15 @@ func (c *Client) connect(ctx context.Context) error {
 	w := newWire(nc, c.cfg.Patience, c.cfg.Slots.GiveBack)
 	cc, err := c.transport.NewClientConn(w)
 	if err != nil {
-		w.Close()
+		_ = w.Close() // it is given up
 		return err
 	}
 	if err := cc.Ping(ctx); err != nil {
-		cc.Close()
+		_ = cc.Close() // it is given up
 		return err
 	}
 	if !cc.CanTakeNewRequest() {
-		cc.Close()
+		_ = cc.Close() // it is given up
 		return ErrRefused
 	}
 	c.mu.Lock()
@@ -249,7 +249,7 @@ func (c *Client) Spare() bool {
 	if unused == nil {
 		return false
 	}
-	unused.cc.Close()
+	_ = unused.cc.Close() // it is given up
 	return true
 }
 
@@ -271,7 +271,7 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	for _, l := range lines {
 		if state := l.cc.State(); state.StreamsActive+state.StreamsReserved+state.StreamsPending == 0 {
-			l.cc.Close()
+			_ = l.cc.Close() // it is given up
 		} else {
 			l.cc.SetDoNotReuse()
 		}

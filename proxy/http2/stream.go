@@ -373,7 +373,7 @@ func (st *stream) SetWriteDeadline(t time.Time) error {
 
 // SetDeadline implements net.Conn.
 func (st *stream) SetDeadline(t time.Time) error {
-	st.SetReadDeadline(t)
+	_ = st.SetReadDeadline(t)
 	return st.SetWriteDeadline(t)
 }
 

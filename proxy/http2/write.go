@@ -275,7 +275,7 @@ func (c *conn) bid(err error) {
 	}
 	c.out, c.flushing = nil, true // the last word is ours
 	c.mu.Unlock()
-	c.nc.Write(out)
+	_, _ = c.nc.Write(out) // it is the last word
 	if cw, ok := c.nc.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
 		c.linger()
 	}

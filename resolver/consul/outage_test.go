@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// TestRefusedOrFiltered: X6, D8, B49: the last good answer stays, loudly.
+// TestRefusedOrFiltered: X6, D8,: the last good answer stays, loudly.
 func TestRefusedOrFiltered(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -60,7 +60,7 @@ func TestLoop(t *testing.T) {
 	})
 }
 
-// TestLoopReadsWithoutIndexNowAndThen: B50, a watch may have missed a change.
+// TestLoopReadsWithoutIndexNowAndThen: a watch may have missed a change.
 func TestLoopReadsWithoutIndexNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
