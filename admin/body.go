@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// bom is the byte order mark with which some editors begin a text.
-var bom = []byte("\xef\xbb\xbf")
+// BOM is the byte order mark with which some editors begin a text.
+var BOM = []byte("\xef\xbb\xbf")
 
 // ReadJSON reads a body that has to be JSON and has to say so: what a page may
 // send as text or as a form without asking first is none.
@@ -23,5 +23,5 @@ func ReadJSON(r *http.Request) ([]byte, error) {
 		}
 	}
 	body, err := io.ReadAll(r.Body)
-	return bytes.TrimPrefix(body, bom), err
+	return bytes.TrimPrefix(body, BOM), err
 }

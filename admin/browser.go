@@ -25,6 +25,8 @@ func refuseForeign(r *http.Request) error {
 		return foreign("forbidden_origin", "Without an admin token no page of another origin may send requests")
 	case fromBrowser(r) && isForm(r):
 		return foreign("forbidden_origin", "Without an admin token a browser may not send forms, only JSON")
+	case r.Method == http.MethodPost && isText(r):
+		return &Refusal{Status: http.StatusUnsupportedMediaType, Reason: "unsupported_media_type", Message: "Unsupported media type: without an admin token no text is taken, say application/json"}
 	}
 	return nil
 }
@@ -86,6 +88,13 @@ func sameSite(r *http.Request) bool {
 
 func fromBrowser(r *http.Request) bool {
 	return r.Header["Origin"] != nil || r.Header["Sec-Fetch-Site"] != nil || r.Header["Sec-Fetch-Mode"] != nil
+}
+
+// isText reports whether the body says that it is plain text. It is the one type
+// by which a form, even of a browser that tells nothing of itself, can be JSON.
+func isText(r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == "text/plain"
 }
 
 // isForm reports whether a page could send the body without asking first

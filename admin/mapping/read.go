@@ -1,8 +1,10 @@
 package mapping
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 
@@ -10,13 +12,14 @@ import (
 	"lictor/policy"
 )
 
-// read reads the body of a request and checks it (B13).
+// read reads the body of a request, which is JSON whatever its type says (B2),
+// and checks it (B13).
 func read(r *http.Request) (Form, error) {
-	body, err := admin.ReadJSON(r)
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return Form{}, err
 	}
-	return decode(body)
+	return decode(bytes.TrimPrefix(body, admin.BOM))
 }
 
 // decode reads a mapping. Fields that are not known are left out, so that what a
