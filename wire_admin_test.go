@@ -143,30 +143,30 @@ func TestExplanationIsDescribed(t *testing.T) {
 }
 
 const (
-	tablesBegin = "<!-- The tables are made of /openapi.json: go test . -run TestReadmeTables -update -->\n"
+	tablesBegin = "<!-- The tables are made of /openapi.json: go test . -run TestAdminTables -update -->\n"
 	tablesEnd   = "<!-- End of the tables. -->\n"
 )
 
-// TestReadmeTables holds the tables of the README against the description.
-func TestReadmeTables(t *testing.T) {
+// TestAdminTables holds the tables of docs/reference/admin.md against the description.
+func TestAdminTables(t *testing.T) {
 	_, _, server := wiredAdmin(t)
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile("docs/reference/admin.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, ok := strings.Cut(string(readme), tablesBegin)
 	have, after, ends := strings.Cut(rest, tablesEnd)
 	if !ok || !ends {
-		t.Fatal("README.md has no place for the tables")
+		t.Fatal("docs/reference/admin.md has no place for the tables")
 	}
 	want := "\n" + openapi.Tables(server.Paths()) + "\n"
 	if have == want {
 		return
 	}
 	if !*update {
-		t.Fatal("the tables of README.md are out of date: go test . -run TestReadmeTables -update")
+		t.Fatal("the tables of docs/reference/admin.md are out of date: go test . -run TestAdminTables -update")
 	}
-	if err := os.WriteFile("README.md", []byte(before+tablesBegin+want+tablesEnd+after), 0o600); err != nil {
+	if err := os.WriteFile("docs/reference/admin.md", []byte(before+tablesBegin+want+tablesEnd+after), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,7 +1,7 @@
 package proxy
 
 // Reason says why the gateway answered by itself. The set is closed
-// (requirements X5), so that a Reason may be a metric label.
+// (X5), so that a Reason may be a metric label.
 type Reason string
 
 const (

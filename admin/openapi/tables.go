@@ -23,7 +23,7 @@ func Tables(paths []Path) string {
 				chapter = append(chapter, p)
 			}
 		}
-		fmt.Fprintf(&b, "#### %s\n\n", tag)
+		fmt.Fprintf(&b, "## %s\n\n", tag)
 		pathTable(&b, chapter)
 		fieldTables(&b, chapter)
 	}

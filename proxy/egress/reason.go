@@ -6,7 +6,7 @@ import (
 )
 
 // Reason says why the egress answered by itself. The set is closed
-// (requirements X5), so that a Reason may be a metric label.
+// (X5), so that a Reason may be a metric label.
 type Reason = proxy.Reason
 
 const (

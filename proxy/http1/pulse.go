@@ -82,7 +82,7 @@ func (p *Pulse) look() {
 		case pending && wait <= 0:
 			p.dead.Store(true)
 			_ = p.tcp.SetLinger(0) // it ends either way
-			_ = p.rc.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+			_ = p.rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 			return
 		case pending:
 			p.timer.Reset(max(wait, p.limit/8))
