@@ -405,3 +405,10 @@ func (b *bench) one(name string) *resolver.Instance {
 	}
 	return s.Instances[0]
 }
+
+// heartbeats is how many queries of the heartbeat there were.
+func (f *fakeConsul) heartbeats() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.beats
+}

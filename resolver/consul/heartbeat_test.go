@@ -84,9 +84,9 @@ func TestAQuietConsulIsAskedLittle(t *testing.T) {
 		b.want("shop")
 		b.pass(time.Minute)
 		fake.queries()
-		before := fake.beats
+		before := fake.heartbeats()
 		b.pass(time.Hour)
-		if n := fake.beats - before; n > 2*1300 {
+		if n := fake.heartbeats() - before; n > 2*1300 {
 			t.Errorf("%d heartbeats in an hour", n)
 		}
 		if n := len(fake.queries()); n > 200 {
