@@ -46,7 +46,7 @@ unit: compiler namespaces ## Only the unit tests
 	go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./uri ./resolver
 
 integration: compiler consul rabbitmq front ## Only the integration tests
-	go test -race -tags integration -timeout 20m ./integration/...
+	go test -race -tags integration -timeout 45m ./integration/...
 
 adversary: build ## Attack the built binary for T (1m) with hostile clients, backends and a Consul that lies
 	go build -buildvcs=false -o bin/adversary ./integration/adversary
