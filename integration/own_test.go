@@ -59,8 +59,13 @@ resolver "static" {
 	})
 	for _, path := range []string{"/admin/status", "/name/status", "/zero/status", "/consul/v1/status/leader", "/registered/status"} {
 		for _, how := range [][]string{nil, {"Content-Type", "application/grpc"}} {
-			if code, body := ask(path, "", how...); code == http.StatusOK || strings.Contains(body, "uptime_seconds") {
+			code, body := ask(path, "", how...)
+			if code == http.StatusOK && how == nil || strings.Contains(body, "uptime_seconds") || strings.Contains(body, ":8300") {
 				t.Errorf("%s %v: %d %s", path, how, code, body)
+			}
+			// A refusal of gRPC is 200 with its status in the head, and no body.
+			if how != nil && body != "" {
+				t.Errorf("%s %v: a body came: %s", path, how, body)
 			}
 		}
 		if code, _ := ask(path, ""); code != http.StatusServiceUnavailable {

@@ -173,8 +173,9 @@ func scale(t *testing.T, wanted int) {
 	time.Sleep(time.Second)
 	idle := timed(t, func() { time.Sleep(5 * time.Second) })
 	t.Logf("idle: %v CPU in 5 s", idle)
-	if idle > slack*10*time.Millisecond {
-		t.Error("want about none")
+	// The heartbeat asks for the index on a new connection every few seconds.
+	if idle > slack*20*time.Millisecond {
+		t.Error("want less than half a hundredth of a core")
 	}
 	each := (timed(t, func() { turns(t, c) }) - turnAlone) / turnChanges
 	t.Logf("a service that appears or goes: %v CPU", each)
