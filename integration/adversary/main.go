@@ -4,7 +4,7 @@
 // calm client works, whose requests must all succeed.
 //
 // The budgets: the process lives, its resident memory stays below -memory, its
-// admin listener answers within a second, the calm client loses nothing, no
+// admin listener answers within -admin, the calm client loses nothing, no
 // answer goes to another request, and after the storm goroutines, descriptors
 // and memory are back where they were.
 //
@@ -28,6 +28,7 @@ type options struct {
 	lictor string        // the program under attack
 	span   time.Duration // of the storm; start and recovery come on top
 	memory int           // MiB that the program may hold
+	admin  time.Duration // that its admin listener may take to answer
 	seed   uint64
 	corpus string // directory of hostile HTTP/1.1 messages; "" = the built-in ones alone
 	only   string // name of the one attack to run; "" = all
@@ -38,6 +39,7 @@ func main() {
 	flag.StringVar(&o.lictor, "lictor", "bin/lictor", "`path` of the program under attack")
 	flag.DurationVar(&o.span, "t", time.Minute, "how long the storm lasts")
 	flag.IntVar(&o.memory, "memory", 256, "`MiB` that the program may hold")
+	flag.DurationVar(&o.admin, "admin", time.Second, "how long the admin listener may take to answer")
 	flag.Uint64Var(&o.seed, "seed", 0, "of the choices; 0 = a random one, which is printed")
 	flag.StringVar(&o.corpus, "corpus", "../shared/corpus", "`directory` of hostile HTTP/1.1 messages, if there is one")
 	flag.StringVar(&o.only, "only", "", "run the `attack` of this name alone")

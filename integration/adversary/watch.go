@@ -104,8 +104,8 @@ func (w *watch) admin(ctx context.Context, p *lictor) {
 		w.mu.Lock()
 		w.slowest = max(w.slowest, took)
 		w.mu.Unlock()
-		if took > time.Second {
-			w.found("admin of the %s process took more than a second", p.name)
+		if took > w.options.admin {
+			w.found("admin of the %s process took more than %s", p.name, w.options.admin)
 		}
 	}
 }
