@@ -233,20 +233,6 @@ func notNil(b []byte) []byte {
 	return b
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
 // String names the place for people.
 func (c *Consul) String() string {
 	return fmt.Sprintf("consul %s key %s", c.client, c.root)

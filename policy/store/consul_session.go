@@ -118,12 +118,12 @@ func (s *session) watch(ctx context.Context, n *node, index uint64) {
 			return
 		}
 		if a.index == index { // the time is over, nothing changed
-			if sleep(ctx, idle.After(index, a.index, time.Since(asked), blockFor)) != nil {
+			if consul.Sleep(ctx, idle.After(index, a.index, time.Since(asked), blockFor)) != nil {
 				return
 			}
 			continue
 		}
-		if sleep(ctx, pace.delay(pace.every/2)) != nil {
+		if consul.Sleep(ctx, pace.delay(pace.every/2)) != nil {
 			return
 		}
 		select {
@@ -147,7 +147,7 @@ func (s *session) watch(ctx context.Context, n *node, index uint64) {
 // belong to no node. That makes Consul walk over all keys, so it is not asked in
 // the moment of a change, nor if nothing in the whole KV changed.
 func (s *session) heartbeat(ctx context.Context, last uint64) {
-	for sleep(ctx, s.c.beat) == nil {
+	for consul.Sleep(ctx, s.c.beat) == nil {
 		seen := s.c.newest.Load()
 		now, err := s.c.pulse(ctx)
 		if err == nil && now < seen {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"lictor/internal/consul"
 )
 
 const (
@@ -61,7 +63,7 @@ func (d *Dir) lockForWriting(ctx context.Context) (unlock func(), err error) {
 		switch {
 		case err == nil:
 			return func() { release(); <-d.writing }, nil
-		case errors.Is(err, errLocked) && sleep(ctx, lockPoll) == nil:
+		case errors.Is(err, errLocked) && consul.Sleep(ctx, lockPoll) == nil:
 			continue
 		}
 		<-d.writing
