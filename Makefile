@@ -46,7 +46,7 @@ test: compiler consul rabbitmq ## Lint, unit and integration tests with -race, a
 unit: compiler namespaces ## Only the unit tests
 	go test -race -shuffle=on ./...
 	# What the race detector blurs: allocations and memory.
-	go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./uri ./resolver
+	go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./internal/uri ./resolver
 
 integration: compiler consul rabbitmq front ## Only the integration tests
 	go test -race -tags integration -timeout 45m ./integration/...

@@ -11,10 +11,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/app/supervisor"
 	"lictor/config"
 	"lictor/internal/crash"
 	"lictor/internal/lines"
-	"lictor/supervisor"
 )
 
 // runOptions is the command line of run.

@@ -14,10 +14,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/app/echo"
+	"lictor/app/supervisor"
 	"lictor/config"
-	"lictor/echo"
 	"lictor/internal/secret"
-	"lictor/supervisor"
 )
 
 // Where run -dev listens (contract 1).

@@ -18,17 +18,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/admin"
+	"lictor/app/listener"
+	"lictor/app/supervisor"
 	"lictor/config"
-	"lictor/geoip"
 	consulapi "lictor/internal/consul"
+	"lictor/internal/consul/presence"
 	"lictor/internal/descriptors"
 	"lictor/internal/durable"
 	"lictor/internal/secret"
-	"lictor/listener"
+	"lictor/policy/geoip"
 	"lictor/policy/live"
-	"lictor/presence"
-	"lictor/proxy"
 	"lictor/proxy/egress"
+	"lictor/proxy/gateway"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
 	"lictor/proxy/own"
@@ -37,7 +38,6 @@ import (
 	"lictor/resolver/consul"
 	"lictor/resolver/eureka"
 	"lictor/resolver/static"
-	"lictor/supervisor"
 )
 
 // process is a configured lictor whose sockets are open.
@@ -53,12 +53,12 @@ type process struct {
 	sources  []resolver.Source
 	static   *static.Resolver // one of sources; nil if there is none
 	registry *prometheus.Registry
-	access   *proxy.AccessLog   // nil if there is none
+	access   *gateway.AccessLog // nil if there is none
 	consul   *consulapi.Contact // nil until a client needs it
 	policy   *live.Policy
 	geoip    *geoip.Reader // nil if there is none
 	bus      *rabbitmq.Bus // nil if there is none
-	gateway  *proxy.Gateway
+	gateway  *gateway.Gateway
 
 	own         *own.Keeper      // what the gateway sends nothing to
 	catalogs    *egress.Catalogs // nil if there is no egress
@@ -255,7 +255,7 @@ func (p *process) release() {
 
 func (p *process) buildGateway() (err error) {
 	if log := p.cfg.AccessLog; log.Path != "" {
-		if p.access, err = proxy.NewAccessLog(log.Path, log.Format); err != nil {
+		if p.access, err = gateway.NewAccessLog(log.Path, log.Format); err != nil {
 			return err
 		}
 		p.services = append(p.services, supervisor.Service{Name: "access log", Run: p.access.Run, Grace: 5 * time.Second})
@@ -272,7 +272,7 @@ func (p *process) buildGateway() (err error) {
 		return fmt.Errorf("dispatch http: upstream_tls: %w", err)
 	}
 	p.own = own.NewKeeper(p.infrastructure)
-	p.gateway, err = proxy.New(proxy.Config{
+	p.gateway, err = gateway.New(gateway.Config{
 		Settings:  p.settings(p.cfg),
 		Sources:   p.sources,
 		Log:       p.log.Named("gateway"),
@@ -323,9 +323,9 @@ func admission(g *config.Gateway) http1.Admission {
 }
 
 // settings are the part of cfg that the gateway takes at any time.
-func settings(cfg *config.Config) proxy.Settings {
+func settings(cfg *config.Config) gateway.Settings {
 	g, h := &cfg.Gateway, &cfg.HTTP
-	return proxy.Settings{
+	return gateway.Settings{
 		Timeout:          g.Timeout,
 		Idle:             g.IdleTimeout,
 		Body:             g.BodyTimeout,

@@ -14,7 +14,7 @@ import (
 	"lictor/admin/openapi"
 	"lictor/policy/live"
 	"lictor/policy/store"
-	"lictor/proxy"
+	"lictor/proxy/gateway"
 	"lictor/resolver"
 	"lictor/resolver/static"
 )
@@ -32,7 +32,7 @@ func wiredAdmin(t *testing.T) (*process, []admin.Route, *admin.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.gateway, err = proxy.New(proxy.Config{Sources: []resolver.Source{source}, Log: log, Policy: p.policy}); err != nil {
+	if p.gateway, err = gateway.New(gateway.Config{Sources: []resolver.Source{source}, Log: log, Policy: p.policy}); err != nil {
 		t.Fatal(err)
 	}
 	routes, err := p.adminRoutes()
@@ -122,7 +122,7 @@ func TestOpenAPIDocument(t *testing.T) {
 // TestExplanationIsDescribed holds what the gateway says against the document.
 func TestExplanationIsDescribed(t *testing.T) {
 	p, _, _ := wiredAdmin(t)
-	schema := openapi.Of(proxy.Explanation{})
+	schema := openapi.Of(gateway.Explanation{})
 	for _, url := range []string{"/svc/x", "/", "/x/../..", "http://a.b/svc"} {
 		e, err := p.explainer().Gateway(t.Context(), &admin.Question{URL: url}, netip.Addr{})
 		if err != nil {

@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"lictor/admin"
+	"lictor/app/supervisor"
 	"lictor/config"
-	"lictor/proxy"
+	"lictor/proxy/gateway"
 	"lictor/proxy/rabbitmq"
-	"lictor/supervisor"
 )
 
 // buildBus makes the bus, if there is one.
@@ -60,21 +60,21 @@ func (p *process) busTried() error {
 }
 
 // busRoute says which services go to the bus; nil if there is none.
-func (p *process) busRoute() *proxy.BusRoute {
+func (p *process) busRoute() *gateway.BusRoute {
 	if p.bus == nil {
 		return nil
 	}
 	cfg := &p.cfg.RabbitMQ
-	return &proxy.BusRoute{Bus: p.bus, Services: cfg.Services, Timeout: cfg.Timeout, MaxBody: cfg.MaxBody}
+	return &gateway.BusRoute{Bus: p.bus, Services: cfg.Services, Timeout: cfg.Timeout, MaxBody: cfg.MaxBody}
 }
 
 // buildRecords makes where middleware records to: the access log, else
 // standard output.
-func (p *process) buildRecords() (*proxy.AccessLog, error) {
+func (p *process) buildRecords() (*gateway.AccessLog, error) {
 	if p.access != nil {
 		return p.access, nil
 	}
-	records, err := proxy.NewAccessLog("-", "json")
+	records, err := gateway.NewAccessLog("-", "json")
 	if err == nil {
 		p.services = append(p.services, supervisor.Service{Name: "records", Run: records.Run, Grace: 5 * time.Second})
 	}

@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"lictor/admin"
+	"lictor/app/supervisor"
 	"lictor/config"
 	consulapi "lictor/internal/consul"
 	"lictor/proxy/egress"
 	"lictor/proxy/own"
 	"lictor/resolver"
 	"lictor/resolver/consul"
-	"lictor/supervisor"
 )
 
 // buildEgress makes the forward proxy, if it is configured.

@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"lictor/admin"
-	"lictor/geoip"
+	"lictor/app/supervisor"
 	consulapi "lictor/internal/consul"
+	"lictor/internal/consul/presence"
 	"lictor/policy"
+	"lictor/policy/geoip"
 	"lictor/policy/live"
 	"lictor/policy/store"
-	"lictor/presence"
-	"lictor/supervisor"
 )
 
 // buildPolicy makes the policy that gateway and admin go by.

@@ -11,10 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lictor/app/listener"
+	"lictor/app/supervisor"
 	"lictor/config"
-	"lictor/listener"
 	"lictor/resolver"
-	"lictor/supervisor"
 )
 
 // systemd tells systemd, where it waits for that, that all other services were

@@ -7,10 +7,10 @@ import (
 	"net"
 	"time"
 
+	"lictor/app/listener"
+	"lictor/app/supervisor"
 	"lictor/config"
-	"lictor/listener"
-	"lictor/proxy"
-	"lictor/supervisor"
+	"lictor/proxy/gateway"
 )
 
 // buildTLS makes the TLS of the listener called name, nil if it speaks none.
@@ -72,7 +72,7 @@ func upstreamTLS(cfg *config.UpstreamTLS) (*tls.Config, error) {
 
 // settings are the part of cfg that the gateway takes at any time, and how
 // instances are spoken to by TLS, which stays.
-func (p *process) settings(cfg *config.Config) proxy.Settings {
+func (p *process) settings(cfg *config.Config) gateway.Settings {
 	s := settings(cfg)
 	s.UpstreamTLS, s.Control = p.upstreamTLS, p.own.Control
 	return s

@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"golang.org/x/net/http/httpguts"
 
+	"lictor/internal/uri"
 	"lictor/proxy/middleware"
-	"lictor/uri"
 )
 
 // middleware decodes a block middleware "NAME" (D19).

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"lictor/listener/certtest"
+	"lictor/app/listener/certtest"
 )
 
 // interop are the cases of grpc-go's own interoperability client that need no

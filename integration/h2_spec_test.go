@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"lictor/listener/certtest"
+	"lictor/app/listener/certtest"
 )
 
 // tool returns the path of a program that make builds into dir, or that PATH has.

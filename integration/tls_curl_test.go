@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"lictor/listener/certtest"
+	"lictor/app/listener/certtest"
 )
 
 // TestCurl asks in every version, by TLS and in plain text.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"lictor/listener/certtest"
+	"lictor/app/listener/certtest"
 )
 
 // TestCertificateRotationLosesNoRequest replaces the certificate again and

@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"lictor/listener/certtest"
+	"lictor/app/listener/certtest"
 )
 
 // The tests of this file run once more in a network namespace of their own, as

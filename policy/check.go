@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // Check completes an object from its key (a missing name or id, defaults,

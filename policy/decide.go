@@ -5,7 +5,7 @@ import (
 	"time"
 	"unsafe"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // decision is one run of Decide. It lives in the Request's scratch, so that it

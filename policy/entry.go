@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // entry is one line of a list, understood (A4, A17).

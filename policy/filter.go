@@ -6,7 +6,7 @@ import (
 
 	"github.com/gaissmai/bart"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // liveFilter is a filter in force.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/gaissmai/bart"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // listRule is an entry of a list in force. Where it stands now and what mode

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"lictor/internal/uri"
 	"lictor/policy"
-	"lictor/uri"
 )
 
 // naive is a policy evaluated by walking over everything, the plain reading of

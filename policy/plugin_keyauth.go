@@ -10,7 +10,7 @@ import (
 	"time"
 	"unsafe"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // keyAuth is the plugin key-auth (C19-C23): who presents a known key is its

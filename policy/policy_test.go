@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/policy/document"
-	"lictor/uri"
 )
 
 // noon is when tests happen, in the middle of every window.

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"time"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // Fields gives access to the header of a request.

@@ -5,7 +5,7 @@ import (
 	"iter"
 	"strings"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 var noPath uri.Path

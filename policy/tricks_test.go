@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"lictor/internal/uri"
 	"lictor/policy"
-	"lictor/uri"
 )
 
 func mustPath(s string) *uri.Path {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // JoinAddress returns the host:port at which a registry says that an instance

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/uri"
 	"lictor/policy"
-	"lictor/uri"
 )
 
 // key is a header with a key in it.

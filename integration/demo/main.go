@@ -27,7 +27,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/mattn/go-isatty"
 
-	"lictor/echo"
+	"lictor/app/echo"
 	"lictor/integration/port"
 )
 

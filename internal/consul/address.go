@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"strings"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // Address is where a Consul agent listens.

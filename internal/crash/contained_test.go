@@ -11,7 +11,7 @@ import (
 )
 
 // served are the trees whose goroutines work for peers.
-var served = []string{"../../proxy", "../../listener"}
+var served = []string{"../../proxy", "../../app/listener"}
 
 // TestEveryGoroutineIsContained reads the source: what is started on a
 // goroutine of its own (by go, a Go method, or AfterFunc of time or context)

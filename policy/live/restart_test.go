@@ -10,10 +10,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/policy/live"
 	"lictor/policy/store"
-	"lictor/uri"
 )
 
 // follow runs a policy on a directory until reads says that it has come so far,

@@ -16,10 +16,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/policy/live"
 	"lictor/policy/store"
-	"lictor/uri"
 )
 
 // model knows what the policy in force must forbid: for each key the last good

@@ -1,7 +1,7 @@
 package egress
 
 import (
-	"lictor/proxy"
+	"lictor/proxy/gateway"
 	"lictor/proxy/http1"
 )
 
@@ -13,7 +13,7 @@ func (x *exchange) refuse(r refusal) bool {
 	if x.req.Method == "CONNECT" {
 		x.c.Close() // what follows may have been meant for the tunnel
 	}
-	body := proxy.AppendProblem(make([]byte, 0, 160), r.message, string(r.reason), r.entry, x.requestID())
+	body := gateway.AppendProblem(make([]byte, 0, 160), r.message, string(r.reason), r.entry, x.requestID())
 	dst := http1.AppendStatusLine(x.c.Scratch(), r.status)
 	dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
 	dst = http1.AppendLength(dst, int64(len(body)))
@@ -42,13 +42,13 @@ func (x *exchange) refuse(r refusal) bool {
 // requestID is the name of the request in answers and logs.
 func (x *exchange) requestID() string { return string(x.appendID(make([]byte, 0, 32))) }
 
-func (x *exchange) appendID(dst []byte) []byte { return proxy.AppendHex(dst, x.id[:]...) }
+func (x *exchange) appendID(dst []byte) []byte { return gateway.AppendHex(dst, x.id[:]...) }
 
 // answerHere answers a request that its client lets nobody pass on.
 func (x *exchange) answerHere() {
 	x.status = 200
 	x.c.SettleBody()
-	dst, body := proxy.FinalAnswer(x.c.Scratch(), x.req, x.req.Minor)
+	dst, body := gateway.FinalAnswer(x.c.Scratch(), x.req, x.req.Minor)
 	dst = x.c.AppendPersistence(http1.AppendDate(dst))
 	x.out = int64(len(body))
 	if err := x.c.Answer(append(append(dst, "\r\n"...), body...)); err != nil {

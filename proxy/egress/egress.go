@@ -30,8 +30,8 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/policy"
-	"lictor/proxy"
 	"lictor/proxy/egress/dns"
+	"lictor/proxy/gateway"
 	"lictor/proxy/http1"
 	"lictor/proxy/own"
 )
@@ -47,7 +47,7 @@ type Config struct {
 
 	Log          hclog.Logger
 	Metrics      prometheus.Registerer // nil: none are kept
-	AccessLog    *proxy.AccessLog      // nil: none is written
+	AccessLog    *gateway.AccessLog    // nil: none is written
 	AccessFormat string                // json, common, combined; "" = json
 }
 
@@ -68,7 +68,7 @@ type Proxy struct {
 	access    *accessLog // nil: none
 	metrics   *metrics
 	server    *http1.Server
-	mark      proxy.Mark // in Via
+	mark      gateway.Mark // in Via
 
 	settings atomic.Pointer[Settings]
 	own      atomic.Pointer[own.Set] // nil until Run found out
@@ -93,7 +93,7 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		policy: cfg.Policy, endpoints: cfg.Own, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log,
 		ownNames: own.NewNames(),
-		tunnels:  http1.NewPool(http1.PoolConfig{Patience: cfg.Settings.withDefaults().ConnectTimeout}), mark: proxy.NewMark(),
+		tunnels:  http1.NewPool(http1.PoolConfig{Patience: cfg.Settings.withDefaults().ConnectTimeout}), mark: gateway.NewMark(),
 	}
 	if p.resolver == nil {
 		p.resolver = dns.New(dns.Config{Servers: cfg.Settings.DNSServers})

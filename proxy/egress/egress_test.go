@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"lictor/proxy"
 	"lictor/proxy/egress/dns/dnstest"
+	"lictor/proxy/gateway"
 )
 
 func TestForward(t *testing.T) { // A1
@@ -342,7 +342,7 @@ func TestLoop(t *testing.T) {
 	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.0 a (, 1.1 "+string(b.proxy.mark)), 508, looped)
 	a := b.client().do("CONNECT "+b.at("127.0.0.2")+" HTTP/1.1", "Host: x", "Via: 1.1 "+string(b.proxy.mark))
 	b.expect(a, 508, looped)
-	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.1 "+string(proxy.NewMark())), 200, reasonNone)
+	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.1 "+string(gateway.NewMark())), 200, reasonNone)
 	if d := b.dials(); len(d) != 1 {
 		t.Errorf("dialled %v, want one target", d)
 	}

@@ -12,7 +12,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/policy"
-	"lictor/proxy"
+	"lictor/proxy/gateway"
 	"lictor/proxy/http1"
 )
 
@@ -99,7 +99,7 @@ func (x *exchange) decide() (permit, bool) {
 		x.err = err
 		return permit{}, x.refuse(refuseTarget(err))
 	}
-	x.forwards, x.counted = proxy.MaxForwards(x.req)
+	x.forwards, x.counted = gateway.MaxForwards(x.req)
 	q := &x.inquiry
 	q.begin(x.p.guard(), &x.target, x.req.Method, readCredentials(x.req), nil)
 	pm, r := q.run(context.Background(), x.p.lookup)

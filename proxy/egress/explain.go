@@ -6,7 +6,7 @@ import (
 	"net/url"
 
 	"lictor/policy"
-	"lictor/proxy"
+	"lictor/proxy/gateway"
 	"lictor/proxy/http1"
 )
 
@@ -14,14 +14,14 @@ import (
 // traffic. Its name is looked up, but nothing is sent to the target. With the
 // method CONNECT the URL is host:port. An error is a question that cannot be
 // understood.
-func (p *Proxy) Explain(ctx context.Context, q *proxy.Question) (*proxy.Explanation, error) {
+func (p *Proxy) Explain(ctx context.Context, q *gateway.Question) (*gateway.Explanation, error) {
 	from := q.From
 	if !from.IsValid() {
 		from = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	e := &proxy.Explanation{
+	e := &gateway.Explanation{
 		Status: 200, Steps: []policy.Step{}, Plugins: map[string]policy.PluginUse{},
-		Client: proxy.ClientFact{Address: from.String(), From: "socket"},
+		Client: gateway.ClientFact{Address: from.String(), From: "socket"},
 	}
 	req, err := question(q)
 	if err != nil {
@@ -34,13 +34,13 @@ func (p *Proxy) Explain(ctx context.Context, q *proxy.Question) (*proxy.Explanat
 		e.Steps = append(e.Steps, policy.Step{Step: "target", Verdict: "deny", Mode: policy.Enforce, Note: err.Error()})
 		return e, nil
 	}
-	e.Path = proxy.PathFact{Received: t.path.Received, Canonical: t.path.Canonical, Forwarded: t.rest}
+	e.Path = gateway.PathFact{Received: t.path.Received, Canonical: t.path.Canonical, Forwarded: t.rest}
 
 	var rec policy.Recorder
 	var in inquiry
 	in.begin(p.guard(), &t, req.Method, readCredentials(req), &rec)
 	v := in.set.Version()
-	e.Policy = proxy.PolicyFact{Hash: v.Hash, Index: v.Index}
+	e.Policy = gateway.PolicyFact{Hash: v.Hash, Index: v.Index}
 	pm, r := in.run(ctx, p.lookup)
 	e.Steps = append(e.Steps, rec.Steps...)
 	if who := in.dst.Identity; who != nil {
@@ -51,10 +51,10 @@ func (p *Proxy) Explain(ctx context.Context, q *proxy.Question) (*proxy.Explanat
 		e.Status, e.Reason = r.status, r.reason
 		return e, nil
 	}
-	e.Dispatch = &proxy.DispatchFact{Kind: "egress", Instances: []proxy.InstanceFact{}}
+	e.Dispatch = &gateway.DispatchFact{Kind: "egress", Instances: []gateway.InstanceFact{}}
 	for i, a := range pm.addrs {
 		to := netip.AddrPortFrom(a, pm.port).String()
-		e.Dispatch.Instances = append(e.Dispatch.Instances, proxy.InstanceFact{ID: t.host, Address: to, State: "checked", Chosen: i == 0})
+		e.Dispatch.Instances = append(e.Dispatch.Instances, gateway.InstanceFact{ID: t.host, Address: to, State: "checked", Chosen: i == 0})
 	}
 	return e, nil
 }
@@ -62,7 +62,7 @@ func (p *Proxy) Explain(ctx context.Context, q *proxy.Question) (*proxy.Explanat
 // question makes the head of the request that is asked about, read by the
 // parser that reads them from the wire. Clients reach an https URL through a
 // tunnel, so that is what is asked about.
-func question(q *proxy.Question) (*http1.RequestHead, error) {
+func question(q *gateway.Question) (*http1.RequestHead, error) {
 	method, target := q.Method, q.URL
 	if method == "" {
 		method = "GET"

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"lictor/policy"
-	"lictor/proxy"
+	"lictor/proxy/gateway"
 )
 
 // known is a policy in which only bob and the group build may reach 127.0.0.2,
@@ -107,7 +107,7 @@ func TestExplainKnowsWhoAsks(t *testing.T) {
 	b := start(t, quick())
 	b.policy(known())
 	for header, want := range map[string]int{"": 407, basic("bob:bobs:key"): 200} {
-		q := &proxy.Question{URL: "http://127.0.0.2/"}
+		q := &gateway.Question{URL: "http://127.0.0.2/"}
 		if name, value, ok := strings.Cut(header, ": "); ok {
 			q.Headers = [][2]string{{name, value}}
 		}

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"lictor/proxy"
+	"lictor/proxy/gateway"
 )
 
 // tellWould logs and counts what rules in report mode would have done (X13).
@@ -55,7 +55,7 @@ func (x *exchange) tell(took time.Duration) {
 // accessLog writes one line for each request into the log that the gateway
 // writes to as well.
 type accessLog struct {
-	to     *proxy.AccessLog
+	to     *gateway.AccessLog
 	format string
 }
 
@@ -70,7 +70,7 @@ func (l *accessLog) write(x *exchange, took time.Duration) {
 	if l.format == "combined" {
 		agent, _ := x.req.Get("User-Agent")
 		buf = append(buf, ` "-" "`...)
-		buf = append(proxy.AppendQuoted(buf, agent), '"')
+		buf = append(gateway.AppendQuoted(buf, agent), '"')
 	}
 	x.line = buf
 	l.to.Line(buf)
@@ -78,7 +78,7 @@ func (l *accessLog) write(x *exchange, took time.Duration) {
 
 func appendJSONLine(dst []byte, x *exchange, took time.Duration) []byte {
 	dst = append(dst, `{"time": "`...)
-	dst = proxy.AppendTime(dst, x.began)
+	dst = gateway.AppendTime(dst, x.began)
 	dst = append(dst, `", "listener": "egress", "request_id": "`...)
 	dst = x.appendID(dst)
 	dst = append(dst, `", "client": "`...)
@@ -122,7 +122,7 @@ func appendKey(dst []byte, name string) []byte {
 }
 
 func appendText(dst []byte, name, value string) []byte {
-	return proxy.AppendJSON(appendKey(dst, name), value)
+	return gateway.AppendJSON(appendKey(dst, name), value)
 }
 
 func appendNumber(dst []byte, name string, n int64) []byte {
@@ -149,7 +149,7 @@ func appendCommon(dst []byte, x *exchange) []byte {
 	case !x.target.tunnel:
 		url = "http://" + url + x.target.path.Received
 	}
-	dst = proxy.AppendQuoted(dst, x.req.Method+" "+url+" HTTP/1."+string('0'+rune(x.req.Minor)))
+	dst = gateway.AppendQuoted(dst, x.req.Method+" "+url+" HTTP/1."+string('0'+rune(x.req.Minor)))
 	dst = append(dst, '"', ' ')
 	dst = strconv.AppendInt(dst, int64(x.status), 10)
 	dst = append(dst, ' ')

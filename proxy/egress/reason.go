@@ -2,12 +2,12 @@ package egress
 
 import (
 	"lictor/policy"
-	"lictor/proxy"
+	"lictor/proxy/gateway"
 )
 
 // Reason says why the egress answered by itself. The set is closed
 // (X5), so that a Reason may be a metric label.
-type Reason = proxy.Reason
+type Reason = gateway.Reason
 
 const (
 	reasonNone        Reason = ""
@@ -25,7 +25,7 @@ const (
 	badGateway        Reason = "bad_gateway"
 	timedOut          Reason = "timeout"
 	connectPort       Reason = "connect_ports"
-	looped            Reason = proxy.Loop
+	looped            Reason = gateway.Loop
 	clientLeft        Reason = "client_left" // nothing was answered; in the log only
 )
 
@@ -52,7 +52,7 @@ var (
 	refuseUnreachable = refusal{status: 503, reason: unreachable, message: "The target could not be reached"}
 	refuseTunnels     = refusal{status: 503, reason: unreachable, message: "Too many tunnels"}
 	refuseBadGateway  = refusal{status: 502, reason: badGateway, message: "Bad answer from the target"}
-	refuseLoop        = refusal{status: proxy.LoopStatus, reason: looped, message: proxy.LoopMessage}
+	refuseLoop        = refusal{status: gateway.LoopStatus, reason: looped, message: gateway.LoopMessage}
 	refuseTimeout     = refusal{status: 504, reason: timedOut, message: "The target took too long"}
 )
 

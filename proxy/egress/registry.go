@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lictor/internal/uri"
 	"lictor/resolver"
-	"lictor/uri"
 )
 
 // Catalogs is the policy.Registry of all services that resolvers know, usable

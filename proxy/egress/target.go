@@ -5,8 +5,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"lictor/internal/uri"
 	"lictor/proxy/http1"
-	"lictor/uri"
 )
 
 // target is where a request wants to go, read once from the request line. Its

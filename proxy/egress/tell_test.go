@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"lictor/policy"
-	"lictor/proxy"
 	"lictor/proxy/egress/dns/dnstest"
+	"lictor/proxy/gateway"
 	"lictor/resolver"
 )
 
@@ -58,7 +58,7 @@ func TestAccessLog(t *testing.T) {
 	for format, want := range formats {
 		t.Run(format, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "access.log")
-			log, err := proxy.NewAccessLog(path, format)
+			log, err := gateway.NewAccessLog(path, format)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +132,7 @@ func TestExplain(t *testing.T) { // contract 5
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e, err := b.proxy.Explain(t.Context(), &proxy.Question{Method: tt.method, URL: tt.url})
+			e, err := b.proxy.Explain(t.Context(), &gateway.Question{Method: tt.method, URL: tt.url})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +151,7 @@ func TestExplain(t *testing.T) { // contract 5
 	if n := b.origin.count(); n != 0 || len(b.dials()) != 0 {
 		t.Errorf("to explain sent %d requests", n)
 	}
-	if _, err := b.proxy.Explain(t.Context(), &proxy.Question{URL: "not a url"}); err == nil {
+	if _, err := b.proxy.Explain(t.Context(), &gateway.Question{URL: "not a url"}); err == nil {
 		t.Error("nonsense is explained")
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // Request is what a middleware may look at. Its strings are valid during the call.

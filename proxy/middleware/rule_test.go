@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"lictor/uri"
+	"lictor/internal/uri"
 )
 
 // header is a list of fields, "Name: value".

@@ -13,8 +13,8 @@ import (
 	"sync"
 
 	"lictor/internal/crash"
+	"lictor/internal/uri"
 	"lictor/proxy/egress/dns"
-	"lictor/uri"
 )
 
 // Endpoint is a part of our own infrastructure, which nobody reaches through

@@ -1,0 +1,149 @@
+package listener
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"lictor/app/listener/certtest"
+)
+
+// TestOCSPAnswersThatClientsWouldRefuseAreNotSent puts files beside a certificate.
+func TestOCSPAnswersThatClientsWouldRefuseAreNotSent(t *testing.T) {
+	ca, other := certtest.NewCA(t), certtest.NewCA(t)
+	cert := ca.Issue(t, "site.test")
+	cert.Certificate = append(cert.Certificate, ca.Cert.Raw)
+	now := time.Now()
+	good := ocsp.Response{Status: ocsp.Good, ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(time.Hour)}
+	with := func(edit func(*ocsp.Response)) ocsp.Response { r := good; edit(&r); return r }
+	tests := []struct {
+		name   string
+		answer []byte
+		sent   bool
+	}{
+		{"a good one", ca.OCSP(t, cert, good), true},
+		{"one without an end", ca.OCSP(t, cert, with(func(r *ocsp.Response) { r.NextUpdate = time.Time{} })), true},
+		{"garbage", []byte("\x30\x03not an answer"), false},
+		{"nothing", nil, false},
+		{"one that ran out", ca.OCSP(t, cert, with(func(r *ocsp.Response) { r.NextUpdate = now.Add(-time.Minute) })), false},
+		{"one of tomorrow", ca.OCSP(t, cert, with(func(r *ocsp.Response) { r.ThisUpdate = now.Add(24 * time.Hour) })), false},
+		{"one that says revoked", ca.OCSP(t, cert, with(func(r *ocsp.Response) { r.Status = ocsp.Revoked; r.RevokedAt = now })), false},
+		{"one that does not know", ca.OCSP(t, cert, with(func(r *ocsp.Response) { r.Status = ocsp.Unknown })), false},
+		{"one about another certificate", ca.OCSP(t, ca.Issue(t, "site.test"), good), false},
+		{"one that somebody else signed", other.OCSP(t, cert, good), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, k := certtest.Write(t, t.TempDir(), "site", cert)
+			if err := os.WriteFile(c+".ocsp", tt.answer, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := newTestTLS(t, TLSConfig{Pairs: []Pair{{c, k}}})
+			state, err := shake(t, s.Config(), &tls.Config{RootCAs: ca.Pool(), ServerName: "site.test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sent := len(state.OCSPResponse) > 0; sent != tt.sent {
+				t.Errorf("sent: %v, want %v", sent, tt.sent)
+			}
+			if noted := len(s.current.Load().notes) > 0; noted == tt.sent {
+				t.Errorf("told: %v, want %v", noted, !tt.sent)
+			}
+		})
+	}
+}
+
+// TestOCSPAnswerThatRunsOutIsDropped looks at the files when its time is over.
+func TestOCSPAnswerThatRunsOutIsDropped(t *testing.T) {
+	ca := certtest.NewCA(t)
+	cert := ca.Issue(t, "site.test")
+	c, k := certtest.Write(t, t.TempDir(), "site", cert)
+	now := time.Now()
+	answer := ca.OCSP(t, cert, ocsp.Response{Status: ocsp.Good, ThisUpdate: now, NextUpdate: now.Add(time.Hour)})
+	if err := os.WriteFile(c+".ocsp", answer, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := TLSConfig{Pairs: []Pair{{c, k}}}
+	m, err := load(&cfg, now)
+	if err != nil || m.changed(now) || len(m.certificates[0].OCSPStaple) == 0 {
+		t.Fatalf("%v, or it is not in use", err)
+	}
+	late := now.Add(2 * time.Hour)
+	if !m.changed(late) {
+		t.Error("nobody notices that it ran out")
+	}
+	if m, err = load(&cfg, late); err != nil || m.certificates[0].OCSPStaple != nil || m.changed(late) {
+		t.Errorf("%v, or it is still in use", err)
+	}
+}
+
+// TestFilesOfTheSameSizeAndTimeAreToldApart copies as cp -p and tar do.
+func TestFilesOfTheSameSizeAndTimeAreToldApart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "site.pem")
+	at := time.Now().Add(-time.Hour)
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file, "first")
+	was := stampOf(file)
+	if stampOf(file) != was {
+		t.Error("it changed by itself")
+	}
+	time.Sleep(20 * time.Millisecond) // a tick of the file system's clock
+	write(file, "other")
+	if stampOf(file) == was {
+		t.Error("one written into it is not seen")
+	}
+	was = stampOf(file)
+	write(file+".new", "third")
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+	if stampOf(file) == was {
+		t.Error("one put into its place is not seen")
+	}
+}
+
+// TestClientsAreVerifiedByTheAuthoritiesOfNow replaces the file of authorities.
+func TestClientsAreVerifiedByTheAuthoritiesOfNow(t *testing.T) {
+	dir, ca, next := t.TempDir(), certtest.NewCA(t), certtest.NewCA(t)
+	c, k := certtest.Write(t, dir, "site", ca.Issue(t, "site.test"))
+	s := newTestTLS(t, TLSConfig{Pairs: []Pair{{c, k}}, ClientCAFile: ca.WriteCA(t, dir)})
+	changes := 0
+	s.OnChange(func() { changes++ })
+	parse := func(cert tls.Certificate) []*x509.Certificate {
+		leaf, err := x509.ParseCertificate(cert.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []*x509.Certificate{leaf}
+	}
+	old, new := parse(ca.Issue(t, "me")), parse(next.Issue(t, "me"))
+	if until, err := s.Verify(old); err != nil || !until.Equal(old[0].NotAfter) {
+		t.Errorf("got %v, %v", until, err)
+	}
+	next.WriteCA(t, dir)
+	if err := s.reload(); err != nil || changes != 1 {
+		t.Errorf("%v, %d changes", err, changes)
+	}
+	if _, err := s.Verify(old); err == nil {
+		t.Error("one of the former authority is good")
+	}
+	if _, err := s.Verify(new); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Verify(nil); err == nil {
+		t.Error("no certificate is good")
+	}
+}

@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lictor/internal/uri"
+	"lictor/proxy/http1"
+	"lictor/resolver"
+)
+
+// logged makes the exchange of a request head, as it is when it is logged.
+func logged(t *testing.T, head string) *exchange {
+	t.Helper()
+	x := &exchange{c: new(http1.Conn), req: new(http1.RequestHead), id: "0123abcd", began: time.Date(2026, 3, 4, 5, 6, 7, 89000, time.UTC),
+		client: netip.MustParseAddr("192.0.2.7"), status: 200, bytesOut: 12}
+	if err := x.req.Parse([]byte(head)); err != nil {
+		t.Fatal(err)
+	}
+	x.version = fmt.Sprintf("1.%d", x.req.Minor)
+	var err error
+	if x.path, _, err = uri.ParsePath(pathOf(x.req), nil); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func TestAccessLogLines(t *testing.T) {
+	served := func(x *exchange) {
+		x.service = "svc"
+		x.member = &member{inst: &resolver.Instance{ID: "node/svc-1", Address: "10.0.0.1:80"}}
+		x.tries = append(x.tries, x.member)
+		x.upstream = 1500 * time.Microsecond
+	}
+	refused := func(x *exchange) { x.status, x.reason, x.err = 503, Unreachable, errors.New(`dial "x"`) }
+	const plainHead = "GET /svc/a/b?key=secret HTTP/1.1\r\nHost: example.org\r\nReferer: http://r/p?token=secret#f\r\nUser-Agent: curl/8\r\n\r\n"
+	const hostile = "G'T|`^ /svc/\"\\\xff%22<script>?x HTTP/1.0\r\nReferer: \"\\\xfe\t\r\nUser-Agent: a\" 200 1\\\r\n\r\n"
+	tests := []struct {
+		name, format, head string
+		edit               func(*exchange)
+		want               string
+	}{
+		{"json, served", "json", plainHead, served,
+			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "client": "192.0.2.7", "method": "GET", "host": "example.org", "path": "/svc/a/b", "status": 200, "service": "svc", "instance": "node/svc-1", "upstream": "10.0.0.1:80", "upstream_us": 1500, "tries": 1, "bytes_in": 0, "bytes_out": 12, "took_us": 2000}`},
+		{"json, refused", "json", plainHead, refused,
+			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "client": "192.0.2.7", "method": "GET", "host": "example.org", "path": "/svc/a/b", "status": 503, "reason": "unreachable", "service": "", "tries": 0, "bytes_in": 0, "bytes_out": 12, "took_us": 2000, "error": "dial \"x\""}`},
+		{"json, hostile bytes", "json", hostile, served,
+			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "client": "192.0.2.7", "method": "G'T|` + "`" + `^", "host": "", "path": "/svc/\"\\\u00ff%22<script>", "status": 200, "service": "svc", "instance": "node/svc-1", "upstream": "10.0.0.1:80", "upstream_us": 1500, "tries": 1, "bytes_in": 0, "bytes_out": 12, "took_us": 2000}`},
+		{"common", "common", plainHead, served,
+			`192.0.2.7 - - [04/Mar/2026:05:06:07 +0000] "GET /svc/a/b HTTP/1.1" 200 12`},
+		{"common, hostile bytes", "common", hostile, served,
+			`192.0.2.7 - - [04/Mar/2026:05:06:07 +0000] "G'T|` + "`" + `^ /svc/\"\\\xff%22<script> HTTP/1.0" 200 12`},
+		{"combined", "combined", plainHead, served,
+			`192.0.2.7 - - [04/Mar/2026:05:06:07 +0000] "GET /svc/a/b HTTP/1.1" 200 12 "http://r/p" "curl/8"`},
+		{"combined, hostile bytes", "combined", hostile, served,
+			`192.0.2.7 - - [04/Mar/2026:05:06:07 +0000] "G'T|` + "`" + `^ /svc/\"\\\xff%22<script> HTTP/1.0" 200 12 "\"\\\xfe" "a\" 200 1\\"`},
+		{"combined without the fields", "combined", "GET /svc HTTP/1.1\r\nHost: x\r\n\r\n", served,
+			`192.0.2.7 - - [04/Mar/2026:05:06:07 +0000] "GET /svc HTTP/1.1" 200 12 "-" "-"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			log, err := NewAccessLog("-", tt.format)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := logged(t, tt.head)
+			tt.edit(x)
+			got := string(log.format(nil, x, 2*time.Millisecond))
+			if got != tt.want {
+				t.Errorf("got\n %s\nwant\n %s", got, tt.want)
+			}
+			if strings.Contains(got, "secret") || strings.ContainsAny(got, "\r\n") {
+				t.Error("the line has a query, or is more than one")
+			}
+			if tt.format == "json" && !json.Valid([]byte(got)) {
+				t.Error("not JSON")
+			}
+		})
+	}
+}
+
+func TestAccessLogFormatIsChecked(t *testing.T) {
+	if _, err := NewAccessLog("-", "xml"); err == nil || !strings.Contains(err.Error(), "json, common or combined") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A log file that is moved away goes on under its name after Reopen, and not a
+// line is lost, neither then nor at the end.
+func TestAccessLogReopens(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	log, err := NewAccessLog(path, "common")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- log.Run(ctx) }()
+	x := logged(t, "GET /svc HTTP/1.1\r\nHost: x\r\n\r\n")
+	log.write(x, 0)
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	log.write(x, 0)
+	if err := log.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	log.write(x, 0)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]int{path + ".1": 2, path: 1} {
+		b, err := os.ReadFile(name)
+		if err != nil || strings.Count(string(b), "\n") != want {
+			t.Errorf("%s: %q %v, want %d lines", name, b, err, want)
+		}
+	}
+	log.path = filepath.Join(path, "not", "there")
+	if err := log.Reopen(); err == nil {
+		t.Error("opened a file in a file")
+	}
+}

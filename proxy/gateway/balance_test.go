@@ -1,0 +1,227 @@
+package gateway
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/proxy/http1"
+	"lictor/resolver"
+)
+
+// memberSet makes a group with members of the given weights, which nobody dials.
+func memberSet(weights ...int) (*group, *roster) {
+	svc := &resolver.Service{Name: "svc", Loaded: true}
+	for i, w := range weights {
+		svc.Instances = append(svc.Instances, &resolver.Instance{
+			ID: fmt.Sprintf("svc-%d", i), Address: fmt.Sprintf("192.0.2.%d:80", i+1), Weight: w, State: resolver.Passing})
+	}
+	g := &group{name: "svc", log: hclog.NewNullLogger()}
+	return g, g.take(svc, &Settings{ConnectTimeout: time.Second})
+}
+
+// asker makes an exchange that picks by a mode.
+func asker(mode resolver.Balance, client int) *exchange {
+	return &exchange{set: &Settings{Balance: mode}, req: new(http1.RequestHead),
+		client: netip.AddrFrom4([4]byte{10, 0, byte(client >> 8), byte(client)})}
+}
+
+// Every mode spreads requests by weight, as far as it is able to.
+func TestSpread(t *testing.T) {
+	const n = 10_000
+	tests := []struct {
+		mode    resolver.Balance
+		weights []int
+		within  float64 // of the share due
+	}{
+		{resolver.RoundRobin, []int{1, 1, 1, 1}, 0.001},
+		{resolver.RoundRobin, []int{5, 3, 2}, 0.001},
+		{resolver.RoundRobin, []int{100, 1}, 0.02},
+		{resolver.RoundRobin, []int{60000, 20000}, 0.01},
+		{resolver.LeastRequests, []int{1, 1, 1}, 0.001},
+		{resolver.LeastRequests, []int{5, 3, 2}, 0.001},
+		{resolver.RandomTwo, []int{1, 1, 1, 1}, 0.15},
+		{resolver.Hash, []int{1, 1, 1, 1}, 0.15},
+		{resolver.Hash, []int{5, 3, 2}, 0.15},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%s %v", tt.mode, tt.weights), func(t *testing.T) {
+			g, r := memberSet(tt.weights...)
+			got, sum := make(map[*member]int), 0
+			for i := range n {
+				got[asker(tt.mode, i).pick(g, r)]++
+			}
+			for _, w := range tt.weights {
+				sum += w
+			}
+			for i, m := range r.members {
+				due := float64(n) * float64(tt.weights[i]) / float64(sum)
+				if math.Abs(float64(got[m])-due) > due*tt.within+1 {
+					t.Errorf("member %d of weight %d got %d requests, due are %.0f", i, tt.weights[i], got[m], due)
+				}
+			}
+		})
+	}
+}
+
+// least_requests and random_two avoid the member that is busy for its weight.
+func TestLoadIsAvoided(t *testing.T) {
+	for _, mode := range []resolver.Balance{resolver.LeastRequests, resolver.RandomTwo} {
+		g, r := memberSet(1, 1)
+		r.members[0].inflight.Store(10)
+		for range 100 {
+			if m := asker(mode, 0).pick(g, r); m != r.members[1] {
+				t.Fatalf("%s took the busy member", mode)
+			}
+		}
+		g, r = memberSet(20, 1)
+		r.members[0].inflight.Store(10)
+		r.members[1].inflight.Store(1)
+		for range 100 {
+			if m := asker(mode, 0).pick(g, r); m != r.members[0] {
+				t.Fatalf("%s took the member that is busier for its weight", mode)
+			}
+		}
+	}
+}
+
+// hash: a key meets the same member, and only the keys of one that goes move.
+func TestHashIsSticky(t *testing.T) {
+	g, r := memberSet(1, 1, 1, 1)
+	_, less := memberSet(1, 1, 1)
+	moved := 0
+	for i := range 2000 {
+		first := asker(resolver.Hash, i).pick(g, r)
+		if again := asker(resolver.Hash, i).pick(g, r); again != first {
+			t.Fatalf("key %d met %s, then %s", i, first.inst.ID, again.inst.ID)
+		}
+		second := asker(resolver.Hash, i).pick(g, less)
+		if first.inst.ID == "svc-3" {
+			moved++
+		} else if second.inst.ID != first.inst.ID {
+			t.Fatalf("key %d moved from %s, which stayed", i, first.inst.ID)
+		}
+	}
+	if moved < 300 || moved > 700 {
+		t.Errorf("%d of 2000 keys were on one of 4 members", moved)
+	}
+}
+
+func TestHashKeys(t *testing.T) {
+	head := "GET / HTTP/1.1\r\nHost: x\r\nX-User: anna\r\nCookie: a=1; sid=s1; b=2\r\n\r\n"
+	key := func(on, head string, client int) uint64 {
+		x := asker(resolver.Hash, client)
+		x.set.HashOn = on
+		if err := x.req.Parse([]byte(head)); err != nil {
+			t.Fatal(err)
+		}
+		return x.hashKey()
+	}
+	const bare = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, on := range []string{"header:x-user", "cookie:sid"} {
+		if key(on, head, 1) != key(on, head, 2) {
+			t.Errorf("%s: two clients with one key differ", on)
+		}
+		if key(on, bare, 1) == key(on, bare, 2) || key(on, bare, 1) != key("", bare, 1) {
+			t.Errorf("%s: without it the client's address counts", on)
+		}
+	}
+	if key("client_ip", head, 1) == key("client_ip", head, 2) {
+		t.Error("client_ip: two clients have one key")
+	}
+}
+
+// A member that was tried is not picked again; an ejected one only when nothing
+// else is left.
+func TestEjectedMembers(t *testing.T) {
+	for _, mode := range []resolver.Balance{resolver.RoundRobin, resolver.LeastRequests, resolver.RandomTwo, resolver.Hash} {
+		t.Run(string(mode), func(t *testing.T) {
+			g, r := memberSet(1, 1)
+			good, bad := r.members[0], r.members[1]
+			bad.eject("a test", nil)
+			for i := range 100 {
+				if m := asker(mode, i).pick(g, r); m != good {
+					t.Fatal("an ejected member was picked")
+				}
+			}
+			x := asker(mode, 0)
+			for range 2 {
+				m := x.pick(g, r)
+				if m == nil {
+					t.Fatal("nothing is picked though an ejected one may work")
+				}
+				x.tries = append(x.tries, m)
+			}
+			if x.tries[0] == x.tries[1] || x.pick(g, r) != nil {
+				t.Error("a member was picked twice")
+			}
+			bad.worked(monotonic())
+			got := 0
+			for i := range 100 {
+				if asker(mode, i).pick(g, r) == bad {
+					got++
+				}
+			}
+			if got < 20 {
+				t.Errorf("after a good answer it got %d of 100", got)
+			}
+		})
+	}
+}
+
+// However many members fail, at most half of them are ejected at once; also
+// when others go.
+func TestAtMostHalfIsEjected(t *testing.T) {
+	for n := 1; n <= 9; n++ {
+		weights := make([]int, n)
+		for i := range weights {
+			weights[i] = 1
+		}
+		g, r := memberSet(weights...)
+		out := func() (out int) {
+			for _, m := range g.current.Load().members {
+				if m.ejected() {
+					out++
+				}
+			}
+			return out
+		}
+		for range 3 {
+			for _, m := range r.members {
+				m.eject("a test", nil)
+			}
+			if got := out(); got != n/2 {
+				t.Errorf("%d of %d are ejected", got, n)
+			}
+		}
+		less := *r.service
+		less.Instances = less.Instances[:(n+1)/2]
+		g.take(&less, &Settings{ConnectTimeout: time.Second})
+		if got := out(); 2*got > len(less.Instances) {
+			t.Errorf("%d of the %d that are left are ejected", got, len(less.Instances))
+		}
+	}
+}
+
+// Each further ejection lasts longer, up to a bound.
+func TestEjectionGrows(t *testing.T) {
+	_, r := memberSet(1, 1)
+	m := r.members[0]
+	last := time.Duration(0)
+	for range 40 {
+		m.eject("a test", nil)
+		left := time.Until(m.ejection.Load().until)
+		if left > ejectMost || left < last-ejectFirst {
+			t.Fatalf("ejected for %s after %s", left, last)
+		}
+		last = left
+	}
+	m.worked(monotonic())
+	if m.ejected() {
+		t.Error("still ejected after a good answer")
+	}
+}

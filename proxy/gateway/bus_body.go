@@ -1,0 +1,60 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+
+	"lictor/proxy/http1"
+)
+
+// maxBusBodies is how many bytes of bodies may be in memory on their way over
+// the bus: a message is held as a whole, until its answer is there. As many may
+// be held of replies, until their clients have taken them.
+const maxBusBodies = 256 << 20
+
+// busPace is how many bytes a second a body that is held in memory must come at
+// least, once the time for a head is over.
+const busPace = 64 << 10
+
+// errBusFull is a body for which there is no room.
+var errBusFull = errors.New("proxy: the bodies on their way over the bus take too much memory")
+
+var refuseBusFull = refusal{status: 503, reason: Overloaded, message: "Too much is on its way over the bus"}
+
+// readWhole reads the request's body, at most limit bytes of it.
+func (x *exchange) readWhole(limit int64, held *holding) ([]byte, error) {
+	if !x.c.HasBody() {
+		return nil, nil
+	}
+	if x.req.ContentLength > limit {
+		return nil, http1.ErrBodyTooLarge
+	}
+	if x.set.MaxBody == 0 || limit < x.set.MaxBody {
+		x.c.LimitBody(limit)
+	}
+	if x.req.Expect100 && x.req.Minor > 0 {
+		if err := x.c.WriteInterim([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
+			return nil, http1.ErrClientGone
+		}
+	}
+	x.c.PaceBody(x.set.Header, busPace)
+	x.gw.Lasting(x.c) // a client may take its time with a body
+	return io.ReadAll(bodyReader{x.c, held})
+}
+
+// bodyReader reads the body, and takes room for what came: a length that is only
+// told takes none from others.
+type bodyReader struct {
+	c    *http1.Conn
+	held *holding
+}
+
+// Read implements io.Reader.
+func (r bodyReader) Read(p []byte) (int, error) {
+	r.held.waits()
+	n, err := r.c.ReadBody(p)
+	if !r.held.resumes() || !r.held.take(int64(n)) {
+		return 0, errBusFull
+	}
+	return n, err
+}

@@ -1,0 +1,201 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"lictor/internal/crash"
+	"lictor/proxy/http1"
+	"lictor/proxy/http2"
+	"lictor/resolver"
+)
+
+// An instance that is not there gets no requests for a while, whatever the
+// registry says: it is ejected. Only what no client can bring about leads to
+// that: a connection that cannot be made, or one that turned out dead. What an
+// instance does with a request is the request's doing as much as its own. And
+// at most half of a service is ejected at once: what looks like the end of more
+// than that is more likely a fault on the way, which ejecting does not cure.
+//
+// When its time is over lictor makes a connection of its own to see whether the
+// instance works; no client's request is put at risk for it.
+
+// ejection says that an instance is left out.
+type ejection struct {
+	since, until time.Time
+	why          string
+	err          error
+}
+
+// Note is what status and explanations say of it.
+func (e *ejection) Note() string {
+	text := "until " + e.until.Format(time.TimeOnly) + ": " + e.why
+	if e.err != nil {
+		text += ": " + e.err.Error()
+	}
+	return text
+}
+
+const (
+	ejectFirst = time.Second      // after the first failure
+	ejectMost  = 30 * time.Second // doubled up to it
+)
+
+// eject leaves p out for a while, if the service can do without it.
+func (p *peer) eject(why string, err error) {
+	p.pool.Clear() // what is idle leads to the same place
+	g := p.group
+	g.mu.Lock()
+	out, all := g.ejectedBeside(p)
+	if p.gone.Load() || 2*(out+1) > all {
+		g.mu.Unlock()
+		return
+	}
+	fails := p.fails.Add(1)
+	d := ejectMost
+	if fails < 6 {
+		d = min(ejectFirst<<(fails-1), ejectMost)
+	}
+	now := time.Now()
+	e := &ejection{since: now, until: now.Add(d), why: why, err: err}
+	old := p.ejection.Load()
+	if old != nil {
+		e.since = old.since
+	}
+	p.ejection.Store(e)
+	g.mu.Unlock()
+	if old == nil {
+		g.log.Info("instance is ejected", "service", g.name, "address", p.pool.Address(), "why", why, "retry_in_ms", d.Milliseconds(), "error", err)
+	}
+	time.AfterFunc(d, func() {
+		defer crash.Contain(upkeep, nil)
+		p.tryAgain(e)
+	})
+}
+
+// ejectedBeside counts the ejected members of g other than p, and all members.
+// g.mu must be held.
+func (g *group) ejectedBeside(p *peer) (out, all int) {
+	r := g.current.Load()
+	if r == nil {
+		return 0, 0
+	}
+	for _, m := range r.members {
+		if m.peer != p && m.ejected() {
+			out++
+		}
+	}
+	return out, len(r.members)
+}
+
+// readmit ends the ejection of p.
+func (p *peer) readmit(why string) {
+	p.fails.Store(0)
+	if e := p.ejection.Swap(nil); e != nil {
+		p.group.log.Info("instance is back", "service", p.group.name, "address", p.pool.Address(), "why", why, "took_ms", time.Since(e.since).Milliseconds())
+	}
+}
+
+// tryAgain readmits p if it works now, and else ejects it for longer.
+func (p *peer) tryAgain(e *ejection) {
+	defer crash.Contain("instance check", nil)
+	if p.gone.Load() || p.ejection.Load() != e {
+		return
+	}
+	switch err := p.check(); {
+	case p.ejection.Load() != e:
+	case err == nil:
+		p.readmit("a connection could be made")
+	default:
+		p.eject(e.why, err)
+	}
+}
+
+// check finds out, by a connection of lictor's own, whether the instance works.
+func (p *peer) check() error {
+	if p.h2.first {
+		ctx, cancel := context.WithTimeout(context.Background(), p.patience)
+		defer cancel()
+		return p.h2.check(ctx)
+	}
+	return p.pool.Check(p.patience)
+}
+
+// readmitSurplus has no more than half of the members of r ejected, now that
+// there are others. g.mu must be held.
+func (g *group) readmitSurplus(r *roster) {
+	out := 0
+	for _, m := range r.members {
+		if m.ejected() {
+			if out++; 2*out > len(r.members) {
+				m.readmit("half of the service is ejected without it")
+				out--
+			}
+		}
+	}
+}
+
+// unreachable is called when no connection to m could be made. hurried says
+// that less time was given to it than the configuration allows.
+func (x *exchange) unreachable(m *member, err error, hurried bool) {
+	switch {
+	case ourWant(err), errors.Is(err, http2.ErrRefused), hurried && isTimeout(err):
+		return
+	case errors.Is(err, http1.ErrBusy):
+		x.busy++
+		return
+	}
+	if op, ok := errors.AsType[*net.OpError](err); !(ok && op.Op == "dial") && x.choseProtocol(m) {
+		return
+	}
+	m.eject("no connection could be made", err)
+}
+
+// hungUp is called when a new connection to m ended before anything was asked.
+func (x *exchange) hungUp(m *member, err error) {
+	if !x.choseProtocol(m) {
+		m.eject("it hangs up", err)
+	}
+}
+
+// choseProtocol reports whether it is the request that makes lictor speak
+// another version of HTTP to m than its registration says.
+func (x *exchange) choseProtocol(m *member) bool {
+	return x.byHTTP2(m) != (m.inst.Protocol != resolver.HTTP1)
+}
+
+// ourWant reports whether a connection failed for want of something that is
+// lictor's own, which says nothing about the instance.
+func ourWant(err error) bool {
+	for _, ours := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, ours) {
+			return true
+		}
+	}
+	return false
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout() || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// silent is called when a request that began at the moment since got no answer
+// in its time. Whoever asks for something slow must not cost others the
+// instance: only if nobody had an answer from it meanwhile, and a connection of
+// lictor's own gets none either, it is ejected.
+func (p *peer) silent(since int64) {
+	if p.answered.Load() >= since || p.ejected() || !p.checking.CompareAndSwap(false, true) {
+		return
+	}
+	crash.Go("instance check", func() {
+		defer p.checking.Store(false)
+		if err := p.check(); isTimeout(err) && p.answered.Load() < since {
+			p.eject("it answers nothing", err)
+		}
+	}, nil)
+}

@@ -1,0 +1,41 @@
+package gateway
+
+import (
+	"net"
+	"net/netip"
+
+	"lictor/proxy/http1"
+	"lictor/proxy/http2"
+)
+
+// entrance is how connections get in: through the proxies in front, by TLS, as
+// HTTP/1.1 or HTTP/2.
+func (g *Gateway) entrance(cfg *Config) http1.Entrance {
+	e := http1.Entrance{TLS: cfg.TLS, Verify: cfg.VerifyClient, HTTP2: http2.NewServer(g.server)}
+	e.Exempt = func(a netip.Addr) bool { return contains(g.settings.Load().TrustedProxies, a) }
+	if cfg.ProxyProtocol {
+		e.Introduce = g.introduce
+	}
+	return e
+}
+
+// introduce reads the PROXY header with which every connection of a trusted
+// proxy begins. From anybody else it is not believed, nor looked for.
+func (g *Gateway) introduce(nc net.Conn) (remote, local netip.AddrPort, err error) {
+	tcp, ok := nc.RemoteAddr().(*net.TCPAddr)
+	if !ok || !contains(g.settings.Load().TrustedProxies, tcp.AddrPort().Addr().Unmap()) {
+		return remote, local, nil
+	}
+	if remote, local, err = http1.ReadProxyHeader(nc); err != nil {
+		g.log.Warn("a trusted proxy sent no PROXY header", "client", nc.RemoteAddr().String(), "error", err)
+	}
+	return remote, local, err
+}
+
+// scheme is that by which the client came.
+func (x *exchange) scheme() (name string, port uint16) {
+	if x.c != nil && x.c.Secure() { // there is none in an explanation
+		return "https", 443
+	}
+	return "http", 80
+}

@@ -1,0 +1,317 @@
+package gateway
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"lictor/proxy/http1"
+)
+
+// hop is one element of Forwarded (RFC 7239): what a proxy says of the
+// connection by which it got the request.
+type hop struct {
+	node  string // for: an address, maybe with a port; "unknown"; or a made-up name with an underscore
+	proto string
+	host  string
+	told  bool // it has a parameter, of whatever name
+}
+
+// addr is the address of a hop, not ok if it does not tell.
+func (h *hop) addr() (netip.Addr, bool) {
+	node := h.node
+	if i := strings.LastIndex(node, ":_"); i > 0 { // a made-up port
+		node = node[:i]
+	}
+	return hopAddr(node)
+}
+
+// readForwarded reads all fields Forwarded, nil if there is none, or one that
+// does not follow the grammar: of such a one nothing is believed.
+func readForwarded(fields []http1.Field) []hop {
+	var hops []hop
+	for i := range fields {
+		f := &fields[i]
+		if f.ID != http1.FieldForwarded {
+			continue
+		}
+		for rest, more := f.Value, true; more; {
+			var h hop
+			var ok bool
+			if h, rest, more, ok = readHop(rest); !ok {
+				return nil
+			}
+			if h.told { // RFC 9110 5.6.1.2: empty members count for nothing
+				hops = append(hops, h)
+			}
+		}
+	}
+	return hops
+}
+
+// readHop cuts the first element off a value. more says that a comma follows it.
+func readHop(s string) (h hop, rest string, more, ok bool) {
+	for {
+		s = strings.TrimLeft(s, " \t")
+		if s == "" {
+			return h, "", false, true
+		}
+		switch s[0] {
+		case ',':
+			return h, s[1:], true, true
+		case ';':
+			s = s[1:]
+			continue
+		}
+		name, value, after, ok := readPair(s)
+		if !ok || !h.set(name, value) {
+			return hop{}, "", false, false
+		}
+		if s = strings.TrimLeft(after, " \t"); s != "" && s[0] != ',' && s[0] != ';' {
+			return hop{}, "", false, false
+		}
+	}
+}
+
+// set takes in a parameter. It fails if that was there before.
+func (h *hop) set(name, value string) bool {
+	h.told = true
+	var to *string
+	switch {
+	case http1.EqualFold(name, "for"):
+		to = &h.node
+	case http1.EqualFold(name, "proto"):
+		to = &h.proto
+	case http1.EqualFold(name, "host"):
+		to = &h.host
+	default:
+		return true // "by", and extensions
+	}
+	if *to != "" {
+		return false
+	}
+	*to = value
+	return true
+}
+
+// readPair reads token "=" ( token / quoted-string ).
+func readPair(s string) (name, value, rest string, ok bool) {
+	name, s, ok = strings.Cut(s, "=")
+	if !ok || !http1.ValidFieldName(name) || s == "" {
+		return "", "", "", false
+	}
+	if s[0] == '"' {
+		value, rest, ok = readQuoted(s[1:])
+		return name, value, rest, ok
+	}
+	end := strings.IndexAny(s, ",; \t")
+	if end < 0 {
+		end = len(s)
+	}
+	// Many send addresses with ports and brackets without the quotes that the
+	// grammar wants. They can be read in one way only.
+	for i := range end {
+		if c := s[i]; c == '"' || c == '\\' || c == '=' || c == '(' || c == ')' {
+			return "", "", "", false
+		}
+	}
+	return name, s[:end], s[end:], end > 0
+}
+
+// readQuoted reads a quoted-string behind its first quote.
+func readQuoted(s string) (value, rest string, ok bool) {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return s[:i], s[i+1:], true
+		case '\\':
+			return unquote(s)
+		}
+	}
+	return "", "", false
+}
+
+// unquote is readQuoted of a string that has quoted characters.
+func unquote(s string) (value, rest string, ok bool) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			return b.String(), s[i+1:], true
+		case s[i] == '\\':
+			if i++; i == len(s) {
+				return "", "", false
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return "", "", false
+}
+
+// members yields the members of the lists in all fields of an id, in order.
+func members(fields []http1.Field, id http1.FieldID) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for i := range fields {
+			f := &fields[i]
+			if f.ID != id {
+				continue
+			}
+			for s := range strings.SplitSeq(f.Value, ",") {
+				if s = strings.Trim(s, " \t"); s != "" && !yield(s) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// first returns the first of them: what the outermost proxy said.
+func first(fields []http1.Field, id http1.FieldID) string {
+	for s := range members(fields, id) {
+		return s
+	}
+	return ""
+}
+
+// agree reports whether Forwarded names the same addresses as X-Forwarded-For. A
+// proxy that writes one of them and passes the other one on as the client sent
+// it does not make the client's believed.
+func agree(hops []hop, fields []http1.Field) bool {
+	i := 0
+	for s := range members(fields, http1.FieldXForwardedFor) {
+		if i == len(hops) {
+			return false
+		}
+		a, ok := hopAddr(s)
+		b, same := hops[i].addr()
+		if ok != same || a != b {
+			return false
+		}
+		i++
+	}
+	return i == len(hops)
+}
+
+// told is what a trusted proxy said of how the client came: of X-Forwarded-*
+// what stands first, that of the outermost proxy, else what Forwarded says.
+func (x *exchange) told() (proto, host, port string) {
+	own, _ := x.scheme()
+	proto, host = own, x.req.Host
+	said := false // of proto or host
+	if p, ok := schemeOf(first(x.req.Fields, http1.FieldXForwardedProto)); ok {
+		proto, said = p, true
+	} else if p, ok := schemeOf(x.hopsSay(func(h *hop) string { return h.proto })); ok {
+		proto, said = p, true
+	}
+	for _, h := range [...]string{first(x.req.Fields, http1.FieldXForwardedHost), x.hopsSay(func(h *hop) string { return h.host })} {
+		if h = strings.TrimSuffix(h, ":"); http1.ValidHost(h) {
+			host, said = h, true
+			break
+		}
+	}
+	port = first(x.req.Fields, http1.FieldXForwardedPort)
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {
+		return proto, host, strings.TrimLeft(port, "0")
+	}
+	switch port = http1.PortOf(host); {
+	case port != "":
+	case !said: // it only said who the client is
+	case proto == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	return proto, host, port
+}
+
+// hopsSay returns what the first of the hops says that says anything.
+func (x *exchange) hopsSay(of func(*hop) string) string {
+	for i := range x.hops {
+		if s := of(&x.hops[i]); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// schemeOf reads a scheme; that of a WebSocket is the one it began with.
+func schemeOf(s string) (string, bool) {
+	switch {
+	case http1.EqualFold(s, "https"), http1.EqualFold(s, "wss"):
+		return "https", true
+	case http1.EqualFold(s, "http"), http1.EqualFold(s, "ws"):
+		return "http", true
+	}
+	return "", false
+}
+
+// appendFor appends the addresses of X-Forwarded-For.
+func (x *exchange) appendFor(dst []byte) []byte {
+	if x.trusted {
+		for s := range members(x.req.Fields, http1.FieldXForwardedFor) {
+			dst = append(append(dst, s...), ", "...)
+		}
+		if !x.forwardedFor() {
+			for i := range x.hops {
+				dst = appendPlain(dst, &x.hops[i])
+				dst = append(dst, ", "...)
+			}
+		}
+	}
+	return x.peer.AppendTo(dst)
+}
+
+// appendPlain appends a hop in the manner of X-Forwarded-For.
+func appendPlain(dst []byte, h *hop) []byte {
+	if a, ok := h.addr(); ok {
+		return a.AppendTo(dst)
+	}
+	return append(dst, "unknown"...)
+}
+
+// appendElements appends the elements of Forwarded: as they came, or made of
+// X-Forwarded-For, and ours, which says the same as X-Forwarded-*.
+func (x *exchange) appendElements(dst []byte, proto, host string) []byte {
+	if x.trusted {
+		if x.hops != nil {
+			for i := range x.req.Fields {
+				if f := &x.req.Fields[i]; f.ID == http1.FieldForwarded && f.Value != "" {
+					dst = append(append(dst, f.Value...), ", "...)
+				}
+			}
+		} else {
+			for s := range members(x.req.Fields, http1.FieldXForwardedFor) {
+				dst = append(appendElement(dst, s), ", "...)
+			}
+		}
+	}
+	dst = append(dst, "for="...)
+	dst = appendNode(dst, x.peer)
+	dst = append(dst, ";proto="...)
+	dst = append(dst, proto...)
+	if host != "" {
+		dst = append(dst, ";host=\""...)
+		dst = append(append(dst, host...), '"')
+	}
+	return dst
+}
+
+// appendElement appends a member of X-Forwarded-For in the notation of RFC 7239 6.
+func appendElement(dst []byte, s string) []byte {
+	dst = append(dst, "for="...)
+	if a, ok := hopAddr(s); ok {
+		return appendNode(dst, a)
+	}
+	return append(dst, "unknown"...)
+}
+
+func appendNode(dst []byte, a netip.Addr) []byte {
+	if a.Is6() {
+		dst = append(dst, `"[`...)
+		return append(a.AppendTo(dst), `]"`...)
+	}
+	return a.AppendTo(dst)
+}
+
+// forwardedFor reports whether the request has an address in X-Forwarded-For.
+func (x *exchange) forwardedFor() bool { return first(x.req.Fields, http1.FieldXForwardedFor) != "" }

@@ -1,0 +1,210 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/policy"
+	"lictor/proxy/http1"
+	"lictor/resolver"
+)
+
+// group is a service at run time. Its members follow the catalog: whoever sees
+// first that the catalog has another version of the service takes it over.
+type group struct {
+	name    string
+	current atomic.Pointer[roster]
+	turn    atomic.Uint64 // round robin
+	metrics *serviceMetrics
+	fixed   atomic.Pointer[fixedService] // nil: the instances come from discovery
+	onBus   atomic.Bool                  // a bus serves it
+	log     hclog.Logger
+	used    atomic.Int64 // monotonic time of the last request, with fixed or onBus
+
+	mu sync.Mutex // serialises take and eject
+}
+
+// roster is the members of one version of a service. Immutable.
+type roster struct {
+	service *resolver.Service
+	members []*member // those that may get requests
+	order   []uint16  // indexes into members for weighted round robin; nil if all weigh the same
+}
+
+// maxOrder bounds the length of the weighted order; larger weights are scaled.
+const maxOrder = 1024
+
+// take returns the roster for svc, making it if the group has another one. A
+// member whose address stays is kept with its connections; one that goes is
+// closed, which lets its requests end.
+func (g *group) take(svc *resolver.Service, cfg *Settings) *roster {
+	if r := g.current.Load(); r != nil && r.service == svc {
+		return r
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := g.current.Load()
+	if old != nil && old.service == svc {
+		return old
+	}
+	r := &roster{service: svc}
+	kept := make(map[memberKey]*member)
+	if old != nil {
+		for _, m := range old.members {
+			kept[keyOf(m.inst)] = m
+		}
+	}
+	for _, inst := range candidates(svc) {
+		r.members = append(r.members, g.adopt(kept, inst, cfg))
+	}
+	for _, m := range kept {
+		m.close()
+	}
+	r.order = weightedOrder(r.members)
+	g.readmitSurplus(r)
+	g.current.Store(r)
+	return r
+}
+
+// memberKey is what must stay the same for connections to be kept.
+type memberKey struct {
+	id, address string
+	tls         bool
+	protocol    resolver.Protocol
+}
+
+func keyOf(i *resolver.Instance) memberKey {
+	return memberKey{i.ID, i.Address, i.TLS, i.Protocol}
+}
+
+// adopt returns the member for inst, out of kept if it was there.
+func (g *group) adopt(kept map[memberKey]*member, inst *resolver.Instance, cfg *Settings) *member {
+	old, ok := kept[keyOf(inst)]
+	if !ok {
+		return &member{inst: inst, peer: newPeer(g, inst, cfg)}
+	}
+	delete(kept, keyOf(inst))
+	if old.inst == inst || *old.inst == *inst {
+		return old
+	}
+	return &member{inst: inst, peer: old.peer}
+}
+
+func newPool(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *http1.Pool {
+	return http1.NewPool(http1.PoolConfig{
+		Address: inst.Address, TLS: upstreamTLS(inst, cfg), MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle, Slots: slots,
+		Control: cfg.Control, Patience: cfg.ConnectTimeout,
+	})
+}
+
+// upstreamIdle is how long an idle upstream connection is kept: below the
+// usual keep-alive limits of servers, so that we close first.
+const upstreamIdle = 50 * time.Second
+
+// candidates are the instances that may get requests: the usable ones, and
+// those of last resort only if there is nothing else (D8).
+func candidates(svc *resolver.Service) []*resolver.Instance {
+	var sure, last []*resolver.Instance
+	for _, i := range svc.Instances {
+		switch {
+		case !i.Usable():
+		case i.State == resolver.LastResort:
+			last = append(last, i)
+		default:
+			sure = append(sure, i)
+		}
+	}
+	if len(sure) > 0 {
+		return sure
+	}
+	return last
+}
+
+// weightedOrder spreads the members by weight, as evenly as it can (smooth
+// weighted round robin); nil if they weigh the same.
+func weightedOrder(members []*member) []uint16 {
+	sum, same := 0, true
+	for _, m := range members {
+		sum += m.inst.Weight
+		same = same && m.inst.Weight == members[0].inst.Weight
+	}
+	if same || len(members) > maxOrder {
+		return nil
+	}
+	weights := make([]int, len(members))
+	total := 0
+	for i, m := range members {
+		weights[i] = m.inst.Weight
+		if sum > maxOrder {
+			weights[i] = max(1, m.inst.Weight*maxOrder/sum)
+		}
+		total += weights[i]
+	}
+	credit := make([]int, len(members))
+	order := make([]uint16, 0, total)
+	for range total {
+		best := 0
+		for i, w := range weights {
+			credit[i] += w
+			if credit[i] > credit[best] {
+				best = i
+			}
+		}
+		credit[best] -= total
+		order = append(order, uint16(best))
+	}
+	return order
+}
+
+// InFlight is the number of requests that instances are working on.
+func (g *Gateway) InFlight() (n int) {
+	for _, grp := range *g.groups.Load() {
+		if r := grp.current.Load(); r != nil {
+			for _, m := range r.members {
+				n += int(m.inflight.Load())
+			}
+		}
+	}
+	return n
+}
+
+// close ends the group's idle connections.
+func (g *group) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := g.current.Swap(nil); r != nil {
+		for _, m := range r.members {
+			m.close()
+		}
+	}
+}
+
+// fixedService is a list of backends written into the policy, as a service.
+type fixedService struct {
+	backends *policy.Backends
+	service  *resolver.Service
+}
+
+// fix returns the service that stands for b, the same one until b changes.
+func (g *group) fix(b *policy.Backends) *resolver.Service {
+	g.used.Store(monotonic())
+	if f := g.fixed.Load(); f != nil && f.backends == b {
+		return f.service
+	}
+	svc := serviceOf(b)
+	g.fixed.Store(&fixedService{backends: b, service: svc})
+	return svc
+}
+
+func serviceOf(b *policy.Backends) *resolver.Service {
+	svc := &resolver.Service{Name: b.Name, Loaded: true}
+	for _, one := range b.List {
+		svc.Instances = append(svc.Instances, &resolver.Instance{
+			ID: one.URL, Address: one.Address, TLS: one.TLS, BasePath: one.BasePath, Weight: 1, State: resolver.Passing,
+		})
+	}
+	return svc
+}

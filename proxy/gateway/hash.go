@@ -1,0 +1,46 @@
+package gateway
+
+import (
+	"strings"
+
+	"lictor/proxy/http1"
+)
+
+// hashKey is what the balance "hash" goes by: hash_on, or the client's address
+// where the request does not have it.
+func (x *exchange) hashKey() uint64 {
+	kind, name, _ := strings.Cut(x.set.HashOn, ":")
+	switch kind {
+	case "header":
+		if v, n := x.req.Get(name); n > 0 {
+			return stringHash(v)
+		}
+	case "consumer":
+		if who := x.ruling.verdict.Identity; who != nil {
+			return stringHash(who.ID)
+		}
+	case "cookie":
+		if v, ok := cookie(x.req, name); ok {
+			return stringHash(v)
+		}
+	}
+	a := x.client.As16()
+	return stringHash(string(a[:]))
+}
+
+// cookie returns the first cookie called name.
+func cookie(req *http1.RequestHead, name string) (string, bool) {
+	for i := range req.Fields {
+		f := &req.Fields[i]
+		if f.ID != http1.FieldCookie {
+			continue
+		}
+		for pair := range strings.SplitSeq(f.Value, ";") {
+			k, v, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+			if ok && k == name {
+				return v, true
+			}
+		}
+	}
+	return "", false
+}

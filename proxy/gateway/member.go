@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"sync/atomic"
+	"time"
+
+	"lictor/proxy/http1"
+	"lictor/resolver"
+)
+
+// member is an instance as one version of the catalog describes it.
+type member struct {
+	inst *resolver.Instance
+	*peer
+}
+
+// peer is what lictor has with an address that stays: its connections, what is
+// under way on it, and whether it is ejected. It outlives changes of the
+// catalog that leave the instance's address as it is.
+type peer struct {
+	group    *group
+	pool     *http1.Pool // by HTTP/1.1
+	h2       *line2
+	slots    http1.Slots // that all its connections take
+	patience time.Duration
+	inflight atomic.Int64
+	answered atomic.Int64 // monotonic time of the last answer
+
+	// See eject.
+	fails    atomic.Int32 // ejections in a row
+	ejection atomic.Pointer[ejection]
+	checking atomic.Bool // somebody finds out whether it works
+	gone     atomic.Bool // no roster has it any more
+}
+
+var processStart = time.Now()
+
+func monotonic() int64 { return int64(time.Since(processStart)) }
+
+// newPeer makes what lictor has with an instance.
+func newPeer(g *group, inst *resolver.Instance, cfg *Settings) *peer {
+	p := &peer{group: g, patience: cfg.ConnectTimeout}
+	p.slots.SetMost(cfg.MaxConnections)
+	p.slots.Spare = func() bool { return p.pool.Spare() || p.h2.spare() }
+	p.pool = newPool(inst, cfg, &p.slots)
+	p.h2 = newLine2(inst, cfg, &p.slots)
+	return p
+}
+
+// ready reports whether a request may go to p.
+func (p *peer) ready() bool { return p.ejection.Load() == nil }
+
+// ejected reports whether p gets no requests, for status.
+func (p *peer) ejected() bool { return !p.ready() }
+
+// worked is called when an answer came, at that moment of monotonic.
+func (p *peer) worked(at int64) {
+	p.answered.Store(at)
+	if p.fails.Load() != 0 {
+		p.readmit("it answers")
+	}
+}
+
+// close ends the connections of p that are idle, and all care for it.
+func (p *peer) close() {
+	p.gone.Store(true)
+	p.pool.Close()
+	p.h2.close()
+}
+
+// counts returns how many connections are in use and idle.
+func (p *peer) counts() (active, idle int) {
+	active, idle = p.pool.Counts()
+	a, i := p.h2.counts()
+	return active + a, idle + i
+}

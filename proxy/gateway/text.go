@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+)
+
+const hexDigits = "0123456789abcdef"
+
+// AppendHex appends 16 digits for each of the words.
+func AppendHex(dst []byte, words ...uint64) []byte {
+	for _, w := range words {
+		var text [16]byte
+		for i := range text {
+			text[i] = hexDigits[w>>(60-4*i)&15]
+		}
+		dst = append(dst, text[:]...)
+	}
+	return dst
+}
+
+// plain reports whether s stands in JSON as it is, as nearly everything does.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// runeAt is the character that s begins with; what is no UTF-8 is none that can
+// be printed.
+func runeAt(s string) rune {
+	r, n := utf8.DecodeRuneInString(s)
+	if n < 2 {
+		return -1
+	}
+	return r
+}
+
+// maxText bounds a text in a log or an answer, before it is escaped. A path may
+// be as long as a head, and each byte of it six in JSON.
+const maxText = 2 << 10
+
+// Clip cuts a text that is too long for a log, between two characters, and says
+// that it did.
+func Clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	n := maxText
+	for n > maxText-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "...(" + strconv.Itoa(len(s)) + " bytes)"
+}
+
+// AppendJSON appends s, clipped, as a JSON string. What cannot be printed is
+// escaped.
+func AppendJSON(dst []byte, s string) []byte {
+	s = Clip(s)
+	dst = append(dst, '"')
+	if plain(s) {
+		return append(append(dst, s...), '"')
+	}
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c >= utf8.RuneSelf && unicode.IsPrint(runeAt(s[i:])):
+			n := utf8.RuneLen(runeAt(s[i:]))
+			dst = append(dst, s[i:i+n]...)
+			i += n - 1
+		case c < 0x20 || c >= 0x7f:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
+
+// AppendProblem appends the body of an answer of lictor's own (X5). An empty
+// entry is left out.
+func AppendProblem(dst []byte, message, reason, entry, requestID string) []byte {
+	dst = append(dst, `{"message": `...)
+	dst = AppendJSON(dst, message)
+	dst = append(dst, `, "reason": "`...)
+	dst = append(dst, reason...)
+	if entry != "" {
+		dst = append(dst, `", "entry": `...)
+		dst = append(AppendJSON(dst, entry), `, "request_id": "`...)
+	} else {
+		dst = append(dst, `", "request_id": "`...)
+	}
+	dst = append(dst, requestID...)
+	return append(dst, "\"}\n"...)
+}
