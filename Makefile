@@ -3,7 +3,7 @@
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+LDFLAGS := -s -w -X lictor/internal/version.Number=$(VERSION) -X lictor/internal/version.Commit=$(COMMIT)
 
 TOOLS    := $(CURDIR)/integration/tools/bin
 H2SPEC   := $(CURDIR)/integration/h2spec/bin

@@ -1,62 +1,128 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// TestLayers checks who may import whom, indirect imports included. An entry of
-// forbidden that ends in "/" stands for everything below it.
-func TestLayers(t *testing.T) {
-	const (
-		consul = "github.com/hashicorp/consul/api"
-		hcl    = "github.com/hashicorp/hcl/v2"
-		hclog  = "github.com/hashicorp/go-hclog"
-	)
-	// The core is values: it can be read, tested and trusted without a network.
-	core := []string{"net", "net/http", consul, hcl, hclog, "lictor/admin", "lictor/config", "lictor/proxy/gateway", "lictor/proxy/", "lictor/app/supervisor"}
-	edge := []string{hcl, "lictor/admin", "lictor/config", "lictor/proxy/gateway", "lictor/proxy/", "lictor/app/supervisor"}
-	forbidden := map[string][]string{
-		"lictor/internal/consul":  {hcl, "lictor/admin", "lictor/config", "lictor/policy", "lictor/internal/consul/presence", "lictor/proxy/gateway", "lictor/proxy/", "lictor/resolver", "lictor/resolver/", "lictor/app/supervisor"},
-		"lictor/internal/uri":     append([]string{"lictor/policy", "lictor/resolver"}, core...),
-		"lictor/policy":           append([]string{"lictor/resolver", "lictor/policy/"}, core...),
-		"lictor/resolver":         append([]string{"lictor/policy", "lictor/resolver/"}, core...),
-		"lictor/proxy/middleware": {"net", "net/http", consul, hcl, hclog, "lictor/config", "lictor/proxy/gateway", "lictor/proxy/http1"},
-		"lictor/resolver/consul":  append([]string{"lictor/policy"}, edge...),
-		"lictor/resolver/eureka":  append([]string{"lictor/policy", consul}, edge...),
-		"lictor/resolver/static":  append([]string{"lictor/policy", consul}, edge...),
-		"lictor/config":           {"lictor/admin", "lictor/proxy/gateway", "lictor/proxy/http1", "lictor/resolver/", "lictor/app/supervisor"},
-		"lictor/app/supervisor":   {"net/http", consul, hcl, "lictor/admin", "lictor/config", "lictor/proxy/gateway", "lictor/resolver"},
-		"lictor/proxy/gateway":    {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/app/supervisor"},
-		"lictor/proxy/own":        {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy/gateway", "lictor/proxy/http1", "lictor/resolver", "lictor/app/supervisor"},
-		"lictor/proxy/egress":     {hcl, consul, "lictor/admin", "lictor/config", "lictor/resolver/", "lictor/app/supervisor"},
-		"lictor/proxy/egress/dns": {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy/gateway", "lictor/resolver", "lictor/app/supervisor"},
-		"lictor/proxy/http2":      {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy/gateway", "lictor/resolver", "lictor/app/supervisor"},
-		"lictor/app/listener":     {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy/gateway", "lictor/proxy/", "lictor/resolver", "lictor/supervisor"},
-		"lictor/proxy/http1":      {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/resolver", "lictor/app/supervisor"},
-		"lictor/admin":            {"lictor/config", "lictor/proxy/gateway", "lictor/resolver/", "lictor/app/supervisor"},
-		"lictor/admin/edit":       {"lictor/admin", "lictor/config", "lictor/proxy/gateway", "lictor/resolver/", "lictor/app/supervisor"},
-		"lictor/admin/form":       {hcl, consul, "lictor/admin", "lictor/config", "lictor/policy", "lictor/proxy/gateway", "lictor/resolver"},
-		"lictor/admin/access":     {"lictor/config", "lictor/proxy/gateway", "lictor/resolver/", "lictor/app/supervisor"},
-		"lictor/admin/mapping":    {"lictor/config", "lictor/proxy/gateway", "lictor/resolver/", "lictor/app/supervisor"},
-		"lictor/admin/objects":    {"lictor/config", "lictor/proxy/gateway", "lictor/resolver/", "lictor/app/supervisor"},
+// floors are the packages of the program, from the roof down. A package imports
+// only what stands on a lower line than its own; those of one line do not know
+// each other.
+var floors = []string{
+	"lictor",
+	"app/cli",
+	"app",
+	"admin/access admin/mapping admin/objects",
+	"admin",
+	"admin/edit proxy/egress",
+	"proxy/gateway policy/live",
+	"policy/store resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/own policy/document policy/geoip",
+	"proxy/http1 proxy/middleware proxy/rabbitmq proxy/egress/dns",
+	"policy resolver", // the core
+	"internal/consul/presence app/listener app/supervisor app/echo admin/form admin/openapi",
+	"internal/consul",
+	"internal/uri internal/crash internal/durable internal/secret internal/lines internal/limits internal/descriptors internal/field internal/version",
+}
+
+// pure are the packages that are values alone: they can be read, tested and
+// trusted without a network, a logger or a Consul.
+var pure = []string{"lictor/policy", "lictor/policy/document", "lictor/resolver", "lictor/internal/uri", "lictor/proxy/middleware"}
+
+// impure is what none of them may import, not even by way of others.
+var impure = []string{"net", "net/http", "log", "log/slog", "github.com/hashicorp/consul/api", "github.com/hashicorp/go-hclog"}
+
+func TestEveryPackageStandsOnOneFloor(t *testing.T) {
+	floor := make(map[string]int)
+	for i, line := range floors {
+		for name := range strings.FieldsSeq(line) {
+			if name = "lictor/" + name; name == "lictor/lictor" {
+				name = "lictor"
+			}
+			if _, twice := floor[name]; twice {
+				t.Errorf("%s stands on two floors", name)
+			}
+			floor[name] = i
+		}
 	}
-	for pkg, bad := range forbidden {
-		t.Run(pkg, func(t *testing.T) {
-			out, err := exec.Command("go", "list", "-deps", pkg).Output()
+	for pkg, imports := range list(t, "{{.ImportPath}} {{join .Imports \" \"}}", "./...") {
+		mine, ok := floor[pkg]
+		if !ok {
+			if !aside(pkg) {
+				t.Errorf("%s stands on no floor: give it one", pkg)
+			}
+			continue
+		}
+		delete(floor, pkg)
+		for _, dep := range imports {
+			theirs, known := floorOf(dep)
+			if strings.HasPrefix(dep, "lictor/") && (!known || theirs <= mine) {
+				t.Errorf("%s must not import %s, which stands no lower", pkg, dep)
+			}
+		}
+	}
+	for name := range floor {
+		t.Errorf("%s is on a floor, but there is no such package", name)
+	}
+}
+
+// floorOf returns the number of the floor that a package stands on.
+func floorOf(pkg string) (int, bool) {
+	i := slices.IndexFunc(floors, func(line string) bool {
+		return slices.Contains(strings.Fields(line), strings.TrimPrefix(pkg, "lictor/"))
+	})
+	return i, i >= 0
+}
+
+// aside reports whether a package is no part of the program, but tests it.
+func aside(pkg string) bool {
+	return strings.HasPrefix(pkg, "lictor/integration/") || strings.HasSuffix(pkg, "test")
+}
+
+func TestTheCoreKnowsNoNetworkAndNoLogger(t *testing.T) {
+	for pkg, deps := range list(t, "{{.ImportPath}} {{join .Deps \" \"}}", pure...) {
+		for _, bad := range impure {
+			if slices.Contains(deps, bad) {
+				t.Errorf("%s must not import %s", pkg, bad)
+			}
+		}
+	}
+}
+
+func TestTheCoreHasNoClock(t *testing.T) {
+	clock := regexp.MustCompile(`\btime\.(Now|Since|Until|Sleep|After|AfterFunc|NewTimer|NewTicker|Tick)\(`)
+	for _, pkg := range pure {
+		files, err := filepath.Glob(strings.TrimPrefix(pkg, "lictor/") + "/*.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pkg, len(files), err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for dep := range strings.Lines(string(out)) {
-				dep = strings.TrimSpace(dep)
-				if dep != pkg && slices.ContainsFunc(bad, func(b string) bool {
-					return dep == b || strings.HasSuffix(b, "/") && strings.HasPrefix(dep, b)
-				}) {
-					t.Errorf("%s must not import %s", pkg, dep)
-				}
+			if found := clock.Find(text); found != nil && !strings.HasSuffix(file, "_test.go") {
+				t.Errorf("%s calls %s: the time is handed in", file, found)
 			}
-		})
+		}
 	}
+}
+
+// list runs go list with a format whose first word is the key.
+func list(t *testing.T, format string, packages ...string) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-f", format}, packages...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string][]string)
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		all[words[0]] = words[1:]
+	}
+	return all
 }

@@ -42,7 +42,7 @@ func buildLictor(name string, race bool) (string, error) {
 		return built, nil
 	}
 	path := filepath.Join(buildDir, name)
-	args := []string{"build", "-buildvcs=false", "-ldflags", "-X main.version=test", "-o", path}
+	args := []string{"build", "-buildvcs=false", "-ldflags", "-X lictor/internal/version.Number=test", "-o", path}
 	if race {
 		args = append(args, "-race")
 	}

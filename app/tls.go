@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"crypto/tls"
@@ -14,7 +14,7 @@ import (
 )
 
 // buildTLS makes the TLS of the listener called name, nil if it speaks none.
-func (p *process) buildTLS(name string, cfg *config.TLS, protocols ...string) (*listener.TLS, error) {
+func (p *Lictor) buildTLS(name string, cfg *config.TLS, protocols ...string) (*listener.TLS, error) {
 	if !cfg.Enabled() {
 		return nil, nil
 	}
@@ -72,7 +72,7 @@ func upstreamTLS(cfg *config.UpstreamTLS) (*tls.Config, error) {
 
 // settings are the part of cfg that the gateway takes at any time, and how
 // instances are spoken to by TLS, which stays.
-func (p *process) settings(cfg *config.Config) gateway.Settings {
+func (p *Lictor) settings(cfg *config.Config) gateway.Settings {
 	s := settings(cfg)
 	s.UpstreamTLS, s.Control = p.upstreamTLS, p.own.Control
 	return s

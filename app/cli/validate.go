@@ -1,12 +1,12 @@
-package main
+package cli
 
 import (
 	"errors"
 	"fmt"
 	"io"
 
+	"lictor/app"
 	"lictor/config"
-	"lictor/resolver/static"
 )
 
 func validateCommand(stdout io.Writer) *command {
@@ -30,18 +30,10 @@ func loadConfig(files paths) (*config.Config, error) {
 	}
 	cfg, err := config.Load(files...)
 	if err == nil {
-		err = checkServices(cfg)
+		err = app.Check(cfg)
 	}
 	if err != nil {
 		return nil, &usageError{err}
 	}
 	return cfg, nil
-}
-
-// checkServices finds what the static resolver would refuse and the reading of
-// the files does not see, as one instance written in two ways.
-func checkServices(cfg *config.Config) error {
-	services, _ := staticServices(cfg)
-	_, err := static.New(services)
-	return err
 }

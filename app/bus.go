@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 )
 
 // buildBus makes the bus, if there is one.
-func (p *process) buildBus() (err error) {
+func (p *Lictor) buildBus() (err error) {
 	cfg := &p.cfg.RabbitMQ
 	if !cfg.Configured {
 		return nil
@@ -26,14 +26,14 @@ func (p *process) buildBus() (err error) {
 	return p.registry.Register(p.bus)
 }
 
-func (p *process) busConfig(cfg *config.RabbitMQ) rabbitmq.Config {
+func (p *Lictor) busConfig(cfg *config.RabbitMQ) rabbitmq.Config {
 	return rabbitmq.Config{
 		URL: cfg.URL.Reveal(), Timeout: cfg.Timeout, MaxBody: int(cfg.MaxBody), MaxReply: int(cfg.MaxReply), Log: p.log.Named("bus"),
 	}
 }
 
 // updateBus puts the options of the bus in force.
-func (p *process) updateBus(cfg *config.RabbitMQ) error {
+func (p *Lictor) updateBus(cfg *config.RabbitMQ) error {
 	if p.bus == nil {
 		return nil
 	}
@@ -47,7 +47,7 @@ func (p *process) updateBus(cfg *config.RabbitMQ) error {
 // busTried says that the first connection to the bus is still being made: the
 // requests that come before that would fail although nothing is wrong. That the
 // bus is away later is no reason to be sent no requests for other services.
-func (p *process) busTried() error {
+func (p *Lictor) busTried() error {
 	if p.bus == nil {
 		return nil
 	}
@@ -60,7 +60,7 @@ func (p *process) busTried() error {
 }
 
 // busRoute says which services go to the bus; nil if there is none.
-func (p *process) busRoute() *gateway.BusRoute {
+func (p *Lictor) busRoute() *gateway.BusRoute {
 	if p.bus == nil {
 		return nil
 	}
@@ -70,7 +70,7 @@ func (p *process) busRoute() *gateway.BusRoute {
 
 // buildRecords makes where middleware records to: the access log, else
 // standard output.
-func (p *process) buildRecords() (*gateway.AccessLog, error) {
+func (p *Lictor) buildRecords() (*gateway.AccessLog, error) {
 	if p.access != nil {
 		return p.access, nil
 	}
@@ -82,7 +82,7 @@ func (p *process) buildRecords() (*gateway.AccessLog, error) {
 }
 
 // describeDispatch adds the ways to services, and what stands in them, to the status.
-func (p *process) describeDispatch(st *admin.Status) {
+func (p *Lictor) describeDispatch(st *admin.Status) {
 	for s := range st.Services {
 		all := st.Services[s].Instances
 		for i := range all {

@@ -1,4 +1,7 @@
-package main
+// Package app is one lictor: it builds the parts that a configuration asks for,
+// hands them to the supervisor, reloads, and tells how it goes. It decides
+// nothing about requests. A test can run one in its own process.
+package app
 
 import (
 	"cmp"
@@ -25,7 +28,9 @@ import (
 	"lictor/internal/consul/presence"
 	"lictor/internal/descriptors"
 	"lictor/internal/durable"
+	"lictor/internal/lines"
 	"lictor/internal/secret"
+	"lictor/internal/version"
 	"lictor/policy/geoip"
 	"lictor/policy/live"
 	"lictor/proxy/egress"
@@ -40,14 +45,16 @@ import (
 	"lictor/resolver/static"
 )
 
-// process is a configured lictor whose sockets are open.
-type process struct {
+// Lictor is a configured lictor whose sockets are open. Open makes one, Run has it serve.
+type Lictor struct {
 	log        hclog.Logger
 	cfg        *config.Config                // that the process was built from; it never changes
 	inForce    atomic.Pointer[config.Config] // the same with what was reloaded since
 	generation atomic.Uint64                 // of inForce
 	reloads    reloads
-	logs       []namedLog // whose dropped lines are counted
+	files      []string      // that a reload reads again
+	output     *lines.Writer // where log writes
+	logs       []namedLog    // whose dropped lines are counted
 
 	services []supervisor.Service // in the order they start in
 	sources  []resolver.Source
@@ -74,8 +81,8 @@ type process struct {
 
 // build makes everything that cfg asks for and opens the listeners. What it
 // made works once its services run. ctx is that of the process.
-func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process, error) {
-	p := &process{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
+func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, error) {
+	p := &Lictor{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
 	p.inForce.Store(cfg)
 	p.generation.Store(1)
 	p.registry.MustRegister(&p.reloads)
@@ -98,7 +105,7 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*process,
 	return p, nil
 }
 
-func (p *process) buildSources() error {
+func (p *Lictor) buildSources() error {
 	for _, block := range p.cfg.Resolvers {
 		var err error
 		switch {
@@ -122,7 +129,7 @@ func (p *process) buildSources() error {
 	return nil
 }
 
-func (p *process) addStatic(services map[string][]string) (err error) {
+func (p *Lictor) addStatic(services map[string][]string) (err error) {
 	if p.static, err = static.New(services); err != nil {
 		return err
 	}
@@ -130,7 +137,7 @@ func (p *process) addStatic(services map[string][]string) (err error) {
 	return nil
 }
 
-func (p *process) addConsul(block *config.ConsulResolver) error {
+func (p *Lictor) addConsul(block *config.ConsulResolver) error {
 	client, err := p.consulClient(consulapi.MaxCatalogue)
 	if err != nil {
 		return err
@@ -159,7 +166,7 @@ func (p *process) addConsul(block *config.ConsulResolver) error {
 	return nil
 }
 
-func (p *process) addEureka(block *config.EurekaResolver) error {
+func (p *Lictor) addEureka(block *config.EurekaResolver) error {
 	snapshot, err := p.dataFile("catalog-eureka.json")
 	if err != nil {
 		return err
@@ -183,7 +190,7 @@ func (p *process) addEureka(block *config.EurekaResolver) error {
 
 // consulClient returns a client whose answers are bounded. All clients share
 // what they know of Consul's presence.
-func (p *process) consulClient(maxAnswer int64) (*consulapi.Client, error) {
+func (p *Lictor) consulClient(maxAnswer int64) (*consulapi.Client, error) {
 	first := p.consul == nil
 	if first {
 		p.consul = consulapi.NewContact()
@@ -210,7 +217,7 @@ func consulConfig(c *config.Consul) *api.Config {
 // dataFile returns the path of a file in data_dir, which it makes if need be,
 // or "" if there is none. A directory that cannot be written to, or that another
 // lictor uses, is an error now, not when the file would have been needed.
-func (p *process) dataFile(name string) (string, error) {
+func (p *Lictor) dataFile(name string) (string, error) {
 	dir := p.cfg.DataDir
 	if dir == "" {
 		return "", nil
@@ -246,14 +253,14 @@ func revealed(all []secret.Text) []string {
 const formerLife = 3 * time.Second
 
 // release gives up what the process has beside its services.
-func (p *process) release() {
+func (p *Lictor) release() {
 	if p.unlockData != nil {
 		p.unlockData()
 		p.unlockData = nil
 	}
 }
 
-func (p *process) buildGateway() (err error) {
+func (p *Lictor) buildGateway() (err error) {
 	if log := p.cfg.AccessLog; log.Path != "" {
 		if p.access, err = gateway.NewAccessLog(log.Path, log.Format); err != nil {
 			return err
@@ -349,7 +356,7 @@ func settings(cfg *config.Config) gateway.Settings {
 	}
 }
 
-func (p *process) buildAdmin(ctx context.Context) (*admin.Server, error) {
+func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 	routes, err := p.adminRoutes()
 	if err != nil {
 		return nil, err
@@ -400,7 +407,7 @@ func shutdownCheck(ctx context.Context) admin.Check {
 
 // delayed returns a context that ends for as long after ctx as shutdown_delay
 // says then: the time that balancers need to see that /readyz is 503.
-func (p *process) delayed(ctx context.Context) context.Context {
+func (p *Lictor) delayed(ctx context.Context) context.Context {
 	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {
 		delay := p.inForce.Load().Gateway.ShutdownDelay
@@ -412,8 +419,8 @@ func (p *process) delayed(ctx context.Context) context.Context {
 	return later
 }
 
-func (p *process) describe(st *admin.Status) {
-	st.Version, st.Commit, st.Go = version, commit, runtime.Version()
+func (p *Lictor) describe(st *admin.Status) {
+	st.Version, st.Commit, st.Go = version.Number, version.Commit, runtime.Version()
 	st.Generation = p.generation.Load()
 	st.Problems = append(st.Problems, p.reloads.problems()...)
 	st.Problems = append(st.Problems, p.lineProblems()...)

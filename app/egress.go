@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 )
 
 // buildEgress makes the forward proxy, if it is configured.
-func (p *process) buildEgress() (err error) {
+func (p *Lictor) buildEgress() (err error) {
 	if !p.cfg.Egress.Configured {
 		return nil
 	}
@@ -54,7 +54,7 @@ const registryWatches = 16
 // buildRegistry makes the list of all addresses at which services are
 // registered (A15). Of Consul it is every service: the gateway's own resolver
 // knows only those that a path may reach.
-func (p *process) buildRegistry() (*egress.Catalogs, error) {
+func (p *Lictor) buildRegistry() (*egress.Catalogs, error) {
 	var sources []resolver.Source
 	for _, src := range p.sources {
 		if _, isConsul := src.(*consul.Resolver); !isConsul {
@@ -89,7 +89,7 @@ func (p *process) buildRegistry() (*egress.Catalogs, error) {
 }
 
 // describeRegistry adds what the egress knows of registered services to the status.
-func (p *process) describeRegistry(st *admin.Status) {
+func (p *Lictor) describeRegistry(st *admin.Status) {
 	if p.catalogs == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ import (
 // ownEndpoints are what nobody may reach through the egress (X9): every
 // listener, and the Consul, RabbitMQ and Eureka that are configured. Consul
 // counts even if only its environment variables are set.
-func (p *process) ownEndpoints(cfg *config.Config) []own.Endpoint {
+func (p *Lictor) ownEndpoints(cfg *config.Config) []own.Endpoint {
 	var all []own.Endpoint
 	for _, l := range []net.Listener{p.gatewayListener, p.egressListener, p.adminListener} {
 		all = appendEndpoint(all, l.Addr().String(), 0)
@@ -41,7 +41,7 @@ func (p *process) ownEndpoints(cfg *config.Config) []own.Endpoint {
 // mapping or an API says: the admin API and the egress of this lictor, its
 // Consul and its broker. Each of them trusts whoever is on this machine. The
 // gateway itself is not among them: what leads back to it is answered 508.
-func (p *process) infrastructure() []own.Endpoint {
+func (p *Lictor) infrastructure() []own.Endpoint {
 	var all []own.Endpoint
 	for _, l := range []net.Listener{p.adminListener, p.egressListener} {
 		if l == nil {
@@ -64,7 +64,7 @@ func (p *process) infrastructure() []own.Endpoint {
 }
 
 // servers are the Consul and the broker that lictor uses.
-func (p *process) servers(cfg *config.Config) []own.Endpoint {
+func (p *Lictor) servers(cfg *config.Config) []own.Endpoint {
 	var all []own.Endpoint
 	if at, err := consulapi.ParseAddress(cfg.Consul.Address, cfg.Consul.Scheme); err == nil && at.Socket == "" {
 		all = appendEndpoint(all, at.Host, 0)
@@ -72,7 +72,7 @@ func (p *process) servers(cfg *config.Config) []own.Endpoint {
 	return append(all, p.brokers()...)
 }
 
-func (p *process) brokers() []own.Endpoint {
+func (p *Lictor) brokers() []own.Endpoint {
 	if p.bus == nil {
 		return nil
 	}
@@ -80,7 +80,7 @@ func (p *process) brokers() []own.Endpoint {
 }
 
 // describeOwn tells of instances and backends that lead to our own infrastructure.
-func (p *process) describeOwn(st *admin.Status) {
+func (p *Lictor) describeOwn(st *admin.Status) {
 	ours := p.own.Set()
 	leads := func(address string) bool {
 		host, text, err := net.SplitHostPort(address)

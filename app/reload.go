@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -12,29 +12,30 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/config"
+	"lictor/resolver/static"
 )
 
 // reloadOn reads the configuration again at every signal, until ctx ends.
-func (p *process) reloadOn(ctx context.Context, signals <-chan os.Signal, files paths) error {
+func (p *Lictor) reloadOn(ctx context.Context, signals <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-signals:
-			p.reload(files)
+			p.reload()
 		}
 	}
 }
 
 // reload puts in force what can change while lictor runs, and says what cannot.
 // A configuration with a mistake changes nothing.
-func (p *process) reload(files paths) {
-	if len(files) == 0 {
+func (p *Lictor) reload() {
+	if len(p.files) == 0 {
 		p.log.Info("nothing to reload, there is no configuration file")
 		return
 	}
 	defer p.reloading()()
-	next, err := config.Load(files...)
+	next, err := config.Load(p.files...)
 	if err != nil {
 		p.log.Error("the configuration is wrong, the former one stays", "error", err)
 		p.reloads.failed(err)
@@ -54,7 +55,7 @@ func (p *process) reload(files paths) {
 	p.log.Info("configuration reloaded", "generation", p.generation.Add(1))
 }
 
-func (p *process) apply(next *config.Config) error {
+func (p *Lictor) apply(next *config.Config) error {
 	if p.access != nil {
 		// A file that was rotated away is opened anew.
 		if err := p.access.Reopen(); err != nil {
@@ -134,6 +135,14 @@ func staticServices(cfg *config.Config) (map[string][]string, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Check finds what the static resolver would refuse and the reading of the
+// files does not see, as one instance written in two ways. It opens nothing.
+func Check(cfg *config.Config) error {
+	services, _ := staticServices(cfg)
+	_, err := static.New(services)
+	return err
 }
 
 // reloads remembers how the last reload went, for status and metrics.

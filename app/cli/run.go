@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -7,14 +7,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
-	"github.com/hashicorp/go-hclog"
-
-	"lictor/app/supervisor"
+	"lictor/app"
 	"lictor/config"
-	"lictor/internal/crash"
-	"lictor/internal/lines"
 )
 
 // runOptions is the command line of run.
@@ -34,9 +29,9 @@ func runCommand(stdout io.Writer) *command {
 			"process at once, and cuts what is under way.")
 	c.flags.Var(&o.files, "config", "`path` of a file, or of a directory of *.hcl; may be repeated")
 	c.flags.BoolVar(&o.dev, "dev", false, "serve a built-in echo service, without any configuration")
-	c.flags.StringVar(&o.gatewayAddress, "gateway-address", "", "with -dev: `host:port` instead of "+devGateway)
-	c.flags.StringVar(&o.egressAddress, "egress-address", "", "with -dev: `host:port` instead of "+devEgress)
-	c.flags.StringVar(&o.adminAddress, "admin-address", "", "with -dev: `host:port` instead of "+devAdmin)
+	c.flags.StringVar(&o.gatewayAddress, "gateway-address", "", "with -dev: `host:port` instead of "+app.DevGateway)
+	c.flags.StringVar(&o.egressAddress, "egress-address", "", "with -dev: `host:port` instead of "+app.DevEgress)
+	c.flags.StringVar(&o.adminAddress, "admin-address", "", "with -dev: `host:port` instead of "+app.DevAdmin)
 	c.run = func() error { return o.run(stdout, c.stderr) }
 	return c
 }
@@ -62,60 +57,25 @@ func (o *runOptions) run(stdout, stderr io.Writer) error {
 	}
 	// A log that nobody reads any more ends nothing.
 	signal.Ignore(syscall.SIGPIPE)
-	output := lines.New(stderr, logBytes, 0)
-	defer output.Flush(logFlush) //nolint:errcheck // nobody could be told
-	log := newLogger(cfg, output)
-	crash.SetReport(func(where string, value any, stack []byte) {
-		log.Error("a panic was contained", "where", where, "panic", value, "stack", string(stack))
-	})
-	p, err := build(ctx, cfg, log)
+	l, err := app.Open(ctx, app.Options{Config: cfg, Files: o.files, Dev: dev, Log: stderr})
 	if err != nil {
 		return err
 	}
-	defer p.release()
-	if err := p.countLines(output); err != nil {
-		return err
-	}
 	if dev != nil {
-		p.services = append(dev.services(log), p.services...)
-		dev.print(stdout, p.gatewayListener.Addr(), p.egressListener.Addr(), p.adminListener.Addr())
+		dev.Print(stdout, l.Addresses())
 	}
-	p.services = append(p.services, supervisor.Service{
-		Name: "reload", Grace: time.Second,
-		Run: func(ctx context.Context) error { return p.reloadOn(ctx, hangup, o.files) },
-	})
-	p.services = append(p.services, p.systemd())
-	log.Info("serving", "version", version, "gateway", p.gatewayListener.Addr().String(), "admin", p.adminListener.Addr().String())
-	if err := supervisor.Run(p.delayed(ctx), log, p.services...); err != nil {
-		return err
-	}
-	log.Info("stopped")
-	return nil
+	return l.Run(ctx, hangup)
 }
 
-const (
-	logBytes = 1 << 20     // of the log that may wait to be written
-	logFlush = time.Second // how long the end waits for them
-)
-
 // configure returns the configuration, and the development services with -dev.
-func (o *runOptions) configure() (*config.Config, *devServices, error) {
+func (o *runOptions) configure() (*config.Config, *app.Dev, error) {
 	if !o.dev {
 		cfg, err := loadConfig(o.files)
 		return cfg, nil, err
 	}
-	dev, err := newDevServices()
+	dev, err := app.NewDev()
 	if err != nil {
 		return nil, nil, err
 	}
-	return dev.config(o.gatewayAddress, o.egressAddress, o.adminAddress), dev, nil
-}
-
-func newLogger(cfg *config.Config, out io.Writer) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{
-		Name:       "lictor",
-		Level:      cfg.LogLevel,
-		Output:     out,
-		JSONFormat: cfg.LogJSON,
-	})
+	return dev.Config(o.gatewayAddress, o.egressAddress, o.adminAddress), dev, nil
 }

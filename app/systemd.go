@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 // systemd tells systemd, where it waits for that, that all other services were
 // started, that the process lives, and that it stops. It is the last one to
 // start and the first one to stop.
-func (p *process) systemd() supervisor.Service {
+func (p *Lictor) systemd() supervisor.Service {
 	admin := p.cfg.Admin // a reload leaves it as it is
 	return supervisor.Service{Name: "systemd", Grace: time.Second, Run: func(ctx context.Context) error {
 		p.awaitLoaded(ctx)
@@ -38,7 +38,7 @@ const startPatience = time.Second
 
 // awaitLoaded waits until there is a policy, a source of services is ready and a
 // connection to the bus was tried, for a moment at most.
-func (p *process) awaitLoaded(ctx context.Context) {
+func (p *Lictor) awaitLoaded(ctx context.Context) {
 	limit := time.NewTimer(startPatience)
 	defer limit.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -54,19 +54,19 @@ func (p *process) awaitLoaded(ctx context.Context) {
 	}
 }
 
-func (p *process) loaded() bool {
+func (p *Lictor) loaded() bool {
 	return p.policy.Ready() == nil && p.busTried() == nil && slices.ContainsFunc(p.sources, func(s resolver.Source) bool { return s.Status().Ready })
 }
 
 // notify tells systemd. That it cannot be told is no reason to stop.
-func (p *process) notify(state string) {
+func (p *Lictor) notify(state string) {
 	if err := listener.Notify(state); err != nil {
 		p.log.Warn("cannot tell systemd", "error", err)
 	}
 }
 
 // reloading tells systemd that a reload began; the function it returns, that it ended.
-func (p *process) reloading() (done func()) {
+func (p *Lictor) reloading() (done func()) {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return func() {}
@@ -80,7 +80,7 @@ const aliveWithin = 2 * time.Second
 
 // alive reports whether the admin listener answers, which needs a process that
 // gets work done.
-func (p *process) alive(ctx context.Context, speaks *config.TLS) bool {
+func (p *Lictor) alive(ctx context.Context, speaks *config.TLS) bool {
 	ctx, cancel := context.WithTimeout(ctx, aliveWithin)
 	defer cancel()
 	scheme := "http"

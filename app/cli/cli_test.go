@@ -1,15 +1,13 @@
-package main
+package cli
 
 import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"lictor/admin"
-	"lictor/config"
 )
 
 func TestExitStatus(t *testing.T) { // contract 1
@@ -54,7 +52,7 @@ func TestExitStatus(t *testing.T) { // contract 1
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			if got := run(tt.args, &stdout, &stderr); got != tt.status {
+			if got := Main(tt.args, &stdout, &stderr); got != tt.status {
 				t.Errorf("status: got %d, want %d", got, tt.status)
 			}
 			for _, out := range []struct{ name, got, want string }{
@@ -63,38 +61,6 @@ func TestExitStatus(t *testing.T) { // contract 1
 				if !strings.Contains(out.got, out.want) || out.want == "" && out.got != "" {
 					t.Errorf("%s: got %q, want %q", out.name, out.got, out.want)
 				}
-			}
-		})
-	}
-}
-
-func TestKeep(t *testing.T) { // X10
-	change := func(edit func(*config.Config)) *config.Config {
-		cfg := config.Default()
-		cfg.Resolvers = []config.Resolver{{Static: &config.StaticResolver{}}}
-		edit(cfg)
-		return cfg
-	}
-	tests := []struct {
-		name string
-		edit func(*config.Config)
-		want []string
-	}{
-		{"nothing changed", func(*config.Config) {}, nil},
-		{"time limits can change", func(c *config.Config) { c.Gateway.Timeout++ }, nil},
-		{"static services can change", func(c *config.Config) { c.Resolvers[0].Static.Services = map[string][]string{"a": nil} }, nil},
-		{"addresses cannot", func(c *config.Config) { c.Gateway.Address = ":1"; c.Admin.Address = ":2" }, []string{"gateway: address", "admin"}},
-		{"Consul cannot", func(c *config.Config) { c.Consul.TLS.CAFile = "x" }, []string{"consul"}},
-		{"the choice of resolvers cannot", func(c *config.Config) { c.Resolvers = nil }, []string{"resolver"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			old, next := change(func(*config.Config) {}), change(tt.edit)
-			if got := keep(old, next); !slices.Equal(got, tt.want) {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-			if got := keep(old, next); got != nil {
-				t.Errorf("the second time: got %q, want nothing left", got)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 
 // builtProcess is a process whose sockets are open, and the file it was
 // configured by. Its services do not run.
-func builtProcess(t *testing.T, gateway string) (*process, paths) {
+func builtProcess(t *testing.T, gateway string) *Lictor {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "lictor.hcl")
 	text := "data_dir = \"\"\ngateway {\n  address = \"127.0.0.1:0\"\n" + gateway + "\n}\nadmin {\n  address = \"127.0.0.1:0\"\n}\nresolver \"static\" {\n}\n"
@@ -35,13 +35,14 @@ func builtProcess(t *testing.T, gateway string) (*process, paths) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.gatewayListener.Close(); p.adminListener.Close() })
-	return p, paths{file}
+	p.files = []string{file}
+	return p
 }
 
 // The status may be asked for at any time, a reload may come at any time: the
 // race detector sees whether they share what one of them writes.
 func TestStatusDuringReloads(t *testing.T) {
-	p, files := builtProcess(t, "")
+	p := builtProcess(t, "")
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	done := make(chan struct{})
@@ -59,7 +60,7 @@ func TestStatusDuringReloads(t *testing.T) {
 		})
 	}
 	for range 20 {
-		p.reload(files)
+		p.reload()
 	}
 	if got := p.generation.Load(); got != 21 {
 		t.Errorf("the generation is %d", got)
@@ -77,7 +78,7 @@ func TestShutdownDelay(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := &process{log: hclog.NewNullLogger()}
+				p := &Lictor{log: hclog.NewNullLogger()}
 				p.inForce.Store(&config.Config{Gateway: config.Gateway{ShutdownDelay: tt.delay}})
 				signalled, signal := context.WithCancel(context.Background())
 				services, ready := p.delayed(signalled), shutdownCheck(signalled)
@@ -101,16 +102,16 @@ func TestShutdownDelay(t *testing.T) {
 // A delay that was reloaded holds for the signal that comes after it; what the
 // process was built from stays as it was.
 func TestShutdownDelayIsReloaded(t *testing.T) {
-	p, files := builtProcess(t, "")
-	text, err := os.ReadFile(files[0])
+	p := builtProcess(t, "")
+	text, err := os.ReadFile(p.files[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	text = bytes.Replace(text, []byte("gateway {"), []byte("gateway {\n  shutdown_delay = \"3s\""), 1)
-	if err := os.WriteFile(files[0], text, 0o600); err != nil {
+	if err := os.WriteFile(p.files[0], text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.reload(files)
+	p.reload()
 	if p.inForce.Load().Gateway.ShutdownDelay != 3*time.Second || p.cfg.Gateway.ShutdownDelay != 0 {
 		t.Errorf("in force is %v, built from %v", p.inForce.Load().Gateway.ShutdownDelay, p.cfg.Gateway.ShutdownDelay)
 	}
@@ -118,7 +119,7 @@ func TestShutdownDelayIsReloaded(t *testing.T) {
 
 // /readyz waits for the first connection to the bus, not for the bus.
 func TestReadinessOfTheBus(t *testing.T) {
-	p := &process{}
+	p := &Lictor{}
 	if err := p.busTried(); err != nil {
 		t.Errorf("without a bus: %v", err)
 	}

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 )
 
 // adminRoutes returns the APIs of the admin listener.
-func (p *process) adminRoutes() ([]admin.Route, error) {
+func (p *Lictor) adminRoutes() ([]admin.Route, error) {
 	edits := edit.New(p.policy.Store(), p.policy.Loaded)
 	mappings, err := mapping.Routes(edits)
 	if err != nil {
@@ -36,12 +36,12 @@ func (p *process) adminRoutes() ([]admin.Route, error) {
 }
 
 // notesOn tells what of an object does not do what it seems to.
-func (p *process) notesOn(k policy.Key, o policy.Object) policy.Problems {
+func (p *Lictor) notesOn(k policy.Key, o policy.Object) policy.Problems {
 	return p.policy.Loaded().NotesOn(k, o, p.knownService)
 }
 
 // explainer asks the listeners that there are.
-func (p *process) explainer() admin.Explainer {
+func (p *Lictor) explainer() admin.Explainer {
 	e := admin.Explainer{
 		Gateway: func(_ context.Context, q *admin.Question, from netip.Addr) (any, error) {
 			return p.aged(p.gateway.Explain(question(q, from)))
@@ -62,7 +62,7 @@ func question(q *admin.Question, from netip.Addr) *gateway.Question {
 }
 
 // aged says how old the policy is that spoke.
-func (p *process) aged(e *gateway.Explanation, err error) (*gateway.Explanation, error) {
+func (p *Lictor) aged(e *gateway.Explanation, err error) (*gateway.Explanation, error) {
 	if contact := p.policy.Store().Status().Contact; err == nil && !contact.IsZero() {
 		age := time.Since(contact).Seconds()
 		e.Policy.AgeSeconds = &age
@@ -71,7 +71,7 @@ func (p *process) aged(e *gateway.Explanation, err error) (*gateway.Explanation,
 }
 
 // describeLocations says that filters ask for what nobody knows (C29).
-func (p *process) describeLocations(st *admin.Status) {
+func (p *Lictor) describeLocations(st *admin.Status) {
 	if p.geoip == nil && p.policy.Loaded().UsesLocations() {
 		st.Problems = append(st.Problems, "policy: filters ask for locations, but no geoip database is configured: they match nothing")
 	}

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ type namedLog struct {
 }
 
 // countLines has metrics and status tell how many lines were dropped.
-func (p *process) countLines(output *lines.Writer) error {
+func (p *Lictor) countLines(output *lines.Writer) error {
 	p.logs = append(p.logs, namedLog{"log", output})
 	if p.access != nil {
 		p.logs = append(p.logs, namedLog{"access", p.access})
@@ -33,7 +33,7 @@ func (p *process) countLines(output *lines.Writer) error {
 }
 
 // lineProblems tell of logs that are not read.
-func (p *process) lineProblems() (all []string) {
+func (p *Lictor) lineProblems() (all []string) {
 	for _, l := range p.logs {
 		if n := l.from.Dropped(); n > 0 {
 			all = append(all, fmt.Sprintf("%s: %d lines were dropped since the start, nobody took them in time", l.name, n))

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"cmp"
@@ -22,21 +22,22 @@ import (
 
 // Where run -dev listens (contract 1).
 const (
-	devGateway = "127.0.0.1:8000"
-	devEgress  = "127.0.0.1:8080"
-	devAdmin   = "127.0.0.1:8001"
+	DevGateway = "127.0.0.1:8000"
+	DevEgress  = "127.0.0.1:8080"
+	DevAdmin   = "127.0.0.1:8001"
 )
 
-// devServices is what run -dev serves itself: two instances of echo.
-type devServices struct {
+// Dev is what run -dev serves itself: two instances of echo.
+type Dev struct {
 	instances []net.Listener
 	token     string // of the admin listener
 }
 
-func newDevServices() (*devServices, error) {
+// NewDev opens the sockets of the two instances. Open's lictor serves on them.
+func NewDev() (*Dev, error) {
 	var token [16]byte
 	rand.Read(token[:]) // never fails
-	d := &devServices{token: hex.EncodeToString(token[:])}
+	d := &Dev{token: hex.EncodeToString(token[:])}
 	for range 2 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -47,16 +48,17 @@ func newDevServices() (*devServices, error) {
 	return d, nil
 }
 
-// config returns the configuration of the development mode.
-func (d *devServices) config(gatewayAddress, egressAddress, adminAddress string) *config.Config {
+// Config returns the configuration of the development mode. "" stands for the
+// address that the documentation names.
+func (d *Dev) Config(gatewayAddress, egressAddress, adminAddress string) *config.Config {
 	cfg := config.Default()
 	cfg.DataDir = ""
 	cfg.Policy.Store = "memory"
-	cfg.Gateway.Address = cmp.Or(gatewayAddress, devGateway)
+	cfg.Gateway.Address = cmp.Or(gatewayAddress, DevGateway)
 	cfg.Gateway.Drain = 5 * time.Second
 	cfg.Egress.Configured = true
-	cfg.Egress.Address = cmp.Or(egressAddress, devEgress)
-	cfg.Admin.Address = cmp.Or(adminAddress, devAdmin)
+	cfg.Egress.Address = cmp.Or(egressAddress, DevEgress)
+	cfg.Admin.Address = cmp.Or(adminAddress, DevAdmin)
 	cfg.Admin.Token = secret.New(d.token)
 	var urls []string
 	for _, l := range d.instances {
@@ -66,7 +68,7 @@ func (d *devServices) config(gatewayAddress, egressAddress, adminAddress string)
 	return cfg
 }
 
-func (d *devServices) services(log hclog.Logger) []supervisor.Service {
+func (d *Dev) services(log hclog.Logger) []supervisor.Service {
 	var all []supervisor.Service
 	for i, l := range d.instances {
 		name := fmt.Sprintf("echo-%d", i+1)
@@ -86,7 +88,8 @@ func (d *devServices) services(log hclog.Logger) []supervisor.Service {
 	return all
 }
 
-func (d *devServices) print(out io.Writer, gateway, egress, admin net.Addr) {
+// Print says where the lictor listens, and what to try.
+func (d *Dev) Print(out io.Writer, at Addresses) {
 	fmt.Fprintf(out, `lictor serves two instances of the service "echo".
 
   gateway  http://%[1]s
@@ -99,5 +102,5 @@ Try:
   curl -N http://%[1]s/echo/stream
   curl -H 'X-Admin-Token: %[3]s' http://%[2]s/status
 
-`, gateway, admin, d.token, egress)
+`, at.Gateway, at.Admin, d.token, at.Egress)
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ func tree(t *testing.T, files ...string) string {
 // lictor runs a command line and returns its status and all that it wrote.
 func lictor(args ...string) (int, string) {
 	var out bytes.Buffer
-	status := run(args, &out, &out)
+	status := Main(args, &out, &out)
 	return status, out.String()
 }
 

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -97,7 +97,7 @@ func TestExplainAsks(t *testing.T) {
 			asked = nil
 			var out bytes.Buffer
 			args := append([]string{"explain", "-admin", server.URL, "-token", "secret"}, tt.args...)
-			if got := run(args, &out, &out); got != tt.status {
+			if got := Main(args, &out, &out); got != tt.status {
 				t.Errorf("status %d, want %d", got, tt.status)
 			}
 			if got, _ := json.Marshal(asked); string(got) != tt.want {

@@ -1,20 +1,17 @@
-package main
+package cli
 
 import (
 	"fmt"
 	"io"
-	"runtime"
+
+	"lictor/internal/version"
 )
 
 func versionCommand(stdout io.Writer) *command {
 	c := newCommand("version", "Print the version", "", "Prints the version, the commit and the version of Go that built it.")
 	c.run = func() error {
-		_, err := fmt.Fprintln(stdout, versionText())
+		_, err := fmt.Fprintln(stdout, version.Text())
 		return err
 	}
 	return c
-}
-
-func versionText() string {
-	return fmt.Sprintf("lictor %s (commit %s, %s)", version, commit, runtime.Version())
 }

@@ -1,7 +1,8 @@
-package main
+package app
 
 import (
 	"encoding/json"
+	"flag"
 	"net/netip"
 	"os"
 	"strings"
@@ -20,10 +21,10 @@ import (
 )
 
 // wiredAdmin is the admin listener as the process has it.
-func wiredAdmin(t *testing.T) (*process, []admin.Route, *admin.Server) {
+func wiredAdmin(t *testing.T) (*Lictor, []admin.Route, *admin.Server) {
 	t.Helper()
 	log := hclog.NewNullLogger()
-	p := &process{log: log}
+	p := &Lictor{log: log}
 	var err error
 	if p.policy, err = live.New(live.Config{Store: store.NewMemory(log), Log: log}); err != nil {
 		t.Fatal(err)
@@ -45,6 +46,8 @@ func wiredAdmin(t *testing.T) (*process, []admin.Route, *admin.Server) {
 	}
 	return p, routes, server
 }
+
+var update = flag.Bool("update", false, "write the tables into the documentation")
 
 func TestEveryRouteIsDescribed(t *testing.T) { // contract 5
 	_, _, server := wiredAdmin(t)
@@ -143,14 +146,14 @@ func TestExplanationIsDescribed(t *testing.T) {
 }
 
 const (
-	tablesBegin = "<!-- The tables are made of /openapi.json: go test . -run TestAdminTables -update -->\n"
+	tablesBegin = "<!-- The tables are made of /openapi.json: go test ./app -run TestAdminTables -update -->\n"
 	tablesEnd   = "<!-- End of the tables. -->\n"
 )
 
 // TestAdminTables holds the tables of docs/reference/admin.md against the description.
 func TestAdminTables(t *testing.T) {
 	_, _, server := wiredAdmin(t)
-	readme, err := os.ReadFile("docs/reference/admin.md")
+	readme, err := os.ReadFile("../docs/reference/admin.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,9 +167,9 @@ func TestAdminTables(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatal("the tables of docs/reference/admin.md are out of date: go test . -run TestAdminTables -update")
+		t.Fatal("the tables of docs/reference/admin.md are out of date: go test ./app -run TestAdminTables -update")
 	}
-	if err := os.WriteFile("docs/reference/admin.md", []byte(before+tablesBegin+want+tablesEnd+after), 0o600); err != nil {
+	if err := os.WriteFile("../docs/reference/admin.md", []byte(before+tablesBegin+want+tablesEnd+after), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

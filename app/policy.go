@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ import (
 )
 
 // buildPolicy makes the policy that gateway and admin go by.
-func (p *process) buildPolicy() error {
+func (p *Lictor) buildPolicy() error {
 	s, err := p.policyStore()
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (p *process) buildPolicy() error {
 
 // policyStore returns the store that is configured: without a word about it,
 // Consul if there is a consul block, else memory (X12).
-func (p *process) policyStore() (store.Store, error) {
+func (p *Lictor) policyStore() (store.Store, error) {
 	fallback := store.KindMemory
 	if p.cfg.Consul.Configured {
 		fallback = store.KindConsul
@@ -74,7 +74,7 @@ func (p *process) policyStore() (store.Store, error) {
 }
 
 // policyChecks say when the policy makes lictor unready.
-func (p *process) policyChecks() []admin.Check {
+func (p *Lictor) policyChecks() []admin.Check {
 	checks := []admin.Check{{Name: "policy", Ready: p.policyReady, Reason: "policy_unavailable"}}
 	if p.egress != nil {
 		checks = append(checks, admin.Check{Name: "egress", Ready: p.egress.Ready, Reason: "policy_unavailable"})
@@ -84,7 +84,7 @@ func (p *process) policyChecks() []admin.Check {
 
 // policyReady is not ready without a policy, nor where one that can not be read
 // closes every listener.
-func (p *process) policyReady() error {
+func (p *Lictor) policyReady() error {
 	if err := p.policy.Ready(); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (p *process) policyReady() error {
 
 // closed are the listeners that refuse everything because of objects that can
 // not be read, and by which.
-func (p *process) closed() (why []string) {
+func (p *Lictor) closed() (why []string) {
 	set := p.policy.Loaded()
 	if set == nil {
 		return nil
@@ -116,7 +116,7 @@ func (p *process) closed() (why []string) {
 
 // knownService reports whether a name is that of a service, as far as can be
 // told: a source that has not answered may know it.
-func (p *process) knownService(name string) bool {
+func (p *Lictor) knownService(name string) bool {
 	for _, source := range p.sources {
 		if !source.Status().Ready || source.Catalog().Lookup(name) != nil {
 			return true
@@ -129,7 +129,7 @@ func (p *process) knownService(name string) bool {
 }
 
 // describePolicy adds the policy to the status.
-func (p *process) describePolicy(st *admin.Status) {
+func (p *Lictor) describePolicy(st *admin.Status) {
 	s := p.policy.Store().Status()
 	version := p.policy.Loaded().Version()
 	st.Policy = &admin.PolicyStatus{
@@ -162,7 +162,7 @@ func (p *process) describePolicy(st *admin.Status) {
 }
 
 // buildGeoIP opens the data base of countries, if there is one.
-func (p *process) buildGeoIP() (err error) {
+func (p *Lictor) buildGeoIP() (err error) {
 	file := p.cfg.GeoIP.Database
 	if file == "" {
 		return nil
@@ -176,7 +176,7 @@ func (p *process) buildGeoIP() (err error) {
 
 // buildPresence makes this lictor known in Consul, if there is one, so that
 // split rate limits are divided.
-func (p *process) buildPresence() error {
+func (p *Lictor) buildPresence() error {
 	if !p.cfg.Consul.Configured {
 		return nil
 	}
@@ -195,7 +195,7 @@ func (p *process) buildPresence() error {
 }
 
 // locator returns who knows the countries of addresses.
-func (p *process) locator() policy.Locator {
+func (p *Lictor) locator() policy.Locator {
 	if p.geoip == nil {
 		return nil
 	}
