@@ -112,6 +112,31 @@ func TestTheCoreHasNoClock(t *testing.T) {
 	}
 }
 
+// What is put in its place by hand is not synced, or leaves a file behind when
+// it fails: internal/durable does both once.
+func TestOnlyDurableRenamesAndLocksFiles(t *testing.T) {
+	byHand := regexp.MustCompile(`\b(os\.Rename|syscall\.Flock|unix\.Flock|unix\.Renameat2?)\(`)
+	found := false
+	for pkg, fields := range list(t, "{{.ImportPath}} {{.Dir}} {{join .GoFiles \" \"}}", "./...") {
+		for _, name := range fields[1:] {
+			text, err := os.ReadFile(filepath.Join(fields[0], name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch call := byHand.Find(text); {
+			case call == nil || aside(pkg):
+			case pkg == "lictor/internal/durable":
+				found = true
+			default:
+				t.Errorf("%s of %s calls %s: internal/durable is for that", name, pkg, call)
+			}
+		}
+	}
+	if !found {
+		t.Error("internal/durable renames nothing: this test looks for the wrong calls")
+	}
+}
+
 // list runs go list with a format whose first word is the key.
 func list(t *testing.T, format string, packages ...string) map[string][]string {
 	t.Helper()

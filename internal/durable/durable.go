@@ -1,5 +1,6 @@
-// Package durable keeps files in a data directory: each belongs to one place,
-// which its head names, and a crash leaves the former or the new content.
+// Package durable keeps the files that must survive: a crash leaves the former
+// or the new content, and a directory belongs to one process at a time. Nothing
+// else in lictor renames or locks files.
 package durable
 
 import (
@@ -19,32 +20,52 @@ import (
 const LockName = ".lock"
 
 // Lock makes a data directory that of this process, until the returned function
-// is called or the process ends. A directory that another process has is an
+// is called or the process ends, and removes what an earlier life staged there
+// and did not put in its place. A directory that another process has is an
 // error: two that write the same files would mix what they keep. One that is
-// about to end, as a former life that was just killed, is given patience.
+// about to end, as a former life that was just killed, is given patience, for
+// which Lock blocks.
 func Lock(dir string, patience time.Duration) (release func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, LockName), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
 	for end := time.Now().Add(patience); ; time.Sleep(lockPoll) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		taken := errors.Is(err, syscall.EWOULDBLOCK)
+		release, err = TryLock(filepath.Join(dir, LockName))
 		switch {
 		case err == nil:
-			return func() { _ = f.Close() }, nil // releases the lock as well
-		case taken && time.Now().Before(end):
+			left, _ := filepath.Glob(filepath.Join(dir, StagedPrefix+"*")) // the pattern is good
+			for _, path := range left {
+				_ = os.Remove(path) // it is in nobody's way
+			}
+			return release, nil
+		case errors.Is(err, ErrLocked) && time.Now().Before(end):
 			continue
-		case taken:
+		case errors.Is(err, ErrLocked):
 			err = fmt.Errorf("another process uses %s; each lictor needs a directory of its own", dir)
 		}
-		_ = f.Close() // nothing was written
 		return nil, err
 	}
 }
 
 // lockPoll is between attempts to lock a directory.
 const lockPoll = 20 * time.Millisecond
+
+// ErrLocked is what TryLock returns where somebody else has the lock.
+var ErrLocked = errors.New("another process has it locked")
+
+// TryLock locks a file, which it makes if there is none, until the returned
+// function is called or the process ends. It does not wait.
+func TryLock(path string) (release func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+		return func() { _ = f.Close() }, nil // releases the lock as well
+	}
+	_ = f.Close() // nothing was written
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	return nil, err
+}
 
 // FileFor returns the path of the file in dir that keeps something of a place:
 // another place has another file. The place should stand in the file as well.
@@ -56,24 +77,44 @@ func FileFor(dir, name, place string) string {
 
 // Replace puts data in the place of a file so that a reader, and a start after a
 // crash, sees the former or the new content. With a time the file gets it as
-// its modification time.
+// its modification time; the zero time is now. After an error the former content
+// is there, unless it is only not sure to survive a crash. It blocks for as long
+// as the disk takes.
 func Replace(path string, data []byte, mode os.FileMode, at time.Time) error {
 	staged, err := Stage(filepath.Dir(path), data, mode, at)
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(staged, path); err != nil {
+	if err := Place(staged, path); err != nil {
 		_ = os.Remove(staged) // already failing
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
 }
 
+// Place puts a staged file in its place, in the same file system. It lasts once
+// [SyncDir] was called for the directory.
+func Place(staged, path string) error { return os.Rename(staged, path) }
+
+// Append adds data to a file that is there. A crash may leave a part of it,
+// which the reader must be able to tell.
+func Append(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
 // StagedPrefix is that of files which are not in their place yet.
 const StagedPrefix = ".new-"
 
-// Stage writes a file in dir under a name of its own, to be renamed later, and
-// returns its path.
+// Stage writes a file in dir under a name of its own, for [Place], and returns
+// its path. The caller removes it if it is not wanted after all.
 func Stage(dir string, data []byte, mode os.FileMode, at time.Time) (path string, err error) {
 	f, err := os.CreateTemp(dir, StagedPrefix+"*")
 	if err != nil {

@@ -33,6 +33,42 @@ func TestADirectoryBelongsToOne(t *testing.T) {
 	}
 }
 
+func TestALockedDirectoryIsFreeOfWhatACrashLeft(t *testing.T) {
+	dir := t.TempDir()
+	staged, err := Stage(dir, []byte("half"), 0o600, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(dir, "kept")
+	if err := Replace(kept, []byte("whole"), 0o600, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	release, err := Lock(dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if Exists(staged) || !Exists(kept) {
+		t.Errorf("staged is there: %v, kept is there: %v", Exists(staged), Exists(kept))
+	}
+}
+
+func TestWhatIsAppendedComesBehindAndMakesNoFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := Append(path, []byte("x")); err == nil || Exists(path) {
+		t.Errorf("a file was made, %v", err)
+	}
+	if err := Replace(path, []byte("one "), 0o600, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Append(path, []byte("two")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "one two" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestEveryPlaceHasAFileOfItsOwn(t *testing.T) {
 	one, two := FileFor("/d", "policy.lastgood", "consul a"), FileFor("/d", "policy.lastgood", "consul b")
 	if one == two || !strings.HasPrefix(one, "/d/policy-") || !strings.HasSuffix(one, ".lastgood") || one != FileFor("/d", "policy.lastgood", "consul a") {

@@ -84,7 +84,7 @@ func (d *Dir) step(c journaled, index uint64) (dir string, err error) {
 		}
 		return dir, durable.Replace(path, c.Value, 0o640, timeOf(index))
 	}
-	if err = os.Rename(filepath.Join(dir, c.File), path); errors.Is(err, fs.ErrNotExist) && durable.Exists(path) {
+	if err = durable.Place(filepath.Join(dir, c.File), path); errors.Is(err, fs.ErrNotExist) && durable.Exists(path) {
 		err = nil // done before
 	}
 	return dir, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lictor/internal/consul"
+	"lictor/internal/durable"
 )
 
 const (
@@ -20,28 +21,20 @@ const (
 )
 
 var (
-	errLocked = errors.New("another process has the policy directory locked")
+	errLocked = fmt.Errorf("the policy directory: %w", durable.ErrLocked)
 	errNoLock = errors.New("the policy directory may only be read")
 )
 
 // tryLock excludes the writers of other processes, if none of them has the lock.
 func (d *Dir) tryLock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(d.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err = durable.TryLock(filepath.Join(d.dir, lockName))
 	switch {
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
 		return nil, errNoLock
-	case err != nil:
-		return nil, err
-	}
-	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		_ = f.Close() // nothing was written
+	case errors.Is(err, durable.ErrLocked):
 		return nil, errLocked
-	case err != nil:
-		_ = f.Close() // nothing was written
-		return nil, err
 	}
-	return func() { _ = f.Close() }, nil // releases the lock as well
+	return unlock, err
 }
 
 // lockForWriting waits for the lock, in turn with the other writers of this

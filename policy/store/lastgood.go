@@ -333,7 +333,8 @@ func (l *lastGood) save(m *mirror) error {
 	case whole:
 		err = l.rewrite(m)
 	default:
-		err = l.append(pending)
+		err = durable.Append(l.path, pending)
+		l.size += int64(len(pending))
 	}
 	if err != nil {
 		l.mu.Lock()
@@ -351,19 +352,6 @@ func (l *lastGood) note(contact time.Time) error {
 		return nil // there is nothing whose age could be told, or it is told well enough
 	}
 	return os.Chtimes(l.path, contact, contact)
-}
-
-func (l *lastGood) append(frames []byte) error {
-	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(frames)
-	if err == nil {
-		err = f.Sync()
-	}
-	l.size += int64(len(frames))
-	return errors.Join(err, f.Close())
 }
 
 // rewrite writes the whole content. What is added meanwhile is in it and comes

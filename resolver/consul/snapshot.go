@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	client "lictor/internal/consul"
+	"lictor/internal/durable"
 	"lictor/resolver"
 )
 
@@ -153,7 +153,7 @@ func (s *saver) write() {
 	}
 	text, err := s.encode(truth, contact, index)
 	if err == nil {
-		err = replaceFile(r.cfg.SnapshotFile, text)
+		err = durable.Replace(r.cfg.SnapshotFile, text, 0o600, time.Time{})
 	}
 	if err == nil {
 		s.contact = contact
@@ -200,26 +200,4 @@ func (s *saver) encode(truth *resolver.Catalog, contact time.Time, index uint64)
 	}
 	s.encoded = encoded
 	return append(text, "]}\n"...), nil
-}
-
-// replaceFile writes content so that a crash leaves the old file or the new one.
-func replaceFile(file string, content []byte) error {
-	next := file + ".new"
-	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(next, file)
-	}
-	if err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close()) // the new name lasts
 }

@@ -1,9 +1,7 @@
 package consul
 
 import (
-	"errors"
 	"flag"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -225,12 +223,4 @@ func FuzzReadSnapshot(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestReplaceFile leaves the old file when it cannot write the new one.
-func TestReplaceFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "nosuch", "catalog.json")
-	if err := replaceFile(file, []byte("x")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v, want that the directory does not exist", err)
-	}
 }

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
+	"lictor/internal/durable"
 	"lictor/resolver"
 )
 
@@ -85,27 +85,10 @@ func (r *Resolver) save(contact time.Time, changed bool) {
 	}
 	text, err := json.Marshal(s)
 	if err == nil {
-		err = replaceFile(r.cfg.SnapshotFile, text)
+		err = durable.Replace(r.cfg.SnapshotFile, text, 0o600, time.Time{})
 	}
 	if err != nil {
 		r.log.Warn("cannot keep the last known services on disk", "file", r.cfg.SnapshotFile, "error", err)
 	}
 	r.saved = contact // tried again in a while, not at each refresh
-}
-
-// replaceFile writes content so that a crash leaves the old file or the new one.
-func replaceFile(file string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
