@@ -138,7 +138,7 @@ func (p *Lictor) addStatic(services map[string][]string) (err error) {
 }
 
 func (p *Lictor) addConsul(block *config.ConsulResolver) error {
-	client, err := p.consulClient(consulapi.MaxCatalogue)
+	client, err := p.consulClient(consulapi.MaxCatalogue, gatewayConns)
 	if err != nil {
 		return err
 	}
@@ -188,14 +188,23 @@ func (p *Lictor) addEureka(block *config.EurekaResolver) error {
 	return nil
 }
 
-// consulClient returns a client whose answers are bounded. All clients share
-// what they know of Consul's presence.
-func (p *Lictor) consulClient(maxAnswer int64) (*consulapi.Client, error) {
+// Connections to Consul, of which an agent accepts 200 from one address
+// (http_max_conns_per_client), whatever else on the machine asks it as well.
+const (
+	gatewayConns  = consulapi.DefaultConns
+	registryConns = 24 // of the egress alone
+	policyConns   = 40
+	presenceConns = 4
+)
+
+// consulClient returns a client whose answers and connections are bounded. All
+// clients share what they know of Consul's presence.
+func (p *Lictor) consulClient(maxAnswer int64, conns int) (*consulapi.Client, error) {
 	first := p.consul == nil
 	if first {
 		p.consul = consulapi.NewContact()
 	}
-	client, err := consulapi.New(consulapi.Config{API: consulConfig(&p.cfg.Consul), MaxAnswer: maxAnswer, Contact: p.consul})
+	client, err := consulapi.New(consulapi.Config{API: consulConfig(&p.cfg.Consul), MaxAnswer: maxAnswer, Conns: conns, Contact: p.consul})
 	if err == nil && first {
 		p.services = append(p.services, supervisor.Service{
 			Name: "consul contact", Grace: time.Second,

@@ -48,9 +48,6 @@ func (p *Lictor) buildEgress() (err error) {
 	return nil
 }
 
-// registryWatches bounds the blocking queries that only the egress needs.
-const registryWatches = 16
-
 // buildRegistry makes the list of all addresses at which services are
 // registered (A15). Of Consul it is every service: the gateway's own resolver
 // knows only those that a path may reach.
@@ -65,7 +62,7 @@ func (p *Lictor) buildRegistry() (*egress.Catalogs, error) {
 		if block.Consul == nil {
 			continue
 		}
-		client, err := p.consulClient(consulapi.MaxCatalogue)
+		client, err := p.consulClient(consulapi.MaxCatalogue, registryConns)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +72,7 @@ func (p *Lictor) buildRegistry() (*egress.Catalogs, error) {
 		}
 		r, err := consul.New(consul.Config{
 			Client: client, Log: p.log.Named("registry"), Everywhere: true, EmptyHold: block.Consul.EmptyHold,
-			SnapshotFile: snapshot, Watches: registryWatches,
+			SnapshotFile: snapshot,
 		})
 		if err != nil {
 			return nil, err

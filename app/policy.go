@@ -50,7 +50,7 @@ func (p *Lictor) policyStore() (store.Store, error) {
 		if _, err := p.dataFile("policy"); err != nil {
 			return nil, err
 		}
-		client, err := p.consulClient(consulapi.MaxPolicy)
+		client, err := p.consulClient(consulapi.MaxPolicy, policyConns)
 		if err != nil {
 			return nil, err
 		}
@@ -180,7 +180,7 @@ func (p *Lictor) buildPresence() error {
 	if !p.cfg.Consul.Configured {
 		return nil
 	}
-	client, err := p.consulClient(consulapi.MaxCatalogue)
+	client, err := p.consulClient(consulapi.MaxCatalogue, presenceConns)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type consulAgent struct {
 
 	bin    string
 	args   []string
+	conns  *http.Transport // of Client
 	cmd    *exec.Cmd
 	exited chan struct{}
 	output lockedBuffer
@@ -93,7 +94,8 @@ func startConsul(t *testing.T, opts ...consulOption) *consulAgent {
 	default:
 		c.args = append(c.args, "-dev")
 	}
-	client, err := api.NewClient(&api.Config{Address: c.Addr, Token: o.token})
+	c.conns = api.DefaultConfig().Transport
+	client, err := api.NewClient(&api.Config{Address: c.Addr, Token: o.token, Transport: c.conns})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,10 +181,11 @@ func (c *consulAgent) end(t *testing.T, signal syscall.Signal) {
 	c.cmd = nil
 }
 
-// HTTPConns is the number of connections that the agent's HTTP port has open,
-// by its own word.
+// HTTPConns is the number of connections that the agent's HTTP port has open, by
+// the kernel's word, less those of Client that nothing uses.
 func (c *consulAgent) HTTPConns(t *testing.T) int {
 	t.Helper()
+	c.conns.CloseIdleConnections()
 	tcp, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp", c.cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)

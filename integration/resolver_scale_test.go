@@ -5,9 +5,15 @@ package integration_test
 import (
 	"context"
 	"fmt"
-	"runtime"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,16 +117,6 @@ func setInstance(t *testing.T, c *consulAgent, name, id string, port int) {
 	}
 }
 
-// cpu is the processor time that this process has used.
-func cpu(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // spin waits for ok, and notices it within a fraction of a millisecond.
 func spin(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -140,9 +136,8 @@ func quantile(d []time.Duration, percent int) time.Duration {
 }
 
 // TestScale is the scale of the issue: 1,000 services of 2 instances, with few,
-// many and all of them wanted. Processor time is this process's; what the
-// test's own writes cost is measured before the resolver runs, and left out.
-// The race detector makes everything several times as dear, the limits too.
+// many and all of them wanted. What it costs is counted in connections to Consul
+// and in requests, which a busy machine does not change.
 func TestScale(t *testing.T) {
 	for _, wanted := range []int{10, 100, 1000} {
 		t.Run(fmt.Sprintf("wanted=%d", wanted), func(t *testing.T) { scale(t, wanted) })
@@ -150,58 +145,76 @@ func TestScale(t *testing.T) {
 }
 
 func scale(t *testing.T, wanted int) {
-	slack := time.Duration(1)
-	if raceEnabled {
-		slack = 8
-	}
 	c := startConsul(t)
 	fill(t, c, 1000)
 	for i := range 200 {
 		setInstance(t, c, fmt.Sprintf("other-%d", i), fmt.Sprintf("other-%d", i), 80)
 	}
-	churnAlone := timed(t, func() { churn(t, c, 81) })
-	turnAlone := timed(t, func() { turns(t, c) })
-
-	goroutines := runtime.NumGoroutine()
-	r := startResolver(t, c, nil)
-	loading := timed(t, func() { loadServices(t, r, wanted) })
-	conns := c.HTTPConns(t)
-	t.Logf("loading: %v CPU; %d goroutines, %d connections at the agent", loading, runtime.NumGoroutine()-goroutines, conns)
-	if conns > 160 {
-		t.Errorf("%d connections at the agent, which accepts 200", conns)
+	p := startConsulProxy(t, c)
+	var client *consulapi.Client
+	r := startResolver(t, &consulAgent{Addr: p.Addr}, func(cfg *consul.Config) { client = cfg.Client })
+	count := func(what string, most int64, f func()) {
+		t.Helper()
+		before := p.requests.Load()
+		f()
+		got := p.requests.Load() - before
+		t.Logf("%s: %d requests", what, got)
+		if got > most {
+			t.Errorf("%s: %d requests, want at most %d", what, got, most)
+		}
 	}
-	time.Sleep(time.Second)
-	idle := timed(t, func() { time.Sleep(5 * time.Second) })
-	t.Logf("idle: %v CPU in 5 s", idle)
-	// The heartbeat asks for the index on a new connection every few seconds.
-	if idle > slack*20*time.Millisecond {
-		t.Error("want less than half a hundredth of a core")
+	all := int64(wanted) // may be read once more, where that takes long enough for a sweep
+	count("loading", 2*all+50, func() { loadServices(t, r, wanted) })
+	count("5 s without a change", 20, func() { time.Sleep(5 * time.Second) }) // what is counted is a rate
+	count("40 services that appear or go", all+200, func() { turns(t, c, r) })
+	count("200 changes to services that nobody asks for", all+450, func() { churn(t, c) })
+	prompt(t, c, r)
+	most := int64(client.MostConns())
+	t.Logf("%d connections at most", p.peak.Load())
+	if got := p.peak.Load(); got > most {
+		t.Errorf("%d connections at once, want at most %d", got, most)
 	}
-	each := (timed(t, func() { turns(t, c) }) - turnAlone) / turnChanges
-	t.Logf("a service that appears or goes: %v CPU", each)
-	if each > slack*5*time.Millisecond {
-		t.Error("want under 5 ms")
-	}
-	others := timed(t, func() { churn(t, c, 82) }) - churnAlone
-	t.Logf("200 changes to services that nobody asks for: %v CPU", others)
-	if others > slack*100*time.Millisecond {
-		t.Error("want under 0.1 s")
-	}
-	prompt(t, c, r, slack*slack*20*time.Millisecond) // wall time is also what else the machine does
 }
 
-// timed returns the processor time of f.
-func timed(t *testing.T, f func()) time.Duration {
+// consulProxy stands before an agent and counts.
+type consulProxy struct {
+	Addr       string
+	requests   atomic.Int64
+	open, peak atomic.Int64 // connections
+}
+
+func startConsulProxy(t *testing.T, c *consulAgent) *consulProxy {
 	t.Helper()
-	began := cpu(t)
-	f()
-	return cpu(t) - began
+	p := new(consulProxy)
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: c.Addr})
+	proxy.Transport = &http.Transport{MaxIdleConnsPerHost: 200}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.requests.Add(1)
+		proxy.ServeHTTP(w, r)
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of queries that are given up
+	proxy.ErrorLog = s.Config.ErrorLog
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			p.peak.Store(max(p.peak.Load(), p.open.Add(1))) // one goroutine accepts
+		case http.StateClosed:
+			p.open.Add(-1)
+		}
+	}
+	s.Start()
+	p.Addr = s.Listener.Addr().String()
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return p
 }
 
 // loadServices wants the first n services and waits until they are loaded.
 func loadServices(t *testing.T, r *consul.Resolver, n int) {
 	t.Helper()
-	eventually(t, 10*time.Second, "all services are known", func() error {
+	eventually(t, 20*time.Second, "all services are known", func() error {
 		if n := r.Catalog().Len(); n != 1200 {
 			return fmt.Errorf("got %d", n)
 		}
@@ -215,30 +228,30 @@ func loadServices(t *testing.T, r *consul.Resolver, n int) {
 	}
 }
 
-// churn changes 200 services that exist, and waits for what follows.
-func churn(t *testing.T, c *consulAgent, port int) {
+// churn changes 200 services that exist, and leaves time for what follows.
+func churn(t *testing.T, c *consulAgent) {
 	t.Helper()
 	for i := range 200 {
-		setInstance(t, c, fmt.Sprintf("other-%d", i), fmt.Sprintf("other-%d", i), port)
+		setInstance(t, c, fmt.Sprintf("other-%d", i), fmt.Sprintf("other-%d", i), 81)
 	}
-	time.Sleep(5 * time.Second)
+	time.Sleep(5 * time.Second) // what follows is counted, and ends in nothing to wait for
 }
 
-const turnChanges = 40
-
-// turns lets services appear and go, one after the other.
-func turns(t *testing.T, c *consulAgent) {
+// turns lets a service appear and go, twenty times.
+func turns(t *testing.T, c *consulAgent, r *consul.Resolver) {
 	t.Helper()
-	for i := range turnChanges {
-		setInstance(t, c, "turn", "turn", 80*(1-i%2))
-		time.Sleep(50 * time.Millisecond)
+	for range 20 {
+		setInstance(t, c, "turn", "turn", 80)
+		spin(t, "it is known", func() bool { return r.Catalog().Lookup("turn") != nil })
+		setInstance(t, c, "turn", "turn", 0)
+		spin(t, "it is gone", func() bool { return r.Catalog().Lookup("turn") == nil })
 	}
 }
 
-// prompt measures how long it takes until a service that appears is served and
-// one that goes is refused, from when Consul has acknowledged it. How long
-// Consul takes to answer a bare list tells how busy the machine is.
-func prompt(t *testing.T, c *consulAgent, r *consul.Resolver, limit time.Duration) {
+// prompt lets services appear until they are served, and go until they are
+// refused. How long that takes, from when Consul has acknowledged it, is told:
+// it depends on what else the machine does, and a bare list tells how much.
+func prompt(t *testing.T, c *consulAgent, r *consul.Resolver) {
 	t.Helper()
 	var appear, vanish, bare []time.Duration
 	for i := range 200 {
@@ -261,10 +274,6 @@ func prompt(t *testing.T, c *consulAgent, r *consul.Resolver, limit time.Duratio
 		}
 		bare = append(bare, time.Since(began))
 	}
-	limit = max(limit, 4*quantile(bare, 99))
 	t.Logf("appears p50 %v p99 %v, goes p50 %v p99 %v; a bare list p50 %v p99 %v", quantile(appear, 50), quantile(appear, 99),
 		quantile(vanish, 50), quantile(vanish, 99), quantile(bare, 50), quantile(bare, 99))
-	if quantile(appear, 99) > limit || quantile(vanish, 99) > limit {
-		t.Errorf("want at most %v at p99", limit)
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -218,5 +219,59 @@ func TestWhoeverHearsConsulFirstWakesTheOthers(t *testing.T) {
 		if err := <-back; err != nil {
 			t.Fatalf("nobody woke it: %v", err)
 		}
+	}
+}
+
+// TestConnectionsAreBounded: of many requests as many are on their way as there
+// may be connections, the others wait, and all are answered.
+func TestConnectionsAreBounded(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fresh bool
+		most  int64
+	}{
+		{"of those that are kept", false, 5},
+		{"of those for one request each", true, freshConns},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var open, peak atomic.Int64
+			arrived, answer := make(chan struct{}, 100), make(chan struct{})
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				arrived <- struct{}{}
+				<-answer
+				w.Header().Set("X-Consul-Index", "1")
+			}))
+			s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					peak.Store(max(peak.Load(), open.Add(1))) // one goroutine accepts
+				case http.StateClosed:
+					open.Add(-1)
+				}
+			}
+			s.Start()
+			t.Cleanup(s.Close)
+			c, err := New(Config{API: &api.Config{Address: s.URL}, Conns: 5})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for range 40 {
+				wg.Go(func() {
+					if _, err := c.Get(t.Context(), "/v1/x", Query{Fresh: tt.fresh}, readAll(new(string))); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			for range tt.most {
+				<-arrived
+			}
+			close(answer)
+			wg.Wait()
+			// A connection that ends may be counted a moment after the next began.
+			if got := peak.Load(); !tt.fresh && got != tt.most || got > 2*tt.most {
+				t.Errorf("%d connections at once, want %d", got, tt.most)
+			}
+		})
 	}
 }

@@ -11,6 +11,7 @@ package consul
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,10 @@ const (
 	MaxError     = 1 << 20   // of an answer that is no success
 )
 
+// DefaultConns leaves room below the 200 connections that an agent accepts from
+// one address (http_max_conns_per_client), for what else the process asks.
+const DefaultConns = 104
+
 // answerTime is what an answer may take beyond the time that the query gave
 // Consul to wait.
 const answerTime = 10 * time.Second
@@ -46,6 +51,7 @@ type Config struct {
 	API *api.Config
 
 	MaxAnswer int64    // bytes of a good answer; 0 = MaxCatalogue
+	Conns     int      // connections kept or in use at the same time; 0 = DefaultConns. A request past them waits for one.
 	Contact   *Contact // shared by all clients of one Consul; nil = one of its own
 }
 
@@ -56,8 +62,10 @@ type Client struct {
 	Contact *Contact
 
 	api   api.Config // completed: Address is host:port
+	conns int
 	kept  *http.Client
 	fresh *http.Client // opens a connection for each request
+	quiet *http.Client // as fresh, for probes: tells the contact nothing by itself
 }
 
 // New returns a client. It asks nothing yet.
@@ -72,12 +80,14 @@ func New(cfg Config) (*Client, error) {
 	if cfg.MaxAnswer == 0 {
 		cfg.MaxAnswer = MaxCatalogue
 	}
+	c.conns = cmp.Or(cfg.Conns, DefaultConns)
+	cfg.Conns = c.conns
 	at, err := ParseAddress(c.api.Address, c.api.Scheme)
 	if err != nil {
 		return nil, fmt.Errorf("consul: address: %w", err)
 	}
 	c.api.Address, c.api.Scheme, c.api.PathPrefix = at.Host, at.Scheme, at.Path
-	if c.kept, c.fresh, err = c.connections(cfg, at); err != nil {
+	if err = c.connect(cfg, at); err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
 	c.api.HttpClient = c.kept
@@ -89,6 +99,14 @@ func New(cfg Config) (*Client, error) {
 
 // Datacenter returns the datacenter that is asked for; "" is the agent's own.
 func (c *Client) Datacenter() string { return c.api.Datacenter }
+
+// Conns returns how many requests may be on their way at the same time, those
+// that wait for changes too; further ones wait for a connection.
+func (c *Client) Conns() int { return c.conns }
+
+// MostConns bounds the connections that the client has at any time. A contact
+// has up to ProbeConns more.
+func (c *Client) MostConns() int { return c.conns + freshConns }
 
 // String names the place for people, without secrets.
 func (c *Client) String() string {

@@ -110,16 +110,7 @@ func (c *Contact) Run(ctx context.Context, client *Client) error {
 func (c *Client) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	// By the bare connection: a head alone does not say that Consul can work.
-	bare, ok := c.fresh.Transport.(*transport)
-	if !ok {
-		return
-	}
-	quiet := &http.Client{
-		Transport:     &transport{base: bare.base, most: bare.most, contact: NewContact()},
-		CheckRedirect: c.fresh.CheckRedirect,
-	}
-	resp, err := c.send(ctx, quiet, http.MethodGet, "/v1/status/leader", nil, nil)
+	resp, err := c.send(ctx, c.quiet, http.MethodGet, "/v1/status/leader", nil, nil)
 	if err != nil {
 		return
 	}

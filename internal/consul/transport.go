@@ -19,9 +19,11 @@ import (
 const (
 	dialTime = 3 * time.Second
 
-	// idleConns is what is kept between the answers of many watches; an agent
-	// accepts 200 connections from one address (http_max_conns_per_client).
-	idleConns = 64
+	freshConns = 3 // of one client at the same time, each for one request
+
+	// ProbeConns is how many connections a [Contact] has at most while Consul does
+	// not answer: as many as it begins within the time that each of them has.
+	ProbeConns = 8
 
 	maxHeader = 256 << 10 // bytes of an answer's head
 )
@@ -33,19 +35,33 @@ const userTimeout = 5 * time.Second
 
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3}
 
-// connections returns what requests are sent by: connections that are kept, and
-// one for each request. Answers are not compressed, which costs an agent more
-// than the bytes are worth.
-func (c *Client) connections(cfg Config, at Address) (kept, fresh *http.Client, err error) {
-	bounded := func(base http.RoundTripper) *http.Client {
-		return &http.Client{
-			Transport: &transport{base: base, most: cfg.MaxAnswer, contact: c.Contact},
-			// net/http would take the token along to any other host.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
+// connect makes what requests are sent by. A request waits for a connection
+// where there are as many as may be.
+func (c *Client) connect(cfg Config, at Address) error {
+	kept, fresh, probe, err := c.transports(cfg, at)
+	if err != nil {
+		return err
 	}
+	c.kept = bounded(kept, cfg.MaxAnswer, c.Contact)
+	c.fresh = bounded(fresh, cfg.MaxAnswer, c.Contact)
+	c.quiet = bounded(probe, MaxError, NewContact()) // a head alone does not say that Consul can work
+	return nil
+}
+
+func bounded(base http.RoundTripper, most int64, contact *Contact) *http.Client {
+	return &http.Client{
+		Transport: &transport{base: base, most: most, contact: contact},
+		// net/http would take the token along to any other host.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// transports returns connections that are kept, those that are made for one
+// request each, and those of probes. Answers are not compressed, which costs an
+// agent more than the bytes are worth.
+func (c *Client) transports(cfg Config, at Address) (kept, fresh, probe http.RoundTripper, err error) {
 	if given := cfg.API.HttpClient; given != nil {
-		return bounded(given.Transport), bounded(given.Transport), nil
+		return given.Transport, given.Transport, given.Transport, nil
 	}
 	base := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, // as consul/api has it
@@ -57,8 +73,6 @@ func (c *Client) connections(cfg Config, at Address) (kept, fresh *http.Client, 
 		},
 		TLSHandshakeTimeout:    dialTime,
 		DisableCompression:     true,
-		MaxIdleConns:           idleConns,
-		MaxIdleConnsPerHost:    idleConns,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
 	}
@@ -66,11 +80,14 @@ func (c *Client) connections(cfg Config, at Address) (kept, fresh *http.Client, 
 		base.Proxy = nil
 	}
 	if base.TLSClientConfig, err = api.SetupTLSConfig(&cfg.API.TLSConfig); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	once := base.Clone()
-	once.DisableKeepAlives = true
-	return bounded(base), bounded(once), nil
+	atMost := func(conns int, keep bool) http.RoundTripper {
+		t := base.Clone()
+		t.MaxConnsPerHost, t.MaxIdleConnsPerHost, t.DisableKeepAlives = conns, conns, !keep
+		return t
+	}
+	return atMost(cfg.Conns, true), atMost(freshConns, false), atMost(ProbeConns, false), nil
 }
 
 // dial connects. An attempt that hangs when somebody else hears Consul is made

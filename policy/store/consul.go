@@ -61,8 +61,8 @@ type ConsulConfig struct {
 //	a changed consumer, all in all                120 ms   3.6 MB
 //	a changed ACL, all in all                     120 ms   1.2 MB
 //
-// A large policy takes 30 connections to the agent, a small one two, of the 200
-// that http_max_conns_per_client allows. A change within a large kind other
+// A large policy waits on 27 connections to the agent, 32 at most, and a small
+// one on one. A change within a large kind other
 // than credentials costs reading that kind; lists are best kept in objects of
 // many entries. Bursts are read together: single changes pass at once, a stream
 // of them at most twenty times a second. Every ten minutes the whole is read
@@ -97,6 +97,9 @@ const splitDefault = 1 << 20
 func NewConsul(cfg ConsulConfig) (*Consul, error) {
 	if cfg.Client == nil || cfg.Log == nil {
 		return nil, errors.New("store: Client and Log are required")
+	}
+	if n := cfg.Client.Conns(); n < leastConns {
+		return nil, fmt.Errorf("store: %d connections are too few, %d are needed", n, leastConns)
 	}
 	prefix := cmp.Or(cfg.Prefix, "lictor/")
 	if !strings.HasSuffix(prefix, "/") {

@@ -23,8 +23,13 @@ const (
 	hexDigits   = "0123456789abcdef"
 )
 
-// mostKinds bounds the connections; the kinds beyond share a place.
-const mostKinds = 24
+// mostKinds bounds the watches besides those of shardedKind; the kinds beyond
+// share a place.
+const mostKinds = 16
+
+// leastConns is what the client must have: each watch waits on a connection, and
+// what is read and written at once finds one.
+const leastConns = mostKinds + len(hexDigits) + 8
 
 // node is a prefix that is watched and read as one.
 type node struct {

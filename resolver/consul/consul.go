@@ -1,10 +1,9 @@
 // Package consul follows the services of a Consul datacenter.
 //
 // A [Resolver] watches the names of all services with one blocking query, and
-// the health of each service that was ever asked for with one more, up to
-// Config.Watches; services beyond that are read again when something moved
-// (see sweep.go), for an agent accepts 200 connections from one address. A name
-// that does not exist, or that Expose and Hide keep back, never reaches Consul.
+// the health of each service that was ever asked for with one more, as far as
+// the client has connections for them; services beyond that are read again when
+// something moved (see sweep.go). A name that does not exist, or that Expose and Hide keep back, never reaches Consul.
 //
 // Three promises hold:
 //
@@ -15,6 +14,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,9 +35,9 @@ const (
 	// an old index wait out its whole time, without an error.
 	maxWait = 60 * time.Second
 
-	// defaultWatches leaves room below the 200 connections of one client that an
-	// agent accepts (http_max_conns_per_client), for the policy and for writes.
-	defaultWatches = 128
+	// spareConns are the client's connections that no service's watch takes: the
+	// names and the two states of checks wait on three, what is read at once has five.
+	spareConns = 8
 
 	// rereadEvery is how often a watch asks without an index, whatever it believes.
 	rereadEvery = 5 * time.Minute
@@ -66,7 +66,7 @@ type Config struct {
 	MaxStale     time.Duration // without contact for longer, nothing is usable; 0 = serve on
 	EmptyHold    time.Duration // how long a loss that looks wrong is disbelieved; 0 = not at all
 	SnapshotFile string        // where the last good catalog is kept; "" = nowhere
-	Watches      int           // services with a blocking query of their own; 0 = 128
+	Watches      int           // services with a blocking query of their own; 0 = as many as Client has connections for
 }
 
 // Resolver is a [resolver.Source] fed by Consul.
@@ -123,9 +123,11 @@ func New(cfg Config) (*Resolver, error) {
 			return nil, fmt.Errorf("consul resolver: %q is no glob: %w", glob, err)
 		}
 	}
-	if cfg.Watches == 0 {
-		cfg.Watches = defaultWatches
+	room := cfg.Client.Conns() - spareConns
+	if room < 1 || cfg.Watches > room {
+		return nil, fmt.Errorf("consul resolver: %d connections are too few", cfg.Client.Conns())
 	}
+	cfg.Watches = cmp.Or(cfg.Watches, room)
 	r := &Resolver{
 		cfg:       cfg,
 		log:       cfg.Log,

@@ -30,11 +30,13 @@ func TestAServiceThatRegistersAsAPartitionEndsIsKnownWithinASecond(t *testing.T)
 	defer server.Close()
 	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
 	partition := func(on bool) {
-		action := map[bool]string{true: "-A", false: "-D"}[on]
-		for _, side := range []string{"--dport", "--sport"} {
-			if out, err := exec.Command("iptables", action, "INPUT", "-p", "tcp", side, port, "-j", "DROP").CombinedOutput(); err != nil {
-				t.Fatalf("iptables: %v: %s", err, out)
-			}
+		rules := "delete table inet hole"
+		if on {
+			rules = "add table inet hole; add chain inet hole in { type filter hook input priority 0; }; " +
+				"add rule inet hole in tcp dport " + port + " drop; add rule inet hole in tcp sport " + port + " drop"
+		}
+		if out, err := exec.Command("nft", rules).CombinedOutput(); err != nil {
+			t.Fatalf("nft: %v: %s", err, out)
 		}
 	}
 	r, stop := runAgainst(t, server.URL)

@@ -12,7 +12,7 @@ import (
 )
 
 // Services beyond Config.Watches have no blocking query of their own: each is
-// one connection, and an agent accepts 200 from one address. They are read
+// a connection, of which the client has so many. They are read
 // again when something moved that may be theirs:
 //
 //   - a check became critical or warning, or ceased to be: two more watches
