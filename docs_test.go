@@ -48,3 +48,75 @@ func TestEveryCitedRuleStandsInTheDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Whoever meets a reason finds what to look at, and no reason of the program is
+// missing in the list.
+func TestEveryReasonIsExplainedToOperators(t *testing.T) {
+	known := column(t, "docs/reference/reasons.md", "An answer of")
+	advised := column(t, "docs/operations.md", "## When it refuses")
+	for _, reason := range constants(t, "proxy", "policy") {
+		if !known[reason] {
+			t.Errorf("docs/reference/reasons.md does not have %q", reason)
+		}
+	}
+	for reason := range known {
+		if !advised[reason] {
+			t.Errorf("docs/operations.md says nothing about %q", reason)
+		}
+	}
+	for reason := range advised {
+		if !known[reason] {
+			t.Errorf("docs/operations.md advises about %q, which is no reason", reason)
+		}
+	}
+}
+
+// column returns the words in backquotes of the first column of the table that
+// follows after.
+func column(t *testing.T, file, after string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), after)
+	if !ok {
+		t.Fatalf("%s has no %q", file, after)
+	}
+	words := make(map[string]bool)
+	for line := range strings.Lines(rest) {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), "|")
+		if !strings.HasPrefix(line, "|") {
+			continue
+		}
+		for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cell, -1) {
+			words[m[1]] = true
+		}
+	}
+	return words
+}
+
+// constants returns the values of the constants of a type Reason below folders.
+func constants(t *testing.T, folders ...string) (values []string) {
+	t.Helper()
+	is := regexp.MustCompile(`(?m)^\s*\w+\s+(?:\w+\.)?Reason\s*=\s*"([a-z_]+)"`)
+	for _, folder := range folders {
+		err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, m := range is.FindAllStringSubmatch(string(text), -1) {
+				values = append(values, m[1])
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(values) < 20 {
+		t.Fatalf("only %d reasons were found in the source: %q", len(values), values)
+	}
+	return values
+}
