@@ -19,9 +19,10 @@ var floors = []string{
 	"app",
 	"admin/access admin/mapping admin/objects",
 	"admin",
-	"admin/edit proxy/egress",
-	"proxy/gateway policy/live",
-	"policy/store resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/own policy/document policy/geoip",
+	"admin/edit",
+	"proxy/gateway proxy/egress policy/live",
+	"policy/store resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/geoip",
+	"proxy/answer proxy/hops",
 	"proxy/http1 proxy/middleware proxy/rabbitmq proxy/egress/dns",
 	"policy resolver", // the core
 	"internal/consul/presence app/listener app/supervisor app/echo admin/form admin/openapi",

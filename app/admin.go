@@ -13,7 +13,7 @@ import (
 	"lictor/admin/objects"
 	"lictor/admin/openapi"
 	"lictor/policy"
-	"lictor/proxy/gateway"
+	"lictor/proxy/answer"
 )
 
 // adminRoutes returns the APIs of the admin listener.
@@ -47,7 +47,7 @@ func (p *Lictor) explainer() admin.Explainer {
 			return p.aged(p.gateway.Explain(question(q, from)))
 		},
 		Decision: p.gateway.Decision,
-		Answer:   openapi.Of(gateway.Explanation{}),
+		Answer:   openapi.Of(answer.Explanation{}),
 	}
 	if p.egress != nil {
 		e.Egress = func(ctx context.Context, q *admin.Question, from netip.Addr) (any, error) {
@@ -57,12 +57,12 @@ func (p *Lictor) explainer() admin.Explainer {
 	return e
 }
 
-func question(q *admin.Question, from netip.Addr) *gateway.Question {
-	return &gateway.Question{Method: q.Method, URL: q.URL, Headers: q.Headers.Pairs(), From: from}
+func question(q *admin.Question, from netip.Addr) *answer.Question {
+	return &answer.Question{Method: q.Method, URL: q.URL, Headers: q.Headers.Pairs(), From: from}
 }
 
 // aged says how old the policy is that spoke.
-func (p *Lictor) aged(e *gateway.Explanation, err error) (*gateway.Explanation, error) {
+func (p *Lictor) aged(e *answer.Explanation, err error) (*answer.Explanation, error) {
 	if contact := p.policy.Store().Status().Contact; err == nil && !contact.IsZero() {
 		age := time.Since(contact).Seconds()
 		e.Policy.AgeSeconds = &age

@@ -15,6 +15,7 @@ import (
 	"lictor/admin/openapi"
 	"lictor/policy/live"
 	"lictor/policy/store"
+	"lictor/proxy/answer"
 	"lictor/proxy/gateway"
 	"lictor/resolver"
 	"lictor/resolver/static"
@@ -125,7 +126,7 @@ func TestOpenAPIDocument(t *testing.T) {
 // TestExplanationIsDescribed holds what the gateway says against the document.
 func TestExplanationIsDescribed(t *testing.T) {
 	p, _, _ := wiredAdmin(t)
-	schema := openapi.Of(gateway.Explanation{})
+	schema := openapi.Of(answer.Explanation{})
 	for _, url := range []string{"/svc/x", "/", "/x/../..", "http://a.b/svc"} {
 		e, err := p.explainer().Gateway(t.Context(), &admin.Question{URL: url}, netip.Addr{})
 		if err != nil {

@@ -33,6 +33,7 @@ import (
 	"lictor/internal/version"
 	"lictor/policy/geoip"
 	"lictor/policy/live"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress"
 	"lictor/proxy/gateway"
 	"lictor/proxy/http1"
@@ -60,7 +61,7 @@ type Lictor struct {
 	sources  []resolver.Source
 	static   *static.Resolver // one of sources; nil if there is none
 	registry *prometheus.Registry
-	access   *gateway.AccessLog // nil if there is none
+	access   *answer.AccessLog  // nil if there is none
 	consul   *consulapi.Contact // nil until a client needs it
 	policy   *live.Policy
 	geoip    *geoip.Reader // nil if there is none
@@ -271,7 +272,7 @@ func (p *Lictor) release() {
 
 func (p *Lictor) buildGateway() (err error) {
 	if log := p.cfg.AccessLog; log.Path != "" {
-		if p.access, err = gateway.NewAccessLog(log.Path, log.Format); err != nil {
+		if p.access, err = answer.NewAccessLog(log.Path, log.Format); err != nil {
 			return err
 		}
 		p.services = append(p.services, supervisor.Service{Name: "access log", Run: p.access.Run, Grace: 5 * time.Second})

@@ -8,6 +8,7 @@ import (
 	"lictor/admin"
 	"lictor/app/supervisor"
 	"lictor/config"
+	"lictor/proxy/answer"
 	"lictor/proxy/gateway"
 	"lictor/proxy/rabbitmq"
 )
@@ -70,11 +71,11 @@ func (p *Lictor) busRoute() *gateway.BusRoute {
 
 // buildRecords makes where middleware records to: the access log, else
 // standard output.
-func (p *Lictor) buildRecords() (*gateway.AccessLog, error) {
+func (p *Lictor) buildRecords() (*answer.AccessLog, error) {
 	if p.access != nil {
 		return p.access, nil
 	}
-	records, err := gateway.NewAccessLog("-", "json")
+	records, err := answer.NewAccessLog("-", "json")
 	if err == nil {
 		p.services = append(p.services, supervisor.Service{Name: "records", Run: records.Run, Grace: 5 * time.Second})
 	}

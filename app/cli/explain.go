@@ -12,7 +12,7 @@ import (
 
 	"lictor/admin"
 	"lictor/policy"
-	"lictor/proxy/gateway"
+	"lictor/proxy/answer"
 )
 
 // headerFlag collects header fields: -H 'K: V', as often as wanted.
@@ -57,7 +57,7 @@ func explainCommand(stdout io.Writer) *command {
 			_, err := stdout.Write(body)
 			return err
 		}
-		var e gateway.Explanation
+		var e answer.Explanation
 		if err := decodeAnswer(body, &e); err != nil {
 			return fmt.Errorf("the answer is no explanation: %w", err)
 		}
@@ -68,7 +68,7 @@ func explainCommand(stdout io.Writer) *command {
 
 // printExplanation writes an explanation for people: first what happens, then
 // the rule that says so and where it is stored, then the rest.
-func printExplanation(out io.Writer, method string, e *gateway.Explanation) error {
+func printExplanation(out io.Writer, method string, e *answer.Explanation) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, outcome(e))
 	if rule, note := speaker(e); rule != nil {
@@ -99,7 +99,7 @@ func printExplanation(out io.Writer, method string, e *gateway.Explanation) erro
 	return w.Flush()
 }
 
-func outcome(e *gateway.Explanation) string {
+func outcome(e *answer.Explanation) string {
 	switch {
 	case !e.Allowed:
 		return fmt.Sprintf("REFUSED: %d %s", e.Status, e.Reason)
@@ -111,7 +111,7 @@ func outcome(e *gateway.Explanation) string {
 
 // speaker returns the rule that settled it and what is noted about it; a
 // refusal may have no rule.
-func speaker(e *gateway.Explanation) (*policy.Rule, string) {
+func speaker(e *answer.Explanation) (*policy.Rule, string) {
 	if e.Allowed {
 		return nil, ""
 	}
@@ -178,7 +178,7 @@ func pairs[V any](m map[string]V) string {
 	return strings.Join(all, " ")
 }
 
-func printDispatch(w io.Writer, e *gateway.Explanation) {
+func printDispatch(w io.Writer, e *answer.Explanation) {
 	if e.Dispatch == nil {
 		return
 	}

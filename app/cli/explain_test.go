@@ -13,7 +13,7 @@ import (
 
 	"lictor/admin"
 	"lictor/policy"
-	"lictor/proxy/gateway"
+	"lictor/proxy/answer"
 )
 
 var update = flag.Bool("update", false, "write what comes out to the golden files")
@@ -46,7 +46,7 @@ func TestExplanationForPeople(t *testing.T) { // contract 1
 			if err != nil {
 				t.Fatal(err)
 			}
-			var e gateway.Explanation
+			var e answer.Explanation
 			if err := json.Unmarshal(text, &e); err != nil {
 				t.Fatal(err)
 			}

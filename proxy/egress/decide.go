@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns"
 	"lictor/proxy/own"
 )
@@ -64,7 +65,7 @@ func (q *inquiry) goBy(g guard) {
 // run checks the target, in the order of A6: our own infrastructure, blacklist,
 // registered services, private addresses, whitelist. What the name alone
 // forbids is not looked up: a question to its servers is a call, too.
-func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([]netip.Addr, error)) (permit, refusal) {
+func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([]netip.Addr, error)) (permit, answer.Refusal) {
 	if q.set == nil || q.own == nil {
 		q.note("policy", refuseUnavailable)
 		return permit{}, refuseUnavailable
@@ -75,7 +76,7 @@ func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([
 	}
 	t := q.target
 	if name := t.name(); name != "" {
-		if r := q.checkName(); r.status != 0 {
+		if r := q.checkName(); r.Status != 0 {
 			return permit{}, r
 		}
 		began := time.Now()
@@ -90,14 +91,14 @@ func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([
 		q.addrBuf = append(q.addrBuf[:0], t.addr)
 		q.addrs = q.addrBuf
 	}
-	if r := q.checkAddrs(); r.status != 0 {
+	if r := q.checkAddrs(); r.Status != 0 {
 		return permit{}, r
 	}
-	return permit{addrs: q.addrs, port: t.port}, refusal{}
+	return permit{addrs: q.addrs, port: t.port}, answer.Refusal{}
 }
 
 // checkName checks what can be said without the addresses.
-func (q *inquiry) checkName() refusal {
+func (q *inquiry) checkName() answer.Refusal {
 	t := q.target
 	if q.own.ByName(t.host, t.port) {
 		q.note("own_address", refuseOwn)
@@ -117,16 +118,16 @@ func (q *inquiry) checkName() refusal {
 	if q.set.RefusedByName(&q.dst, &q.verdict, q.rec) {
 		return refuseVerdict(&q.verdict, true)
 	}
-	return refusal{}
+	return answer.Refusal{}
 }
 
 // again decides once more about the addresses that are known already.
-func (q *inquiry) again() refusal {
+func (q *inquiry) again() answer.Refusal {
 	if q.set == nil || q.own == nil {
 		return refuseUnavailable
 	}
 	if q.target.name() != "" {
-		if r := q.checkName(); r.status != 0 {
+		if r := q.checkName(); r.Status != 0 {
 			return r
 		}
 	}
@@ -135,7 +136,7 @@ func (q *inquiry) again() refusal {
 
 // failed is the refusal of a name that has no address. That it is one of a
 // registered service is known all the same.
-func (q *inquiry) failed(name string, err error) refusal {
+func (q *inquiry) failed(name string, err error) answer.Refusal {
 	if q.isRegistered() {
 		q.note("registered_service", refuseRegistered)
 		return refuseRegistered
@@ -180,7 +181,7 @@ func (q *inquiry) spell() {
 }
 
 // checkAddrs checks all addresses: one that is forbidden forbids the target.
-func (q *inquiry) checkAddrs() refusal {
+func (q *inquiry) checkAddrs() answer.Refusal {
 	t := q.target
 	q.spell()
 	for _, a := range q.dst.Addrs {
@@ -214,7 +215,7 @@ func (q *inquiry) checkAddrs() refusal {
 	if !q.set.Whitelisted(&q.dst, &q.verdict, q.rec) {
 		return refuseVerdict(&q.verdict, true)
 	}
-	return refusal{}
+	return answer.Refusal{}
 }
 
 // mayTell reports whether the client may know the entry that refused: an
@@ -241,9 +242,9 @@ func (q *inquiry) isRegistered() bool {
 }
 
 // note and pass tell the recorder of the steps that the policy does not know.
-func (q *inquiry) note(step string, r refusal) {
+func (q *inquiry) note(step string, r answer.Refusal) {
 	if q.rec != nil {
-		q.rec.Steps = append(q.rec.Steps, policy.Step{Step: step, Verdict: "deny", Mode: policy.Enforce, Note: r.message})
+		q.rec.Steps = append(q.rec.Steps, policy.Step{Step: step, Verdict: "deny", Mode: policy.Enforce, Note: r.Message})
 	}
 }
 

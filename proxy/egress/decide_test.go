@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns/dnstest"
 )
 
@@ -37,50 +38,50 @@ func TestDecisions(t *testing.T) {
 		lists   lists
 		request string // "CONNECT authority", or a URL for GET
 		status  int
-		reason  Reason
+		reason  answer.Reason
 		entry   string
 	}{
 		{"without lists what is public may be reached", nil, "http://shop.example:PORT/", 200, "", ""},
 		{"an address may be named as well", nil, "http://127.0.0.2:PORT/", 200, "", ""},
 		{"IPv6 works", nil, "http://six.example:PORT/", 200, "", ""},
-		{"a host entry denies the host", lists{blackKey: black("shop.example")}, "http://SHOP.example.:PORT/", 403, blacklisted, "shop.example"},
+		{"a host entry denies the host", lists{blackKey: black("shop.example")}, "http://SHOP.example.:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "shop.example"},
 		{"a host entry says nothing of subdomains", lists{blackKey: black("shop.example")}, "http://www.shop.example:PORT/", 200, "", ""},
 		{"a host entry alone is weak (A5)", lists{blackKey: black("shop.example")}, "http://127.0.0.2:PORT/", 200, "", ""},
-		{".host denies the apex", lists{blackKey: black(".shop.example")}, "http://shop.example:PORT/", 403, blacklisted, ".shop.example"},
-		{".host denies subdomains", lists{blackKey: black(".shop.example")}, "http://www.shop.example:PORT/", 403, blacklisted, ".shop.example"},
+		{".host denies the apex", lists{blackKey: black(".shop.example")}, "http://shop.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ".shop.example"},
+		{".host denies subdomains", lists{blackKey: black(".shop.example")}, "http://www.shop.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ".shop.example"},
 		{"*.host spares the apex", lists{blackKey: black("*.shop.example")}, "http://shop.example:PORT/", 200, "", ""},
-		{"*.host denies subdomains", lists{blackKey: black("*.shop.example")}, "http://www.shop.example:PORT/", 403, blacklisted, "*.shop.example"},
+		{"*.host denies subdomains", lists{blackKey: black("*.shop.example")}, "http://www.shop.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "*.shop.example"},
 		{"a port narrows an entry", lists{blackKey: black("shop.example:1")}, "http://shop.example:PORT/", 200, "", ""},
-		{"an address denies itself", black66, "http://127.0.0.66:PORT/", 403, blacklisted, "127.0.0.66"},
-		{"an address denies names behind it, untold", black66, "http://denied.example:PORT/", 403, blacklisted, ""},
-		{"one forbidden address of two forbids the name", black66, "http://mixed.example:PORT/", 403, blacklisted, ""},
-		{"one forbidden address of four forbids the name", black66, "http://late.example:PORT/", 403, blacklisted, ""},
-		{"a chain of CNAMEs hides nothing", black66, "http://alias.example:PORT/", 403, blacklisted, ""},
-		{"a mapped address is the address", black66, "http://mapped.example:PORT/", 403, blacklisted, ""},
-		{"a mapped literal is the address", black66, "http://[::ffff:127.0.0.66]:PORT/", 403, blacklisted, "127.0.0.66"},
-		{"a NAT64 address is what it embeds", black66, "http://nat64.example:PORT/", 403, blacklisted, ""},
-		{"a 6to4 literal is what it embeds", black66, "http://[2002:7f00:42::1]:PORT/", 403, blacklisted, "127.0.0.66"},
-		{"a CIDR denies its addresses", lists{blackKey: black("127.0.0.64/26")}, "http://127.0.0.66:PORT/", 403, blacklisted, "127.0.0.64/26"},
-		{"IPv6 is denied", lists{blackKey: black("::1")}, "http://both.example:PORT/", 403, blacklisted, ""},
-		{"a URL denies its path", lists{blackKey: black("http://shop.example:PORT/admin")}, "http://shop.example:PORT/admin/users", 403, blacklisted, "http://shop.example:PORT/admin"},
+		{"an address denies itself", black66, "http://127.0.0.66:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "127.0.0.66"},
+		{"an address denies names behind it, untold", black66, "http://denied.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
+		{"one forbidden address of two forbids the name", black66, "http://mixed.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
+		{"one forbidden address of four forbids the name", black66, "http://late.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
+		{"a chain of CNAMEs hides nothing", black66, "http://alias.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
+		{"a mapped address is the address", black66, "http://mapped.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
+		{"a mapped literal is the address", black66, "http://[::ffff:127.0.0.66]:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "127.0.0.66"},
+		{"a NAT64 address is what it embeds", black66, "http://nat64.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
+		{"a 6to4 literal is what it embeds", black66, "http://[2002:7f00:42::1]:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "127.0.0.66"},
+		{"a CIDR denies its addresses", lists{blackKey: black("127.0.0.64/26")}, "http://127.0.0.66:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "127.0.0.64/26"},
+		{"IPv6 is denied", lists{blackKey: black("::1")}, "http://both.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
+		{"a URL denies its path", lists{blackKey: black("http://shop.example:PORT/admin")}, "http://shop.example:PORT/admin/users", 403, answer.Reason(policy.ReasonBlacklist), "http://shop.example:PORT/admin"},
 		{"a URL ends at a segment", lists{blackKey: black("http://shop.example:PORT/admin")}, "http://shop.example:PORT/administration", 200, "", ""},
-		{"a URL sees through escapes and dots", lists{blackKey: black("http://shop.example:PORT/admin")}, "http://shop.example:PORT/x/..%2f%61dmin", 403, blacklisted, "http://shop.example:PORT/admin"},
+		{"a URL sees through escapes and dots", lists{blackKey: black("http://shop.example:PORT/admin")}, "http://shop.example:PORT/x/..%2f%61dmin", 403, answer.Reason(policy.ReasonBlacklist), "http://shop.example:PORT/admin"},
 		{"a URL with a path says nothing of tunnels", lists{blackKey: black("http://shop.example:PORT/admin")}, "CONNECT shop.example:PORT", 200, "", ""},
-		{"a URL without a path denies tunnels", lists{blackKey: black("http://shop.example:PORT/")}, "CONNECT shop.example:PORT", 403, blacklisted, "http://shop.example:PORT/"},
+		{"a URL without a path denies tunnels", lists{blackKey: black("http://shop.example:PORT/")}, "CONNECT shop.example:PORT", 403, answer.Reason(policy.ReasonBlacklist), "http://shop.example:PORT/"},
 		{"a method narrows a URL", lists{blackKey: black("POST http://shop.example:PORT/")}, "http://shop.example:PORT/", 200, "", ""},
-		{"a method is heeded", lists{blackKey: black("GET http://shop.example:PORT/")}, "http://shop.example:PORT/", 403, blacklisted, "GET http://shop.example:PORT/"},
+		{"a method is heeded", lists{blackKey: black("GET http://shop.example:PORT/")}, "http://shop.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "GET http://shop.example:PORT/"},
 		{"a list for the gateway says nothing here", lists{blackKey: &policy.List{Direction: policy.Ingress, Entries: []string{"shop.example"}}}, "http://shop.example:PORT/", 200, "", ""},
 		{"report mode lets pass", lists{blackKey: &policy.List{Mode: policy.Report, Entries: []string{"shop.example"}}}, "http://shop.example:PORT/", 200, "", ""},
-		{"a service is denied at its address", lists{blackKey: black("service:db")}, "http://127.0.0.77:PORT/", 403, blacklisted, "service:db"},
+		{"a service is denied at its address", lists{blackKey: black("service:db")}, "http://127.0.0.77:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "service:db"},
 
 		{"a whitelist admits what it names", lists{whiteKey: white("shop.example")}, "http://shop.example:PORT/", 200, "", ""},
-		{"a whitelist refuses the rest", lists{whiteKey: white("shop.example")}, "http://www.shop.example:PORT/", 403, notWhitelisted, ""},
-		{"a whitelist of addresses wants every one of a name", lists{whiteKey: white("127.0.0.2")}, "http://mixed.example:PORT/", 403, notWhitelisted, ""},
+		{"a whitelist refuses the rest", lists{whiteKey: white("shop.example")}, "http://www.shop.example:PORT/", 403, answer.Reason(policy.ReasonWhitelist), ""},
+		{"a whitelist of addresses wants every one of a name", lists{whiteKey: white("127.0.0.2")}, "http://mixed.example:PORT/", 403, answer.Reason(policy.ReasonWhitelist), ""},
 		{"a whitelist of addresses admits a name that has no others", lists{whiteKey: white("127.0.0.2")}, "http://shop.example:PORT/", 200, "", ""},
-		{"the blacklist wins", lists{whiteKey: white("shop.example"), blackKey: black("127.0.0.2")}, "http://shop.example:PORT/", 403, blacklisted, ""},
+		{"the blacklist wins", lists{whiteKey: white("shop.example"), blackKey: black("127.0.0.2")}, "http://shop.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
 		{"a whitelist does not lift deny_private", lists{whiteKey: white("private.example", "10.1.2.3")}, "http://private.example:PORT/", 403, privateAddress, ""},
 		{"a whitelist does not lift what is registered", lists{whiteKey: white("127.0.0.5")}, "http://127.0.0.5:PORT/", 403, registeredService, ""},
-		{"a URL of a whitelist wants every reading of the path", lists{whiteKey: white("http://shop.example:PORT/public")}, "http://shop.example:PORT/public/..%2fsecret", 403, notWhitelisted, ""},
+		{"a URL of a whitelist wants every reading of the path", lists{whiteKey: white("http://shop.example:PORT/public")}, "http://shop.example:PORT/public/..%2fsecret", 403, answer.Reason(policy.ReasonWhitelist), ""},
 		{"a URL of a whitelist admits its path", lists{whiteKey: white("http://shop.example:PORT/public")}, "http://shop.example:PORT/public/a", 200, "", ""},
 
 		{"private addresses", nil, "http://private.example:PORT/", 403, privateAddress, ""},
@@ -88,20 +89,20 @@ func TestDecisions(t *testing.T) {
 		{"metadata, in numbers", nil, "http://169.254.169.254/latest/", 403, privateAddress, ""},
 		{"one private address of two", nil, "http://half.example:PORT/", 403, privateAddress, ""},
 		{"NAT64 is private", nil, "http://nat64.example:PORT/", 403, privateAddress, ""},
-		{"the blacklist comes before private addresses", lists{blackKey: black("10.0.0.0/8")}, "http://private.example:PORT/", 403, blacklisted, ""},
+		{"the blacklist comes before private addresses", lists{blackKey: black("10.0.0.0/8")}, "http://private.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
 		{"a registered address", nil, "http://service.example:PORT/", 403, registeredService, ""},
 		{"a registered address, mapped", nil, "http://[::ffff:127.0.0.5]:PORT/", 403, registeredService, ""},
 		{"a registered address, in a tunnel", nil, "CONNECT 127.0.0.5:PORT", 403, registeredService, ""},
-		{"another port of a registered address", nil, "http://127.0.0.5:1/", 503, unreachable, ""},
+		{"another port of a registered address", nil, "http://127.0.0.5:1/", 503, answer.Unreachable, ""},
 		{"a registered name", nil, "http://Named.Service.example.:PORT/", 403, registeredService, ""},
-		{"the blacklist comes before what is registered", lists{blackKey: black("127.0.0.5")}, "http://127.0.0.5:PORT/", 403, blacklisted, "127.0.0.5"},
+		{"the blacklist comes before what is registered", lists{blackKey: black("127.0.0.5")}, "http://127.0.0.5:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "127.0.0.5"},
 
 		{"a name that does not exist", nil, "http://nothing.example/", 502, dnsFailed, ""},
-		{"a forbidden name is not even looked up", lists{blackKey: black(".example")}, "http://nothing.example/", 403, blacklisted, ".example"},
+		{"a forbidden name is not even looked up", lists{blackKey: black(".example")}, "http://nothing.example/", 403, answer.Reason(policy.ReasonBlacklist), ".example"},
 		{"an odd spelling", nil, "http://127.1:PORT/", 400, badTarget, ""},
 		{"origin form", nil, "/", 400, badTarget, ""},
-		{"nobody listens", nil, "http://127.0.0.2:1/", 503, unreachable, ""},
-		{"nobody listens behind a tunnel", nil, "CONNECT 127.0.0.2:1", 503, unreachable, ""},
+		{"nobody listens", nil, "http://127.0.0.2:1/", 503, answer.Unreachable, ""},
+		{"nobody listens behind a tunnel", nil, "CONNECT 127.0.0.2:1", 503, answer.Unreachable, ""},
 	}
 	b := start(t, quick())
 	port := fmt.Sprint(b.origin.port)
@@ -121,7 +122,7 @@ func TestDecisions(t *testing.T) {
 			b.policy(with)
 			b.dials()
 			request := strings.ReplaceAll(tt.request, "PORT", port)
-			var a *answer
+			var a *reply
 			if authority, ok := strings.CutPrefix(request, "CONNECT "); ok {
 				_, a = b.connect(authority)
 			} else {
@@ -149,7 +150,7 @@ func TestDNSFailures(t *testing.T) { // A7
 	b.dns.Set("silent.example", dnstest.Name{Silent: true})
 	b.dns.Set("slow.example", dnstest.Name{Addrs: []string{"127.0.0.2"}, Delay: 100 * time.Millisecond})
 	began := time.Now()
-	b.expect(b.get("http://silent.example/"), 504, timedOut)
+	b.expect(b.get("http://silent.example/"), 504, answer.Timeout)
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("it hung for %v", took)
 	}
@@ -204,7 +205,7 @@ func TestOneOfSeveralAddressesServes(t *testing.T) {
 	}
 	b.refuse("127.0.0.2", "127.0.0.3")
 	b.proxy.pools.close()
-	b.expect(b.get(b.url("several.example", "/")), 503, unreachable)
+	b.expect(b.get(b.url("several.example", "/")), 503, answer.Unreachable)
 }
 
 func TestConnectPorts(t *testing.T) { // A12
@@ -220,7 +221,7 @@ func TestConnectPorts(t *testing.T) { // A12
 		}
 	}
 	_, a := b.connect("127.0.0.2:443")
-	b.expect(a, 503, unreachable) // nobody listens
+	b.expect(a, 503, answer.Unreachable) // nobody listens
 	if a := b.get(b.url("shop.example", "/")); a.StatusCode != 200 {
 		t.Errorf("a request without CONNECT: got %d", a.StatusCode)
 	}

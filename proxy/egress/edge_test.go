@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns/dnstest"
 	"lictor/proxy/own"
 )
@@ -63,7 +64,7 @@ func TestANameThatCanNotBeAdmittedIsNotLookedUp(t *testing.T) {
 		report := white("192.0.2.0/24")
 		report.Mode = policy.Report
 		b.policy(lists{whiteKey: white("ok.example"), {Kind: policy.KindWhitelist, Name: "trial"}: report})
-		b.expect(b.get(b.url("secret.exfil.example", "/")), 403, notWhitelisted)
+		b.expect(b.get(b.url("secret.exfil.example", "/")), 403, answer.Reason(policy.ReasonWhitelist))
 		if n := b.dns.Asked("secret.exfil.example"); n > 0 {
 			t.Errorf("the servers were asked %d times", n)
 		}

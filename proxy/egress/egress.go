@@ -30,9 +30,11 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns"
-	"lictor/proxy/gateway"
+	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/longlived"
 	"lictor/proxy/own"
 )
 
@@ -47,7 +49,7 @@ type Config struct {
 
 	Log          hclog.Logger
 	Metrics      prometheus.Registerer // nil: none are kept
-	AccessLog    *gateway.AccessLog    // nil: none is written
+	AccessLog    *answer.AccessLog     // nil: none is written
 	AccessFormat string                // json, common, combined; "" = json
 }
 
@@ -65,10 +67,10 @@ type Proxy struct {
 	registry  Registry // nil: none
 	resolver  *dns.Resolver
 	log       hclog.Logger
-	access    *accessLog // nil: none
+	access    *answer.AccessLog // nil: none
 	metrics   *metrics
 	server    *http1.Server
-	mark      gateway.Mark // in Via
+	mark      hops.Mark // in Via
 
 	settings atomic.Pointer[Settings]
 	own      atomic.Pointer[own.Set] // nil until Run found out
@@ -78,7 +80,7 @@ type Proxy struct {
 	pools   pools
 	tunnels *http1.Pool // holds none that is idle: a tunnel is used once
 	slots   slots
-	lasting lasting
+	live    *longlived.Registry
 
 	// How names are looked up and addresses are dialled; tests replace them.
 	lookup func(ctx context.Context, name string) ([]netip.Addr, error)
@@ -93,7 +95,7 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		policy: cfg.Policy, endpoints: cfg.Own, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log,
 		ownNames: own.NewNames(),
-		tunnels:  http1.NewPool(http1.PoolConfig{Patience: cfg.Settings.withDefaults().ConnectTimeout}), mark: gateway.NewMark(),
+		tunnels:  http1.NewPool(http1.PoolConfig{Patience: cfg.Settings.withDefaults().ConnectTimeout}), mark: hops.NewMark(),
 	}
 	if p.resolver == nil {
 		p.resolver = dns.New(dns.Config{Servers: cfg.Settings.DNSServers})
@@ -102,13 +104,13 @@ func New(cfg Config) (*Proxy, error) {
 	p.pools = pools{members: make(map[poolKey]*member), roots: cfg.Roots, dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return p.dial(ctx, to) }}
 	p.pools.patience = cfg.Settings.withDefaults().ConnectTimeout
 	p.slots.clients = make(map[netip.Addr]int)
-	p.lasting = lasting{entries: make(map[*lastingEntry]struct{}), changed: make(chan struct{}, 1)}
+	p.live = longlived.New()
 	p.settings.Store(cfg.Settings.withDefaults())
 	p.server = http1.NewServer(p, cfg.Settings.limits())
-	if cfg.AccessLog != nil {
-		p.access = &accessLog{to: cfg.AccessLog, format: cfg.AccessFormat}
-	}
 	var err error
+	if p.access, err = cfg.AccessLog.As(cfg.AccessFormat); err != nil {
+		return nil, err
+	}
 	p.metrics, err = newMetrics(p, cfg.Metrics)
 	return p, err
 }
@@ -127,10 +129,7 @@ func (p *Proxy) Update(s Settings) {
 // wait.
 func (p *Proxy) PolicyChanged() {
 	p.era.Add(1)
-	select {
-	case p.lasting.changed <- struct{}{}:
-	default: // is due already
-	}
+	p.live.Changed()
 }
 
 // guard is what a decision made now goes by. As long as it is not known where
@@ -177,7 +176,7 @@ func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
 	defer done()
 	wg.Go(func() { // while it drains, too
 		defer crash.Contain(upkeep, nil)
-		p.review(served)
+		p.live.Run(served, p.policy)
 	})
 	wg.Go(func() {
 		defer crash.Contain(upkeep, nil)

@@ -14,8 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns/dnstest"
-	"lictor/proxy/gateway"
+	"lictor/proxy/hops"
 )
 
 func TestForward(t *testing.T) { // A1
@@ -108,9 +110,9 @@ func TestEachRequestIsChecked(t *testing.T) {
 		for _, step := range []struct {
 			host   string
 			status int
-			reason Reason
+			reason answer.Reason
 		}{
-			{"one.example", 200, ""}, {"evil.example", 403, blacklisted}, {"two.example", 200, ""}, {"hidden.example", 403, blacklisted},
+			{"one.example", 200, ""}, {"evil.example", 403, answer.Reason(policy.ReasonBlacklist)}, {"two.example", 200, ""}, {"hidden.example", 403, answer.Reason(policy.ReasonBlacklist)},
 			{"127.1", 400, badTarget}, {"one.example", 200, ""}, {"169.254.169.254", 403, privateAddress},
 		} {
 			a := c.do("GET "+b.url(step.host, "/")+" HTTP/1.1", "Host: one.example")
@@ -157,7 +159,7 @@ func TestEarlyBytes(t *testing.T) {
 	c = b.client()
 	before := b.origin.count()
 	c.send("CONNECT " + b.at("127.0.0.66") + " HTTP/1.1\r\nHost: x\r\n\r\nGET " + b.url("127.0.0.2", "/smuggled") + " HTTP/1.1\r\nHost: y\r\n\r\n")
-	b.expect(c.read("CONNECT"), 403, blacklisted)
+	b.expect(c.read("CONNECT"), 403, answer.Reason(policy.ReasonBlacklist))
 	if _, err := c.r.ReadByte(); err == nil {
 		t.Error("after a denied CONNECT the connection goes on")
 	}
@@ -224,11 +226,11 @@ func TestSecureTargets(t *testing.T) {
 		name, host string
 		roots      *x509.CertPool
 		status     int
-		reason     Reason
+		reason     answer.Reason
 	}{
 		{"a certificate that is right", "example.com", roots, 200, ""},
-		{"a certificate of somebody else", "shop.example", roots, 502, badGateway},
-		{"a certificate that nobody vouches for", "example.com", x509.NewCertPool(), 502, badGateway},
+		{"a certificate of somebody else", "shop.example", roots, 502, answer.BadGateway},
+		{"a certificate that nobody vouches for", "example.com", x509.NewCertPool(), 502, answer.BadGateway},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
@@ -249,14 +251,14 @@ func TestBrokenTargets(t *testing.T) { // X4
 		name   string
 		serve  func(net.Conn)
 		status int
-		reason Reason
+		reason answer.Reason
 	}{
-		{"no HTTP", func(c net.Conn) { io.WriteString(c, "SSH-2.0-x\r\n\r\n") }, 502, badGateway},
-		{"closed before the head", func(c net.Conn) {}, 502, badGateway},
+		{"no HTTP", func(c net.Conn) { io.WriteString(c, "SSH-2.0-x\r\n\r\n") }, 502, answer.BadGateway},
+		{"closed before the head", func(c net.Conn) {}, 502, answer.BadGateway},
 		{"an upgrade nobody asked for", func(c net.Conn) {
 			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
-		}, 502, badGateway},
-		{"too slow", func(c net.Conn) { io.ReadAll(c) }, 504, timedOut},
+		}, 502, answer.BadGateway},
+		{"too slow", func(c net.Conn) { io.ReadAll(c) }, 504, answer.Timeout},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -339,10 +341,10 @@ func TestNothingIsLeftRunning(t *testing.T) {
 // TestLoop: a request that came back is not sent around once more.
 func TestLoop(t *testing.T) {
 	b := start(t, quick())
-	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.0 a (, 1.1 "+string(b.proxy.mark)), 508, looped)
+	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.0 a (, 1.1 "+string(b.proxy.mark)), 508, answer.Loop)
 	a := b.client().do("CONNECT "+b.at("127.0.0.2")+" HTTP/1.1", "Host: x", "Via: 1.1 "+string(b.proxy.mark))
-	b.expect(a, 508, looped)
-	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.1 "+string(gateway.NewMark())), 200, reasonNone)
+	b.expect(a, 508, answer.Loop)
+	b.expect(b.get(b.url("127.0.0.2", "/"), "Via: 1.1 "+string(hops.NewMark())), 200, answer.ReasonNone)
 	if d := b.dials(); len(d) != 1 {
 		t.Errorf("dialled %v, want one target", d)
 	}
@@ -378,7 +380,7 @@ func TestMaxForwards(t *testing.T) {
 		t.Errorf("the target got %q", got)
 	}
 	b.policy(lists{blackKey: black("127.0.0.2")})
-	b.expect(b.client().do("OPTIONS "+b.url("127.0.0.2", "/")+" HTTP/1.1", "Host: h", "Max-Forwards: 0"), 403, blacklisted)
+	b.expect(b.client().do("OPTIONS "+b.url("127.0.0.2", "/")+" HTTP/1.1", "Host: h", "Max-Forwards: 0"), 403, answer.Reason(policy.ReasonBlacklist))
 }
 
 // Names with an underscore pass; those that a careless server takes for what

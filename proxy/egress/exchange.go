@@ -9,11 +9,14 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+	"unsafe"
 
 	"lictor/internal/crash"
 	"lictor/policy"
-	"lictor/proxy/gateway"
+	"lictor/proxy/answer"
+	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/longlived"
 )
 
 // exchange is one request on its way through the egress: what was received,
@@ -24,22 +27,22 @@ type exchange struct {
 	req *http1.RequestHead
 
 	began    time.Time
-	id       [2]uint64 // request id
+	id       string // request id
+	idBytes  [32]byte
 	scratch  scratch
 	target   target
 	inquiry  inquiry
-	counted  bool           // the client counts who passes the request on
-	forwards uint64         // how many may
-	dialled  netip.AddrPort // the address that was connected to
-	reached  *member        // that it belongs to
-	lasting  *lastingEntry  // nil unless it takes long
+	counted  bool             // the client counts who passes the request on
+	forwards uint64           // how many may
+	dialled  netip.AddrPort   // the address that was connected to
+	reached  *member          // that it belongs to
+	lasting  *longlived.Entry // nil unless it takes long
 
 	status  int
-	refused refusal       // by us; zero if the target answered
-	err     error         // for the log; never for the client
-	connect time.Duration // what connecting took
-	in, out int64         // bytes of the bodies or the tunnel
-	line    []byte        // buffer of the line in the access log
+	refused answer.Refusal // by us; zero if the target answered
+	err     error          // for the log; never for the client
+	connect time.Duration  // what connecting took
+	in, out int64          // bytes of the bodies or the tunnel
 
 	onInterim func(*http1.ResponseHead)
 }
@@ -71,9 +74,9 @@ func (p *Proxy) Refuse(c *http1.Conn, err *http1.ParseError) {
 	x := p.open(c)
 	defer x.finish()
 	x.err = err
-	r := refusal{status: err.Status, reason: badRequest, message: err.Reason}
+	r := answer.Malformed(err)
 	if err.Status == 400 {
-		r.reason = badTarget
+		r.Reason = badTarget
 	}
 	x.refuse(r)
 }
@@ -81,7 +84,8 @@ func (p *Proxy) Refuse(c *http1.Conn, err *http1.ParseError) {
 func (p *Proxy) open(c *http1.Conn) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.p, x.c, x.req, x.began = p, c, c.Request(), time.Now()
-	x.id = [2]uint64{rand.Uint64(), rand.Uint64()}
+	answer.AppendHex(x.idBytes[:0], rand.Uint64(), rand.Uint64())
+	x.id = unsafe.String(&x.idBytes[0], len(x.idBytes))
 	c.User = x
 	return x
 }
@@ -92,23 +96,23 @@ func (x *exchange) decide() (permit, bool) {
 		return permit{}, x.refuse(refuseClient)
 	}
 	if x.p.mark.Loops(x.req.Fields) {
-		return permit{}, x.refuse(refuseLoop)
+		return permit{}, x.refuse(answer.RefuseLoop)
 	}
 	var err error
 	if x.target, err = parseTarget(x.req, &x.scratch); err != nil {
 		x.err = err
 		return permit{}, x.refuse(refuseTarget(err))
 	}
-	x.forwards, x.counted = gateway.MaxForwards(x.req)
+	x.forwards, x.counted = hops.MaxForwards(x.req)
 	q := &x.inquiry
 	q.begin(x.p.guard(), &x.target, x.req.Method, readCredentials(x.req), nil)
 	pm, r := q.run(context.Background(), x.p.lookup)
-	for q.era != x.p.era.Load() && r.status == 0 { // it changed while the name was looked up
+	for q.era != x.p.era.Load() && r.Status == 0 { // it changed while the name was looked up
 		q.goBy(x.p.guard())
 		r = q.again()
 	}
 	x.tellWould()
-	if r.status != 0 {
+	if r.Status != 0 {
 		return permit{}, x.refuse(r)
 	}
 	return pm, true
@@ -124,15 +128,13 @@ func (x *exchange) finish() {
 	}
 	took := time.Since(x.began)
 	x.p.metrics.count(x, took)
-	if x.p.access != nil {
-		x.p.access.write(x, took)
-	}
+	x.writeLine(took)
 	x.tell(took)
 	x.c.User = nil
 	q := &x.inquiry
 	q.guard, q.target, q.creds, q.addrs = guard{}, nil, credentials{}, nil
 	q.dst, q.verdict = policy.Destination{}, policy.Verdict{}
-	*x = exchange{scratch: x.scratch, inquiry: *q, line: x.line, onInterim: x.onInterim}
+	*x = exchange{scratch: x.scratch, inquiry: *q, onInterim: x.onInterim}
 	exchanges.Put(x)
 }
 
@@ -140,9 +142,9 @@ func (x *exchange) finish() {
 func (x *exchange) crashed(p any) {
 	crash.Tell("egress request", p)
 	x.c.Crash()
-	x.status, x.refused = 500, refusal{}
+	x.status, x.refused = 500, answer.Refusal{}
 	x.err = fmt.Errorf("egress: panic: %v", p)
-	x.p.log.Error("a request crashed", "request_id", x.requestID(), "host", x.target.host, "panic", p)
+	x.p.log.Error("a request crashed", "request_id", x.id, "host", x.target.host, "panic", p)
 }
 
 // forward sends the request to the target and relays its answer.
@@ -178,13 +180,9 @@ func (x *exchange) forward(pm permit) {
 }
 
 // mayRepeat reports whether a request whose kept-alive connection turned out
-// dead can be sent once more, on a new one: that says nothing about the target,
-// and nothing was sent, or nothing that acts.
+// dead can be sent once more, on a new one.
 func (x *exchange) mayRepeat(f *http1.Failure) bool {
-	if f.Kind == http1.Stale {
-		return true
-	}
-	return (f.Kind == http1.Broken || f.Kind == http1.Vanished) && f.Clean && safe(x.req.Method)
+	return f.Repeatable(x.req.Method) || f.Kind == http1.Vanished && f.Clean && http1.Safe(x.req.Method)
 }
 
 // upstream returns a connection to an address of the permit.
@@ -202,20 +200,11 @@ func (x *exchange) upstream(pm permit, fresh bool, budget time.Duration) (u *htt
 
 // refuseDial is the refusal when no address could be connected to: refused, or
 // a broken TLS handshake.
-func refuseDial(err error) refusal {
+func refuseDial(err error) answer.Refusal {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" || errors.Is(err, context.DeadlineExceeded) {
 		return refuseUnreachable
 	}
 	return refuseBadGateway
-}
-
-// safe reports whether a method only reads (RFC 9110 9.2.1).
-func safe(method string) bool {
-	switch method {
-	case "GET", "HEAD", "OPTIONS", "TRACE":
-		return true
-	}
-	return false
 }
 
 // fail answers a request that reached the target and brought no answer.
@@ -225,7 +214,7 @@ func (x *exchange) fail(f *http1.Failure) {
 	case http1.TimedOut, http1.Vanished:
 		x.refuse(refuseTimeout)
 	case http1.ClientLeft, http1.WasCut:
-		x.gone()
+		x.refuse(answer.Left)
 	case http1.BadBody:
 		x.refuseBody(f.Err)
 	default:
@@ -233,25 +222,11 @@ func (x *exchange) fail(f *http1.Failure) {
 	}
 }
 
-// gone ends an exchange that nobody waits for any more.
-func (x *exchange) gone() {
-	x.c.Close()
-	x.status, x.refused = 499, refusal{reason: clientLeft}
-}
-
 // refuseBody answers a request whose body cannot be read.
 func (x *exchange) refuseBody(err error) {
 	x.err = err
 	x.c.Close()
-	bad, ok := errors.AsType[*http1.ParseError](err)
-	switch {
-	case ok:
-		x.refuse(refusal{status: bad.Status, reason: badRequest, message: bad.Reason})
-	case errors.Is(err, http1.ErrClientGone):
-		x.gone()
-	default:
-		x.refuse(refusal{status: 408, reason: badRequest, message: "The request body took too long"})
-	}
+	x.refuse(answer.BadBody(err))
 }
 
 // relay hands the answer on to the client.

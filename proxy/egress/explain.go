@@ -6,7 +6,7 @@ import (
 	"net/url"
 
 	"lictor/policy"
-	"lictor/proxy/gateway"
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 )
 
@@ -14,15 +14,8 @@ import (
 // traffic. Its name is looked up, but nothing is sent to the target. With the
 // method CONNECT the URL is host:port. An error is a question that cannot be
 // understood.
-func (p *Proxy) Explain(ctx context.Context, q *gateway.Question) (*gateway.Explanation, error) {
-	from := q.From
-	if !from.IsValid() {
-		from = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	}
-	e := &gateway.Explanation{
-		Status: 200, Steps: []policy.Step{}, Plugins: map[string]policy.PluginUse{},
-		Client: gateway.ClientFact{Address: from.String(), From: "socket"},
-	}
+func (p *Proxy) Explain(ctx context.Context, q *answer.Question) (*answer.Explanation, error) {
+	e := answer.NewExplanation(answer.ClientFact{Address: q.Peer().String(), From: "socket"})
 	req, err := question(q)
 	if err != nil {
 		return nil, err
@@ -30,31 +23,29 @@ func (p *Proxy) Explain(ctx context.Context, q *gateway.Question) (*gateway.Expl
 	var s scratch
 	t, err := parseTarget(req, &s)
 	if err != nil {
-		e.Status, e.Reason, e.Path.Received = 400, badTarget, q.URL
+		e.Refuse(refuseTarget(err)).Path.Received = q.URL
 		e.Steps = append(e.Steps, policy.Step{Step: "target", Verdict: "deny", Mode: policy.Enforce, Note: err.Error()})
 		return e, nil
 	}
-	e.Path = gateway.PathFact{Received: t.path.Received, Canonical: t.path.Canonical, Forwarded: t.rest}
+	e.Path = answer.PathFact{Received: t.path.Received, Canonical: t.path.Canonical, Forwarded: t.rest}
 
 	var rec policy.Recorder
 	var in inquiry
 	in.begin(p.guard(), &t, req.Method, readCredentials(req), &rec)
-	v := in.set.Version()
-	e.Policy = gateway.PolicyFact{Hash: v.Hash, Index: v.Index}
+	e.Policy = answer.By(in.set.Version())
 	pm, r := in.run(ctx, p.lookup)
 	e.Steps = append(e.Steps, rec.Steps...)
 	if who := in.dst.Identity; who != nil {
 		e.Consumer = &policy.ConsumerFact{Name: who.Name, Groups: who.Groups}
 	}
-	e.Allowed = r.status == 0
+	e.Allowed = r.Status == 0
 	if !e.Allowed {
-		e.Status, e.Reason = r.status, r.reason
-		return e, nil
+		return e.Refuse(r), nil
 	}
-	e.Dispatch = &gateway.DispatchFact{Kind: "egress", Instances: []gateway.InstanceFact{}}
+	e.Dispatch = &answer.DispatchFact{Kind: "egress", Instances: []answer.InstanceFact{}}
 	for i, a := range pm.addrs {
 		to := netip.AddrPortFrom(a, pm.port).String()
-		e.Dispatch.Instances = append(e.Dispatch.Instances, gateway.InstanceFact{ID: t.host, Address: to, State: "checked", Chosen: i == 0})
+		e.Dispatch.Instances = append(e.Dispatch.Instances, answer.InstanceFact{ID: t.host, Address: to, State: "checked", Chosen: i == 0})
 	}
 	return e, nil
 }
@@ -62,7 +53,7 @@ func (p *Proxy) Explain(ctx context.Context, q *gateway.Question) (*gateway.Expl
 // question makes the head of the request that is asked about, read by the
 // parser that reads them from the wire. Clients reach an https URL through a
 // tunnel, so that is what is asked about.
-func question(q *gateway.Question) (*http1.RequestHead, error) {
+func question(q *answer.Question) (*http1.RequestHead, error) {
 	method, target := q.Method, q.URL
 	if method == "" {
 		method = "GET"

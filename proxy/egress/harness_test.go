@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns"
 	"lictor/proxy/egress/dns/dnstest"
 )
@@ -191,13 +192,13 @@ func (b *bench) dials() []netip.AddrPort {
 // answerBody is the body of an answer of the egress (X5, A6).
 type answerBody struct {
 	Message   string
-	Reason    Reason
+	Reason    answer.Reason
 	Entry     string
 	RequestID string `json:"request_id"`
 }
 
-// answer is what a client got.
-type answer struct {
+// reply is what a client got.
+type reply struct {
 	*http.Response
 	body   string
 	refuse answerBody // if it is an answer of the egress
@@ -222,7 +223,7 @@ func (b *bench) client() *client {
 }
 
 // do sends a request, whose lines are given without their ends, and reads the answer.
-func (c *client) do(lines ...string) *answer {
+func (c *client) do(lines ...string) *reply {
 	c.Helper()
 	method, _, _ := strings.Cut(lines[0], " ")
 	c.send(strings.Join(lines, "\r\n") + "\r\n\r\n")
@@ -236,13 +237,13 @@ func (c *client) send(s string) {
 	}
 }
 
-func (c *client) read(method string) *answer {
+func (c *client) read(method string) *reply {
 	c.Helper()
 	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
 	if err != nil {
 		c.Fatalf("no answer: %v", err)
 	}
-	a := &answer{Response: resp}
+	a := &reply{Response: resp}
 	if method == "CONNECT" && resp.StatusCode == 200 {
 		return a
 	}
@@ -256,20 +257,20 @@ func (c *client) read(method string) *answer {
 }
 
 // get asks for a URL on a connection of its own.
-func (b *bench) get(url string, fields ...string) *answer {
+func (b *bench) get(url string, fields ...string) *reply {
 	b.Helper()
 	return b.client().do(append([]string{"GET " + url + " HTTP/1.1", "Host: anything.example"}, fields...)...)
 }
 
 // connect asks for a tunnel on a connection of its own.
-func (b *bench) connect(authority string) (*client, *answer) {
+func (b *bench) connect(authority string) (*client, *reply) {
 	b.Helper()
 	c := b.client()
 	return c, c.do("CONNECT "+authority+" HTTP/1.1", "Host: "+authority)
 }
 
 // expect checks the status and reason of an answer.
-func (b *bench) expect(a *answer, status int, reason Reason) {
+func (b *bench) expect(a *reply, status int, reason answer.Reason) {
 	b.Helper()
 	if a.StatusCode != status || a.refuse.Reason != reason {
 		b.Errorf("got %d %q (%s), want %d %q", a.StatusCode, a.refuse.Reason, strings.TrimSpace(a.body), status, reason)

@@ -2,7 +2,7 @@ package egress
 
 import (
 	"lictor/internal/field"
-	"lictor/proxy/gateway"
+	"lictor/proxy/hops"
 	"lictor/proxy/http1"
 )
 
@@ -24,7 +24,7 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 		switch f := &req.Fields[i]; f.ID {
 		case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldVia:
 		default:
-			if passes(f, req.ConnectionNames) && !(x.counted && gateway.IsMaxForwards(f)) {
+			if passes(f, req.ConnectionNames) && !(x.counted && hops.IsMaxForwards(f)) {
 				dst = http1.AppendField(dst, f.Name, f.Value)
 			}
 		}
@@ -43,14 +43,14 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}
 	if x.counted {
-		dst = gateway.AppendMaxForwards(dst, x.forwards)
+		dst = hops.AppendMaxForwards(dst, x.forwards)
 	}
 	dst = appendVia(dst, req.Fields, req.Minor, x.p.mark)
 	return append(dst, "\r\n"...)
 }
 
 // appendVia appends the Via field: who came before, and us.
-func appendVia(dst []byte, fields []http1.Field, minor uint8, mark gateway.Mark) []byte {
+func appendVia(dst []byte, fields []http1.Field, minor uint8, mark hops.Mark) []byte {
 	dst = append(dst, "Via: "...)
 	for i := range fields {
 		if f := &fields[i]; f.ID == http1.FieldVia && f.Value != "" {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"lictor/policy"
-	"lictor/proxy/gateway"
+	"lictor/proxy/answer"
 )
 
 // known is a policy in which only bob and the group build may reach 127.0.0.2,
@@ -65,9 +65,9 @@ func TestIdentity(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := b.in(t)
-			reason := Reason("")
+			reason := answer.ReasonNone
 			if tt.status != 200 {
-				reason = notWhitelisted
+				reason = answer.Reason(policy.ReasonWhitelist)
 			}
 			a := b.get(b.url(tt.host, "/"), tt.fields...)
 			b.expect(a, tt.status, reason)
@@ -107,7 +107,7 @@ func TestExplainKnowsWhoAsks(t *testing.T) {
 	b := start(t, quick())
 	b.policy(known())
 	for header, want := range map[string]int{"": 407, basic("bob:bobs:key"): 200} {
-		q := &gateway.Question{URL: "http://127.0.0.2/"}
+		q := &answer.Question{URL: "http://127.0.0.2/"}
 		if name, value, ok := strings.Cut(header, ": "); ok {
 			q.Headers = [][2]string{{name, value}}
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns/dnstest"
 )
 
@@ -119,7 +121,7 @@ func TestLossOfAnInstanceCutsNothing(t *testing.T) {
 		}
 	}
 	_, a := b.connect(b.at("127.0.0.2"))
-	b.expect(a, 403, notWhitelisted)
+	b.expect(a, 403, answer.Reason(policy.ReasonWhitelist))
 }
 
 func TestTunnelLimits(t *testing.T) {
@@ -143,7 +145,7 @@ func testTunnelLimit(t *testing.T, s Settings) {
 		t.Fatalf("got %d, %d tunnels", a.StatusCode, n)
 	}
 	_, a = b.connect(b.at("127.0.0.2"))
-	b.expect(a, 503, unreachable)
+	b.expect(a, 503, answer.Unreachable)
 	if a := b.get(b.url("127.0.0.2", "/")); a.StatusCode != 200 {
 		t.Errorf("a request without CONNECT: got %d", a.StatusCode)
 	}

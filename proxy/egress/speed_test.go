@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/own"
 )
 
 // decider returns what decides about a request for a name, with a blacklist of
 // many entries, as [exchange.decide] does for one request after the other.
-func decider(tb testing.TB, entries int) func() refusal {
+func decider(tb testing.TB, entries int) func() answer.Refusal {
 	tb.Helper()
 	list := black()
 	for i := range entries {
@@ -33,7 +34,7 @@ func decider(tb testing.TB, entries int) func() refusal {
 	var q inquiry
 	var s scratch
 	var t target
-	return func() refusal {
+	return func() answer.Refusal {
 		var err error
 		if t, err = parseTarget(&req, &s); err != nil {
 			tb.Fatal(err)
@@ -50,7 +51,7 @@ func BenchmarkDecide(b *testing.B) {
 			decide := decider(b, entries)
 			b.ReportAllocs()
 			for b.Loop() {
-				if r := decide(); r.status != 0 {
+				if r := decide(); r.Status != 0 {
 					b.Fatal("the benchmark measures a refusal")
 				}
 			}

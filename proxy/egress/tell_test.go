@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns/dnstest"
-	"lictor/proxy/gateway"
 	"lictor/resolver"
 )
 
@@ -58,7 +58,7 @@ func TestAccessLog(t *testing.T) {
 	for format, want := range formats {
 		t.Run(format, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "access.log")
-			log, err := gateway.NewAccessLog(path, format)
+			log, err := answer.NewAccessLog(path, format)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,14 +117,14 @@ func TestExplain(t *testing.T) { // contract 5
 	tests := []struct {
 		name, method, url string
 		status            int
-		reason            Reason
+		reason            answer.Reason
 		steps             string // step:verdict
 	}{
 		{"allowed", "", "http://shop.example/a/../b", 200, "", "dns:pass own_address:pass blacklist:pass registered_service:pass private_address:pass whitelist:pass"},
 		{"a tunnel", "CONNECT", "shop.example:443", 200, "", "dns:pass own_address:pass blacklist:pass registered_service:pass private_address:pass whitelist:pass"},
 		{"https is a tunnel", "", "https://shop.example/a", 200, "", "dns:pass own_address:pass blacklist:pass registered_service:pass private_address:pass whitelist:pass"},
-		{"denied by name", "", "http://x.evil.example/", 403, blacklisted, "blacklist:deny"},
-		{"denied by address", "", "http://hidden.example/", 403, blacklisted, "dns:pass own_address:pass blacklist:deny"},
+		{"denied by name", "", "http://x.evil.example/", 403, answer.Reason(policy.ReasonBlacklist), "blacklist:deny"},
+		{"denied by address", "", "http://hidden.example/", 403, answer.Reason(policy.ReasonBlacklist), "dns:pass own_address:pass blacklist:deny"},
 		{"private", "", "http://10.0.0.1/", 403, privateAddress, "own_address:pass blacklist:pass registered_service:pass private_address:deny"},
 		{"our own", "", "http://" + b.addr + "/", 403, ownAddress, "own_address:deny"},
 		{"no such name", "", "http://nothing.example/", 502, dnsFailed, "dns:deny"},
@@ -132,7 +132,7 @@ func TestExplain(t *testing.T) { // contract 5
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e, err := b.proxy.Explain(t.Context(), &gateway.Question{Method: tt.method, URL: tt.url})
+			e, err := b.proxy.Explain(t.Context(), &answer.Question{Method: tt.method, URL: tt.url})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +151,7 @@ func TestExplain(t *testing.T) { // contract 5
 	if n := b.origin.count(); n != 0 || len(b.dials()) != 0 {
 		t.Errorf("to explain sent %d requests", n)
 	}
-	if _, err := b.proxy.Explain(t.Context(), &gateway.Question{URL: "not a url"}); err == nil {
+	if _, err := b.proxy.Explain(t.Context(), &answer.Question{URL: "not a url"}); err == nil {
 		t.Error("nonsense is explained")
 	}
 }

@@ -1,18 +1,16 @@
 package gateway
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"lictor/internal/uri"
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/resolver"
 )
@@ -40,7 +38,7 @@ func TestAccessLogLines(t *testing.T) {
 		x.tries = append(x.tries, x.member)
 		x.upstream = 1500 * time.Microsecond
 	}
-	refused := func(x *exchange) { x.status, x.reason, x.err = 503, Unreachable, errors.New(`dial "x"`) }
+	refused := func(x *exchange) { x.status, x.reason, x.err = 503, answer.Unreachable, errors.New(`dial "x"`) }
 	const plainHead = "GET /svc/a/b?key=secret HTTP/1.1\r\nHost: example.org\r\nReferer: http://r/p?token=secret#f\r\nUser-Agent: curl/8\r\n\r\n"
 	const hostile = "G'T|`^ /svc/\"\\\xff%22<script>?x HTTP/1.0\r\nReferer: \"\\\xfe\t\r\nUser-Agent: a\" 200 1\\\r\n\r\n"
 	tests := []struct {
@@ -67,13 +65,12 @@ func TestAccessLogLines(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			log, err := NewAccessLog("-", tt.format)
-			if err != nil {
-				t.Fatal(err)
-			}
+			book := newLogBook(t, tt.format)
 			x := logged(t, tt.head)
 			tt.edit(x)
-			got := string(log.format(nil, x, 2*time.Millisecond))
+			x.gw = &Gateway{access: book.log}
+			x.tell(2 * time.Millisecond)
+			got := book.take()[0]
 			if got != tt.want {
 				t.Errorf("got\n %s\nwant\n %s", got, tt.want)
 			}
@@ -84,48 +81,5 @@ func TestAccessLogLines(t *testing.T) {
 				t.Error("not JSON")
 			}
 		})
-	}
-}
-
-func TestAccessLogFormatIsChecked(t *testing.T) {
-	if _, err := NewAccessLog("-", "xml"); err == nil || !strings.Contains(err.Error(), "json, common or combined") {
-		t.Errorf("got %v", err)
-	}
-}
-
-// A log file that is moved away goes on under its name after Reopen, and not a
-// line is lost, neither then nor at the end.
-func TestAccessLogReopens(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "access.log")
-	log, err := NewAccessLog(path, "common")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- log.Run(ctx) }()
-	x := logged(t, "GET /svc HTTP/1.1\r\nHost: x\r\n\r\n")
-	log.write(x, 0)
-	if err := os.Rename(path, path+".1"); err != nil {
-		t.Fatal(err)
-	}
-	log.write(x, 0)
-	if err := log.Reopen(); err != nil {
-		t.Fatal(err)
-	}
-	log.write(x, 0)
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	for name, want := range map[string]int{path + ".1": 2, path: 1} {
-		b, err := os.ReadFile(name)
-		if err != nil || strings.Count(string(b), "\n") != want {
-			t.Errorf("%s: %q %v, want %d lines", name, b, err, want)
-		}
-	}
-	log.path = filepath.Join(path, "not", "there")
-	if err := log.Reopen(); err == nil {
-		t.Error("opened a file in a file")
 	}
 }

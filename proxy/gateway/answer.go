@@ -4,54 +4,37 @@ import (
 	"math/rand/v2"
 	"unsafe"
 
+	"lictor/proxy/answer"
+	"lictor/proxy/hops"
 	"lictor/proxy/http1"
 )
 
 // refuse answers the request with r (X5), a gRPC client in its own terms. It
 // returns false, for the caller to pass on. Logs and metrics have the status and
 // the reason of r, whatever the client is told.
-func (x *exchange) refuse(r refusal) bool {
-	x.status, x.reason = r.status, r.reason
+func (x *exchange) refuse(r answer.Refusal) bool {
+	x.status, x.reason = r.Status, r.Reason
+	if r.Reason == answer.ClientLeft {
+		x.c.Close()
+		return false
+	}
 	x.c.SettleBody()
-	status, grpc := r.status, grpcType(x.req)
-	bodyless := status == 204 || status == 304 // as a middleware may want it
-	var body []byte
-	if grpc != "" {
-		status, bodyless = 200, true
-	} else {
-		body = AppendProblem(make([]byte, 0, 160), r.message, string(r.reason), "", x.id)
+	r.Untyped = r.Reason == Middleware && x.edits.drops("Content-Type", false)
+	head, body := r.Append(x.c.Scratch(), x.id, answer.GRPCType(x.req))
+	if r.Reason == Middleware {
+		head = x.appendEdits(head, false)
 	}
-	dst := http1.AppendStatusLine(x.c.Scratch(), status)
-	if grpc != "" {
-		dst = appendGRPC(dst, grpc, &r)
-	} else if !bodyless {
-		if r.reason != Middleware || !x.edits.drops("Content-Type", false) {
-			dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
-		}
-		dst = http1.AppendLength(dst, int64(len(body)))
-	}
-	if r.reason == Middleware {
-		dst = x.appendEdits(dst, false)
-	}
-	switch {
-	case r.retryAfter():
-		dst = append(dst, "Retry-After: 1\r\n"...)
-	case r.challenge != "":
-		dst = http1.AppendField(dst, "WWW-Authenticate", r.challenge)
-	}
-	dst = x.appendLimits(dst)
-	dst = x.appendDecision(dst)
-	dst = http1.AppendDate(dst)
-	dst = x.c.AppendPersistence(dst)
-	dst = append(dst, "\r\n"...)
-	if x.req.Method != "HEAD" && !bodyless {
-		dst = append(dst, body...)
-		x.bytesOut = int64(len(body))
-	}
-	if err := x.c.Answer(dst); err != nil {
+	x.send(x.appendDecision(x.appendLimits(head)), body)
+	return false
+}
+
+// send sends an answer of lictor's own.
+func (x *exchange) send(head, body []byte) {
+	sent, err := answer.Send(x.c, head, body)
+	x.bytesOut = sent
+	if err != nil {
 		x.err = err
 	}
-	return false
 }
 
 // nameRequest gives the request its id: the one that a trusted proxy gave it,
@@ -65,7 +48,7 @@ func (x *exchange) nameRequest() {
 			}
 		}
 	}
-	AppendHex(x.idBytes[:0], rand.Uint64(), rand.Uint64())
+	answer.AppendHex(x.idBytes[:0], rand.Uint64(), rand.Uint64())
 	x.id = unsafe.String(&x.idBytes[0], len(x.idBytes))
 }
 
@@ -91,9 +74,9 @@ func (x *exchange) appendTrace(dst []byte) []byte {
 		}
 	}
 	dst = append(dst, "traceparent: 00-"...)
-	dst = AppendHex(dst, rand.Uint64()|1, rand.Uint64())
+	dst = answer.AppendHex(dst, rand.Uint64()|1, rand.Uint64())
 	dst = append(dst, '-')
-	dst = AppendHex(dst, rand.Uint64()|1)
+	dst = answer.AppendHex(dst, rand.Uint64()|1)
 	return append(dst, "-00\r\n"...)
 }
 
@@ -101,12 +84,6 @@ func (x *exchange) appendTrace(dst []byte) []byte {
 func (x *exchange) answerHere() {
 	x.status = 200
 	x.c.SettleBody()
-	dst, body := FinalAnswer(x.c.Scratch(), x.req, x.req.Minor)
-	dst = x.appendDecision(x.appendLimits(dst))
-	dst = x.c.AppendPersistence(http1.AppendDate(dst))
-	dst = append(append(dst, "\r\n"...), body...)
-	x.bytesOut = int64(len(body))
-	if err := x.c.Answer(dst); err != nil {
-		x.err = err
-	}
+	head, body := hops.FinalAnswer(x.c.Scratch(), x.req, x.req.Minor)
+	x.send(x.appendDecision(x.appendLimits(head)), body)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lictor/internal/uri"
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/resolver"
 )
@@ -22,7 +23,7 @@ const benchRequest = "GET /svc/index.html?x=1 HTTP/1.1\r\nHost: example.org\r\nU
 // BenchmarkGet is a whole request over loopback sockets, access log on. The
 // client and the backend are in the figure; make bench has the proxy's alone.
 func BenchmarkGet(b *testing.B) {
-	log, err := NewAccessLog("/dev/null", "json")
+	log, err := answer.NewAccessLog("/dev/null", "json")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -81,24 +82,5 @@ func BenchmarkRequestToInstance(b *testing.B) {
 	}
 	if !bytes.HasPrefix(dst, []byte("GET /index.html")) {
 		b.Fatalf("the benchmark measures %q", dst)
-	}
-}
-
-func BenchmarkAccessLogLine(b *testing.B) {
-	for _, format := range []struct {
-		name   string
-		append func([]byte, *exchange, time.Duration) []byte
-	}{{"json", appendJSONLine}, {"common", appendCommon}, {"combined", appendCombined}} {
-		b.Run(format.name, func(b *testing.B) {
-			x, _, _ := benchExchange(b)
-			var dst []byte
-			b.ReportAllocs()
-			for b.Loop() {
-				dst = format.append(dst[:0], x, 1500*time.Microsecond)
-			}
-			if !bytes.Contains(dst, []byte("/svc/index.html")) {
-				b.Fatalf("the benchmark measures %q", dst)
-			}
-		})
 	}
 }

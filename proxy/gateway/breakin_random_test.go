@@ -11,6 +11,7 @@ import (
 
 	"lictor/internal/uri"
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/resolver"
 )
 
@@ -83,7 +84,7 @@ func hostileWorld(t testing.TB, rnd *rand.Rand, addr string) (all []policy.Chang
 // is said to happen.
 func checkExplained(t *testing.T, r *rig, rnd *rand.Rand) {
 	t.Helper()
-	q := Question{Method: anyOf(rnd, "GET", "GET", "POST", "post", "OPTIONS"), From: netip.MustParseAddr("127.0.0.1")}
+	q := answer.Question{Method: anyOf(rnd, "GET", "GET", "POST", "post", "OPTIONS"), From: netip.MustParseAddr("127.0.0.1")}
 	host := anyOf(rnd, "x", "m.example", "API.example.", "api.example", "a.evil.example:80", "x.m.example")
 	path := ""
 	for range rnd.IntN(5) {
@@ -116,7 +117,7 @@ func checkExplained(t *testing.T, r *rig, rnd *rand.Rand) {
 	if err != nil {
 		t.Fatalf("%+v: %v", q, err)
 	}
-	var said struct{ Reason Reason }
+	var said struct{ Reason answer.Reason }
 	if resp.StatusCode != 200 {
 		json.Unmarshal([]byte(body), &said)
 	}
@@ -129,7 +130,7 @@ func checkExplained(t *testing.T, r *rig, rnd *rand.Rand) {
 }
 
 // checkGivenAway looks at what a backend saw.
-func checkGivenAway(t *testing.T, e *Explanation, path, key, body string) {
+func checkGivenAway(t *testing.T, e *answer.Explanation, path, key, body string) {
 	t.Helper()
 	target, _, _ := strings.Cut(body, "\n")
 	sent, _, err := uri.ParsePath(target, nil)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/middleware"
 	"lictor/resolver"
 )
@@ -40,7 +41,7 @@ func TestNoSpellingOfAServiceIsRoundADeny(t *testing.T) {
 		if resp, _ := c.answer("GET"); resp.StatusCode != tt.want {
 			t.Errorf("%s at %s: got %d, want %d", tt.path, tt.host, resp.StatusCode, tt.want)
 		}
-		e, err := r.gw.Explain(&Question{URL: "http://" + tt.host + tt.path})
+		e, err := r.gw.Explain(&answer.Question{URL: "http://" + tt.host + tt.path})
 		if err != nil || e.Status != tt.want {
 			t.Errorf("%s at %s: explained as %+v, %v", tt.path, tt.host, e, err)
 		}
@@ -83,16 +84,16 @@ func TestReroutingShowsNoKey(t *testing.T) {
 // gateway does.
 func TestBadTargetsAreExplained(t *testing.T) {
 	r := newRig(t, nil)
-	for url, want := range map[string]Reason{
+	for url, want := range map[string]answer.Reason{
 		"/svc/%zz": "bad_path", "http://x/svc/%zz": "bad_path", "/svc/a b": "bad_path", "http://x/svc/%00": "bad_path",
 		"http://x": "no_service", "HTTP://x?y": "no_service", "/%2e%2e/": "no_service",
 	} {
-		if e, err := r.gw.Explain(&Question{URL: url}); err != nil || e.Reason != want {
+		if e, err := r.gw.Explain(&answer.Question{URL: url}); err != nil || e.Reason != want {
 			t.Errorf("%s: got %+v, %v, want %s", url, e, err, want)
 		}
 	}
 	for _, url := range []string{"", "svc", "ftp://x/svc", "http:///svc", "http://a@b/svc", "http://x:99999/"} {
-		if e, err := r.gw.Explain(&Question{URL: url}); err == nil {
+		if e, err := r.gw.Explain(&answer.Question{URL: url}); err == nil {
 			t.Errorf("%q is explained as %+v", url, e)
 		}
 	}

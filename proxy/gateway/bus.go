@@ -13,6 +13,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/rabbitmq"
 )
@@ -65,15 +66,6 @@ func (b *BusRoute) carries(r *policy.Route) bool {
 // Bus returns which services are on a bus, nil if there is none.
 func (g *Gateway) Bus() *BusRoute { return g.bus }
 
-// Reasons that only the bus has.
-const (
-	BusReplyLost  Reason = "reply_lost"
-	BusKeyTooLong Reason = "routing_key_too_long"
-	BusNoUpgrade  Reason = "upgrade_not_supported"
-)
-
-var refuseUpgrade = refusal{status: 501, reason: BusNoUpgrade, message: "An upgrade cannot be carried over the bus"}
-
 // publish sends the request over the bus and answers with the reply (D12-D17).
 func (x *exchange) publish(p pass) {
 	b := x.gw.bus
@@ -112,8 +104,6 @@ func (x *exchange) publish(p pass) {
 	held.giveBack()
 	x.deliverReply(reply)
 }
-
-var refuseReplyFull = refusal{status: 502, reason: BusReplyLost, bus: true, message: "There is no room for the reply"}
 
 // deliverReply answers with r, and takes room for it until the client has it.
 func (x *exchange) deliverReply(r *rabbitmq.Reply) {
@@ -208,23 +198,22 @@ func (x *exchange) busFailed(ctx context.Context, err error) {
 	x.err = err
 	failure, ok := errors.AsType[*rabbitmq.Error](err)
 	if !ok || ctx.Err() != nil {
-		x.c.Close()
-		x.status, x.reason = 499, clientLeft
+		x.refuse(answer.Left)
 		return
 	}
 	message := cmp.Or(failure.Message, busMessages[failure.Reason])
-	x.refuse(refusal{status: failure.Status, reason: Reason(failure.Reason), message: message, repeatable: failure.RetryAfter, bus: true})
+	x.refuse(answer.Refusal{Status: failure.Status, Reason: answer.Reason(failure.Reason), Message: message, Repeatable: failure.RetryAfter})
 }
 
 var busMessages = map[string]string{
-	"no_service":           refuseNoService.message,
-	"unknown_service":      refuseUnknown.message,
+	"no_service":           refuseNoService.Message,
+	"unknown_service":      refuseUnknown.Message,
 	"no_healthy_instance":  "No worker listens",
 	"unreachable":          "The bus cannot be reached",
 	"overloaded":           "Too much is on its way over the bus",
 	"reply_lost":           "The reply was lost",
-	"timeout":              refuseTimeout.message,
-	"bad_gateway":          refuseBadGateway.message,
+	"timeout":              refuseTimeout.Message,
+	"bad_gateway":          refuseBadGateway.Message,
 	"body_too_large":       "The request is too large for the bus",
 	"routing_key_too_long": "The path is too long for a routing key",
 }

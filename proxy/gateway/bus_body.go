@@ -19,8 +19,6 @@ const busPace = 64 << 10
 // errBusFull is a body for which there is no room.
 var errBusFull = errors.New("proxy: the bodies on their way over the bus take too much memory")
 
-var refuseBusFull = refusal{status: 503, reason: Overloaded, message: "Too much is on its way over the bus"}
-
 // readWhole reads the request's body, at most limit bytes of it.
 func (x *exchange) readWhole(limit int64, held *holding) ([]byte, error) {
 	if !x.c.HasBody() {

@@ -2,17 +2,14 @@ package gateway
 
 import (
 	"strings"
-	"time"
 
 	"lictor/internal/field"
 	"lictor/internal/uri"
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
 )
-
-// Middleware is the reason of what a middleware blocked (D19).
-const Middleware Reason = "middleware"
 
 // edits is what middleware made of an exchange. A nil edits is nothing.
 type edits struct {
@@ -134,18 +131,18 @@ func (x *exchange) take(l *middleware.Link, e *middleware.Effect) {
 // counts a refusal (X13).
 func (x *exchange) tellWouldAct(l *middleware.Link, e *middleware.Effect) {
 	if e.Block != nil {
-		x.gw.metrics.would(policy.Reason(Middleware))
+		x.gw.metrics.counts.Would(policy.Reason(Middleware))
 	}
 	if does := e.String(); does != "" {
 		x.gw.log.Info("middleware would act", "middleware", l.Rule.Name, "action", does,
-			"request_id", x.id, "method", x.req.Method, "path", Clip(x.path.Canonical), "client", x.client.String())
+			"request_id", x.id, "method", x.req.Method, "path", answer.Clip(x.path.Canonical), "client", x.client.String())
 	}
 }
 
-func blocked(b *middleware.Block) refusal {
-	r := refusal{status: b.Status, reason: Middleware, message: b.Message}
-	if r.message == "" {
-		r.message = "Blocked"
+func blocked(b *middleware.Block) answer.Refusal {
+	r := answer.Refusal{Status: b.Status, Reason: Middleware, Message: b.Message}
+	if r.Message == "" {
+		r.Message = "Blocked"
 	}
 	return r
 }
@@ -203,16 +200,9 @@ func (x *exchange) appendEdits(dst []byte, up bool) []byte {
 	return dst
 }
 
-// record writes a line for each middleware that wants one.
-func (x *exchange) record(took time.Duration) {
-	for _, name := range x.edits.recorded {
-		x.gw.records.record(name, x, took)
-	}
-}
-
-// chain tells what the middleware would do, and reports whether it lets the
+// explainChain tells what the middleware would do, and reports whether it lets the
 // request go on.
-func (e *Explanation) chain(x *exchange) bool {
+func (x *exchange) explainChain(e *answer.Explanation) bool {
 	r := x.ask()
 	for _, l := range x.set.Middleware {
 		effect, fits := l.Apply(r)
@@ -221,13 +211,13 @@ func (e *Explanation) chain(x *exchange) bool {
 		}
 		e.Steps = append(e.Steps, stepOf(l, &effect))
 		if effect.Block != nil && !l.Rule.Report {
-			e.refuse(blocked(effect.Block))
+			e.Refuse(blocked(effect.Block))
 			return false
 		}
 		if effect.Route == "" || l.Rule.Report {
 			continue
 		}
-		if !e.reroute(x, effect.Route) {
+		if !x.explainReroute(e, effect.Route) {
 			return false
 		}
 		x.goesTo(r)
@@ -252,14 +242,14 @@ func stepOf(l *middleware.Link, e *middleware.Effect) policy.Step {
 	return step
 }
 
-// reroute explains the other service's rules behind the first one's.
-func (e *Explanation) reroute(x *exchange, service string) bool {
+// explainReroute explains the other service's rules behind the first one's.
+func (x *exchange) explainReroute(e *answer.Explanation, service string) bool {
 	if !x.redirect(service) {
-		e.refuse(refuseUnknown)
+		e.Refuse(refuseUnknown)
 		return false
 	}
 	before := e.Steps
-	e.decide(x)
+	x.explainDecision(e)
 	e.Steps = append(before, e.Steps...)
 	return e.Allowed
 }

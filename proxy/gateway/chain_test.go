@@ -18,6 +18,7 @@ import (
 
 	"lictor/internal/uri"
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
 	"lictor/resolver"
@@ -122,7 +123,7 @@ func TestRulesInUpperCaseHold(t *testing.T) {
 		if resp, body := r.get(target); resp.StatusCode != want {
 			t.Errorf("%s: got %d %s, want %d", target, resp.StatusCode, body, want)
 		}
-		if e, err := r.gw.Explain(&Question{URL: target}); err != nil || e.Status != want {
+		if e, err := r.gw.Explain(&answer.Question{URL: target}); err != nil || e.Status != want {
 			t.Errorf("%s: explained as %+v %v", target, e, err)
 		}
 	}
@@ -302,7 +303,7 @@ func TestExplainMiddleware(t *testing.T) {
 		{"/shop/admin", "false 403 blacklist ", "blacklist pass, middleware would_deny tests: block with 410, middleware pass split: route to canary, blacklist deny"},
 		{"/shop/shut", "false 410 middleware ", "blacklist pass, middleware would_deny tests: block with 410, middleware pass split: route to canary, blacklist pass, middleware deny shut: block with 410"},
 	} {
-		e, err := r.gw.Explain(&Question{URL: tt.target})
+		e, err := r.gw.Explain(&answer.Question{URL: tt.target})
 		if err != nil {
 			t.Fatal(err)
 		}

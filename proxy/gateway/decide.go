@@ -6,6 +6,7 @@ import (
 
 	"lictor/internal/uri"
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
 )
@@ -86,12 +87,12 @@ func (x *exchange) decide() (p pass, ok bool) {
 	}
 	x.judge(x.recorder)
 	for _, w := range v.Would() {
-		x.gw.metrics.would(w.Reason)
+		x.gw.metrics.counts.Would(w.Reason)
 		x.gw.log.Info("would be denied", "request_id", x.id, "reason", string(w.Reason), "rule", w.Rule.Key,
-			"entry", w.Rule.Entry, "note", w.Rule.Note, "path", Clip(x.path.Canonical), "client", x.client.String())
+			"entry", w.Rule.Entry, "note", w.Rule.Note, "path", answer.Clip(x.path.Canonical), "client", x.client.String())
 	}
 	if !v.Allowed() {
-		x.refuse(refusal{status: v.Status, reason: Reason(v.Reason), message: v.Message, challenge: v.Challenge})
+		x.refuse(answer.Verdict(v))
 		return pass{}, false
 	}
 	if r.hide = v.Hide; len(hidden) > 0 {

@@ -7,6 +7,7 @@ import (
 
 	"lictor/internal/field"
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 )
 
@@ -40,7 +41,7 @@ func (d *decisions) keep(id string, text []byte) {
 	d.next = (d.next + 1) % keptDecisions
 }
 
-// Decision returns the [Explanation], as JSON, of a request that asked for it;
+// Decision returns the [answer.Explanation], as JSON, of a request that asked for it;
 // false if there is none, or none any more.
 func (g *Gateway) Decision(id string) (json.RawMessage, bool) {
 	d := &g.decisions
@@ -83,12 +84,12 @@ func (x *exchange) keepDecision() {
 	x.gw.decisions.keep(strings.Clone(x.id), text)
 }
 
-func (x *exchange) decided() *Explanation {
+func (x *exchange) decided() *answer.Explanation {
 	r := x.ruling
-	e := &Explanation{
+	e := &answer.Explanation{
 		Allowed: r.verdict.Allowed() && x.reason != Middleware, Status: x.status, Reason: x.reason,
-		Path:   PathFact{Received: x.path.Received, Canonical: x.path.Canonical, Forwarded: x.target},
-		Client: ClientFact{Address: x.client.String(), From: x.from},
+		Path:   answer.PathFact{Received: x.path.Received, Canonical: x.path.Canonical, Forwarded: x.target},
+		Client: answer.ClientFact{Address: x.client.String(), From: x.from},
 		Route:  r.route.Explain(), Steps: x.recorder.Steps, Plugins: x.recorder.Plugins, Consumer: x.recorder.Consumer,
 	}
 	if e.Steps == nil {
@@ -98,8 +99,7 @@ func (x *exchange) decided() *Explanation {
 		e.Plugins = map[string]policy.PluginUse{}
 	}
 	if e.Route != nil {
-		v := r.set.Version()
-		e.Policy = PolicyFact{Hash: v.Hash, Index: v.Index}
+		e.Policy = answer.By(r.set.Version())
 	}
 	if x.service != "" {
 		e.Dispatch = x.dispatched()
@@ -108,13 +108,13 @@ func (x *exchange) decided() *Explanation {
 }
 
 // dispatched tells which members the request was sent to.
-func (x *exchange) dispatched() *DispatchFact {
-	d := &DispatchFact{Kind: "http", Instances: []InstanceFact{}}
+func (x *exchange) dispatched() *answer.DispatchFact {
+	d := &answer.DispatchFact{Kind: "http", Instances: []answer.InstanceFact{}}
 	if x.gw.bus.carries(&x.ruling.route) {
 		d.Kind = "rabbitmq"
 	}
 	for _, m := range x.tries {
-		d.Instances = append(d.Instances, InstanceFact{ID: m.inst.ID, Address: m.inst.Address, State: m.inst.State.String(), Chosen: m == x.member})
+		d.Instances = append(d.Instances, answer.InstanceFact{ID: m.inst.ID, Address: m.inst.Address, State: m.inst.State.String(), Chosen: m == x.member})
 	}
 	return d
 }

@@ -11,7 +11,10 @@ import (
 	"lictor/internal/crash"
 	"lictor/internal/uri"
 	"lictor/policy"
+	"lictor/proxy/answer"
+	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/longlived"
 )
 
 // exchange is one request on its way through the gateway: what was received,
@@ -49,7 +52,7 @@ type exchange struct {
 	recorder *policy.Recorder // of the decision, nil if nobody asked for it
 	edits    *edits           // by middleware, nil if none matched
 	former   []*policy.Facts  // of decisions for services that middleware took it away from
-	lasting  *lastingEntry    // among the answers that a policy change may cut; nil at first
+	lasting  *longlived.Entry // among the answers that a policy change may cut; nil at first
 
 	tries    []*member
 	resent   bool // it was sent again because an instance said that it did not act on it
@@ -58,7 +61,7 @@ type exchange struct {
 	member   *member // that answered
 
 	status   int
-	reason   Reason
+	reason   answer.Reason
 	err      error         // for the log; never for the client
 	upstream time.Duration // from the first attempt to the answer's head
 	bytesOut int64
@@ -82,7 +85,7 @@ func (g *Gateway) Serve(c *http1.Conn) {
 		x.askWhy()
 	}
 	if g.mark.Loops(x.req.Fields) {
-		x.refuse(refuseLoop)
+		x.refuse(answer.RefuseLoop)
 		return
 	}
 	if !x.read() || !x.route() {
@@ -104,7 +107,7 @@ func (g *Gateway) Refuse(c *http1.Conn, err *http1.ParseError) {
 	x.client = x.peer
 	x.nameRequest()
 	x.err = err
-	x.refuse(refusal{status: err.Status, reason: BadRequest, message: err.Reason})
+	x.refuse(answer.Malformed(err))
 }
 
 func (g *Gateway) open(c *http1.Conn) *exchange {
@@ -139,12 +142,12 @@ func (x *exchange) read() bool {
 	}
 	if x.set.MaxBody > 0 {
 		if x.req.ContentLength > x.set.MaxBody {
-			return x.refuse(refuseTooLarge)
+			return x.refuse(answer.RefuseTooLarge)
 		}
 		x.c.LimitBody(x.set.MaxBody)
 	}
 	x.upgrade = upgradeOf(x.req)
-	x.forwards, x.counted = MaxForwards(x.req)
+	x.forwards, x.counted = hops.MaxForwards(x.req)
 	return true
 }
 
@@ -158,11 +161,8 @@ func (x *exchange) finish() {
 	}
 	took := time.Since(x.began)
 	x.gw.metrics.count(x, took)
-	if x.gw.access != nil {
-		x.gw.access.write(x, took)
-	}
-	if x.edits != nil {
-		x.record(took)
+	if x.gw.access != nil || x.edits != nil {
+		x.tell(took)
 	}
 	if x.recorder != nil {
 		x.keepDecision()
@@ -175,6 +175,28 @@ func (x *exchange) finish() {
 	clear(x.triesArr[:])
 	x.c, x.req = nil, nil
 	exchanges.Put(x)
+}
+
+// tell writes the lines of the access log, and those that middleware wants.
+func (x *exchange) tell(took time.Duration) {
+	l := answer.Line{
+		Began: x.began, Took: took, ID: x.id, Client: x.client, Method: x.req.Method, Host: x.req.Host, Path: x.path.Received,
+		Version: x.version, Status: x.status, Reason: x.reason, Service: x.service, Answered: x.upstream, Tries: len(x.tries),
+		In: x.c.BodyBytes(), Out: x.bytesOut, Err: x.err,
+	}
+	if x.member != nil {
+		l.Instance, l.Upstream = x.member.inst.ID, x.member.inst.Address
+	}
+	if x.gw.access.Combined() {
+		l.Referer, _ = x.req.Get("Referer")
+		l.Agent, _ = x.req.Get("User-Agent")
+	}
+	x.gw.access.Write(&l)
+	if x.edits != nil {
+		for _, name := range x.edits.recorded {
+			x.gw.records.Record(name, &l)
+		}
+	}
 }
 
 // crashed keeps a fault in the handling of one request from ending all others.
@@ -280,14 +302,14 @@ func (x *exchange) attempt(m *member, r *roster, began time.Time) (again bool) {
 			return false
 		}
 		switch {
-		case reused && (f.Kind == http1.Stale || f.Kind == http1.Broken && f.Clean && safe(x.req.Method)):
+		case reused && f.Repeatable(x.req.Method):
 			// A kept-alive connection that turns out dead says nothing about the
 			// instance. Nothing was sent, or nothing that acts: once more, on a
 			// new connection.
 		case f.Kind == http1.Vanished:
 			m.eject("it acknowledges nothing", nil)
 			x.err = f.Err
-			if f.Clean && safe(x.req.Method) {
+			if f.Clean && http1.Safe(x.req.Method) {
 				return true
 			}
 			x.refuse(refuseTimeout)
@@ -321,15 +343,6 @@ func (x *exchange) tooLate(sent bool) (again bool) {
 	return x.refuse(refuseUnreachable)
 }
 
-// safe reports whether a method only reads (RFC 9110 9.2.1).
-func safe(method string) bool {
-	switch method {
-	case "GET", "HEAD", "OPTIONS", "TRACE":
-		return true
-	}
-	return false
-}
-
 // fail answers a request that reached m and brought no answer.
 func (x *exchange) fail(m *member, f *http1.Failure) {
 	x.err = f.Err
@@ -338,8 +351,7 @@ func (x *exchange) fail(m *member, f *http1.Failure) {
 		m.silent(int64(x.began.Sub(processStart)))
 		x.refuse(refuseTimeout)
 	case http1.ClientLeft, http1.WasCut:
-		x.c.Close()
-		x.status, x.reason = 499, clientLeft
+		x.refuse(answer.Left)
 	case http1.BadBody:
 		x.refuseBody(f.Err)
 	default:
@@ -351,19 +363,11 @@ func (x *exchange) fail(m *member, f *http1.Failure) {
 func (x *exchange) refuseBody(err error) {
 	x.err = err
 	x.c.Close()
-	bad, ok := errors.AsType[*http1.ParseError](err)
-	switch {
-	case ok:
-		x.refuse(refusal{status: bad.Status, reason: BadRequest, message: bad.Reason})
-	case errors.Is(err, http1.ErrBodyTooLarge):
-		x.refuse(refuseTooLarge)
-	case errors.Is(err, errBusFull):
+	if errors.Is(err, errBusFull) {
 		x.refuse(refuseBusFull)
-	case errors.Is(err, http1.ErrClientGone):
-		x.status, x.reason = 499, clientLeft
-	default:
-		x.refuse(refusal{status: 408, reason: BadRequest, message: "The request body took too long"})
+		return
 	}
+	x.refuse(answer.BadBody(err))
 }
 
 // relay hands the answer of m on to the client.

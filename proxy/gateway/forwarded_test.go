@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 )
 
@@ -62,7 +63,7 @@ func TestForwardedOfATrustedProxy(t *testing.T) {
 			}
 		})
 	}
-	e, err := r.gw.Explain(&Question{URL: "/svc/", Headers: [][2]string{{"Forwarded", "for=203.0.113.7"}}})
+	e, err := r.gw.Explain(&answer.Question{URL: "/svc/", Headers: [][2]string{{"Forwarded", "for=203.0.113.7"}}})
 	if err != nil || e.Client.Address != "203.0.113.7" || e.Client.From != "forwarded" {
 		t.Errorf("explained as %+v, %v", e.Client, err)
 	}

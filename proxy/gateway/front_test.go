@@ -9,10 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"lictor/policy"
-	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
 	"lictor/resolver"
 )
@@ -53,17 +51,12 @@ func TestRateLimitFieldsOfTheServiceAreReplaced(t *testing.T) {
 
 // A gRPC client is refused in its own terms; logs and metrics keep the reason.
 func TestRefusalsOfGRPC(t *testing.T) {
-	for status, code := range map[int]string{400: "13", 401: "16", 403: "7", 404: "12", 413: "8", 429: "8", 431: "8", 500: "13", 501: "12", 502: "14", 503: "14", 504: "4", 508: "13"} {
-		if got := grpcCode(status); got != code {
-			t.Errorf("%d is %s, want %s", status, got, code)
-		}
-	}
 	r := newRig(t, func(s *Settings) {
 		s.Middleware = middleware.New([]middleware.Rule{{Name: "m", Match: middleware.Match{Paths: []string{"/svc/closed"}}, Effect: middleware.Effect{Block: &middleware.Block{Status: 403, Message: "100% zu für heute"}}}})
 	})
 	r.src.set(resolver.Options{}, "127.0.0.1:1")
 	tests := []struct{ name, target, media, status, message, answered string }{
-		{"no service", "/", "application/grpc", "12", refuseNoService.message, "application/grpc"},
+		{"no service", "/", "application/grpc", "12", refuseNoService.Message, "application/grpc"},
 		{"an unknown one", "/nosuch/x", "application/grpc+proto", "14", "Unknown service", "application/grpc+proto"},
 		{"an instance that is away", "/svc/x", "APPLICATION/gRPC", "14", "No instance could be reached", "APPLICATION/gRPC"},
 		{"a middleware, with a message that needs escapes", "/svc/closed", "application/grpc; charset=x", "7", "100% zu für heute", "application/grpc"},
@@ -160,22 +153,6 @@ func TestMiddlewareGoesByEverySpelling(t *testing.T) {
 		if resp, _ := c.answer("GET"); resp.StatusCode != 403 {
 			t.Errorf("%q got %d", request, resp.StatusCode)
 		}
-	}
-}
-
-// A line of a log is bounded whatever a request holds.
-func TestLogLinesAreBounded(t *testing.T) {
-	long := strings.Repeat("\x80", 30<<10)
-	fields := []http1.Field{{Name: "User-Agent", Value: long}, {Name: "Referer", Value: long}}
-	x := &exchange{req: &http1.RequestHead{Method: "GET", Host: "h", Head: http1.Head{Fields: fields}}, c: new(http1.Conn), err: fmt.Errorf("%s", long)}
-	x.path.Received = "/" + long
-	for name, line := range map[string][]byte{"json": appendJSONLine(nil, x, 0), "combined": appendCombined(nil, x, 0)} {
-		if len(line) > 32<<10 {
-			t.Errorf("a line in %s has %d bytes", name, len(line))
-		}
-	}
-	if s := Clip(strings.Repeat("ä", maxText)); !utf8.ValidString(s) || !strings.HasSuffix(s, " bytes)") || Clip("short") != "short" {
-		t.Errorf("clipped to %q", s)
 	}
 }
 

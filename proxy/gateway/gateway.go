@@ -24,7 +24,10 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/policy"
+	"lictor/proxy/answer"
+	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/longlived"
 	"lictor/resolver"
 )
 
@@ -34,8 +37,8 @@ type Config struct {
 	Sources   []resolver.Source // asked in order; the first with a usable instance wins (D10)
 	Log       hclog.Logger
 	Metrics   prometheus.Registerer // nil: none are kept
-	AccessLog *AccessLog            // nil: none is written
-	Records   *AccessLog            // for what middleware records; nil: AccessLog
+	AccessLog *answer.AccessLog     // nil: none is written
+	Records   *answer.AccessLog     // for what middleware records; nil: AccessLog
 	Policy    Policy                // nil: every request is refused
 	Locator   policy.Locator        // nil: no country is known
 	Bus       *BusRoute             // nil: everything goes by HTTP
@@ -56,8 +59,8 @@ type Policy interface {
 type Gateway struct {
 	sources   []resolver.Source
 	log       hclog.Logger
-	access    *AccessLog
-	records   *AccessLog // nil: records are not written
+	access    *answer.AccessLog
+	records   *answer.AccessLog // nil: records are not written
 	metrics   *metrics
 	settings  atomic.Pointer[Settings]
 	server    *http1.Server
@@ -65,8 +68,8 @@ type Gateway struct {
 	locator   policy.Locator
 	limiter   policy.Limiter
 	bus       *BusRoute
-	live      lasting
-	mark      Mark // in Via
+	live      *longlived.Registry
+	mark      hops.Mark // in Via
 	decisions decisions
 
 	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
@@ -82,17 +85,18 @@ func New(cfg Config) (*Gateway, error) {
 	if g.policy == nil {
 		g.policy = noPolicy{}
 	}
-	g.mark = NewMark()
+	g.mark = hops.NewMark()
 	if g.bus != nil {
 		g.bus.bodies.size, g.bus.replies.size = maxBusBodies, maxBusBodies
 	}
-	g.live.changed = make(chan struct{}, 1)
+	g.live = longlived.New()
 	g.settings.Store(&cfg.Settings)
 	g.groups.Store(&map[string]*group{})
 	g.server = http1.NewServer(g, cfg.Settings.limits())
 	g.server.SetEntrance(g.entrance(&cfg))
-	g.metrics = newMetrics(g, cfg.Metrics)
-	return g, nil
+	var err error
+	g.metrics, err = newMetrics(g, cfg.Metrics)
+	return g, err
 }
 
 // noPolicy refuses everything.
@@ -121,7 +125,7 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 	})
 	wg.Go(func() {
 		defer crash.Contain(upkeep, nil)
-		g.review(ctx)
+		g.live.Run(ctx, g.policy.Set)
 	})
 	stop := context.AfterFunc(ctx, func() {
 		defer crash.Contain(upkeep, nil)

@@ -137,11 +137,7 @@ func stalls(t *testing.T, n *atomic.Int64) {
 }
 
 // lasting is how many exchanges last.
-func (r *rig) lasting() int {
-	r.gw.live.mu.Lock()
-	defer r.gw.live.mu.Unlock()
-	return len(r.gw.live.entries)
-}
+func (r *rig) lasting() int { return r.gw.live.Len() }
 
 // D4: a client that leaves while the backend takes no more of its upload ends
 // the request at once, whatever it and the backend speak.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"lictor/internal/field"
+	"lictor/proxy/hops"
 	"lictor/proxy/http1"
 )
 
@@ -89,7 +90,7 @@ func (x *exchange) passesUp(f *http1.Field) bool {
 	if len(x.req.ConnectionNames) > 0 && listed(x.req.ConnectionNames, f.Name) {
 		return false
 	}
-	if x.counted && IsMaxForwards(f) {
+	if x.counted && hops.IsMaxForwards(f) {
 		return false
 	}
 	return !asksWhy(f.Name) && !x.hides(f.Name) && !x.edits.drops(f.Name, true) && (x.inside || !x.protected(f.Name))
@@ -175,7 +176,7 @@ func (x *exchange) appendForwarded(dst []byte) []byte {
 	dst = append(dst, x.id...)
 	dst = append(dst, "\r\n"...)
 	if x.counted {
-		dst = AppendMaxForwards(dst, x.forwards)
+		dst = hops.AppendMaxForwards(dst, x.forwards)
 	}
 	return x.appendTrace(dst)
 }

@@ -7,48 +7,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/hops"
 	"lictor/resolver"
 )
-
-func TestMarkLoops(t *testing.T) {
-	m := NewMark()
-	others := func(n int) string {
-		all := make([]string, n)
-		for i := range all {
-			all[i] = "1.1 " + string(NewMark())
-		}
-		return strings.Join(all, ", ")
-	}
-	tests := []struct {
-		name string
-		via  []string
-		want bool
-	}{
-		{"a request without Via was nowhere", nil, false},
-		{"other proxies are no loop", []string{"1.0 fred, 1.1 squid (squid/5.7)", "2 cache.example:8080"}, false},
-		{"the own mark is a loop", []string{"1.1 " + string(m)}, true},
-		{"behind others, too", []string{"1.0 fred", "1.1 a, 1.1 " + string(m) + ", 1.1 nginx"}, true},
-		{"a comment that does not end hides nothing", []string{"1.1 x (, 1.1 " + string(m)}, true},
-		{"with a comment of its own", []string{"1.1 " + string(m) + " (edge)"}, true},
-		{"another lictor is no loop", []string{others(1)}, false},
-		{"a mark that goes on is another one's", []string{"1.1 " + string(m)[:len(m)-1]}, false},
-		{"some lictors in a row are no loop", []string{others(maxMarks - 1)}, false},
-		{"too many of them are one", []string{others(maxMarks)}, true},
-		{"however they are spread", []string{others(maxMarks / 2), "1.1 fred", others(maxMarks / 2)}, true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var fields []http1.Field
-			for _, v := range tt.via {
-				fields = append(fields, http1.Field{Name: "via", Value: v, ID: http1.IDOf("via")})
-			}
-			if got := m.Loops(fields); got != tt.want {
-				t.Errorf("got %v for %q", got, tt.via)
-			}
-		})
-	}
-}
 
 // A request that comes back to the lictor that forwarded it is answered there,
 // and costs as many requests as there are lictors on its way.
@@ -76,7 +37,7 @@ func TestLoopIsCut(t *testing.T) {
 		expectLoop(t, a)
 	})
 	t.Run("a ring of lictors ends before it is closed", func(t *testing.T) {
-		rigs := make([]*rig, maxMarks+2)
+		rigs := make([]*rig, hops.MaxMarks+2)
 		for i := range rigs {
 			rigs[i] = newRig(t, nil)
 		}

@@ -5,24 +5,22 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"lictor/policy"
+	"lictor/proxy/answer"
 )
 
-// metrics are the gateway's own (contract 6). Labels have bounded values:
-// services that exist, reasons, status classes. The series of a service are
-// looked up once and kept with its group, so that counting is an atomic add.
+// metrics are the gateway's own (contract 6). The series of a service are looked
+// up once and kept with its group, so that counting is an atomic add.
 type metrics struct {
-	requests *prometheus.CounterVec
+	counts   *answer.Counts
 	duration *prometheus.HistogramVec
 	upstream *prometheus.HistogramVec
-	denied   *prometheus.CounterVec
 	retries  *prometheus.CounterVec
 	nobody   *serviceMetrics // requests that belong to no service
 }
 
 // serviceMetrics are the series of one service.
 type serviceMetrics struct {
-	codes    [6]prometheus.Counter // by status class; 0: no answer was sent
+	classes  answer.Classes
 	duration prometheus.Observer
 	upstream prometheus.Observer
 	retries  prometheus.Counter
@@ -30,50 +28,41 @@ type serviceMetrics struct {
 
 const listenerName = "gateway"
 
-var classes = [6]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
-
-var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-
-func newMetrics(g *Gateway, r prometheus.Registerer) *metrics {
+func newMetrics(g *Gateway, r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "lictor_requests_total", Help: "Requests answered, by status class."}, []string{"listener", "service", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "lictor_request_duration_seconds", Help: "From the request's head to the end of the answer.", Buckets: buckets}, []string{"service"}),
+			Name: "lictor_request_duration_seconds", Help: "From the request's head to the end of the answer.", Buckets: answer.Buckets}, []string{"service"}),
 		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "lictor_upstream_duration_seconds", Help: "From the first attempt to the head of the answer.", Buckets: buckets}, []string{"service"}),
-		denied: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "lictor_denied_total", Help: "Requests that lictor refused."}, []string{"listener", "reason", "mode"}),
+			Name: "lictor_upstream_duration_seconds", Help: "From the first attempt to the head of the answer.", Buckets: answer.Buckets}, []string{"service"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lictor_retries_total", Help: "Attempts on a further instance."}, []string{"service"}),
 	}
+	var err error
+	if m.counts, err = answer.NewCounts(r, listenerName); err != nil {
+		return nil, err
+	}
 	m.nobody = m.service("")
 	if r != nil {
-		r.MustRegister(m.requests, m.duration, m.upstream, m.denied, m.retries, &connCollector{g})
+		r.MustRegister(m.duration, m.upstream, m.retries, &connCollector{g})
 	}
-	return m
+	return m, nil
 }
 
 func (m *metrics) service(name string) *serviceMetrics {
-	s := &serviceMetrics{
+	return &serviceMetrics{
+		classes:  m.counts.Service(name),
 		duration: m.duration.WithLabelValues(name),
 		upstream: m.upstream.WithLabelValues(name),
 		retries:  m.retries.WithLabelValues(name),
 	}
-	for i, class := range classes {
-		s.codes[i] = m.requests.WithLabelValues(listenerName, name, class)
-	}
-	return s
 }
 
 // forget drops the series of a service that is gone.
 func (m *metrics) forget(name string) {
-	by := prometheus.Labels{"service": name}
-	for _, v := range []interface {
-		DeletePartialMatch(prometheus.Labels) int
-	}{m.requests, m.duration, m.upstream, m.retries} {
-		v.DeletePartialMatch(by)
-	}
+	m.counts.Forget(name)
+	m.duration.DeleteLabelValues(name)
+	m.upstream.DeleteLabelValues(name)
+	m.retries.DeleteLabelValues(name)
 }
 
 // count counts a request that is over.
@@ -82,23 +71,11 @@ func (m *metrics) count(x *exchange, took time.Duration) {
 	if x.group != nil {
 		s = x.group.metrics
 	}
-	class := x.status / 100
-	if x.reason == clientLeft || class < 1 || class > 5 {
-		class = 0
-	}
-	s.codes[class].Inc()
+	m.counts.Count(&s.classes, x.status, x.reason)
 	s.duration.Observe(took.Seconds())
 	if x.upstream > 0 {
 		s.upstream.Observe(x.upstream.Seconds())
 	}
-	if x.reason != ReasonNone && x.reason != clientLeft {
-		m.denied.WithLabelValues(listenerName, string(x.reason), "enforce").Inc()
-	}
-}
-
-// would counts what a rule in report mode would have refused (X13).
-func (m *metrics) would(r policy.Reason) {
-	m.denied.WithLabelValues(listenerName, string(r), "report").Inc()
 }
 
 // connCollector counts connections when it is asked, not per request.

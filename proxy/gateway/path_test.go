@@ -8,6 +8,7 @@ import (
 
 	"lictor/internal/uri"
 	"lictor/policy"
+	"lictor/proxy/answer"
 	"lictor/resolver"
 )
 
@@ -77,7 +78,7 @@ func TestPathsThatClimb(t *testing.T) {
 			if resp.StatusCode != tt.status || tt.status == 400 && !strings.Contains(body, `"reason": "bad_path"`) {
 				t.Errorf("got %d %s, want %d", resp.StatusCode, body, tt.status)
 			}
-			e, err := r.gw.Explain(&Question{URL: "http://" + tt.host + tt.target})
+			e, err := r.gw.Explain(&answer.Question{URL: "http://" + tt.host + tt.target})
 			if err != nil || e.Status != tt.status || e.Allowed != (tt.status == 200) {
 				t.Errorf("explained as %+v, %v", e, err)
 			}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lictor/proxy/answer"
 )
 
 // seen is a request as a backend read it.
@@ -67,18 +69,17 @@ func (rec *recorder) takeText() string {
 // logBook keeps the access log in memory.
 type logBook struct {
 	mu  sync.Mutex // guards buf
-	log *AccessLog
+	log *answer.AccessLog
 	buf bytes.Buffer
 }
 
 func newLogBook(t testing.TB, format string) *logBook {
 	t.Helper()
-	log, err := NewAccessLog("-", format)
-	if err != nil {
+	b := new(logBook)
+	var err error
+	if b.log, err = answer.NewAccessLogTo(b, format); err != nil {
 		t.Fatal(err)
 	}
-	b := &logBook{log: log}
-	log.lines.Replace(b, 0)
 	return b
 }
 
@@ -91,7 +92,7 @@ func (b *logBook) Write(p []byte) (int, error) {
 
 // take returns the lines since the last take.
 func (b *logBook) take() []string {
-	_ = b.log.lines.Flush(time.Second)
+	_ = b.log.Flush(time.Second)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	lines := strings.Split(b.buf.String(), "\n")

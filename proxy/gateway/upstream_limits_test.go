@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"lictor/proxy/answer"
 	"lictor/resolver"
 )
 
@@ -129,7 +130,7 @@ func TestEjectionIsTold(t *testing.T) {
 		t.Errorf("of the other one status says %q", note)
 	}
 	for range 3 { // whoever's turn it is
-		e, err := r.gw.Explain(&Question{URL: "/svc/"})
+		e, err := r.gw.Explain(&answer.Question{URL: "/svc/"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,6 @@
-package gateway
+// Package hops keeps a request from travelling for ever: by the marks that each
+// listener leaves in Via, and by the number of proxies that a client allows.
+package hops
 
 import (
 	"crypto/rand"
@@ -8,19 +10,12 @@ import (
 	"lictor/proxy/http1"
 )
 
-// What is said about a request that came back to where it had been. The status
-// is that of RFC 5842 7.2.
-const (
-	LoopStatus  = 508
-	LoopMessage = "The request came back: what it is routed to leads to here again"
-)
-
 // product is what every lictor is called in Via, followed by a dash and an id.
 const product = "lictor"
 
-// maxMarks is how many lictors one request may have passed. A request that is
+// MaxMarks is how many lictors one request may have passed. A request that is
 // handed around by many of them, of which none sees it twice, ends here.
-const maxMarks = 8
+const MaxMarks = 8
 
 // Mark is the name of one listener in Via (RFC 9110 7.6.3), by which it knows
 // requests that it forwarded itself. It is drawn by chance, so that nobody has
@@ -51,5 +46,5 @@ func (m Mark) Loops(fields []http1.Field) bool {
 		}
 		marks += strings.Count(f.Value, " "+product)
 	}
-	return marks >= maxMarks
+	return marks >= MaxMarks
 }

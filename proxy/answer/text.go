@@ -1,4 +1,4 @@
-package gateway
+package answer
 
 import (
 	"strconv"
@@ -80,21 +80,4 @@ func AppendJSON(dst []byte, s string) []byte {
 		}
 	}
 	return append(dst, '"')
-}
-
-// AppendProblem appends the body of an answer of lictor's own (X5). An empty
-// entry is left out.
-func AppendProblem(dst []byte, message, reason, entry, requestID string) []byte {
-	dst = append(dst, `{"message": `...)
-	dst = AppendJSON(dst, message)
-	dst = append(dst, `, "reason": "`...)
-	dst = append(dst, reason...)
-	if entry != "" {
-		dst = append(dst, `", "entry": `...)
-		dst = append(AppendJSON(dst, entry), `, "request_id": "`...)
-	} else {
-		dst = append(dst, `", "request_id": "`...)
-	}
-	dst = append(dst, requestID...)
-	return append(dst, "\"}\n"...)
 }

@@ -1,4 +1,4 @@
-package gateway
+package answer
 
 import (
 	"strings"
@@ -38,9 +38,9 @@ func grpcCode(status int) string {
 	return grpcInternal
 }
 
-// grpcType is the content type to answer a gRPC request with, "" if it is none:
+// GRPCType is the content type to answer a gRPC request with, "" if it is none:
 // that of the request, without parameters, so that gRPC-Web gets its own.
-func grpcType(req *http1.RequestHead) string {
+func GRPCType(req *http1.RequestHead) string {
 	for i := range req.Fields {
 		if f := &req.Fields[i]; f.ID == http1.FieldContentType {
 			return grpcMedia(f.Value)
@@ -64,11 +64,11 @@ func grpcMedia(value string) string {
 
 // appendGRPC appends the fields by which a gRPC client knows that its call ended
 // before it began: a head that is trailers, too ("Trailers-Only").
-func appendGRPC(dst []byte, media string, r *refusal) []byte {
+func appendGRPC(dst []byte, media string, r *Refusal) []byte {
 	dst = http1.AppendField(dst, "Content-Type", media)
-	dst = http1.AppendField(dst, "grpc-status", grpcCode(r.status))
+	dst = http1.AppendField(dst, "grpc-status", grpcCode(r.Status))
 	dst = append(dst, "grpc-message: "...)
-	dst = appendPercent(dst, r.message)
+	dst = appendPercent(dst, r.Message)
 	return append(dst, "\r\nContent-Length: 0\r\n"...)
 }
 
