@@ -37,7 +37,7 @@ func standIn(c *Change) *object {
 	if read == nil || read.Kind() != c.Key.Kind {
 		read, lost = New(c.Key.Kind), Lost{Any: true}
 	}
-	read.check(c.Key.Name, func(field, _ string, _ ...any) { lost.note(field) })
+	check(c.Key.Name, read, func(field, _ string, _ ...any) { lost.note(field) })
 	if isList := c.Key.Kind == KindBlacklist || c.Key.Kind == KindWhitelist; isList || !strings.HasPrefix(c.Key.Name, ".") {
 		next.Object = read.closing(c.Key.Name, &lost)
 	} // else no object can have this name: it is the mark of some tool, such as consul lock
@@ -71,15 +71,9 @@ func (*Group) closing(name string, _ *Lost) Object { return &Group{Name: name} }
 // restricts and routes whatever the rest may have covered.
 func (f *Filter) closing(name string, lost *Lost) Object {
 	next := &Filter{Name: name, Inline: f.Inline}
-	for _, list := range []struct {
-		field    string
-		from, to *[]string
-	}{
-		{"methods", &f.Methods, &next.Methods}, {"hosts", &f.Hosts, &next.Hosts}, {"paths", &f.Paths, &next.Paths},
-		{"ips", &f.IPs, &next.IPs}, {"locations", &f.Locations, &next.Locations},
-	} {
-		if !lost.has(list.field) {
-			*list.to = *list.from
+	for _, row := range TableOf(KindFilters).Fields {
+		if list, ok := row.Of(f).(*[]string); ok && !lost.has(row.Name) {
+			*row.Of(next).(*[]string) = *list
 		}
 	}
 	return next

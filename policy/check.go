@@ -16,12 +16,19 @@ import (
 // Entries of lists are not judged here: a bad one does not spoil the others.
 func Check(name string, o Object) Problems {
 	var wrong Problems
-	o.check(name, func(field, format string, args ...any) {
+	check(name, o, func(field, format string, args ...any) {
 		if len(wrong) < maxProblems {
 			wrong = append(wrong, Problem{Field: field, Text: fmt.Sprintf(format, args...)})
 		}
 	})
 	return wrong
+}
+
+// check judges an object by the table of its kind, then by what a table cannot
+// say.
+func check(name string, o Object, wrong wrongFunc) {
+	TableOf(o.Kind()).check(o, wrong)
+	o.check(name, wrong)
 }
 
 // maxProblems bounds what is told of one object: if everything in it is wrong,
@@ -63,42 +70,10 @@ func named(field string, value *string, name string, wrong wrongFunc) {
 	}
 }
 
-func checkMode(m *Mode, wrong wrongFunc) {
-	switch *m {
-	case "":
-		*m = Enforce
-	case Enforce, Report:
-	default:
-		wrong("mode", `is %q, want "enforce" or "report"`, string(*m))
-	}
-}
-
-// noBlanks refuses empty strings, which would refer to nothing.
-func noBlanks(field string, list []string, wrong wrongFunc) {
-	for i, s := range list {
-		if strings.TrimSpace(s) == "" {
-			wrong(fmt.Sprintf("%s[%d]", field, i), "is empty")
-		}
-	}
-}
-
-func (l *List) check(name string, wrong wrongFunc) {
-	checkMode(&l.Mode, wrong)
-	switch l.Direction {
-	case "":
-		l.Direction = Both
-		if l.Allow {
-			l.Direction = Egress // A10: both would close the gateway
-		}
-	case Ingress, Egress, Both:
-	default:
-		wrong("direction", `is %q, want "ingress", "egress" or "both"`, string(l.Direction))
-	}
+func (l *List) check(_ string, wrong wrongFunc) {
 	if l.hasSubject() && (!l.Allow || l.Direction != Egress) {
 		wrong("consumers", "consumers and groups belong to a whitelist of the direction egress")
 	}
-	noBlanks("consumers", l.Consumers, wrong)
-	noBlanks("groups", l.Groups, wrong)
 }
 
 func (l *List) hasSubject() bool { return len(l.Consumers)+len(l.Groups) > 0 }
@@ -108,7 +83,6 @@ func (c *Consumer) check(name string, wrong wrongFunc) {
 	if c.ID == "" {
 		c.ID = c.Name
 	}
-	noBlanks("groups", c.Groups, wrong)
 	for _, f := range []struct{ field, value string }{
 		{"id", c.ID}, {"custom_id", c.CustomID}, {"groups", strings.Join(c.Groups, "")},
 	} {
@@ -129,7 +103,6 @@ func (c *Credential) check(name string, wrong wrongFunc) {
 
 func (g *Group) check(name string, wrong wrongFunc) {
 	named("name", &g.Name, name, wrong)
-	noBlanks("plugins", g.Plugins, wrong)
 }
 
 func (f *Filter) check(name string, wrong wrongFunc) {
@@ -175,7 +148,6 @@ func upper(list []string) []string {
 
 func (p *Plugin) check(name string, wrong wrongFunc) {
 	named("id", &p.ID, name, wrong)
-	checkMode(&p.Mode, wrong)
 	t := pluginTypeOf(p.Name)
 	if t < 0 {
 		wrong("name", "Plugin %q not found", p.Name)
@@ -186,7 +158,6 @@ func (p *Plugin) check(name string, wrong wrongFunc) {
 
 func (a *ACL) check(name string, wrong wrongFunc) {
 	named("id", &a.ID, name, wrong)
-	checkMode(&a.Mode, wrong)
 	if a.API == "" {
 		wrong("api", "is missing")
 	} else {
@@ -195,9 +166,6 @@ func (a *ACL) check(name string, wrong wrongFunc) {
 	if len(a.Consumers)+len(a.Groups)+len(a.Filters) == 0 {
 		wrong("", "want consumers, groups or filters") // C8
 	}
-	noBlanks("consumers", a.Consumers, wrong)
-	noBlanks("groups", a.Groups, wrong)
-	noBlanks("filters", a.Filters, wrong)
 }
 
 // checkAPI refuses a name that no request's API can have (X3, C33, D22), such
@@ -216,10 +184,6 @@ func (m *PluginMapping) check(name string, wrong wrongFunc) {
 	if len(m.Plugins)+len(m.Groups) == 0 {
 		wrong("plugins", "is missing, want plugins or groups that hold some")
 	}
-	noBlanks("plugins", m.Plugins, wrong)
-	noBlanks("consumers", m.Consumers, wrong)
-	noBlanks("groups", m.Groups, wrong)
-	noBlanks("filters", m.Filters, wrong)
 }
 
 func (a *API) check(name string, wrong wrongFunc) {
@@ -228,7 +192,6 @@ func (a *API) check(name string, wrong wrongFunc) {
 	} else if a.Name == "" {
 		a.Name = name
 	}
-	noBlanks("filters", a.Filters, wrong)
 	checkBackends(a.Backends, wrong)
 	for i, h := range a.ProtectedHeaders {
 		if !isToken(strings.TrimSuffix(h, "*")) {

@@ -3,8 +3,8 @@ package policy
 import "time"
 
 // Object is one of the types of this file, as it stands in the store; the JSON
-// names are the fields of contract 3. Objects are not changed once they were
-// handed to a Builder.
+// names are those of the rows of its [Table]. Objects are not changed once they
+// were handed to a Builder.
 type Object interface {
 	// Kind is where the object belongs; a List can be of two kinds.
 	Kind() Kind
@@ -129,32 +129,3 @@ func (*ACL) Kind() Kind           { return KindACLs }
 func (*PluginMapping) Kind() Kind { return KindPluginMappings }
 func (*API) Kind() Kind           { return KindAPIs }
 func (*Mapping) Kind() Kind       { return KindMappings }
-
-// New returns an empty object of a kind, nil for an unknown kind.
-func New(kind Kind) Object {
-	switch kind {
-	case KindBlacklist:
-		return &List{}
-	case KindWhitelist:
-		return &List{Allow: true}
-	case KindConsumers:
-		return &Consumer{}
-	case KindCredentials:
-		return &Credential{}
-	case KindGroups:
-		return &Group{}
-	case KindFilters:
-		return &Filter{}
-	case KindPlugins:
-		return &Plugin{}
-	case KindACLs:
-		return &ACL{}
-	case KindPluginMappings:
-		return &PluginMapping{}
-	case KindAPIs:
-		return &API{}
-	case KindMappings:
-		return &Mapping{}
-	}
-	return nil
-}

@@ -14,6 +14,9 @@ type pluginType interface {
 	// name is what Plugin.Name says.
 	name() string
 
+	// settings is the table of its configuration.
+	settings() []Field
+
 	// compile reads a configuration and reports what is wrong with it. What it
 	// returns is immutable and given back to the other methods.
 	compile(config map[string]any, wrong wrongFunc) any

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,51 +36,35 @@ const challenge = `Key realm="lictor"`
 func (keyAuth) name() string         { return "key-auth" }
 func (keyAuth) compare(a, b any) int { return 0 }
 
-func (keyAuth) compile(config map[string]any, wrong wrongFunc) any {
-	c := &keyAuthConfig{names: keyNames}
-	for _, field := range slices.Sorted(maps.Keys(config)) {
-		value := config[field]
-		switch field {
-		case "keynames", "key_names":
-			names, ok := stringList(value)
-			if !ok || len(names) == 0 {
-				wrong("config."+field, "want a list of names")
-				continue
-			}
-			for _, n := range names {
-				if !isToken(n) {
-					wrong("config."+field, "%q is no name of a header", n)
-				}
-			}
-			c.names = names
-		case "hide_credentials":
-			hide, ok := value.(bool)
-			if !ok {
-				wrong("config."+field, "want true or false")
-			}
-			c.hide = hide
-		default:
-			wrong("config."+field, "is an unknown field")
-		}
+func (keyAuth) settings() []Field {
+	return []Field{
+		{Name: "key_names", Alias: "keynames", Type: TypeList, Default: "apikey", Example: "X-Api-Key",
+			Doc: "headers and arguments of the query that may hold the key; apikey if it is not given"},
+		{Name: "hide_credentials", Type: TypeTruth, Default: "false", Example: "true", Doc: "the key is not passed on"},
 	}
-	if config["keynames"] != nil && config["key_names"] != nil {
-		wrong("config.key_names", "is the same as keynames, want one of them")
-	}
-	return c
 }
 
-func stringList(v any) ([]string, bool) {
-	if list, ok := v.([]string); ok {
-		return list, true
+func (p keyAuth) compile(config map[string]any, wrong wrongFunc) any {
+	given := readSettings(p.settings(), config, wrong)
+	c := &keyAuthConfig{names: keyNames, hide: given.truth("hide_credentials")}
+	names, ok := given["key_names"].([]string)
+	if !ok {
+		return c
 	}
-	list, ok := v.([]any)
-	var names []string
-	for _, one := range list {
-		s, isString := one.(string)
-		ok = ok && isString
-		names = append(names, s)
+	c.names = names
+	field := "config.key_names"
+	if config["keynames"] != nil {
+		field = "config.keynames"
 	}
-	return names, ok
+	if len(names) == 0 {
+		wrong(field, "is empty, want a list of names")
+	}
+	for _, n := range names {
+		if !isToken(n) {
+			wrong(field, "%q is no name of a header", n)
+		}
+	}
+	return c
 }
 
 // liveCredential is a credential in force.

@@ -2,11 +2,7 @@ package policy
 
 import (
 	"cmp"
-	"encoding/json"
-	"maps"
 	"math"
-	"slices"
-	"strings"
 )
 
 // rateLimiting is the plugin rate-limiting (C16-C18).
@@ -23,29 +19,20 @@ const maxLimit = 1 << 40 // so that no sum overflows
 
 func (rateLimiting) name() string { return "rate-limiting" }
 
-func (rateLimiting) compile(config map[string]any, wrong wrongFunc) any {
-	c := &rateLimit{}
-	for _, field := range slices.Sorted(maps.Keys(config)) {
-		w := slices.Index(windowNames[:], strings.TrimSuffix(field, "s"))
-		switch {
-		case field == "scope":
-			scope, _ := config[field].(string)
-			if scope != "node" && scope != "split" {
-				wrong("config.scope", `is %v, want "node" or "split"`, config[field])
-			}
-			c.split = scope == "split"
-		case w < 0:
-			wrong("config."+field, "is an unknown field")
-		case c.limit[w] != 0:
-			wrong("config."+field, "the same period is given twice")
-		default:
-			n, ok := integer(config[field])
-			if !ok || n <= 0 || n > maxLimit {
-				wrong("config."+field, "is %v, want a whole number above 0", config[field])
-				continue
-			}
-			c.limit[w] = n
-		}
+func (rateLimiting) settings() []Field {
+	fields := []Field{{Name: "scope", Enum: []string{"node", "split"}, Default: "node", Example: "split",
+		Doc: "each lictor counts for itself, or they share the limit"}}
+	for _, period := range windowNames {
+		fields = append(fields, Field{Name: period, Alias: period + "s", Type: TypeWhole, Least: 1, Most: maxLimit, Example: "10", Doc: "requests per " + period})
+	}
+	return fields
+}
+
+func (p rateLimiting) compile(config map[string]any, wrong wrongFunc) any {
+	given := readSettings(p.settings(), config, wrong)
+	c := &rateLimit{split: given.text("scope") == "split"}
+	for w := range windows {
+		c.limit[w] = given.whole(w.String())
 	}
 	for w := range windows {
 		if c.limit[w] == 0 {
@@ -60,22 +47,6 @@ func (rateLimiting) compile(config map[string]any, wrong wrongFunc) any {
 		wrong("config", "want at least one of second, minute, hour, day, month, year")
 	}
 	return c
-}
-
-// integer takes the kinds of number that decoders make.
-func integer(v any) (int64, bool) {
-	switch n := v.(type) {
-	case int:
-		return int64(n), true
-	case int64:
-		return n, true
-	case float64:
-		return int64(n), n == math.Trunc(n) && math.Abs(n) <= maxLimit
-	case json.Number:
-		i, err := n.Int64()
-		return i, err == nil
-	}
-	return 0, false
 }
 
 // compare lets the larger limit win: the one that lets more through in the long

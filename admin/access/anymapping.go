@@ -18,7 +18,9 @@ type anyMapping struct{ *Config }
 var mapping = resource{
 	one: "mapping", schemaName: "AnyMapping", name: "id",
 	about: "ACLs and plugin mappings together: with any plugin in it, directly or through a group, it is a plugin mapping.",
-	fields: append(slices.Clone(scope), field{name: "plugins", kind: list, about: "ids of plugins; an ACL has none"}, *acls.field("mode"),
+	fields: append(slices.DeleteFunc(slices.Clone(pluginMappings.fields), func(f field) bool { return f.name == "plugins" }),
+		field{name: "plugins", kind: policy.TypeList, about: "ids of plugins; an ACL has none"},
+		*acls.field("mode"),
 		field{name: "type", fixed: true, enum: []string{"acl", "plugin"}, about: "what it became"}),
 }
 

@@ -10,16 +10,10 @@ import (
 	"lictor/policy"
 )
 
-var apis = resource{
-	kind: policy.KindAPIs, one: "API", schemaName: "API", name: "name",
-	about: "APIs: filters that route requests to a service, or backends that are not in discovery. Other APIs need no object.",
-	fields: []field{
-		{name: "name", needed: true, about: "the service's name, or *.domain for a mapped one"},
-		{name: "filters", kind: list, always: true, about: "names of filters; a request that one matches goes to the API"},
-		{name: "upstream_url", apart: true, about: "one backend; another spelling of backends"},
-		{name: "backends", kind: list, always: true, about: "http and https URLs, served in turn"},
-		{name: "protected_headers", kind: list, always: true, sticky: true, about: "header names, also X-Y-*, that do not pass from or to outside"},
-	},
+var apis = resourceOf(policy.KindAPIs, "API", "name", resource{
+	fields: fieldsOf(policy.KindAPIs, nil,
+		field{name: "upstream_url", after: "filters", about: "one backend; another spelling of backends"},
+	),
 	fill: fillAPI,
 	show: func(_ *viewer, o *edit.Object, out map[string]any) error {
 		if backends := o.Content.(*policy.API).Backends; len(backends) == 1 {
@@ -27,7 +21,7 @@ var apis = resource{
 		}
 		return nil
 	},
-}
+})
 
 func fillAPI(d *draft) error {
 	if url := d.said("upstream_url"); url != "" {
@@ -59,22 +53,13 @@ func validAPI(name string) bool {
 
 // The lists of A in the manners of the policy API.
 var (
-	blacklist = listResource(policy.KindBlacklist, "Blacklist", "Blacklists: what is refused at the gateway and at the egress.")
-	whitelist = listResource(policy.KindWhitelist, "Whitelist", "Whitelists: what alone is let through, at the egress unless direction says otherwise.")
+	blacklist = listResource(policy.KindBlacklist, "Blacklist")
+	whitelist = listResource(policy.KindWhitelist, "Whitelist")
 )
 
-func listResource(kind policy.Kind, schemaName, about string) resource {
-	return resource{
-		kind: kind, one: string(kind), schemaName: schemaName, name: "name", about: about,
-		fields: []field{
-			{name: "name", needed: true, apart: true, about: "what the list is called"},
-			{name: "entries", kind: list, always: true, about: "addresses, CIDRs, hosts, URLs, paths, service:NAME"},
-			{name: "direction", enum: []string{"ingress", "egress", "both"}, sticky: true, about: "which listeners it guards"},
-			{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"},
-			{name: "reason", about: "your note, for the log"},
-			{name: "consumers", kind: list, about: "of a whitelist for the egress: names or ids of the consumers that it admits; without consumers and groups anybody"},
-			{name: "groups", kind: list, about: "of a whitelist for the egress: groups whose members it admits"},
-		},
+func listResource(kind policy.Kind, schemaName string) resource {
+	return resourceOf(kind, schemaName, "name", resource{
+		fields:  fieldsOf(kind, nil, field{name: "name", needed: true, about: policy.TableOf(kind).Named}),
 		derived: true,
 		fill:    fillList,
 		guards: []guard{
@@ -88,7 +73,7 @@ func listResource(kind policy.Kind, schemaName, about string) resource {
 			}
 			return nil
 		},
-	}
+	})
 }
 
 func fillList(d *draft) error {

@@ -16,19 +16,12 @@ import (
 	"lictor/policy"
 )
 
-var consumers = resource{
-	kind: policy.KindConsumers, one: "consumer", schemaName: "Consumer", name: "name",
-	about: "Consumers: who calls, known by a key.",
-	fields: []field{
-		{name: "id", fixed: true, about: "made by lictor; what other objects refer to"},
-		{name: "name", needed: true, about: "also spelled username"},
-		{name: "username", apart: true, about: "another spelling of name"},
-		{name: "custom_id", about: "your own id, sent to backends as X-Consumer-Custom-ID"},
-		{name: "groups", kind: list, always: true, about: "groups the consumer is in; missing ones are made"},
-		{name: "created_at", kind: moment, fixed: true, about: "when it was made"},
-		{name: "key", hidden: true, apart: true, about: "a key for the consumer, when it is made; empty = generated"},
-		{name: "keys", kind: list, hidden: true, apart: true, about: "several keys, when it is made"},
-	},
+var consumers = resourceOf(policy.KindConsumers, "Consumer", "name", resource{
+	fields: fieldsOf(policy.KindConsumers, nil,
+		field{name: "username", after: "name", about: "another spelling of name"},
+		field{name: "key", after: "created_at", hidden: true, about: "a key for the consumer, when it is made; empty = generated"},
+		field{name: "keys", after: "key", kind: policy.TypeList, hidden: true, about: "several keys, when it is made"},
+	),
 	find: findConsumer,
 	fill: fillConsumer,
 	show: func(_ *viewer, o *edit.Object, out map[string]any) error {
@@ -36,7 +29,7 @@ var consumers = resource{
 		return nil
 	},
 	gone: consumerGone,
-}
+})
 
 // findConsumer finds a consumer by name, else by id.
 func findConsumer(t *edit.Txn, ref string) (*edit.Object, error) {

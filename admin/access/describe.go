@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"lictor/admin/openapi"
+	"lictor/policy"
 )
 
 // schema describes an object of the resource, as it is given and shown.
@@ -27,15 +28,15 @@ func (r *resource) schema() *openapi.Schema {
 func (f *field) schema() *openapi.Schema {
 	s := &openapi.Schema{Type: "string", About: f.about, Enum: f.enum}
 	switch f.kind {
-	case list:
+	case policy.TypeList:
 		s.Type, s.Items = "array", openapi.Text("")
-	case truth:
+	case policy.TypeTruth:
 		s.Type = "boolean"
-	case number:
-		s.Type, s.Least = "integer", new(int64(1))
-	case moment:
+	case policy.TypeWhole:
+		s.Type, s.Least = "integer", new(f.least)
+	case policy.TypeMoment:
 		s.Format = "date-time"
-	case settings:
+	case policy.TypeSettings:
 		s = settingsSchema(f.about)
 	}
 	if f.needed {
@@ -67,7 +68,7 @@ func (r *resource) query() []openapi.Parameter {
 	for i := range r.fields {
 		if f := &r.fields[i]; f.filterable() {
 			about := "only those whose " + f.name + " is this"
-			if f.kind == list {
+			if f.kind == policy.TypeList {
 				about = "only those with this among their " + f.name
 			}
 			args = append(args, openapi.Parameter{Name: f.name, Schema: openapi.Text(about)})

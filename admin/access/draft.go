@@ -147,7 +147,7 @@ func (d *draft) overlay() error {
 			if !sameText(value, d.doc[f.name]) {
 				return admin.Invalid(f.name, f.name+" cannot be set")
 			}
-		case value == nil || f.kind == text && value == "" && !f.needed:
+		case value == nil || f.kind == policy.TypeText && value == "" && !f.needed:
 			delete(d.doc, f.name)
 		default:
 			d.doc[f.name] = value

@@ -12,23 +12,8 @@ import (
 	"lictor/policy"
 )
 
-// properties are what a filter may say; an ACL or a mapping takes them too, as
-// an inline filter (C28).
-var properties = []field{
-	{name: "methods", kind: list, about: "any of these methods"},
-	{name: "hosts", kind: list, about: "any of these hosts, also *.x"},
-	{name: "paths", kind: list, about: "below any of these paths, by whole segments"},
-	{name: "ips", kind: list, about: "from any of these addresses or CIDRs"},
-	{name: "locations", kind: list, about: "from any of these countries (ISO 3166-1 alpha-2)"},
-}
-
-var filters = resource{
-	kind: policy.KindFilters, one: "filter", schemaName: "Filter", name: "name",
-	about: "Filters describe requests: any value within a property, all properties together. At least one is needed.",
-	fields: append([]field{
-		{name: "name", needed: true, about: "what others call the filter"},
-		{name: "inline", kind: truth, fixed: true, about: "made for one ACL or mapping, and removed with it"},
-	}, properties...),
+var filters = resourceOf(policy.KindFilters, "Filter", "name", resource{
+	fields: fieldsOf(policy.KindFilters, nil),
 	fill: func(d *draft) error {
 		name, _ := d.doc["name"].(string)
 		if d.old == nil && looksGenerated(name) {
@@ -40,7 +25,7 @@ var filters = resource{
 	gone: func(t *edit.Txn, o *edit.Object) error {
 		return unused(t, o, "filter", filtersOf, policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs)
 	},
-}
+})
 
 func filtersOf(o *edit.Object) []string {
 	switch x := o.Content.(type) {
@@ -80,7 +65,7 @@ func inUse(t *edit.Txn, one, name string, refs func(*edit.Object) []string, kind
 		}
 		for _, o := range all {
 			if slices.Contains(refs(o), name) {
-				users = append(users, oneOf(kind)+" "+o.Key.Name)
+				users = append(users, strings.ToLower(policy.TableOf(kind).One)+" "+o.Key.Name)
 			}
 		}
 	}
@@ -165,14 +150,15 @@ func (d *draft) inline(own *edit.Object, kept bool) (string, error) {
 			f = *own.Content.(*policy.Filter)
 		}
 	}
-	changed := false
+	changed, says := false, false
 	for name, to := range propertiesOf(&f) {
 		if value, given := d.given[name]; given {
 			*to, _ = value.([]string)
 			changed = true
 		}
+		says = says || len(*to) > 0
 	}
-	if len(f.Methods)+len(f.Hosts)+len(f.Paths)+len(f.IPs)+len(f.Locations) == 0 {
+	if !says {
 		return "", nil
 	}
 	if !changed {
@@ -183,8 +169,15 @@ func (d *draft) inline(own *edit.Object, kept bool) (string, error) {
 	return f.Name, err
 }
 
+// propertiesOf returns the lists of a filter by the names of their fields.
 func propertiesOf(f *policy.Filter) map[string]*[]string {
-	return map[string]*[]string{"methods": &f.Methods, "hosts": &f.Hosts, "paths": &f.Paths, "ips": &f.IPs, "locations": &f.Locations}
+	lists := make(map[string]*[]string)
+	for _, row := range policy.TableOf(policy.KindFilters).Fields {
+		if list, ok := row.Of(f).(*[]string); ok {
+			lists[row.Name] = list
+		}
+	}
+	return lists
 }
 
 // showFilters shows the properties of the inline filter where they were given.
@@ -230,12 +223,4 @@ func filtersGone(t *edit.Txn, o *edit.Object) error {
 		}
 	}
 	return nil
-}
-
-// oneOf is what messages call an object of a kind.
-func oneOf(kind policy.Kind) string {
-	if kind == policy.KindPluginMappings {
-		return "mapping"
-	}
-	return strings.TrimSuffix(string(kind), "s")
 }

@@ -7,14 +7,10 @@ import (
 	"lictor/policy"
 )
 
-var groups = resource{
-	kind: policy.KindGroups, one: "group", schemaName: "Group", name: "name",
-	about: "Groups of consumers, of plugins, or of both. A group is made when a consumer, an ACL or a mapping first names it.",
-	fields: []field{
-		{name: "name", needed: true, about: "what others call the group"},
-		{name: "consumers", kind: list, apart: true, always: true, about: "names of its members; where not given, they stay"},
-		{name: "plugins", kind: list, always: true, about: "ids of the plugins in it"},
-	},
+var groups = resourceOf(policy.KindGroups, "Group", "name", resource{
+	fields: fieldsOf(policy.KindGroups, nil,
+		field{name: "consumers", after: "name", kind: policy.TypeList, always: true, about: "names of its members; where not given, they stay"},
+	),
 	derived: true,
 	fill:    fillGroup,
 	guards: []guard{{fields: []string{"plugins"}, why: "would take its plugins from the APIs that it is mapped to", counts: func(d *draft) (bool, error) {
@@ -28,7 +24,7 @@ var groups = resource{
 	gone: func(t *edit.Txn, o *edit.Object) error {
 		return unused(t, o, "group", groupsOf, policy.KindConsumers, policy.KindACLs, policy.KindPluginMappings, policy.KindWhitelist)
 	},
-}
+})
 
 func groupsOf(o *edit.Object) []string {
 	switch x := o.Content.(type) {

@@ -8,16 +8,10 @@ import (
 	"lictor/policy"
 )
 
-var keys = resource{
-	kind: policy.KindCredentials, one: "key", schemaName: "Key", name: "key",
-	about: "Keys of a consumer. A key is shown once, when it is made; the store has only its SHA-256.",
-	fields: []field{
-		{name: "id", apart: true, about: "made by lictor"},
-		{name: "key", hidden: true, apart: true, about: "the key; empty = generated. Shown once"},
-		{name: "consumer_id", doc: "consumer", fixed: true, apart: true, about: "whose key it is"},
-		{name: "created_at", kind: moment, fixed: true, about: "when it was made"},
-		{name: "not_after", kind: moment, sticky: true, about: "the key is unknown from then on; null takes it away"},
-	},
+var keys = resourceOf(policy.KindCredentials, "Key", "key", resource{
+	fields: fieldsOf(policy.KindCredentials, []string{"id", "consumer_id"},
+		field{name: "key", after: "id", hidden: true, about: "the key; empty = generated. Shown once"},
+	),
 	find: findKey,
 	fill: fillKey,
 	show: func(v *viewer, o *edit.Object, out map[string]any) error {
@@ -26,7 +20,7 @@ var keys = resource{
 		out["consumer_id"] = c.Consumer
 		return nil
 	},
-}
+})
 
 // keyID is what the API calls a key: its id, or the name of one that was
 // written without.

@@ -10,44 +10,22 @@ import (
 	"lictor/policy"
 )
 
-// scope are the fields that ACLs and plugin mappings have in common.
-var scope = append([]field{
-	{name: "id", about: "made by lictor"},
-	{name: "api", needed: true, about: "name of the API: a service, a mapped domain or an API object"},
-	{name: "consumers", kind: list, always: true, about: "names or ids of consumers"},
-	{name: "groups", kind: list, always: true, about: "groups of consumers; missing ones are made"},
-	{name: "filters", kind: list, always: true, about: "names of filters, any of which has to match; the inline one as well, always"},
-}, inlineFields()...)
-
-// inlineFields are the properties of a filter where they make an inline one.
-func inlineFields() []field {
-	fields := slices.Clone(properties)
-	for i := range fields {
-		fields[i].apart = true
-	}
-	return fields
-}
-
-var acls = resource{
-	kind: policy.KindACLs, one: "ACL", schemaName: "ACL", name: "id",
-	about:   "ACLs let consumers and groups use an API, and close it to all others. Without a subject: anyone.",
-	fields:  append(slices.Clone(scope), field{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"}),
+var acls = resourceOf(policy.KindACLs, "ACL", "id", resource{
+	fields:  fieldsOf(policy.KindACLs, nil, inlineFields()...),
 	derived: true,
 	fill:    (*draft).fillScope,
 	guards:  []guard{{fields: []string{"consumers", "groups"}, why: "would admit anybody"}},
 	show:    showScope,
 	gone:    filtersGone,
-}
+})
 
-var pluginMappings = resource{
-	kind: policy.KindPluginMappings, one: "mapping", schemaName: "PluginMapping", name: "id",
-	about:   "Plugin mappings say where plugins hold: for an API, for consumers or members of groups, for requests that filters match.",
-	fields:  append(slices.Clone(scope), field{name: "plugins", kind: list, always: true, about: "ids of the plugins; those in the groups count too"}),
+var pluginMappings = resourceOf(policy.KindPluginMappings, "PluginMapping", "id", resource{
+	fields:  fieldsOf(policy.KindPluginMappings, nil, inlineFields()...),
 	derived: true,
 	fill:    fillPluginMapping,
 	show:    showScope,
 	gone:    filtersGone,
-}
+})
 
 func newID() string { return uuid.NewString() }
 

@@ -13,6 +13,7 @@ import (
 
 	"lictor/admin"
 	"lictor/admin/edit"
+	"lictor/policy"
 )
 
 // page says which part of a list is wanted (C34), and of which objects.
@@ -84,7 +85,7 @@ const (
 )
 
 // filterable reports whether lists can be narrowed by a field.
-func (f *field) filterable() bool { return f != nil && !f.hidden && f.kind != settings }
+func (f *field) filterable() bool { return f != nil && !f.hidden && f.kind != policy.TypeSettings }
 
 // readPage reads the arguments of a list of the resource.
 func readPage(r *http.Request, res *resource) (page, error) {

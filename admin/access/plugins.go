@@ -3,7 +3,6 @@ package access
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"lictor/admin"
 	"lictor/admin/edit"
@@ -11,54 +10,49 @@ import (
 	"lictor/policy"
 )
 
-var plugins = resource{
-	kind: policy.KindPlugins, one: "plugin", schemaName: "Plugin", name: "id",
-	about: "Configurations of plugins. One that was never mapped holds everywhere; from its first mapping on only where it is mapped.",
-	fields: []field{
-		{name: "id", about: "yours, or made by lictor"},
-		{name: "name", needed: true, enum: []string{"key-auth", "rate-limiting"}, about: "the type of the plugin"},
-		{name: "config", kind: settings, apart: true, about: "its settings, also spelled config.second=10"},
-		{name: "enabled", kind: truth, about: "false: as if it were not there"},
-		{name: "global", kind: truth, sticky: true, about: "it holds everywhere; false from its first mapping on"},
-		{name: "mode", enum: []string{"enforce", "report"}, about: "report: only logged and counted"},
-	},
+var plugins = resourceOf(policy.KindPlugins, "Plugin", "id", resource{
+	fields:  fieldsOf(policy.KindPlugins, []string{"config"}),
 	derived: true,
 	fill:    fillPlugin,
 	show:    showPlugin,
 	gone: func(t *edit.Txn, o *edit.Object) error {
 		return unused(t, o, "plugin", pluginsOf, policy.KindPluginMappings, policy.KindGroups)
 	},
+})
+
+// pluginSettings are the settings of all plugins, in every spelling. Their types
+// are for forms, in which everything is text, and for the description.
+var pluginSettings = allSettings()
+
+// setting is a setting of a plugin in one of its spellings.
+type setting struct {
+	field
+	other string // its other spelling, "" if it has none
 }
 
-// pluginSettings are the settings of all plugins. Their types are for forms, in
-// which everything is text, and for the description.
-var pluginSettings = settingsOf(
-	field{name: "key_names", kind: list, about: "of key-auth: headers and arguments of the query that may hold the key; apikey if it is not given"},
-	field{name: "keynames", kind: list, about: "another spelling of key_names"},
-	field{name: "hide_credentials", kind: truth, about: "of key-auth: the key is not passed on"},
-	field{name: "scope", enum: []string{"node", "split"}, about: "of rate-limiting: each lictor counts for itself, or they share the limit"},
-)
-
-var periods = []string{"second", "minute", "hour", "day", "month", "year"}
-
-// settingsOf adds the limits of every period, in both spellings.
-func settingsOf(others ...field) []field {
-	for _, period := range periods {
-		others = append(others,
-			field{name: period, kind: number, about: "of rate-limiting: requests per " + period},
-			field{name: period + "s", kind: number, about: "another spelling of " + period})
-	}
-	return others
-}
-
-// setting returns the type of a setting; one that is not known is text.
-func setting(name string) fieldKind {
-	for _, f := range pluginSettings {
-		if f.name == name {
-			return f.kind
+func allSettings() (all []setting) {
+	for _, table := range policy.PluginTables() {
+		for i := range table.Fields {
+			row := &table.Fields[i]
+			f := fromTable(row)
+			f.about = "of " + table.Plugin + ": " + row.Doc
+			all = append(all, setting{f, row.Alias})
+			if row.Alias != "" {
+				f.name, f.about = row.Alias, "another spelling of "+row.Name
+				all = append(all, setting{f, row.Name})
+			}
 		}
 	}
-	return text
+	return all
+}
+
+// settingOf returns a setting by its name. What is not known is a text, which
+// the plugin refuses.
+func settingOf(name string) setting {
+	if i := slices.IndexFunc(pluginSettings, func(s setting) bool { return s.name == name }); i >= 0 {
+		return pluginSettings[i]
+	}
+	return setting{}
 }
 
 func pluginsOf(o *edit.Object) []string {
@@ -102,7 +96,8 @@ func (d *draft) fillConfig() error {
 		config = maps.Clone(before)
 	}
 	for name, value := range given {
-		v, err := settingOf("config."+name, setting(name), value)
+		known := settingOf(name)
+		v, err := typedSetting("config."+name, known.kind, value)
 		switch {
 		case err != nil:
 			return badBody(err)
@@ -112,17 +107,15 @@ func (d *draft) fillConfig() error {
 			config[name] = v
 		}
 		// A setting takes the place of what it was called otherwise before.
-		if other := otherSpelling(name); other != "" {
-			if _, both := given[other]; !both {
-				delete(config, other)
-			}
+		if _, both := given[known.other]; !both {
+			delete(config, known.other)
 		}
 	}
 	d.doc["config"] = config
 	return nil
 }
 
-func settingOf(field string, kind fieldKind, value any) (any, error) {
+func typedSetting(field string, kind policy.Type, value any) (any, error) {
 	if value == nil || form.Empty(value) {
 		return nil, nil
 	}
@@ -130,33 +123,15 @@ func settingOf(field string, kind fieldKind, value any) (any, error) {
 		return form.Plain(value), nil
 	}
 	switch kind {
-	case list:
+	case policy.TypeList:
 		return form.List(field, value)
-	case truth:
+	case policy.TypeTruth:
 		return form.Truth(field, value)
-	case number:
+	case policy.TypeWhole:
 		return form.Whole(field, value)
 	}
 	return form.Plain(value), nil
 }
-
-// otherSpelling is the other name of a setting, "" if it has none.
-func otherSpelling(name string) string {
-	switch singular := strings.TrimSuffix(name, "s"); {
-	case name == "keynames":
-		return "key_names"
-	case name == "key_names":
-		return "keynames"
-	case !isPeriod(name):
-		return ""
-	case singular == name:
-		return name + "s"
-	default:
-		return singular
-	}
-}
-
-func isPeriod(name string) bool { return slices.Contains(periods, strings.TrimSuffix(name, "s")) }
 
 func showPlugin(v *viewer, o *edit.Object, out map[string]any) error {
 	p := o.Content.(*policy.Plugin)

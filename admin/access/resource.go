@@ -1,14 +1,13 @@
 // Package access is the policy API: consumers, groups, filters, plugins, ACLs,
 // mappings, APIs, keys and lists (table C of the requirements).
 //
-// Every kind of object is one [resource]: a table of its fields, and hooks for
-// what is not in its document. One engine reads bodies, makes documents of them
+// Every kind of object is one [resource]: the fields of its [policy.Table], and
+// hooks for what is not in its document. One engine reads bodies, makes documents of them
 // and writes these; what it writes are the documents that operators write by
 // hand (contract 3). A request that changes several objects changes all or none.
 package access
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -64,54 +63,6 @@ type guard struct {
 	// counts reports whether it matters for the object; nil = always.
 	counts func(d *draft) (bool, error)
 }
-
-// complete holds the table of a resource against the document of its kind:
-// every field of the document is a field of the API, so that what is shown can
-// be put back and nothing is lost by it.
-func (r *resource) complete() error {
-	known := make(map[string]bool)
-	for _, f := range r.fields {
-		known[cmp.Or(f.doc, f.name)] = true
-	}
-	for _, name := range policy.FieldNames(r.kind) {
-		if !known[name] {
-			return fmt.Errorf("access: the field %s of a %s is not in its table", name, r.one)
-		}
-		delete(known, name)
-	}
-	for _, f := range r.fields {
-		if known[cmp.Or(f.doc, f.name)] && !f.apart {
-			return fmt.Errorf("access: a %s has no field %s", r.one, f.name)
-		}
-	}
-	return nil
-}
-
-// field is a field of the API. It is a field of the document too unless apart.
-type field struct {
-	name   string
-	doc    string // what the document calls it, "" = the same
-	kind   fieldKind
-	about  string
-	enum   []string
-	needed bool // it has to be given when the object is made
-	fixed  bool // shown; the client cannot set it
-	hidden bool // taken; shown at most when the object is made
-	apart  bool // not in the document: the hooks take it and show it
-	sticky bool // PUT keeps it where it is not given
-	always bool // shown even if the list is empty
-}
-
-type fieldKind uint8
-
-const (
-	text     fieldKind = iota
-	list               // of strings
-	truth              // true or false
-	moment             // a time, RFC 3339
-	settings           // fields of its own
-	number             // a whole one; only in settings
-)
 
 func (r *resource) field(name string) *field {
 	for i := range r.fields {
@@ -179,15 +130,15 @@ func (r *resource) typed(fields form.Fields) (map[string]any, error) {
 // typed returns the value of a field as the document has it; nil takes the
 // field away.
 func (f *field) typed(v any) (any, error) {
-	if v == nil || f.kind != text && f.kind != list && form.Empty(v) {
+	if v == nil || f.kind != policy.TypeText && f.kind != policy.TypeList && form.Empty(v) {
 		return nil, nil
 	}
 	switch f.kind {
-	case list:
+	case policy.TypeList:
 		return form.List(f.name, v)
-	case truth:
+	case policy.TypeTruth:
 		return form.Truth(f.name, v)
-	case settings:
+	case policy.TypeSettings:
 		return form.Object(f.name, v)
 	}
 	return form.Text(f.name, v)

@@ -30,9 +30,6 @@ func Routes(cfg Config) ([]admin.Route, error) {
 		{path: "/whitelist", resource: &whitelist, tag: "Blacklists and whitelists"},
 	} {
 		c.Config = &cfg
-		if err := c.complete(); err != nil {
-			return nil, err
-		}
 		if c.schema == nil {
 			c.schema = c.resource.schema()
 		}

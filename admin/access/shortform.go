@@ -25,7 +25,7 @@ var both = resource{
 	about: "Plugins of one API: a plugin and its mapping in one request.",
 	fields: append(append(slices.Clone(plugins.fields),
 		field{name: "mapping", fixed: true, about: "id of the mapping that says where the plugin holds"}),
-		scope[1:]...),
+		slices.DeleteFunc(slices.Clone(pluginMappings.fields), func(f field) bool { return f.name == "id" || f.name == "plugins" })...),
 }
 
 func (s *shortForm) routes() []admin.Route {

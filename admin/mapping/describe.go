@@ -1,14 +1,30 @@
 package mapping
 
-import "lictor/admin/openapi"
+import (
+	"lictor/admin/openapi"
+	"lictor/policy"
+)
 
 const tag = "Domains of tenants (/v1)"
 
-var mappingSchema = &openapi.Schema{Name: "Mapping", Type: "object", Fields: []openapi.Field{
-	{Name: "domain", Schema: openapi.Text("what the Host of requests is compared with; also `*.example.org`"), Required: true},
-	{Name: "backends", Schema: &openapi.Schema{Type: "array", Items: openapi.Text(""), About: "http and https URLs, served in turn"}, Required: true},
-	{Name: "held", ReadOnly: true, Schema: openapi.Truth("it is in force although the store lost it in a way that is not believed. Not taken")},
-}}
+// mappingSchema describes a mapping: the tenant is in the path, and the rest that
+// clients cannot set is not shown.
+var mappingSchema = func() *openapi.Schema {
+	s := &openapi.Schema{Name: "Mapping", Type: "object"}
+	for _, row := range policy.TableOf(policy.KindMappings).Fields {
+		if row.Fixed {
+			continue
+		}
+		field := openapi.Text(row.Doc)
+		if row.Type == policy.TypeList {
+			field = &openapi.Schema{Type: "array", Items: openapi.Text(""), About: row.Doc}
+		}
+		s.Fields = append(s.Fields, openapi.Field{Name: row.Name, Schema: field, Required: row.Needed})
+	}
+	s.Fields = append(s.Fields, openapi.Field{Name: "held", ReadOnly: true,
+		Schema: openapi.Truth("it is in force although the store lost it in a way that is not believed. Not taken")})
+	return s
+}()
 
 var pageSchema = &openapi.Schema{Name: "MappingPage", Type: "object", Fields: []openapi.Field{
 	{Name: "project", Schema: openapi.Text("the tenant"), Required: true},

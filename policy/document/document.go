@@ -109,11 +109,7 @@ func assigns(text string) bool {
 			continue
 		}
 		name, _, ok := strings.Cut(line, "=")
-		switch strings.TrimSpace(name) {
-		case "entries", "direction", "mode", "reason", "consumers", "groups":
-			return ok
-		}
-		return false
+		return ok && policy.TableOf(policy.KindBlacklist).Field(strings.TrimSpace(name)) != nil
 	}
 	return false
 }

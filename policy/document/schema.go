@@ -31,39 +31,12 @@ func (r *reader) object(o policy.Object, root *value) {
 		f := &root.fields[i]
 		r.fields[f.name] = &f.value
 	}
-	switch o := o.(type) {
-	case *policy.List:
-		r.strings("entries", &o.Entries)
-		take(r, "direction", (*string)(&o.Direction))
-		take(r, "mode", (*string)(&o.Mode))
-		take(r, "reason", &o.Reason)
-		r.strings("consumers", &o.Consumers)
-		r.strings("groups", &o.Groups)
-		r.entryLines(o, root)
-	case *policy.Consumer:
-		take(r, "id", &o.ID)
-		take(r, "name", &o.Name)
-		take(r, "custom_id", &o.CustomID)
-		r.strings("groups", &o.Groups)
-		r.time("created_at", &o.CreatedAt)
-	case *policy.Credential:
-		take(r, "consumer", &o.Consumer)
-		take(r, "id", &o.ID)
-		r.time("created_at", &o.CreatedAt)
-		r.time("not_after", &o.NotAfter)
-	case *policy.Group:
-		take(r, "name", &o.Name)
-		r.strings("plugins", &o.Plugins)
-	case *policy.Filter:
-		take(r, "name", &o.Name)
-		r.strings("methods", &o.Methods)
-		r.strings("hosts", &o.Hosts)
-		r.strings("paths", &o.Paths)
-		r.strings("ips", &o.IPs)
-		r.strings("locations", &o.Locations)
-		take(r, "inline", &o.Inline)
-	default:
-		r.mapping(o)
+	table := policy.TableOf(o.Kind())
+	for i := range table.Fields {
+		r.field(&table.Fields[i], o)
+	}
+	if l, ok := o.(*policy.List); ok {
+		r.entryLines(l, root)
 	}
 	for i := range root.fields {
 		if f := &root.fields[i]; r.fields[f.name] != nil {
@@ -73,44 +46,31 @@ func (r *reader) object(o policy.Object, root *value) {
 	}
 }
 
-// mapping reads the kinds that tie others together.
-func (r *reader) mapping(o policy.Object) {
-	switch o := o.(type) {
-	case *policy.Plugin:
-		take(r, "id", &o.ID)
-		take(r, "name", &o.Name)
-		r.config("config", &o.Config)
-		r.truth("enabled", &o.Enabled)
-		r.truth("global", &o.Global)
-		take(r, "mode", (*string)(&o.Mode))
-	case *policy.ACL:
-		take(r, "id", &o.ID)
-		take(r, "api", &o.API)
-		r.strings("consumers", &o.Consumers)
-		r.strings("groups", &o.Groups)
-		r.strings("filters", &o.Filters)
-		take(r, "mode", (*string)(&o.Mode))
-	case *policy.PluginMapping:
-		take(r, "id", &o.ID)
-		take(r, "api", &o.API)
-		r.strings("plugins", &o.Plugins)
-		r.strings("consumers", &o.Consumers)
-		r.strings("groups", &o.Groups)
-		r.strings("filters", &o.Filters)
-	case *policy.API:
-		take(r, "name", &o.Name)
-		r.strings("filters", &o.Filters)
-		r.strings("backends", &o.Backends)
-		r.strings("protected_headers", &o.ProtectedHeaders)
-	case *policy.Mapping:
-		take(r, "domain", &o.Domain)
-		take(r, "tenant", &o.Tenant)
-		r.strings("backends", &o.Backends)
-		var seq int64
-		if take(r, "seq", &seq); seq < 0 {
-			r.wrong(r.line("seq"), "seq", "is %d, want a whole number", seq)
+// field reads what a row of the table says of an object.
+func (r *reader) field(f *policy.Field, o policy.Object) {
+	switch to := f.Of(o).(type) {
+	case *string:
+		if v := r.next(f.Name, kindString); v != nil {
+			*to = v.text
 		}
-		o.Seq = uint64(max(seq, 0))
+	case *[]string:
+		r.strings(f.Name, to)
+	case *bool:
+		if v := r.next(f.Name, kindBool); v != nil {
+			*to = v.truth
+		}
+	case **bool:
+		if v := r.next(f.Name, kindBool); v != nil {
+			*to = &v.truth
+		}
+	case *time.Time:
+		r.time(f.Name, to)
+	case *uint64:
+		r.whole(f.Name, to)
+	case *map[string]any:
+		if v := r.next(f.Name, kindObject); v != nil && len(v.fields) > 0 {
+			*to = v.plain().(map[string]any)
+		}
 	}
 }
 
@@ -167,32 +127,17 @@ func (r *reader) next(name string, want kind) *value {
 	return v
 }
 
-// take reads a scalar.
-func take[T string | bool | int64](r *reader, name string, to *T) {
-	switch to := any(to).(type) {
-	case *string:
-		if v := r.next(name, kindString); v != nil {
-			*to = v.text
-		}
-	case *bool:
-		if v := r.next(name, kindBool); v != nil {
-			*to = v.truth
-		}
-	case *int64:
-		if v := r.next(name, kindNumber); v != nil {
-			n, ok := v.number.(int64)
-			if !ok {
-				r.wrong(v.line, name, "is %v, want a whole number", v.number)
-			}
-			*to = n
-		}
+func (r *reader) whole(name string, to *uint64) {
+	v := r.next(name, kindNumber)
+	if v == nil {
+		return
 	}
-}
-
-func (r *reader) truth(name string, to **bool) {
-	if v := r.next(name, kindBool); v != nil {
-		*to = &v.truth
+	n, ok := v.number.(int64)
+	if !ok || n < 0 {
+		r.wrong(v.line, name, "is %v, want a whole number", v.number)
+		return
 	}
+	*to = uint64(n)
 }
 
 func (r *reader) strings(name string, to *[]string) {
@@ -223,12 +168,6 @@ func (r *reader) time(name string, to *time.Time) {
 		return
 	}
 	*to = t.UTC()
-}
-
-func (r *reader) config(name string, to *map[string]any) {
-	if v := r.next(name, kindObject); v != nil && len(v.fields) > 0 {
-		*to = v.plain().(map[string]any)
-	}
 }
 
 // entryLines notes where each entry of a list stands.
