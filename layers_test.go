@@ -21,10 +21,11 @@ var floors = []string{
 	"admin",
 	"admin/edit",
 	"proxy/gateway proxy/egress policy/live",
-	"policy/store resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/geoip",
+	"policy/store/consul policy/store/dir policy/store/memory",
+	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/geoip",
 	"proxy/answer proxy/hops",
 	"proxy/http1 proxy/middleware proxy/rabbitmq proxy/egress/dns",
-	"policy resolver", // the core
+	"policy resolver policy/store", // the core, and what it is kept in
 	"internal/consul/presence app/listener app/supervisor app/echo admin/form admin/openapi",
 	"internal/consul",
 	"internal/uri internal/crash internal/durable internal/secret internal/lines internal/limits internal/descriptors internal/field internal/version",

@@ -14,7 +14,7 @@ import (
 	"lictor/admin"
 	"lictor/admin/openapi"
 	"lictor/policy/live"
-	"lictor/policy/store"
+	"lictor/policy/store/memory"
 	"lictor/proxy/answer"
 	"lictor/proxy/gateway"
 	"lictor/resolver"
@@ -27,7 +27,7 @@ func wiredAdmin(t *testing.T) (*Lictor, []admin.Route, *admin.Server) {
 	log := hclog.NewNullLogger()
 	p := &Lictor{log: log}
 	var err error
-	if p.policy, err = live.New(live.Config{Store: store.NewMemory(log), Log: log}); err != nil {
+	if p.policy, err = live.New(live.Config{Store: memory.New(log), Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	source, err := static.New(map[string][]string{"svc": {"http://127.0.0.1:1"}})

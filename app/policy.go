@@ -15,6 +15,9 @@ import (
 	"lictor/policy/geoip"
 	"lictor/policy/live"
 	"lictor/policy/store"
+	consulstore "lictor/policy/store/consul"
+	dirstore "lictor/policy/store/dir"
+	"lictor/policy/store/memory"
 )
 
 // buildPolicy makes the policy that gateway and admin go by.
@@ -54,23 +57,33 @@ func (p *Lictor) policyStore() (store.Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return store.NewConsul(store.ConsulConfig{
+		return consulstore.New(consulstore.Config{
 			Client: client, Prefix: p.cfg.Policy.Prefix, DataDir: p.cfg.DataDir,
 			MaxStale: p.cfg.Policy.MaxStale, Log: p.log.Named("policy store"),
+			Kinds: kindNames(), Shard: string(policy.KindCredentials), // a request has one credential
 		})
 	case store.KindMemory:
 		if p.cfg.Policy.Store == "" {
 			p.log.Warn("no policy store is configured: the policy is kept in memory and lost at exit")
 		}
-		return store.NewMemory(p.log.Named("policy store")), nil
+		return memory.New(p.log.Named("policy store")), nil
 	default:
 		if _, err := p.dataFile("policy"); err != nil {
 			return nil, err
 		}
-		return store.NewDir(store.DirConfig{
+		return dirstore.New(dirstore.Config{
 			Dir: p.cfg.Policy.Dir, DataDir: p.cfg.DataDir, MaxStale: p.cfg.Policy.MaxStale, Log: p.log.Named("policy store"),
 		})
 	}
+}
+
+// kindNames are the kinds that the policy knows.
+func kindNames() []string {
+	names := make([]string, len(policy.Kinds))
+	for i, kind := range policy.Kinds {
+		names[i] = string(kind)
+	}
+	return names
 }
 
 // policyChecks say when the policy makes lictor unready.

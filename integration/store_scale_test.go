@@ -20,6 +20,7 @@ import (
 
 	"lictor/internal/consul"
 	"lictor/policy/store"
+	consulstore "lictor/policy/store/consul"
 	"lictor/policy/store/storetest"
 )
 
@@ -120,7 +121,7 @@ func TestPolicyAtScale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.NewConsul(store.ConsulConfig{Client: client, Log: testLog(t), DataDir: t.TempDir()})
+	s, err := consulstore.New(consulstore.Config{Kinds: storeKinds, Shard: "credentials", Client: client, Log: testLog(t), DataDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,17 +11,24 @@ import (
 
 	"lictor/internal/consul"
 	"lictor/policy/store"
+	consulstore "lictor/policy/store/consul"
 	"lictor/policy/store/storetest"
 )
 
+// storeKinds are the kinds of the policy, as lictor hands them in.
+var storeKinds = []string{
+	"acls", "apis", "blacklist", "consumers", "credentials", "filters",
+	"groups", "mappings", "plugin-mappings", "plugins", "whitelist",
+}
+
 // openStore returns a store in the agent's KV, below a prefix of its own.
-func openStore(t *testing.T, agent *consulAgent, prefix, dataDir string) *store.Consul {
+func openStore(t *testing.T, agent *consulAgent, prefix, dataDir string) *consulstore.Store {
 	t.Helper()
 	client, err := consul.New(consul.Config{API: &api.Config{Address: agent.Addr, Token: agent.Token}, MaxAnswer: consul.MaxPolicy})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.NewConsul(store.ConsulConfig{
+	s, err := consulstore.New(consulstore.Config{Kinds: storeKinds, Shard: "credentials",
 		Client: client,
 		Prefix: prefix, DataDir: dataDir, Log: testLog(t),
 	})

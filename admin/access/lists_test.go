@@ -14,7 +14,7 @@ import (
 
 	"lictor/admin/admintest"
 	"lictor/policy"
-	"lictor/policy/store"
+	dirstore "lictor/policy/store/dir"
 )
 
 // names are those of the objects that a list shows.
@@ -195,7 +195,7 @@ func within(t *testing.T, what string, work func()) {
 // changes and revokes what is held.
 func TestHeldObjects(t *testing.T) {
 	dir := t.TempDir()
-	files, err := store.NewDir(store.DirConfig{Dir: dir, Log: hclog.NewNullLogger()})
+	files, err := dirstore.New(dirstore.Config{Dir: dir, Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}

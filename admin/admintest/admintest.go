@@ -24,6 +24,8 @@ import (
 	"lictor/policy"
 	"lictor/policy/live"
 	"lictor/policy/store"
+	dirstore "lictor/policy/store/dir"
+	"lictor/policy/store/memory"
 )
 
 // Server is an admin listener on a policy store, with the policy in force.
@@ -45,12 +47,12 @@ func Run(t *testing.T, test func(t *testing.T, s *Server)) {
 
 // Memory starts a server on a store in memory.
 func Memory(t *testing.T) *Server {
-	return Start(t, store.NewMemory(hclog.NewNullLogger()))
+	return Start(t, memory.New(hclog.NewNullLogger()))
 }
 
 // File starts a server on a store in a directory.
 func File(t *testing.T) *Server {
-	s, err := store.NewDir(store.DirConfig{Dir: t.TempDir(), Log: hclog.NewNullLogger()})
+	s, err := dirstore.New(dirstore.Config{Dir: t.TempDir(), Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,17 +14,18 @@ import (
 	"lictor/admin/edit"
 	"lictor/policy"
 	"lictor/policy/store"
+	"lictor/policy/store/memory"
 )
 
-func newPolicy() (*edit.Policy, *store.Memory) {
-	s := store.NewMemory(hclog.NewNullLogger())
+func newPolicy() (*edit.Policy, *memory.Store) {
+	s := memory.New(hclog.NewNullLogger())
 	return edit.New(s, func() *policy.Set { return nil }), s
 }
 
 func group(name string) policy.Key { return policy.Key{Kind: policy.KindGroups, Name: name} }
 
 // meddle writes an object past the change that runs.
-func meddle(t *testing.T, s *store.Memory, name, value string) {
+func meddle(t *testing.T, s *memory.Store, name, value string) {
 	t.Helper()
 	if _, err := s.Write(t.Context(), []store.Op{{Kind: "groups", Name: name, Value: []byte(value)}}); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 	"lictor/admin/objects"
 	"lictor/policy"
 	"lictor/policy/document"
-	"lictor/policy/store"
+	dirstore "lictor/policy/store/dir"
 )
 
 const policyDirHelp = "DIR has the layout of the store: DIR/<kind>/<name>, one document a file, JSON or\n" +
@@ -166,7 +166,7 @@ func exportAll(dir string, list []objects.Object) error {
 
 func exportObject(root *os.Root, o *objects.Object) error {
 	key, ok := policy.ParseKey("policy/" + o.Key)
-	if !ok || !filepath.IsLocal(key.Name) || key.Name[0] == '.' || filepath.Base(key.Name) != key.Name || store.IsLeftover(key.Name) {
+	if !ok || !filepath.IsLocal(key.Name) || key.Name[0] == '.' || filepath.Base(key.Name) != key.Name || dirstore.IsLeftover(key.Name) {
 		return fmt.Errorf("%s: its name is no file's name", o.Key)
 	}
 	if err := root.MkdirAll(string(key.Kind), 0o750); err != nil {
@@ -234,7 +234,7 @@ func (d *policyDir) list(folder string) (names []string, err error) {
 	for _, e := range entries {
 		switch {
 		case e.Name()[0] == '.':
-		case store.IsLeftover(e.Name()) && !e.IsDir():
+		case dirstore.IsLeftover(e.Name()) && !e.IsDir():
 			d.leftovers = append(d.leftovers, filepath.Join(folder, e.Name()))
 		default:
 			names = append(names, e.Name())
@@ -282,13 +282,13 @@ func (d *policyDir) readFile(rel string) ([]byte, error) {
 	if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(err, errors.New("is no regular file"))
 	}
-	value, err := io.ReadAll(io.LimitReader(f, store.MaxFile+1))
+	value, err := io.ReadAll(io.LimitReader(f, dirstore.MaxFile+1))
 	d.size += int64(len(value))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(value) > store.MaxFile:
-		return nil, fmt.Errorf("is larger than %d bytes", store.MaxFile)
+	case len(value) > dirstore.MaxFile:
+		return nil, fmt.Errorf("is larger than %d bytes", dirstore.MaxFile)
 	case d.size > maxPolicy:
 		return nil, fmt.Errorf("all files together are larger than %d bytes", maxPolicy)
 	}

@@ -4,6 +4,7 @@
 package durable
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -26,26 +27,38 @@ const LockName = ".lock"
 // about to end, as a former life that was just killed, is given patience, for
 // which Lock blocks.
 func Lock(dir string, patience time.Duration) (release func(), err error) {
-	for end := time.Now().Add(patience); ; time.Sleep(lockPoll) {
-		release, err = TryLock(filepath.Join(dir, LockName))
-		switch {
-		case err == nil:
-			left, _ := filepath.Glob(filepath.Join(dir, StagedPrefix+"*")) // the pattern is good
-			for _, path := range left {
-				_ = os.Remove(path) // it is in nobody's way
-			}
-			return release, nil
-		case errors.Is(err, ErrLocked) && time.Now().Before(end):
-			continue
-		case errors.Is(err, ErrLocked):
-			err = fmt.Errorf("another process uses %s; each lictor needs a directory of its own", dir)
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	release, err = WaitLock(ctx, filepath.Join(dir, LockName), 20*time.Millisecond)
+	if errors.Is(err, ErrLocked) {
+		err = fmt.Errorf("another process uses %s; each lictor needs a directory of its own", dir)
+	}
+	if err != nil {
 		return nil, err
 	}
+	left, _ := filepath.Glob(filepath.Join(dir, StagedPrefix+"*")) // the pattern is good
+	for _, path := range left {
+		_ = os.Remove(path) // it is in nobody's way
+	}
+	return release, nil
 }
 
-// lockPoll is between attempts to lock a directory.
-const lockPoll = 20 * time.Millisecond
+// WaitLock is [TryLock] again and again, until it does not return ErrLocked or ctx
+// ends.
+func WaitLock(ctx context.Context, path string, every time.Duration) (release func(), err error) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if release, err = TryLock(path); !errors.Is(err, ErrLocked) {
+			return release, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}
 
 // ErrLocked is what TryLock returns where somebody else has the lock.
 var ErrLocked = errors.New("another process has it locked")

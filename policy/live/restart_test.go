@@ -13,14 +13,14 @@ import (
 	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/policy/live"
-	"lictor/policy/store"
+	dirstore "lictor/policy/store/dir"
 )
 
 // follow runs a policy on a directory until reads says that it has come so far,
 // and returns why it refuses target then.
 func follow(t *testing.T, dir, data, target string, until func(*live.Policy) bool) policy.Reason {
 	t.Helper()
-	s, err := store.NewDir(store.DirConfig{Dir: dir, DataDir: data, Log: hclog.NewNullLogger()})
+	s, err := dirstore.New(dirstore.Config{Dir: dir, DataDir: data, Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}

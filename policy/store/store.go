@@ -15,10 +15,8 @@ package store
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -35,26 +33,6 @@ const (
 	MaxOps   = 64
 	MaxBytes = 512 << 10
 )
-
-// ClearedName is the mark, of no kind, that says that an emptied policy is
-// meant: without it the loss of every object at once is not believed. With a
-// kind behind it, ".cleared:acls", it means that kind, and with a name as well,
-// ".cleared:acls:a", that object; see [ClearedMark].
-const ClearedName = ".cleared"
-
-// ClearedMark is the name of the mark for a kind, or for one object of it.
-func ClearedMark(kind, name string) string {
-	if name == "" {
-		return ClearedName + ":" + kind
-	}
-	return ClearedName + ":" + kind + ":" + name
-}
-
-// isMark reports whether a name is that of a mark.
-func isMark(name string) bool {
-	rest, ok := strings.CutPrefix(name, ClearedName)
-	return ok && (rest == "" || rest[0] == ':')
-}
 
 // Object is one document. Value must not be changed.
 type Object struct {
@@ -79,8 +57,8 @@ type Object struct {
 	// none, or if Value is good. It comes in a Reset only: who follows the store
 	// since then knows it.
 	Former *Version
-
-	bad bool // Value is not good, by the word of the watch's fn
+	// Bad: Value is not good, by the word of the watch's fn. The store sets it.
+	Bad bool
 }
 
 // Version is a value that an object had.
@@ -90,7 +68,7 @@ type Version struct {
 }
 
 // Key is kind/name, or the name alone for an object of no kind.
-func (o *Object) Key() string { return keyOf(o.Kind, o.Name) }
+func (o *Object) Key() string { return Key(o.Kind, o.Name) }
 
 // Change is an object that is new, different, or deleted.
 type Change struct {
@@ -189,6 +167,16 @@ type Store interface {
 	Status() Status
 }
 
+// BeatFor is how often a store shows contact so that it is three times within
+// maxStale, however its looks and a query fall; most is the longest, and what 0 means.
+func BeatFor(maxStale, most time.Duration) time.Duration {
+	if maxStale <= 0 {
+		return most
+	}
+	return max(min(most, maxStale/4), 20*time.Millisecond)
+}
+
+// Errors of a store; they are wrapped in what tells more.
 var (
 	ErrNotFound    = errors.New("no such object")
 	ErrUnavailable = errors.New("the policy store is not available")
@@ -206,86 +194,8 @@ type ConflictError struct {
 func (e *ConflictError) Error() string {
 	switch {
 	case e.Op.Check.Absent:
-		return fmt.Sprintf("%s already exists", keyOf(e.Op.Kind, e.Op.Name))
+		return fmt.Sprintf("%s already exists", Key(e.Op.Kind, e.Op.Name))
 	default:
-		return fmt.Sprintf("%s is no longer at index %d", keyOf(e.Op.Kind, e.Op.Name), e.Op.Check.Index)
+		return fmt.Sprintf("%s is no longer at index %d", Key(e.Op.Kind, e.Op.Name), e.Op.Check.Index)
 	}
-}
-
-// Size is what ops count against MaxBytes: about the length of Consul's
-// transaction, in which values are in base64. A single Put counts its value alone.
-func Size(ops ...Op) int {
-	if len(ops) == 1 {
-		return len(ops[0].Value)
-	}
-	const frame = 192 // the JSON around an operation, with a prefix of usual length
-	sum := 0
-	for _, op := range ops {
-		sum += base64.StdEncoding.EncodedLen(len(op.Value)) + len(op.Kind) + len(op.Name) + frame
-	}
-	return sum
-}
-
-// checkOps returns what is wrong with a write before any store was asked.
-func checkOps(ops []Op) error {
-	switch {
-	case len(ops) == 0:
-		return fmt.Errorf("%w: no operations", ErrInvalid)
-	case len(ops) > MaxOps:
-		return fmt.Errorf("%w: %d operations, want at most %d", ErrTooLarge, len(ops), MaxOps)
-	case Size(ops...) > MaxBytes:
-		return fmt.Errorf("%w: %d bytes, want at most %d", ErrTooLarge, Size(ops...), MaxBytes)
-	}
-	seen := make(map[string]bool, len(ops))
-	for _, op := range ops {
-		key := keyOf(op.Kind, op.Name)
-		if seen[key] {
-			return fmt.Errorf("%w: two operations on %s", ErrInvalid, key)
-		}
-		seen[key] = true
-		if !validKey(op.Kind, op.Name) {
-			return fmt.Errorf("%w: %q is not a kind and a name", ErrInvalid, key)
-		}
-		if op.Verb > Verify || op.Check.Absent && op.Check.Index != 0 || op.Verb == Verify && op.Check == (Check{}) {
-			return fmt.Errorf("%w: contradictory operation on %s", ErrInvalid, key)
-		}
-	}
-	return nil
-}
-
-// validKey reports whether an object of this kind and name can be written. A
-// name is one path segment, so that it is a file name, too; a dot in front is
-// kept for the store itself.
-func validKey(kind, name string) bool {
-	if kind == "" {
-		return isMark(name) && len(name) <= 255 && !strings.ContainsFunc(name, notInName)
-	}
-	return validSegment(kind) && validSegment(name)
-}
-
-func validSegment(s string) bool {
-	return s != "" && len(s) <= 255 && s[0] != '.' && !strings.ContainsFunc(s, notInName)
-}
-
-func notInName(r rune) bool { return r == '/' || r < ' ' || r == 0x7f }
-
-func keyOf(kind, name string) string {
-	if kind == "" {
-		return name
-	}
-	return kind + "/" + name
-}
-
-// splitKey is the reverse of keyOf. ok is false for keys that are no objects:
-// names with a dot in front beside the kinds, and the folders that Consul's UI
-// makes.
-func splitKey(key string) (kind, name string, ok bool) {
-	if key == "" || key[0] == '.' || key[len(key)-1] == '/' {
-		return "", "", false
-	}
-	kind, name, found := strings.Cut(key, "/")
-	if !found {
-		return "", kind, true
-	}
-	return kind, name, true
 }

@@ -1,0 +1,28 @@
+package consul
+
+import "io"
+
+// SplitAlways makes c use the split layout for any policy.
+func (c *Store) SplitAlways() { c.splitAt = -1 }
+
+// Scanned is an entry as scanEntries reads it.
+type Scanned struct {
+	Key, Value     string
+	Modify, Create uint64
+}
+
+// Scan reads entries by hand.
+func Scan(r io.Reader) ([]Scanned, error) {
+	var all []Scanned
+	err := scanEntries(r, func(e *entry) error {
+		all = append(all, Scanned{string(e.key), string(e.value), e.modify, e.create})
+		return nil
+	})
+	return all, err
+}
+
+// Limits, for tests.
+const (
+	BlockFor    = blockFor
+	RereadEvery = rereadEvery
+)

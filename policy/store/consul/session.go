@@ -1,0 +1,347 @@
+package consul
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	client "lictor/internal/consul"
+	"lictor/policy/store"
+	"lictor/policy/store/mirror"
+)
+
+const (
+	rereadEvery    = 10 * time.Minute       // whatever a watch may have missed is found after this
+	heartbeatEvery = 4 * time.Second        // bounds how old Status.Contact gets while all is well
+	auditGrace     = 250 * time.Millisecond // for the watch that knows to report the change first
+	settleRounds   = 4                      // of reading prefixes before the whole is read at once
+)
+
+// session is one unbroken time with Consul: it begins with reading everything
+// and ends with the first failure. One goroutine owns it; the watches only wake it.
+type session struct {
+	c       *Store
+	lay     *layout
+	loaded  bool                    // the content was read and published
+	pending map[string]store.Change // read, but not yet published, by key
+	round   uint64                  // counts readings
+	scratch []byte
+	pace    pacer
+	meant   *mirror.Meaning // of the marks, as of the last whole answer
+	missed  bool            // the last whole answer had what a watch should have told
+
+	size      int64           // bytes of the last whole answer
+	shardsAt  uint64          // index of the sharded kind at which all its shards are known; 0 = not so
+	explained uint64          // index of the last whole answer
+	tops      map[string]bool // what lay directly below policy/ in it
+	audited   uint64          // highest index that the audit saw
+
+	wakes  chan wake
+	audits chan overview
+	failed chan error
+}
+
+// wake is the word of a watch: its prefix has a new index. The watch goes on
+// when it is told from which one.
+type wake struct {
+	node   *node
+	answer answer
+	resume chan<- uint64
+}
+
+// overview is the word of the audit.
+type overview struct {
+	names []string
+	index uint64
+}
+
+func newSession(c *Store) *session {
+	s := &session{
+		c: c, lay: newLayout(c.shard), pending: map[string]store.Change{}, pace: newPacer(), meant: &mirror.Meaning{},
+		wakes: make(chan wake), audits: make(chan overview), failed: make(chan error, 1),
+	}
+	s.lay.fill(c.mirror.Everything())
+	return s
+}
+
+// run reads everything and follows the changes. It returns nil when it is time
+// to read everything again.
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	defer cancel()
+	if err := s.whole(ctx); err != nil {
+		return err
+	}
+	if s.size > s.c.splitAt {
+		if err := s.split(ctx); err != nil {
+			return err
+		}
+	}
+	for _, n := range s.lay.nodes {
+		index := n.index
+		watches.Go(func() { s.watch(ctx, n, index) })
+	}
+	known := s.known()
+	watches.Go(func() { s.heartbeat(ctx, known) })
+	return s.follow(ctx)
+}
+
+// split changes to the split layout. A prefix whose index is not above that of
+// the whole answer has not changed since.
+func (s *session) split(ctx context.Context) error {
+	s.lay = newSplitLayout(s.c.shard, slices.Concat(s.c.kinds, s.lay.kinds()))
+	s.lay.fill(s.c.mirror.Everything())
+	for _, n := range s.lay.nodes {
+		a, err := s.c.probe(ctx, n.prefix, 0)
+		if err != nil {
+			return err
+		}
+		n.empty = len(n.items) == 0
+		if a.empty == n.empty && (n.empty || a.index <= s.explained) {
+			n.index = a.index
+		}
+	}
+	return nil
+}
+
+// watch waits for changes of a node and reports them, until ctx ends or Consul
+// cannot be asked.
+func (s *session) watch(ctx context.Context, n *node, index uint64) {
+	resume := make(chan uint64, 1)
+	pace := newPacer()
+	var idle client.Pace
+	for {
+		asked := time.Now()
+		a, err := s.c.probe(ctx, n.prefix, index)
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		if a.index == index { // the time is over, nothing changed
+			if client.Sleep(ctx, idle.After(index, a.index, time.Since(asked), blockFor)) != nil {
+				return
+			}
+			continue
+		}
+		if client.Sleep(ctx, pace.delay(pace.every/2)) != nil {
+			return
+		}
+		select {
+		case s.wakes <- wake{node: n, answer: a, resume: resume}:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case index = <-resume:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// heartbeat shows that Consul answers, and that it is the one we knew: servers
+// that lost their history let a blocking query wait out its time. It asks on a
+// connection of its own, for what went wrong with an older one must not hide, and
+// looks whether the watches told what changed: one whose connection is dead
+// without knowing it tells nothing. In the split layout it also looks for keys that
+// belong to no node. That makes Consul walk over all keys, so it is not asked in
+// the moment of a change, nor if nothing in the whole KV changed.
+func (s *session) heartbeat(ctx context.Context, last uint64) {
+	for client.Sleep(ctx, s.c.beat) == nil {
+		seen := s.c.newest.Load()
+		now, err := s.c.pulse(ctx)
+		if err == nil && now < seen {
+			err = errHistory
+		}
+		if err == nil && now != last {
+			last = now
+			err = s.audit(ctx)
+		}
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		s.c.mirror.Contact()
+	}
+}
+
+// audit reports what lies directly below policy/.
+func (s *session) audit(ctx context.Context) error {
+	names, a, err := s.c.names(ctx)
+	if err != nil {
+		return err
+	}
+	select {
+	case s.audits <- overview{names: names, index: a.index}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fail ends the session; the first reason counts.
+func (s *session) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// follow handles what the watches and the writers report.
+func (s *session) follow(ctx context.Context) error {
+	reread := time.NewTimer(rereadEvery)
+	defer reread.Stop()
+	var grace <-chan time.Time
+	for {
+		var paused []wake
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-s.failed:
+			return err
+		case <-reread.C:
+			return nil
+		case o := <-s.audits:
+			if s.lay.split && s.unwatched(o.names) {
+				return nil
+			}
+			s.audited, grace = o.index, time.After(auditGrace)
+			continue
+		case <-grace:
+			grace = nil
+			if err := s.explain(ctx); err != nil || s.missed {
+				return err // begin again, with new watches
+			}
+			continue
+		case <-s.c.kick:
+		case w := <-s.wakes:
+			var err error
+			if paused, err = s.collect(ctx, w); err != nil {
+				return err
+			}
+			if len(paused) == 0 {
+				continue // an empty prefix wakes with its neighbours
+			}
+		}
+		if err := s.cycle(ctx, paused); err != nil {
+			return err
+		}
+		if !s.lay.split && s.size > s.c.splitAt {
+			return nil // grown: begin again, split
+		}
+		for _, w := range paused {
+			w.resume <- max(w.node.index, 1)
+		}
+	}
+}
+
+// collect returns the watches whose nodes are to be read, after a rest if the
+// changes come in a stream.
+func (s *session) collect(ctx context.Context, first wake) ([]wake, error) {
+	paused := s.gather(first, nil)
+	if len(paused) == 0 {
+		return nil, nil
+	}
+	if err := s.rest(ctx); err != nil {
+		return nil, err
+	}
+	select {
+	case w := <-s.wakes:
+		paused = s.gather(w, paused)
+	default:
+	}
+	return paused, nil
+}
+
+// rest waits as the pace wants, but not while a writer waits.
+func (s *session) rest(ctx context.Context) error {
+	d := s.pace.delay(0)
+	if d == 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-s.failed:
+		return err
+	case <-s.c.kick:
+	case <-t.C:
+	}
+	return nil
+}
+
+// gather takes the first wake and the others that are there, and appends those
+// whose nodes are to be read to paused; the other watches go on.
+func (s *session) gather(first wake, paused []wake) []wake {
+	for w := first; ; {
+		if w.node.moved(w.answer) {
+			paused = append(paused, w)
+		} else {
+			w.resume <- max(w.answer.index, 1)
+		}
+		select {
+		case w = <-s.wakes:
+		default:
+			return paused
+		}
+	}
+}
+
+// cycle reads the nodes that woke and those that a writer waits for, until what
+// is known is one state of the store, and publishes it.
+func (s *session) cycle(ctx context.Context, woken []wake) (err error) {
+	began, waiters := time.Now(), s.c.takeWaiters()
+	defer func() {
+		s.c.settle(waiters, err)
+		s.pace.spend(time.Since(began))
+	}()
+	var dirty []*node
+	for _, w := range woken {
+		dirty = append(dirty, w.node)
+	}
+	for _, w := range waiters {
+		for _, key := range w.keys {
+			dirty = append(dirty, s.lay.find([]byte(key)))
+		}
+	}
+	for range settleRounds {
+		if dirty, err = s.readAll(ctx, dirty); err != nil || dirty == nil {
+			return err
+		}
+		if len(s.pending) == 0 {
+			return nil
+		}
+		if dirty, err = s.unsettled(ctx, dirty[len(dirty)-1]); err != nil {
+			return err
+		}
+		if len(dirty) == 0 {
+			return s.settleOn(ctx, s.known(), false)
+		}
+	}
+	return s.whole(ctx)
+}
+
+// known is the index up to which the changes of the store are explained by what
+// was read.
+func (s *session) known() uint64 {
+	highest := s.explained
+	for _, n := range s.lay.nodes {
+		if !n.empty {
+			highest = max(highest, n.index)
+		}
+	}
+	return highest
+}
+
+// explain looks for a change that only the audit noticed.
+func (s *session) explain(ctx context.Context) error {
+	if s.missed = false; s.audited <= s.known() {
+		return nil
+	}
+	return s.whole(ctx)
+}

@@ -1,0 +1,39 @@
+package consul_test
+
+import (
+	"fmt"
+	"testing"
+
+	"lictor/policy/store"
+	"lictor/policy/store/storetest"
+)
+
+// The whole suite on a Consul of the tests' own, without a network; the
+// integration tests run it on a real one.
+func TestStore(t *testing.T) {
+	for _, split := range []bool{false, true} {
+		t.Run(fmt.Sprintf("split=%v", split), func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) storetest.Fixture {
+				f, data := newFake(), t.TempDir()
+				open := func(f *fakeConsul, prefix string) store.Store {
+					s := f.openAt(t, data, prefix)
+					if split {
+						s.SplitAlways()
+					}
+					return s
+				}
+				return storetest.Fixture{
+					Store: open(f, ""), Put: f.put, Remove: f.remove,
+					RemoveAll: func(kind string) {
+						if kind != "" {
+							kind += "/"
+						}
+						f.removeAll(kind)
+					},
+					Reopen:    func() store.Store { return open(f, "") },
+					Elsewhere: func() store.Store { return open(newFake(), "elsewhere/") },
+				}
+			})
+		})
+	}
+}

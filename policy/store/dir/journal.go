@@ -1,0 +1,174 @@
+package dir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"lictor/internal/durable"
+	"lictor/policy/store"
+)
+
+// journal is a write of several objects that stands but may not be done yet.
+type journal struct {
+	Index   uint64
+	Changes []journaled
+}
+
+// journaled is one step of a journal: a file to be renamed, or removed.
+type journaled struct {
+	Key     string
+	File    string `json:",omitempty"` // the new one, in the folder of the old one
+	Deleted bool   `json:",omitempty"`
+	// Value is what journals of the first version had in place of File.
+	Value []byte `json:",omitempty"`
+}
+
+func (d *Store) journalPath() string { return filepath.Join(d.dir, journalName) }
+
+func (d *Store) hasJournal() bool { return durable.Exists(d.journalPath()) }
+
+func (d *Store) writeJournal(j journal) error {
+	text, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	return durable.Replace(d.journalPath(), text, 0o600, timeOf(j.Index))
+}
+
+// carryOut does what a journal says, as often as it is called, and removes it.
+func (d *Store) carryOut(j journal) error {
+	dirs := map[string]bool{}
+	for _, c := range j.Changes {
+		dir, err := d.step(c, j.Index)
+		if err != nil {
+			return err
+		}
+		dirs[dir] = true
+	}
+	for dir := range dirs {
+		if err := durable.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if len(j.Changes) <= 1 {
+		return nil
+	}
+	at := timeOf(j.Index)
+	if err := os.Chtimes(filepath.Join(d.dir, lockName), at, at); err != nil {
+		return err
+	}
+	return os.Remove(d.journalPath())
+}
+
+// step does one step of a journal and returns the folder that it changed.
+func (d *Store) step(c journaled, index uint64) (dir string, err error) {
+	path := filepath.Join(d.dir, c.Key)
+	if c.Deleted { // of a link: the link
+		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return filepath.Dir(path), err
+	}
+	if path, _, err = resolve(path); err != nil {
+		return "", err
+	}
+	dir = filepath.Dir(path)
+	if c.File == "" {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return "", err
+		}
+		return dir, durable.Replace(path, c.Value, 0o640, timeOf(index))
+	}
+	if err = durable.Place(filepath.Join(dir, c.File), path); errors.Is(err, fs.ErrNotExist) && durable.Exists(path) {
+		err = nil // done before
+	}
+	return dir, err
+}
+
+// completed sees to it that no journal stands. With wait somebody is at it, and
+// it is to be looked at again then.
+func (d *Store) completed() (wait time.Duration, err error) {
+	if !d.hasJournal() {
+		d.waitedOn = time.Time{}
+		return 0, nil
+	}
+	unlock, err := d.tryLock()
+	switch {
+	case errors.Is(err, errLocked):
+		if d.waitedOn.IsZero() {
+			d.waitedOn = time.Now()
+		}
+		if time.Since(d.waitedOn) < lockedAfter {
+			return lockPoll, nil
+		}
+		return 0, errors.New("somebody who has " + lockName + " locked is in the middle of a change")
+	case errors.Is(err, errNoLock):
+		return 0, nil // a directory that may only be read has no writers
+	case err != nil:
+		return 0, err
+	}
+	defer unlock()
+	d.waitedOn = time.Time{}
+	return 0, d.complete()
+}
+
+// complete carries out a journal that was left behind. The caller has the lock.
+func (d *Store) complete() error {
+	text, err := os.ReadFile(d.journalPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var j journal
+	if err := json.Unmarshal(text, &j); err != nil {
+		return fmt.Errorf("%s: %w", journalName, err)
+	}
+	for _, c := range j.Changes {
+		if kind, name, _ := store.SplitKey(c.Key); !store.IsMark(c.Key) && !store.ValidKey(kind, name) {
+			return fmt.Errorf("%s: %q is not a key", journalName, c.Key)
+		}
+		if c.File != "" && (!strings.HasPrefix(c.File, durable.StagedPrefix) || strings.ContainsRune(c.File, '/')) {
+			return fmt.Errorf("%s: %q is not a file of ours", journalName, c.File)
+		}
+	}
+	d.log.Warn("completing a policy change that was left half-way", "path", d.dir, "objects", len(j.Changes))
+	if err := d.carryOut(j); err != nil {
+		return fmt.Errorf("a policy change that was left half-way cannot be completed: %w", withoutPath(err))
+	}
+	return nil
+}
+
+// tidy completes what an earlier life left half-way, and removes the new files
+// that it left before there was a journal.
+func (d *Store) tidy() {
+	unlock, err := d.tryLock()
+	if err != nil {
+		return // the reading tells it, if it matters
+	}
+	defer unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.complete() != nil {
+		return // the reading tells it
+	}
+	t, err := lookAt(d.dir)
+	if err != nil {
+		return
+	}
+	for rel := range t.folders {
+		left, _ := filepath.Glob(filepath.Join(d.dir, rel, durable.StagedPrefix+"*")) // the pattern is good
+		for _, path := range left {
+			if err := os.Remove(path); err == nil {
+				d.log.Info("removed a new file that was never put in its place", "path", path)
+			}
+		}
+	}
+}

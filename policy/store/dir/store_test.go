@@ -1,0 +1,40 @@
+package dir_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"lictor/policy/store"
+	"lictor/policy/store/storetest"
+)
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Fixture {
+		dir, data := t.TempDir(), t.TempDir()
+		return storetest.Fixture{
+			Store: openDirWith(t, dir, data),
+			Put:   func(key, value string) { writeFile(t, filepath.Join(dir, key), value) },
+			Remove: func(key string) {
+				if err := os.Remove(filepath.Join(dir, key)); err != nil {
+					t.Error(err)
+				}
+			},
+			RemoveAll: func(kind string) {
+				folders, err := filepath.Glob(filepath.Join(dir, kind, "*"))
+				if kind != "" {
+					folders = []string{filepath.Join(dir, kind)}
+				}
+				for _, folder := range folders {
+					err = errors.Join(err, os.RemoveAll(folder))
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			},
+			Reopen:    func() store.Store { return openDirWith(t, dir, data) },
+			Elsewhere: func() store.Store { return openDirWith(t, t.TempDir(), data) },
+		}
+	})
+}

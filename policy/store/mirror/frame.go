@@ -1,0 +1,171 @@
+package mirror
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"lictor/policy/store"
+)
+
+var errOtherPlace = errors.New("it is of another place or format")
+
+func decodeKept(data []byte, head string, first bool) (*kept, error) {
+	rest, ok := bytes.CutPrefix(data, []byte(head))
+	if !ok {
+		return nil, fmt.Errorf("%w: it does not begin with %q", errOtherPlace, head)
+	}
+	var out *kept
+	objects := map[string]store.Change{}
+	for n := 0; len(rest) > 0; n++ {
+		frame, after, err := cutFrame(rest)
+		if err != nil {
+			return collectKept(out, objects), fmt.Errorf("frame %d: %w", n, err)
+		}
+		changes, index, err := decodeUpdate(frame, first)
+		if err != nil {
+			return collectKept(out, objects), fmt.Errorf("frame %d: %w", n, err)
+		}
+		if out == nil {
+			out = &kept{}
+		}
+		out.index = index
+		for _, c := range changes {
+			if c.Deleted {
+				delete(objects, c.Key())
+			} else {
+				objects[c.Key()] = c
+			}
+		}
+		rest = after
+	}
+	return collectKept(out, objects), nil
+}
+
+func collectKept(out *kept, objects map[string]store.Change) *kept {
+	if out == nil {
+		return nil
+	}
+	out.changes = make([]store.Change, 0, len(objects))
+	for _, c := range objects {
+		out.changes = append(out.changes, c)
+	}
+	return out
+}
+
+func cutFrame(data []byte) (frame, rest []byte, err error) {
+	if len(data) < frameHead {
+		return nil, nil, errors.New("cut off")
+	}
+	size := uint64(binary.LittleEndian.Uint32(data))
+	if size > uint64(len(data)-frameHead) {
+		return nil, nil, errors.New("cut off")
+	}
+	frame = data[frameHead : frameHead+size]
+	if crc32.ChecksumIEEE(frame) != binary.LittleEndian.Uint32(data[4:]) {
+		return nil, nil, errors.New("wrong checksum")
+	}
+	return frame, data[frameHead+size:], nil
+}
+
+// appendFrame appends an update as a frame.
+func appendFrame(to []byte, changes []store.Change, index uint64) []byte {
+	start := len(to)
+	to = append(to, make([]byte, frameHead)...)
+	to = binary.AppendUvarint(to, index)
+	to = binary.AppendUvarint(to, uint64(len(changes)))
+	for i := range changes {
+		c := &changes[i]
+		to = append(to, byte(boolInt(c.Deleted)|boolInt(c.Held)<<1|boolInt(c.Bad)<<2|boolInt(c.Former != nil)<<3))
+		to = appendBytes(to, []byte(c.Kind))
+		to = appendBytes(to, []byte(c.Name))
+		to = appendBytes(to, c.Value)
+		to = binary.AppendUvarint(to, c.Index)
+		to = binary.AppendUvarint(to, c.CreateIndex)
+		to = appendBytes(to, []byte(c.Why))
+		if c.Former != nil {
+			to = appendBytes(to, c.Former.Value)
+			to = binary.AppendUvarint(to, c.Former.Index)
+			to = binary.AppendUvarint(to, c.Former.CreateIndex)
+		}
+	}
+	frame := to[start+frameHead:]
+	binary.LittleEndian.PutUint32(to[start:], uint32(len(frame))) // a policy is far below 4 GiB
+	binary.LittleEndian.PutUint32(to[start+4:], crc32.ChecksumIEEE(frame))
+	return to
+}
+
+func appendBytes(to, b []byte) []byte {
+	return append(binary.AppendUvarint(to, uint64(len(b))), b...)
+}
+
+// decodeUpdate is the reverse of appendFrame, without the frame. In the first
+// format a change ends with its indexes.
+func decodeUpdate(frame []byte, first bool) (changes []store.Change, index uint64, err error) {
+	r := frameReader{rest: frame}
+	index = r.number()
+	count := r.number()
+	for range count {
+		flags := r.byte()
+		c := store.Change{Deleted: flags&1 != 0}
+		c.Held = flags&2 != 0
+		c.Kind, c.Name = string(r.bytes()), string(r.bytes())
+		c.Value = bytes.Clone(r.bytes())
+		c.Index, c.CreateIndex = r.number(), r.number()
+		if !first {
+			c.Bad, c.Why = flags&4 != 0, string(r.bytes())
+		}
+		if !first && flags&8 != 0 {
+			c.Former = &store.Version{Value: bytes.Clone(r.bytes()), Index: r.number(), CreateIndex: r.number()}
+		}
+		if r.bad {
+			return nil, 0, errors.New("cut off within")
+		}
+		changes = append(changes, c)
+	}
+	if r.bad || len(r.rest) > 0 {
+		return nil, 0, errors.New("wrong length")
+	}
+	return changes, index, nil
+}
+
+// frameReader reads the parts of a frame; after a failure bad is set and
+// everything is zero.
+type frameReader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *frameReader) number() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *frameReader) byte() byte {
+	if len(r.rest) == 0 {
+		r.bad = true
+		return 0
+	}
+	b := r.rest[0]
+	r.rest = r.rest[1:]
+	return b
+}
+
+// bytes returns a part of the frame, never nil unless bad.
+func (r *frameReader) bytes() []byte {
+	n := r.number()
+	if r.bad || n > uint64(len(r.rest)) {
+		r.bad, r.rest = true, nil
+		return nil
+	}
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b
+}
