@@ -52,7 +52,7 @@ func (a *Address) split(rest string, mayHavePath bool) error {
 	if strings.ContainsRune(rest, '@') {
 		return errors.New("want no user or password in the address: CONSUL_HTTP_AUTH and the token are for that")
 	}
-	host, path, hasPath := strings.Cut(rest, "/")
+	host, _, hasPath := strings.Cut(rest, "/")
 	if hasPath && !mayHavePath {
 		return errors.New(`want "http://" or "https://" before an address with a path`)
 	}
@@ -60,11 +60,12 @@ func (a *Address) split(rest string, mayHavePath bool) error {
 	if err != nil || strings.ContainsAny(rest, "?#") || u.Host != host || strings.ContainsAny(u.Path, "\\") {
 		return errWantAddress
 	}
-	if path = strings.TrimRight(path, "/"); path != "" {
-		if strings.Contains("/"+path, "//") || strings.Contains("/"+path+"/", "/../") || strings.Contains("/"+path+"/", "/./") {
+	// What is looked at is the path as it will be used: "%2f" is a slash by then.
+	a.Path = strings.TrimSuffix(u.Path, "/")
+	for _, bad := range []string{"//", "/./", "/../"} {
+		if strings.Contains(a.Path+"/", bad) {
 			return errors.New("want a path without empty parts or dots")
 		}
-		a.Path = "/" + strings.Trim(u.Path, "/")
 	}
 	bare := strings.Contains(u.Hostname(), ":") && host[0] != '[' // an IPv6 address, or too many colons
 	if bare || strings.HasSuffix(host, ":") || !uri.CanDial(u.Hostname()) || u.Port() != "" && !isPort(u.Port()) {

@@ -46,7 +46,7 @@ func TestAnAddressThatCannotWorkIsRefusedAndNotRepeated(t *testing.T) {
 	for _, text := range []string{
 		"unix://", "ftp://10.0.0.1", "tcp://127.0.0.1:8500", "://x", "http://", "https:///x", "http://:8500", ":8500", "127.0.0.1:", "http://h:/x",
 		"127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:http", "127.0.0.1:8500/v1", "::1", "::1:8500", "[::1", "http://h:8500/?x=1", "http://h:8500/#x",
-		"http://h//x", "http://h/a/../b", "http://h/%zz", "a b", "http://a b", "http://user:SECRET@h:8500/x", "user:SECRET@h:8500", "10.0.0.300:8500",
+		"http://h//x", "http://h/%2f", "http://h/a%2f/b", "http://h/a/../b", "http://h/a/%2e%2e/b", "http://h/%zz", "a b", "http://a b", "http://user:SECRET@h:8500/x", "user:SECRET@h:8500", "10.0.0.300:8500",
 	} {
 		_, err := ParseAddress(text, "")
 		if err == nil {
