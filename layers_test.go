@@ -24,7 +24,8 @@ var floors = []string{
 	"policy/store/consul policy/store/dir policy/store/memory",
 	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/geoip",
 	"proxy/answer proxy/hops",
-	"proxy/http1 proxy/middleware proxy/rabbitmq proxy/egress/dns",
+	"proxy/rabbitmq",
+	"proxy/http1 proxy/middleware proxy/egress/dns",
 	"policy resolver policy/store", // the core, and what it is kept in
 	"internal/consul/presence app/listener app/supervisor app/echo admin/form admin/openapi",
 	"internal/consul",

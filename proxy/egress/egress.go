@@ -231,5 +231,5 @@ func (p *Proxy) sweep() {
 
 // KeepTrailer drops trailers that would not pass as header fields (A13).
 func (p *Proxy) KeepTrailer(_ *http1.Conn, f *http1.Field, _ bool) bool {
-	return !hopByHop(f) && f.ID != http1.FieldContentLength && f.ID != http1.FieldHost
+	return !endsHere(f) && f.ID != http1.FieldContentLength && f.ID != http1.FieldHost
 }

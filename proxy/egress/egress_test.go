@@ -52,10 +52,10 @@ func TestHeaders(t *testing.T) { // A13
 	b := start(t, quick())
 	a := b.client().do("GET "+b.url("127.0.0.2", "/")+" HTTP/1.1",
 		"Host: forged.example", "Via: 1.0 before", "Proxy-Authorization: Basic c2VjcmV0", "Proxy-Connection: keep-alive",
-		"Proxy-Anything: 1", "Proxy: http://evil.example/", "Proxy_Authorization: Basic c2VjcmV0", "Connection: X-Secret, keep-alive, Host",
+		"Proxy-Anything: 1", "Proxy: http://evil.example/", "Proxy_Authorization: Basic c2VjcmV0", "Connection: X-Secret, X-Marked, keep-alive, Host", "X_Marked: 1",
 		"X-Secret: 1", "Keep-Alive: timeout=5", "TE: trailers", "Upgrade: h2c", "X-Two: a", "X-Two: b", "User-Agent: test", "Accept: */*")
 	got := b.origin.last(t)
-	for _, name := range []string{"Proxy-Authorization", "Proxy-Connection", "Proxy-Anything", "Proxy", "Proxy_authorization", "Connection", "X-Secret",
+	for _, name := range []string{"Proxy-Authorization", "Proxy-Connection", "Proxy-Anything", "Proxy", "Proxy_authorization", "Connection", "X-Secret", "X_marked",
 		"Keep-Alive", "Te", "Upgrade", "X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Real-Ip", "X-Request-Id"} {
 		if v, there := got.Header[name]; there {
 			t.Errorf("the target got %s: %q", name, v)

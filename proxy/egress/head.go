@@ -66,41 +66,22 @@ func appendVia(dst []byte, fields []http1.Field, minor uint8, mark hops.Mark) []
 
 // passes reports whether a field goes on to the other side.
 func passes(f *http1.Field, connection []string) bool {
-	if hopByHop(f) {
-		return false
-	}
-	for _, name := range connection {
-		if http1.EqualFold(name, f.Name) {
-			return false
-		}
-	}
-	return true
+	return !endsHere(f) && !http1.Listed(connection, f.Name)
 }
 
-// hopByHop reports whether a field is about one connection only (A13), or would
-// be taken for such a one because of another character in place of a dash.
-func hopByHop(f *http1.Field) bool {
-	switch f.ID {
-	case http1.FieldConnection, http1.FieldKeepAlive, http1.FieldProxyConnection, http1.FieldProxy,
-		http1.FieldProxyAuthenticate, http1.FieldProxyAuthorization, http1.FieldTE, http1.FieldTrailer,
-		http1.FieldTransferEncoding, http1.FieldUpgrade:
-		return true
-	case http1.FieldAlias:
-		return isAlias(f.Name)
-	}
-	return field.HasPrefix(f.Name, "Proxy-")
-}
-
-// isAlias reports whether a name would be taken for one that is about the
-// connection or frames the message. Other names with such characters, as
+// endsHere reports whether a field is about one connection only (A13), or would
+// be taken for such a one, or for one that frames the message, because of another
+// character in place of a dash. Other names with such characters, as
 // X_Request_ID, are the client's business.
-func isAlias(name string) bool {
-	for _, known := range [...]string{"Connection", "Keep-Alive", "Proxy", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Host"} {
-		if field.Same(name, known) {
-			return true
-		}
+func endsHere(f *http1.Field) bool {
+	switch id := f.Means(); id {
+	case http1.FieldTrailer, http1.FieldProxy:
+		return true
+	case http1.FieldContentLength, http1.FieldHost:
+		return f.ID == http1.FieldAlias
+	default:
+		return id.HopByHop() || field.HasPrefix(f.Name, "Proxy-")
 	}
-	return field.HasPrefix(name, "Proxy-")
 }
 
 // appendResponse builds the head of the target's answer as the client gets it.

@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"lictor/internal/field"
 	"lictor/proxy/hops"
 	"lictor/proxy/http1"
 )
@@ -79,18 +78,13 @@ func (x *exchange) appendRequest(dst []byte, m *member, r *roster) []byte {
 // is. What lictor sets itself, and what speaks of this connection only, does not.
 func (x *exchange) passesUp(f *http1.Field) bool {
 	switch f.ID {
-	case http1.FieldHost, http1.FieldContentLength, http1.FieldTransferEncoding, http1.FieldConnection, http1.FieldUpgrade,
-		http1.FieldTE, http1.FieldExpect, http1.FieldKeepAlive, http1.FieldProxyConnection,
-		http1.FieldProxy, http1.FieldProxyAuthenticate, http1.FieldProxyAuthorization,
+	case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldProxy,
 		http1.FieldXForwarded, http1.FieldXForwardedFor, http1.FieldXForwardedProto, http1.FieldXForwardedHost,
 		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded,
 		http1.FieldVia, http1.FieldXRequestID, http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return false
 	}
-	if len(x.req.ConnectionNames) > 0 && listed(x.req.ConnectionNames, f.Name) {
-		return false
-	}
-	if x.counted && hops.IsMaxForwards(f) {
+	if f.ID.HopByHop() || http1.Listed(x.req.ConnectionNames, f.Name) || x.counted && hops.IsMaxForwards(f) {
 		return false
 	}
 	return !asksWhy(f.Name) && !x.hides(f.Name) && !x.edits.drops(f.Name, true) && (x.inside || !x.protected(f.Name))
@@ -100,15 +94,6 @@ func (x *exchange) passesUp(f *http1.Field) bool {
 // or this API (D18).
 func (x *exchange) protected(name string) bool {
 	return anyName(x.set.ProtectedHeaders, name) || anyName(x.ruling.route.Protected, name)
-}
-
-func listed(names []string, name string) bool {
-	for _, n := range names {
-		if field.Same(n, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // appendFraming appends the fields that say how the body is framed and what
@@ -255,13 +240,12 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 // passesDown reports whether a field of the answer goes to the client.
 func (x *exchange) passesDown(f *http1.Field, connection []string) bool {
 	switch f.ID {
-	case http1.FieldConnection, http1.FieldKeepAlive, http1.FieldProxyConnection, http1.FieldTransferEncoding,
-		http1.FieldUpgrade, http1.FieldTE, http1.FieldContentLength, http1.FieldProxyAuthenticate, http1.FieldProxyAuthorization:
+	case http1.FieldContentLength:
 		return false
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return x.inside
 	}
-	if len(connection) > 0 && listed(connection, f.Name) {
+	if f.ID.HopByHop() || http1.Listed(connection, f.Name) {
 		return false
 	}
 	return !x.edits.drops(f.Name, false) && (x.inside || !x.protected(f.Name)) && !(x.limits() && isRateLimit(f.Name))

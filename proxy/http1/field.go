@@ -125,6 +125,14 @@ func IDOf(name string) FieldID {
 // aliasID returns FieldAlias if name is known once every mark in it is read as
 // '-', else Other.
 func aliasID(name string) FieldID {
+	if id := meantID(name); id != Other && id < FieldAlias {
+		return FieldAlias
+	}
+	return Other
+}
+
+// meantID returns the id of name once every mark in it is read as '-'.
+func meantID(name string) FieldID {
 	var buf [32]byte // longer than any known name; for the families the beginning is enough
 	n := copy(buf[:], name)
 	for i, c := range buf[:n] {
@@ -132,10 +140,7 @@ func aliasID(name string) FieldID {
 			buf[i] = '-'
 		}
 	}
-	if id := fieldID(string(buf[:n])); id != Other && id < FieldAlias {
-		return FieldAlias
-	}
-	return Other
+	return fieldID(string(buf[:n]))
 }
 
 // fieldID returns the id of a name.

@@ -136,3 +136,20 @@ func TestHasToken(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTwoFormsOfConnectionSpecificAgree(t *testing.T) {
+	n := 0
+	for _, known := range knownNames {
+		for _, k := range known {
+			if ConnectionSpecific(k.name) != k.id.ConnectionSpecific() {
+				t.Errorf("%s: the name and the id do not agree", k.name)
+			}
+			if k.id.ConnectionSpecific() {
+				n++
+			}
+		}
+	}
+	if n != 5 || !ConnectionSpecific([]byte("upgrade")) || FieldAccept.HopByHop() || Other.HopByHop() || FieldAlias.HopByHop() {
+		t.Errorf("%d fields are connection-specific, want 5", n)
+	}
+}

@@ -92,10 +92,11 @@ func (b *block) regular(name, value string) {
 	if !b.begun {
 		b.requestLine()
 	}
-	switch name {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
-		b.wrong("a field of the connection") // RFC 9113 8.2.2
+	if http1.ConnectionSpecific(name) {
+		b.wrong("a field of the connection")
 		return
+	}
+	switch name {
 	case "te":
 		if value != "trailers" {
 			b.wrong("TE other than trailers")

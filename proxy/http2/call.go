@@ -163,10 +163,9 @@ func (c *Client) request(head *http1.RequestHead) (*http.Request, error) {
 	req.Header["User-Agent"] = []string{""} // none of the library's
 	for i := range head.Fields {
 		f := &head.Fields[i]
-		switch f.ID {
-		case http1.FieldHost, http1.FieldConnection, http1.FieldTransferEncoding, http1.FieldContentLength,
-			http1.FieldUpgrade, http1.FieldKeepAlive, http1.FieldProxyConnection, http1.FieldTE:
-		case http1.FieldUserAgent:
+		switch {
+		case f.ID.HopByHop(), f.ID == http1.FieldHost, f.ID == http1.FieldContentLength:
+		case f.ID == http1.FieldUserAgent:
 			req.Header["User-Agent"] = []string{f.Value}
 		default:
 			req.Header[f.Name] = append(req.Header[f.Name], f.Value)

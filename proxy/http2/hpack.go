@@ -1,6 +1,10 @@
 package http2
 
-import "strconv"
+import (
+	"strconv"
+
+	"lictor/proxy/http1"
+)
 
 // The header blocks that we write use the static table only: that costs the
 // client some bytes, and neither side any memory or look-ups. So blocks can be
@@ -75,8 +79,11 @@ func appendFields(dst, text []byte, size *int64) []byte {
 			value = value[1:]
 		}
 		text = text[end+1:]
+		if http1.ConnectionSpecific(name) {
+			continue
+		}
 		switch string(name) {
-		case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "sec-websocket-accept":
+		case "sec-websocket-accept":
 			continue
 		case "content-length":
 			if size != nil {

@@ -12,10 +12,10 @@ func appendAnswerHead(dst []byte, resp *http.Response, chunked bool) []byte {
 	dst = http1.AppendStatusLine(dst, resp.StatusCode)
 	said := false
 	for name, values := range resp.Header {
-		switch http1.IDOf(name) {
-		case http1.FieldConnection, http1.FieldTransferEncoding, http1.FieldKeepAlive, http1.FieldProxyConnection, http1.FieldUpgrade:
-			continue // HTTP/2 has none of them
-		case http1.FieldContentLength:
+		switch id := http1.IDOf(name); {
+		case id.ConnectionSpecific():
+			continue
+		case id == http1.FieldContentLength:
 			if chunked {
 				continue
 			}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"lictor/proxy/http1"
 )
 
 // Limits of AMQP 0-9-1. A name or value past them would make the library end
@@ -88,7 +90,7 @@ func headerTable(fields []Field) (amqp.Table, int) {
 	size := 0
 	for _, f := range fields {
 		name := textproto.CanonicalMIMEHeaderKey(f.Name)
-		if len(name) > maxShortString || !isToken(name) || strings.HasPrefix(name, prefixWASP) || isHopByHop(name, named) {
+		if len(name) > maxShortString || !http1.ValidFieldName(name) || strings.HasPrefix(name, prefixWASP) || endsHere(name, named) {
 			continue
 		}
 		size += len(name) + len(f.Value) + 6
@@ -128,7 +130,7 @@ func decodeReply(d *amqp.Delivery) (*Reply, error) {
 	for _, f := range all {
 		name := textproto.CanonicalMIMEHeaderKey(f.Name)
 		switch {
-		case isHopByHop(name, named), strings.HasPrefix(name, prefixWASP), name == "Content-Length",
+		case endsHere(name, named), strings.HasPrefix(name, prefixWASP), name == "Content-Length",
 			name == "Content-Type" && d.ContentType != "", name == "Content-Encoding" && d.ContentEncoding != "":
 		default:
 			fields = append(fields, f)
@@ -171,13 +173,13 @@ func replyStatus(headers amqp.Table) (int, bool) {
 func appendFields(fields []Field, name string, value any) []Field {
 	if list, ok := value.([]any); ok {
 		for _, v := range list {
-			if text, ok := fieldText(v); ok && isToken(name) && isFieldValue(text) {
+			if text, ok := fieldText(v); ok && http1.ValidFieldName(name) && http1.ValidFieldValue(text) {
 				fields = append(fields, Field{name, text})
 			}
 		}
 		return fields
 	}
-	if text, ok := fieldText(value); ok && isToken(name) && isFieldValue(text) {
+	if text, ok := fieldText(value); ok && http1.ValidFieldName(name) && http1.ValidFieldValue(text) {
 		fields = append(fields, Field{name, text})
 	}
 	return fields
@@ -198,15 +200,11 @@ func fieldText(value any) (string, bool) {
 	return "", false
 }
 
-var hopByHop = map[string]bool{
-	"Connection": true, "Proxy-Connection": true, "Keep-Alive": true, "Te": true, "Trailer": true,
-	"Transfer-Encoding": true, "Upgrade": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
-}
-
-// isHopByHop reports whether the field called name ends here; named are the
-// names that the message's Connection fields list.
-func isHopByHop(name string, named []string) bool {
-	return hopByHop[name] || slices.Contains(named, name)
+// endsHere reports whether the field called name is not passed on; named are the
+// names that the message's Connection fields list. A message has no trailers.
+func endsHere(name string, named []string) bool {
+	id := http1.IDOf(name)
+	return id.HopByHop() || id == http1.FieldTrailer || http1.Listed(named, name)
 }
 
 func connectionNames(fields []Field) []string {
@@ -214,32 +212,11 @@ func connectionNames(fields []Field) []string {
 	for _, f := range fields {
 		if strings.EqualFold(f.Name, "Connection") {
 			for name := range strings.SplitSeq(f.Value, ",") {
-				names = append(names, textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)))
+				names = append(names, strings.TrimSpace(name))
 			}
 		}
 	}
 	return names
-}
-
-// isToken reports whether name can be a field name (RFC 9110 5.6.2).
-func isToken(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return name != ""
-}
-
-// isFieldValue reports whether value can be a field value: no control bytes.
-func isFieldValue(value string) bool {
-	for i := range len(value) {
-		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // newID returns a random UUID (version 4): who can publish to the reply queue
