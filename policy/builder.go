@@ -15,6 +15,8 @@ type Change struct {
 	Object  Object // nil = the key is gone, unless Err says that it can not be read
 	Err     error  // what is wrong, usually Problems; Object then holds what could be read, if anything
 	Lost    Lost   // with Err: what Object does not hold
+
+	contained bool // working it in ended in a panic, see [Builder.work]
 }
 
 // Builder turns changes into Sets. It belongs to one goroutine; the Sets do not.
@@ -31,6 +33,9 @@ type Builder struct {
 	routing  map[string]*liveAPI
 
 	dirty dirty
+
+	options Options
+	tables  func(*Builder) // brings the small tables up to date: (*Builder).compile, or a test's, which panics
 }
 
 // object is a stored object in force, or what stands in for one that can not be
@@ -54,15 +59,25 @@ type dirty struct {
 	closed   bool
 }
 
+func newDirty() dirty {
+	return dirty{apis: make(map[string]bool), subjects: make(map[subject]bool)}
+}
+
 // Options are what the configuration says about the policy.
 type Options struct {
 	Prefix        string // of keys in explanations, "lictor/"
 	BindConsumers bool   // C6
+
+	// Panicked is told the value of each panic that Apply contains, by the deferred
+	// function that recovered it, so that the stack is still that of the panic. It
+	// must not panic. Nil: only the Rejection tells of it.
+	Panicked func(value any)
 }
 
 // NewBuilder returns a builder of an empty policy.
 func NewBuilder(o Options) *Builder {
 	return &Builder{
+		options: o, tables: (*Builder).compile, dirty: newDirty(),
 		set: Set{prefix: o.Prefix, bind: o.BindConsumers, counts: map[Kind]int{}},
 
 		objects: make(map[Key]*object), acls: make(map[string]map[string]*liveACL),
@@ -74,17 +89,11 @@ func NewBuilder(o Options) *Builder {
 // Apply works changes in, in their order, and returns the Set of all that is
 // now in force, with what these changes brought that is not. index is the
 // store's as of the changes. A bad value does not undo a former good one and
-// never opens anything (X6). The cost is that of the changes.
+// never opens anything (X6), nor does one that makes a step panic: it counts as
+// one that cannot be read. The cost is that of the changes.
 func (b *Builder) Apply(index uint64, changes []Change) (*Set, []*Rejection) {
-	b.dirty = dirty{apis: make(map[string]bool), subjects: make(map[subject]bool)}
 	b.set.counts = maps.Clone(b.set.counts)
-	var rejections []*Rejection
-	for i := range changes {
-		if r := b.apply(&changes[i]); r != nil {
-			rejections = append(rejections, r)
-		}
-	}
-	b.compile()
+	rejections := b.work(changes)
 	for i := range b.set.guards {
 		for j := range b.set.guards[i] {
 			b.set.guards[i][j].publish()

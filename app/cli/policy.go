@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"lictor/admin/objects"
+	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/policy/document"
 	dirstore "lictor/policy/store/dir"
@@ -64,7 +65,7 @@ func compilePolicy(dir string, files []policyFile) ([]policy.Note, error) {
 	for i := range files {
 		changes[i] = document.Change(files[i].key, uint64(i+1), uint64(i+1), files[i].value)
 	}
-	set, rejections := policy.NewBuilder(policy.Options{}).Apply(0, changes)
+	set, rejections := policy.NewBuilder(policy.Options{Panicked: func(value any) { crash.Tell("policy", value) }}).Apply(0, changes)
 	var wrong []error
 	for _, r := range rejections {
 		wrong = append(wrong, fmt.Errorf("%s: %w", filepath.Join(dir, string(r.Key.Kind), r.Key.Name), r.Problems))

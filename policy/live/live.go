@@ -52,9 +52,12 @@ func New(cfg Config) (*Policy, error) {
 		return nil, errors.New("live: Store and Log are required")
 	}
 	p := &Policy{
-		cfg:     cfg,
-		builder: policy.NewBuilder(policy.Options{Prefix: cfg.Prefix, BindConsumers: cfg.BindConsumers}),
-		strays:  make(map[policy.Key]*policy.Rejection),
+		cfg: cfg,
+		builder: policy.NewBuilder(policy.Options{
+			Prefix: cfg.Prefix, BindConsumers: cfg.BindConsumers,
+			Panicked: func(value any) { crash.Tell("policy", value) },
+		}),
+		strays: make(map[policy.Key]*policy.Rejection),
 	}
 	p.measure(cfg.Metrics)
 	return p, nil
@@ -138,7 +141,7 @@ func (p *Policy) take(u store.Update) (bad []string) {
 	p.seconds.Observe(took.Seconds())
 	p.tell(before, set, rejections, u, took)
 	for _, f := range p.watcher {
-		f()
+		call(f)
 	}
 	for _, r := range rejections {
 		if !r.Partial {
@@ -146,6 +149,13 @@ func (p *Policy) take(u store.Update) (bad []string) {
 		}
 	}
 	return bad
+}
+
+// call calls a function of [Policy.OnChange]. A panic in it does not keep the
+// policy from being followed.
+func call(f func()) {
+	defer crash.Contain("policy", nil)
+	f()
 }
 
 func (p *Policy) tell(before, set *policy.Set, rejections []*policy.Rejection, u store.Update, took time.Duration) {
