@@ -9,6 +9,7 @@ import (
 	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/policy/store"
+	"lictor/policy/store/memory"
 )
 
 // quiet keeps the panics of a test out of its output.
@@ -21,7 +22,7 @@ func quiet(t *testing.T) (panics func() uint64) {
 
 func TestAPanicOfTheBuilderIsCountedAndSetsOneObjectAside(t *testing.T) {
 	panics := quiet(t)
-	p, err := New(Config{Store: store.NewMemory(hclog.NewNullLogger()), Log: hclog.NewNullLogger()})
+	p, err := New(Config{Store: memory.New(hclog.NewNullLogger()), Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func TestAPanicOfTheBuilderIsCountedAndSetsOneObjectAside(t *testing.T) {
 
 func TestAPanicOfWhoIsToldOfChangesEndsNothing(t *testing.T) {
 	panics := quiet(t)
-	s := store.NewMemory(hclog.NewNullLogger())
+	s := memory.New(hclog.NewNullLogger())
 	p, err := New(Config{Store: s, Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
