@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,10 +22,12 @@ type Pulse struct {
 	tcp   *net.TCPConn
 	rc    syscall.RawConn
 	limit time.Duration
-	timer *time.Timer
 	armed atomic.Bool // the timer runs, or its function does
 	dead  atomic.Bool
 	over  atomic.Bool
+
+	mu    sync.Mutex // guards timer, and over against it
+	timer *time.Timer
 }
 
 // ErrVanished is a connection whose other side is gone without a word.
@@ -56,20 +59,36 @@ func (p *Pulse) Wrote() {
 	if p == nil || p.armed.Load() || !p.armed.CompareAndSwap(false, true) {
 		return
 	}
-	if p.timer == nil {
-		p.timer = time.AfterFunc(p.limit, p.look)
-		return
+	p.wind(p.limit)
+}
+
+// wind has look called after a time, unless the watch has ended.
+func (p *Pulse) wind(after time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.over.Load():
+	case p.timer == nil:
+		p.timer = time.AfterFunc(after, p.look)
+	default:
+		p.timer.Reset(after)
 	}
-	p.timer.Reset(p.limit)
 }
 
 // Dead reports whether the connection was ended for want of a pulse.
 func (p *Pulse) Dead() bool { return p != nil && p.dead.Load() }
 
-// Stop ends the watch.
+// Stop ends the watch. Connections may come and go by the thousand in the time
+// that a timer runs: so it holds on to none of them, and wakes nobody for it.
 func (p *Pulse) Stop() {
-	if p != nil {
-		p.over.Store(true)
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over.Store(true)
+	if p.timer != nil {
+		p.timer.Stop()
 	}
 }
 
@@ -85,7 +104,7 @@ func (p *Pulse) look() {
 			_ = p.rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 			return
 		case pending:
-			p.timer.Reset(max(wait, p.limit/8))
+			p.wind(max(wait, p.limit/8))
 			return
 		}
 		p.armed.Store(false)

@@ -155,24 +155,32 @@ func (p *Pool) put(u *Upstream, c *Conn) {
 	p.active.Add(-1)
 	u.reused = true
 	u.idle = monotonic()
+	// Closing takes long, and every request to the instance would wait for it.
+	if over := p.keep(u, c); over != nil {
+		over.close()
+	}
+}
+
+// keep makes u an idle connection. It returns the one that is to be closed for
+// it, which is u itself where none is kept, or nil.
+func (p *Pool) keep(u *Upstream, c *Conn) (over *Upstream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.closed || u.single:
-		u.close()
+		return u
 	case u.alone && c.keepsFor(p):
 		if p.alone == nil {
 			p.alone = make(map[*Conn]*Upstream)
 		}
-		if old := p.alone[c]; old != nil {
-			old.close()
-		}
+		over = p.alone[c]
 		p.alone[c] = u
+		return over
 	case u.alone || u.introduced || len(p.idle) >= p.cfg.MaxIdle:
-		u.close()
-	default:
-		p.idle = append(p.idle, u)
+		return u
 	}
+	p.idle = append(p.idle, u)
+	return nil
 }
 
 // release closes the connection that was c's alone.
@@ -227,19 +235,29 @@ func (p *Pool) Expire() {
 // Spare closes the connection that was idle for longest and reports whether
 // there was one. One with a login goes last.
 func (p *Pool) Spare() bool {
+	u := p.oldest()
+	if u != nil {
+		u.close()
+	}
+	return u != nil
+}
+
+// oldest takes the connection that Spare closes, nil if there is none.
+func (p *Pool) oldest() *Upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.idle) > 0 {
-		p.idle[0].close()
-		p.idle = append(p.idle[:0], p.idle[1:]...)
-		return true
+		u := p.idle[0]
+		n := copy(p.idle, p.idle[1:])
+		p.idle[n] = nil
+		p.idle = p.idle[:n]
+		return u
 	}
 	for c, u := range p.alone {
-		u.close()
 		delete(p.alone, c)
-		return true
+		return u
 	}
-	return false
+	return nil
 }
 
 // Clear closes the idle connections.

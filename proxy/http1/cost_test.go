@@ -1,0 +1,68 @@
+package http1
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+// lockedClose notes whether a pool was locked while it closed the connection.
+type lockedClose struct {
+	net.Conn
+	pool   *Pool
+	closed int
+	locked bool
+}
+
+func (l *lockedClose) Close() error {
+	l.closed++
+	if !l.pool.mu.TryLock() {
+		l.locked = true
+		return nil
+	}
+	l.pool.mu.Unlock()
+	return nil
+}
+
+func TestNobodyWaitsForAConnectionThatThePoolCloses(t *testing.T) {
+	for name, end := range map[string]func(p *Pool, u *Upstream){
+		"one that serves a single request": func(p *Pool, u *Upstream) { u.single = true; p.put(u, new(Conn)) },
+		"one more than are kept":           func(p *Pool, u *Upstream) { p.put(u, new(Conn)) },
+		"one that another is put before": func(p *Pool, u *Upstream) {
+			c := new(Conn)
+			u.alone = true
+			p.put(u, c)
+			other := p.Adopt(&lockedClose{pool: p})
+			other.alone = true
+			p.put(other, c)
+		},
+		"one that gives its slot to another": func(p *Pool, u *Upstream) {
+			p.cfg.MaxIdle = 1
+			p.put(u, new(Conn))
+			p.Spare()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := NewPool(PoolConfig{Address: "unused"})
+			nc := &lockedClose{pool: p}
+			end(p, p.Adopt(nc))
+			if nc.closed != 1 || nc.locked {
+				t.Errorf("closed %d times, while the pool was locked: %t; want once, and not locked", nc.closed, nc.locked)
+			}
+		})
+	}
+}
+
+func TestAPulseThatWasStoppedLeavesNoTimer(t *testing.T) {
+	a, _ := socketPair(t)
+	p := NewPulse(a, time.Hour)
+	p.Wrote()
+	if p.timer == nil {
+		t.Fatal("no timer runs for what was written")
+	}
+	p.Stop()
+	p.wind(time.Hour) // as a look that was under way does
+	if p.timer.Stop() {
+		t.Error("the timer of a connection that was closed runs on, and holds it")
+	}
+}
