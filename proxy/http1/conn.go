@@ -17,7 +17,7 @@ import (
 type Conn struct {
 	srv  *Server
 	s    sock
-	peer Peer
+	peer *Peer // not changed any more
 
 	ws      *workspace // nil while idle
 	r, w    int        // bytes read and not yet used: ws.in[r:w]
@@ -327,7 +327,7 @@ func (c *Conn) Crash() {
 func (c *Conn) abort() {
 	Abort(c.s.nc)
 	c.srv.track(c, false)
-	c.srv.forget(&c.peer)
+	c.srv.forget(c.peer)
 }
 
 // Abort ends a connection at once, by RST and, with TLS, without its farewell:

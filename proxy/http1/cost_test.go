@@ -4,6 +4,7 @@ import (
 	"net"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // lockedClose notes whether a pool was locked while it closed the connection.
@@ -64,5 +65,13 @@ func TestAPulseThatWasStoppedLeavesNoTimer(t *testing.T) {
 	p.wind(time.Hour) // as a look that was under way does
 	if p.timer.Stop() {
 		t.Error("the timer of a connection that was closed runs on, and holds it")
+	}
+}
+
+// Each stream of HTTP/2 has a Conn of its own: a larger one is the next size
+// class of the allocator, and garbage for every request.
+func TestConnStaysInItsSizeClass(t *testing.T) {
+	if n := unsafe.Sizeof(Conn{}); n > 640 {
+		t.Errorf("a Conn has %d bytes, want at most 640", n)
 	}
 }

@@ -38,7 +38,7 @@ type Entrance struct {
 type HTTP2 interface {
 	// ServeConn serves nc until it ends. Bytes that were read from it already
 	// are in early.
-	ServeConn(nc net.Conn, p Peer, early []byte)
+	ServeConn(nc net.Conn, p *Peer, early []byte)
 	// Drain has every connection take no further request and end after those it has.
 	Drain()
 	// Cut ends every connection at once.
@@ -193,7 +193,7 @@ func (s *Server) refusePlain(err error, p *Peer) {
 	if !ok || record.Conn == nil || !bytes.ContainsAny(record.RecordHeader[:1], "GHPDCOT") {
 		return
 	}
-	c := &Conn{srv: s, peer: *p}
+	c := &Conn{srv: s, peer: p}
 	c.s.init(record.Conn)
 	c.refuse(errPlain)
 	c.finish(true)

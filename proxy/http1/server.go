@@ -129,13 +129,13 @@ func (s *Server) serveConn(nc net.Conn) {
 //
 //go:noinline
 func (s *Server) admit(nc net.Conn) (c *Conn) {
-	var peer Peer
+	peer := new(Peer)
 	defer func() {
 		if c == nil {
-			s.forget(&peer)
+			s.forget(peer)
 		}
 	}()
-	if nc = s.enter(nc, &peer); nc == nil {
+	if nc = s.enter(nc, peer); nc == nil {
 		return nil
 	}
 	if speaksHTTP2(nc) {
@@ -170,7 +170,7 @@ func (c *Conn) run() {
 	}
 	c.finish(linger)
 	c.srv.track(c, false)
-	c.srv.forget(&c.peer)
+	c.srv.forget(c.peer)
 }
 
 // serve serves requests. It reports whether the client may still be sending.

@@ -26,8 +26,8 @@ type Stream interface {
 	Abort()
 }
 
-// ServeStream serves the one request of st.
-func (s *Server) ServeStream(st Stream, p Peer) {
+// ServeStream serves the one request of st. All streams of a connection share p.
+func (s *Server) ServeStream(st Stream, p *Peer) {
 	defer crash.Contain("http2 stream", nil)
 	c := &Conn{srv: s, peer: p}
 	c.s.init(st)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -34,7 +35,7 @@ const (
 type conn struct {
 	srv  *Server
 	nc   net.Conn
-	peer http1.Peer
+	peer *http1.Peer
 
 	// Of the reader only.
 	in       []byte // in[r:w] is read and not yet used
@@ -51,6 +52,8 @@ type conn struct {
 
 	wg   sync.WaitGroup // workers and the end of a drain
 	work chan *stream   // to workers that have nothing to do
+
+	full atomic.Bool // len(out) >= maxOut; for those who do not hold mu and would not take it for less
 
 	mu         sync.Mutex
 	streams    map[uint32]*stream
@@ -80,7 +83,7 @@ type conn struct {
 	unread     bool      // the client did not take what was written
 }
 
-func newConn(s *Server, nc net.Conn, p http1.Peer, early []byte) *conn {
+func newConn(s *Server, nc net.Conn, p *http1.Peer, early []byte) *conn {
 	c := &conn{
 		srv: s, nc: nc, peer: p, in: early, w: len(early),
 		work: make(chan *stream), streams: make(map[uint32]*stream), idleSince: time.Now(),
@@ -319,7 +322,7 @@ func (c *conn) start(st *stream) {
 // finished counts a stream that is no longer served.
 func (c *conn) finished() {
 	c.running--
-	c.srv.h1.GiveStream(&c.peer)
+	c.srv.h1.GiveStream(c.peer)
 	if c.running == 0 {
 		c.idleSince = time.Now()
 		c.mayEnd()

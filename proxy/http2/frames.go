@@ -88,7 +88,7 @@ func (c *conn) fragment(id uint32, p []byte, last bool) error {
 func (c *conn) open(id uint32) *stream {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.left || c.running >= maxStreams || !c.srv.h1.TakeStream(&c.peer) {
+	if c.left || c.running >= maxStreams || !c.srv.h1.TakeStream(c.peer) {
 		return nil
 	}
 	c.running++

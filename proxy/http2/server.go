@@ -35,7 +35,7 @@ func NewServer(h1 *http1.Server) *Server {
 }
 
 // ServeConn serves nc until it ends. early is what was read of it already.
-func (s *Server) ServeConn(nc net.Conn, p http1.Peer, early []byte) {
+func (s *Server) ServeConn(nc net.Conn, p *http1.Peer, early []byte) {
 	c := newConn(s, nc, p, early)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}

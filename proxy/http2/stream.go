@@ -320,6 +320,9 @@ func (st *stream) Abort() {
 
 // Full implements http1.Stream.
 func (st *stream) Full() bool {
+	if !st.c.full.Load() {
+		return false
+	}
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
 	return !st.hasRoom()

@@ -83,6 +83,7 @@ func (c *conn) appendHeaders(id uint32, block []byte, last bool) {
 // flush writes what was appended. Whoever comes while another one writes
 // leaves its frames to that one. c.mu is held, but not while it writes.
 func (c *conn) flush() error {
+	c.measure()
 	if c.flushing || len(c.out) == 0 || c.err != nil {
 		return c.err
 	}
@@ -97,6 +98,7 @@ func (c *conn) flush() error {
 	for err == nil && len(c.out) > 0 && c.err == nil {
 		p := c.out
 		c.out, c.spare = c.spare[:0], nil
+		c.measure()
 		c.setWriteBy()
 		err = c.write(p)
 		c.wrote.Broadcast()
@@ -125,6 +127,7 @@ func (c *conn) flush() error {
 // flushSoon is flush for the reader, which must not wait for the client: one
 // that reads nothing before all it has to say is read would wait for us.
 func (c *conn) flushSoon() error {
+	c.measure()
 	if !c.flushing && !c.due && len(c.out) > 0 && c.err == nil {
 		c.due = true
 		c.wg.Go(func() {
@@ -136,6 +139,13 @@ func (c *conn) flushSoon() error {
 		})
 	}
 	return c.err
+}
+
+// measure keeps full up to date. It costs a load while nothing changes.
+func (c *conn) measure() {
+	if full := len(c.out) >= maxOut; full != c.full.Load() {
+		c.full.Store(full)
+	}
 }
 
 // write writes p, without holding c.mu meanwhile.
@@ -175,6 +185,9 @@ func (c *conn) hurry(by time.Time) {
 // awaitRoom waits, before more is read, until the client has taken enough of
 // the answers to what it sent before.
 func (c *conn) awaitRoom() error {
+	if !c.full.Load() {
+		return nil // as before nearly every frame, which then needs no lock
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for first := true; len(c.out) >= maxQueued && c.err == nil; first = false {
