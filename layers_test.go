@@ -25,7 +25,7 @@ var floors = []string{
 	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/geoip",
 	"proxy/answer proxy/hops",
 	"proxy/rabbitmq",
-	"proxy/http1 proxy/middleware proxy/egress/dns",
+	"proxy/http1 proxy/middleware proxy/egress/dns admin/api",
 	"policy resolver policy/store", // the core, and what it is kept in
 	"internal/consul/presence app/listener app/supervisor app/echo admin/form admin/openapi",
 	"internal/consul",

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"lictor/admin/api"
 	"lictor/admin/openapi"
 	"lictor/internal/crash"
 	"lictor/resolver"
@@ -36,7 +37,7 @@ type Config struct {
 	Sources  []resolver.Source    // in the order they are asked in
 	Checks   []Check              // of /readyz, besides that of the sources
 	Closed   func() []string      // listeners that refuse everything, for /readyz to tell; nil = none
-	Describe []func(*Status)      // fill their part of /status
+	Describe []func(*api.Status)  // fill their part of /status
 	Routes   []Route              // besides those of this package
 }
 

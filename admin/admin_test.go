@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/admin/api"
 	"lictor/resolver"
 )
 
@@ -57,9 +58,9 @@ func ask(t *testing.T, s *Server, method, target string, header ...string) *http
 }
 
 // wantError checks a body of X5 and that its request id is the header's.
-func wantError(t *testing.T, resp *http.Response, status int, reason string) Error {
+func wantError(t *testing.T, resp *http.Response, status int, reason string) api.Error {
 	t.Helper()
-	var body Error
+	var body api.Error
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
 		t.Fatalf("body: %v", err)
 	}
@@ -247,10 +248,10 @@ func shop() []resolver.Source {
 }
 
 func TestStatus(t *testing.T) {
-	s := newServer(t, Config{Sources: shop(), Describe: []func(*Status){
-		func(st *Status) { st.Listeners = []Listener{{"gateway", "127.0.0.1:8000"}} },
+	s := newServer(t, Config{Sources: shop(), Describe: []func(*api.Status){
+		func(st *api.Status) { st.Listeners = []api.Listener{{Name: "gateway", Address: "127.0.0.1:8000"}} },
 	}})
-	var st Status
+	var st api.Status
 	if err := json.NewDecoder(ask(t, s, "GET", "/status").Body).Decode(&st); err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +261,7 @@ func TestStatus(t *testing.T) {
 	if cart := st.Services[0]; cart.Name != "cart" || cart.Loaded || cart.Usable {
 		t.Errorf("cart: got %+v", cart)
 	}
-	if got := st.Services[1].Instances[2]; got != (InstanceStatus{"n/shop-3", "10.0.0.3:80", "critical", 1, "disk full"}) {
+	if got := st.Services[1].Instances[2]; got != (api.InstanceStatus{ID: "n/shop-3", Address: "10.0.0.3:80", State: "critical", Weight: 1, Note: "disk full"}) {
 		t.Errorf("shop-3: got %+v", got)
 	}
 	if age := st.Resolvers[0].AgeSeconds; age == nil || *age < 60 || *age > 90 {

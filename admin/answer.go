@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+
+	"lictor/admin/api"
 )
 
 const requestIDHeader = "X-Request-Id"
@@ -15,17 +17,9 @@ func newRequestID() string {
 	return hex.EncodeToString(id[:])
 }
 
-// Error is the body of an answer that says no (X5).
-type Error struct {
-	Message   string            `json:"message"`
-	Reason    string            `json:"reason"`
-	RequestID string            `json:"request_id"`
-	Fields    map[string]string `json:"fields,omitempty"` // what is wrong, by field
-}
-
 // WriteError answers with an error. The reason is one of the closed set of X5.
 func WriteError(w http.ResponseWriter, status int, reason, message string) {
-	WriteJSON(w, status, Error{Message: message, Reason: reason, RequestID: w.Header().Get(requestIDHeader)})
+	WriteJSON(w, status, api.Error{Message: message, Reason: reason, RequestID: w.Header().Get(requestIDHeader)})
 }
 
 // WriteJSON answers with body as JSON.

@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 
+	"lictor/admin/api"
 	"lictor/admin/openapi"
 )
 
@@ -19,7 +20,7 @@ func (s *Server) routes() []Route {
 		}},
 		{Method: "GET", Path: "/status", Handler: s.status, Doc: &openapi.Operation{
 			Tag: "State", Summary: "What lictor knows: listeners, resolvers, services, the policy, and what is wrong",
-			Answers: []openapi.Answer{{Status: 200, About: "the status", Body: openapi.Of(Status{})}},
+			Answers: []openapi.Answer{{Status: 200, About: "the status", Body: openapi.Of(api.Status{})}},
 		}},
 		{Method: "GET", Path: "/metrics", Handler: metricsHandler(s.cfg.Registry), Doc: &openapi.Operation{
 			Tag: "State", Summary: "Metrics, as Prometheus reads them", Answers: []openapi.Answer{{Status: 200, About: "metrics", Type: "text/plain"}},
@@ -56,7 +57,7 @@ func pathOf(r *Route) openapi.Path {
 }
 
 // ErrorSchema describes every answer that says no (X5).
-var ErrorSchema = openapi.Of(Error{})
+var ErrorSchema = openapi.Of(api.Error{})
 
 // describe makes the document of all routes.
 func (s *Server) describe(routes []Route) (err error) {

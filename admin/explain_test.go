@@ -9,10 +9,12 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"lictor/admin/api"
 )
 
 func TestExplainEndpoint(t *testing.T) { // contract 5
-	asked := func(_ context.Context, q *Question, from netip.Addr) (any, error) {
+	asked := func(_ context.Context, q *api.Question, from netip.Addr) (any, error) {
 		if q.URL == "bad" {
 			return nil, errors.New("url: it is bad")
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"lictor/admin/api"
 	"lictor/admin/edit"
 	"lictor/policy"
 	"lictor/policy/store"
@@ -57,7 +58,7 @@ func refuse(w http.ResponseWriter, err error) {
 	if answer.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	WriteJSON(w, answer.Status, Error{
+	WriteJSON(w, answer.Status, api.Error{
 		Message: answer.Message, Reason: answer.Reason, Fields: answer.Fields, RequestID: w.Header().Get(requestIDHeader),
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"lictor/admin"
 	"lictor/admin/access"
+	"lictor/admin/api"
 	"lictor/admin/edit"
 	"lictor/admin/mapping"
 	"lictor/admin/objects"
@@ -43,21 +44,21 @@ func (p *Lictor) notesOn(k policy.Key, o policy.Object) policy.Problems {
 // explainer asks the listeners that there are.
 func (p *Lictor) explainer() admin.Explainer {
 	e := admin.Explainer{
-		Gateway: func(_ context.Context, q *admin.Question, from netip.Addr) (any, error) {
+		Gateway: func(_ context.Context, q *api.Question, from netip.Addr) (any, error) {
 			return p.aged(p.gateway.Explain(question(q, from)))
 		},
 		Decision: p.gateway.Decision,
 		Answer:   openapi.Of(answer.Explanation{}),
 	}
 	if p.egress != nil {
-		e.Egress = func(ctx context.Context, q *admin.Question, from netip.Addr) (any, error) {
+		e.Egress = func(ctx context.Context, q *api.Question, from netip.Addr) (any, error) {
 			return p.aged(p.egress.Explain(ctx, question(q, from)))
 		}
 	}
 	return e
 }
 
-func question(q *admin.Question, from netip.Addr) *answer.Question {
+func question(q *api.Question, from netip.Addr) *answer.Question {
 	return &answer.Question{Method: q.Method, URL: q.URL, Headers: q.Headers.Pairs(), From: from}
 }
 
@@ -71,7 +72,7 @@ func (p *Lictor) aged(e *answer.Explanation, err error) (*answer.Explanation, er
 }
 
 // describeLocations says that filters ask for what nobody knows (C29).
-func (p *Lictor) describeLocations(st *admin.Status) {
+func (p *Lictor) describeLocations(st *api.Status) {
 	if p.geoip == nil && p.policy.Loaded().UsesLocations() {
 		st.Problems = append(st.Problems, "policy: filters ask for locations, but no geoip database is configured: they match nothing")
 	}

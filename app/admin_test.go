@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/admin/openapi"
 	"lictor/policy/live"
 	"lictor/policy/store/memory"
@@ -128,7 +129,7 @@ func TestExplanationIsDescribed(t *testing.T) {
 	p, _, _ := wiredAdmin(t)
 	schema := openapi.Of(answer.Explanation{})
 	for _, url := range []string{"/svc/x", "/", "/x/../..", "http://a.b/svc"} {
-		e, err := p.explainer().Gateway(t.Context(), &admin.Question{URL: url}, netip.Addr{})
+		e, err := p.explainer().Gateway(t.Context(), &api.Question{URL: url}, netip.Addr{})
 		if err != nil {
 			t.Fatal(err)
 		}

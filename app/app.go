@@ -16,11 +16,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/consul/api"
+	hashicorp "github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/app/listener"
 	"lictor/app/supervisor"
 	"lictor/config"
@@ -217,8 +218,8 @@ func (p *Lictor) consulClient(maxAnswer int64, conns int) (*consulapi.Client, er
 
 // consulConfig sets only what the file says or consul/api takes from its
 // environment in just the same way; the rest it finds there by itself.
-func consulConfig(c *config.Consul) *api.Config {
-	cfg := api.DefaultConfig()
+func consulConfig(c *config.Consul) *hashicorp.Config {
+	cfg := hashicorp.DefaultConfig()
 	cfg.Address, cfg.Scheme, cfg.Token, cfg.Datacenter = c.Address, c.Scheme, c.Token.Reveal(), c.Datacenter
 	cfg.TLSConfig.CAFile, cfg.TLSConfig.CertFile, cfg.TLSConfig.KeyFile = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile
 	return cfg
@@ -379,7 +380,7 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Closed:   p.closed,
-		Describe: []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry, p.describeOwn},
+		Describe: []func(*api.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry, p.describeOwn},
 		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, p.policyChecks()...),
 	})
 	if err != nil {
@@ -429,16 +430,16 @@ func (p *Lictor) delayed(ctx context.Context) context.Context {
 	return later
 }
 
-func (p *Lictor) describe(st *admin.Status) {
+func (p *Lictor) describe(st *api.Status) {
 	st.Version, st.Commit, st.Go = version.Number, version.Commit, runtime.Version()
 	st.Generation = p.generation.Load()
 	st.Problems = append(st.Problems, p.reloads.problems()...)
 	st.Problems = append(st.Problems, p.lineProblems()...)
-	st.Listeners = []admin.Listener{
+	st.Listeners = []api.Listener{
 		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
 		{Name: "admin", Address: p.adminListener.Addr().String()},
 	}
 	if p.egress != nil {
-		st.Listeners = append(st.Listeners, admin.Listener{Name: "egress", Address: p.egressListener.Addr().String()})
+		st.Listeners = append(st.Listeners, api.Listener{Name: "egress", Address: p.egressListener.Addr().String()})
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/app/supervisor"
 	"lictor/config"
 	"lictor/proxy/answer"
@@ -83,7 +83,7 @@ func (p *Lictor) buildRecords() (*answer.AccessLog, error) {
 }
 
 // describeDispatch adds the ways to services, and what stands in them, to the status.
-func (p *Lictor) describeDispatch(st *admin.Status) {
+func (p *Lictor) describeDispatch(st *api.Status) {
 	for s := range st.Services {
 		all := st.Services[s].Instances
 		for i := range all {
@@ -92,10 +92,10 @@ func (p *Lictor) describeDispatch(st *admin.Status) {
 			}
 		}
 	}
-	st.Dispatchers = append(st.Dispatchers, admin.DispatcherStatus{Kind: "http", Ready: true, InFlight: p.gateway.InFlight()})
+	st.Dispatchers = append(st.Dispatchers, api.DispatcherStatus{Kind: "http", Ready: true, InFlight: p.gateway.InFlight()})
 	if p.bus != nil {
 		s := p.bus.Stats()
-		d := admin.DispatcherStatus{Kind: "rabbitmq", Services: p.gateway.Bus().ServicesNow(), Address: p.bus.Address(), InFlight: s.InFlight}
+		d := api.DispatcherStatus{Kind: "rabbitmq", Services: p.gateway.Bus().ServicesNow(), Address: p.bus.Address(), InFlight: s.InFlight}
 		switch {
 		case !s.Connected:
 			d.Error = "not connected"
@@ -123,6 +123,6 @@ func (p *Lictor) describeDispatch(st *admin.Status) {
 		if l.Rule.Report {
 			mode = "report"
 		}
-		st.Middleware = append(st.Middleware, admin.MiddlewareStatus{Name: l.Rule.Name, Mode: mode, Action: l.Rule.Effect.String(), Matched: l.Matched.Load()})
+		st.Middleware = append(st.Middleware, api.MiddlewareStatus{Name: l.Rule.Name, Mode: mode, Action: l.Rule.Effect.String(), Matched: l.Matched.Load()})
 	}
 }

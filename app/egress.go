@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/app/supervisor"
 	"lictor/config"
 	consulapi "lictor/internal/consul"
@@ -86,13 +87,13 @@ func (p *Lictor) buildRegistry() (*egress.Catalogs, error) {
 }
 
 // describeRegistry adds what the egress knows of registered services to the status.
-func (p *Lictor) describeRegistry(st *admin.Status) {
+func (p *Lictor) describeRegistry(st *api.Status) {
 	if p.catalogs == nil {
 		return
 	}
 	for _, src := range p.catalogs.Sources() {
 		if !slices.Contains(p.sources, src) {
-			st.AddResolver("registry "+src.Kind(), src)
+			admin.AddResolver(st, "registry "+src.Kind(), src)
 		}
 	}
 	if why := p.egress.Missing(); why != "" {

@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/hashicorp/consul/api"
+	hashicorp "github.com/hashicorp/consul/api"
 
-	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/config"
 	consulapi "lictor/internal/consul"
 	"lictor/proxy/own"
@@ -57,7 +57,7 @@ func (p *Lictor) infrastructure() []own.Endpoint {
 		}
 		all = append(all, e)
 	}
-	if !p.cfg.Consul.Configured && p.consul == nil && os.Getenv(api.HTTPAddrEnvName) == "" {
+	if !p.cfg.Consul.Configured && p.consul == nil && os.Getenv(hashicorp.HTTPAddrEnvName) == "" {
 		return append(all, p.brokers()...)
 	}
 	return append(all, p.servers(p.cfg)...)
@@ -80,7 +80,7 @@ func (p *Lictor) brokers() []own.Endpoint {
 }
 
 // describeOwn tells of instances and backends that lead to our own infrastructure.
-func (p *Lictor) describeOwn(st *admin.Status) {
+func (p *Lictor) describeOwn(st *api.Status) {
 	ours := p.own.Set()
 	leads := func(address string) bool {
 		host, text, err := net.SplitHostPort(address)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/app/supervisor"
 	consulapi "lictor/internal/consul"
 	"lictor/internal/consul/presence"
@@ -142,10 +143,10 @@ func (p *Lictor) knownService(name string) bool {
 }
 
 // describePolicy adds the policy to the status.
-func (p *Lictor) describePolicy(st *admin.Status) {
+func (p *Lictor) describePolicy(st *api.Status) {
 	s := p.policy.Store().Status()
 	version := p.policy.Loaded().Version()
-	st.Policy = &admin.PolicyStatus{
+	st.Policy = &api.PolicyStatus{
 		Hash: version.Hash, Index: version.Index, Store: s.Kind, Live: s.Live, LastGood: s.LastGood,
 		Objects: s.Objects, Held: s.Held, Rejected: p.policy.Rejected(),
 		Closings: p.policy.Loaded().Closings(), Notes: p.policy.Loaded().Notes(p.knownService),

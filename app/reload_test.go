@@ -13,7 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/config"
 )
 
@@ -47,14 +47,14 @@ func TestStatusDuringReloads(t *testing.T) {
 	defer wg.Wait()
 	done := make(chan struct{})
 	defer close(done)
-	for _, describe := range []func(*admin.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch} {
+	for _, describe := range []func(*api.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch} {
 		wg.Go(func() {
 			for {
 				select {
 				case <-done:
 					return
 				default:
-					describe(new(admin.Status))
+					describe(new(api.Status))
 				}
 			}
 		})

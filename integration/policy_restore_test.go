@@ -11,14 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"lictor/admin/objects"
+	"lictor/admin/api"
 )
 
 // heldObjects are the objects that a lictor says are held, by key.
 func heldObjects(t *testing.T, p *lictorProcess) (keys []string) {
 	t.Helper()
 	_, body := fetch(t, "http://"+p.Admin+"/policy/objects?held")
-	var list objects.List
+	var list api.List
 	if err := json.Unmarshal([]byte(body), &list); err != nil {
 		t.Fatalf("%v: %s", err, body)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/admin/edit"
 	"lictor/admin/openapi"
 	"lictor/policy"
@@ -28,46 +29,7 @@ const maxBody = 10 << 20
 // writeTime is how long a transaction may take. It goes on when the client leaves.
 const writeTime = 25 * time.Second
 
-// Object is a document of the policy.
-type Object struct {
-	Key   string `json:"key"`             // kind/name
-	Value []byte `json:"value"`           // in base64, since it may be anything
-	Index uint64 `json:"index"`           // changes with every write
-	Error string `json:"error,omitempty"` // why it is not in force
-	// Held: it is in force although the store no longer has it, for the reason
-	// Why. A put brings it back, a delete makes it gone for good.
-	Held bool   `json:"held,omitempty"`
-	Why  string `json:"why,omitempty"`
-}
-
-// List is the policy as this node works with it.
-type List struct {
-	Objects []Object `json:"objects"` // by key
-}
-
-// Operation is a step of a transaction.
-type Operation struct {
-	Op    string `json:"op"` // put, delete, verify
-	Key   string `json:"key"`
-	Value []byte `json:"value,omitempty"` // of a put, in base64
-	// Index is what the object must be at; Absent: it must not exist. Without
-	// either it may be as it likes.
-	Index  uint64 `json:"index,omitempty"`
-	Absent bool   `json:"absent,omitempty"`
-}
-
-// Transaction is done whole or not at all.
-type Transaction struct {
-	Operations []Operation `json:"operations"` // at most 64, each of another key
-}
-
-// Done is what a transaction did.
-type Done struct {
-	Index    uint64   `json:"index"`              // of all objects written
-	Warnings []string `json:"warnings,omitempty"` // what of them does not do what it seems to, such as a reference to nothing
-}
-
-type api struct {
+type server struct {
 	store  store.Store
 	policy *edit.Policy
 	notes  func(policy.Key, policy.Object) policy.Problems
@@ -80,7 +42,7 @@ func Routes(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object)
 	if s == nil || p == nil {
 		return nil, errors.New("objects: a store and a policy are required")
 	}
-	a := &api{s, p, notes}
+	a := &server{s, p, notes}
 	return []admin.Route{
 		{Method: "GET", Path: "/policy/objects", Handler: admin.Handle(a.list), Doc: &openapi.Operation{
 			Tag: "Documents", Summary: "The policy as it stands in the store; values in base64",
@@ -88,12 +50,12 @@ func Routes(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object)
 				{Name: "held", Schema: openapi.Text("only those that are held: in force although the store lost them in a way that is not believed")},
 				{Name: "fresh", Schema: openapi.Text("look at the store anew first")},
 			},
-			Answers: []openapi.Answer{{Status: 200, About: "all documents, by key", Body: openapi.Of(List{})}}, Refuses: []int{400, 503},
+			Answers: []openapi.Answer{{Status: 200, About: "all documents, by key", Body: openapi.Of(api.List{})}}, Refuses: []int{400, 503},
 		}},
 		{Method: "POST", Path: "/policy/objects", MaxBody: maxBody, Handler: admin.Handle(a.write), Doc: &openapi.Operation{
 			Tag:     "Documents",
 			Summary: "A transaction on documents, done whole or not at all: at most 64 operations put, delete or verify, each if the object is at `index` or `absent`",
-			Body:    openapi.Of(Transaction{}), Answers: []openapi.Answer{{Status: 200, About: "it is done", Body: openapi.Of(Done{})}},
+			Body:    openapi.Of(api.Transaction{}), Answers: []openapi.Answer{{Status: 200, About: "it is done", Body: openapi.Of(api.Done{})}},
 			Refuses: []int{400, 409, 412, 413, 415, 503},
 		}},
 	}, nil
@@ -102,7 +64,7 @@ func Routes(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object)
 // freshTime bounds how long it may take to look at the store anew.
 const freshTime = 10 * time.Second
 
-func (a *api) list(w http.ResponseWriter, r *http.Request) error {
+func (a *server) list(w http.ResponseWriter, r *http.Request) error {
 	query, err := admin.Query(r, func(name string) bool { return name == "held" || name == "fresh" })
 	if err != nil {
 		return err
@@ -119,14 +81,14 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 	for _, o := range a.store.Held() {
 		why[o.Key()] = o.Why
 	}
-	out := List{Objects: []Object{}}
+	out := api.List{Objects: []api.Object{}}
 	for _, kind := range policy.Kinds {
 		all, err := a.policy.List(r.Context(), kind)
 		if err != nil {
 			return err
 		}
 		for _, o := range all {
-			shown := Object{Key: string(o.Key.Kind) + "/" + o.Key.Name, Value: o.Value, Index: o.Index}
+			shown := api.Object{Key: string(o.Key.Kind) + "/" + o.Key.Name, Value: o.Value, Index: o.Index}
 			if o.Problems != nil {
 				shown.Error = o.Problems.Error()
 			}
@@ -137,12 +99,12 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 			out.Objects = append(out.Objects, shown)
 		}
 	}
-	slices.SortFunc(out.Objects, func(a, b Object) int { return cmp.Compare(a.Key, b.Key) })
+	slices.SortFunc(out.Objects, func(a, b api.Object) int { return cmp.Compare(a.Key, b.Key) })
 	admin.WriteJSON(w, http.StatusOK, out)
 	return nil
 }
 
-func (a *api) write(w http.ResponseWriter, r *http.Request) error {
+func (a *server) write(w http.ResponseWriter, r *http.Request) error {
 	body, err := admin.ReadJSON(r)
 	if err != nil {
 		return err
@@ -167,12 +129,12 @@ func (a *api) write(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	admin.WriteJSON(w, http.StatusOK, Done{index, a.warnings(ops)})
+	admin.WriteJSON(w, http.StatusOK, api.Done{Index: index, Warnings: a.warnings(ops)})
 	return nil
 }
 
 // warnings are those about the documents that were put.
-func (a *api) warnings(ops []store.Op) (texts []string) {
+func (a *server) warnings(ops []store.Op) (texts []string) {
 	if a.notes == nil {
 		return nil
 	}
@@ -192,7 +154,7 @@ func (a *api) warnings(ops []store.Op) (texts []string) {
 
 // decode reads a transaction and checks every document that it puts.
 func decode(body []byte) ([]store.Op, error) {
-	var t Transaction
+	var t api.Transaction
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&t); err != nil {
@@ -202,7 +164,7 @@ func decode(body []byte) ([]store.Op, error) {
 	ops := make([]store.Op, len(t.Operations))
 	for i := range t.Operations {
 		var err error
-		if ops[i], err = t.Operations[i].op(); err != nil {
+		if ops[i], err = operation(&t.Operations[i]); err != nil {
 			field := "operations[" + strconv.Itoa(i) + "]"
 			wrong.Fields[field] = err.Error()
 			if wrong.Message == "" {
@@ -216,7 +178,8 @@ func decode(body []byte) ([]store.Op, error) {
 	return ops, nil
 }
 
-func (o *Operation) op() (store.Op, error) {
+// operation reads a step of a transaction.
+func operation(o *api.Operation) (store.Op, error) {
 	key, ok := policy.ParseKey("policy/" + o.Key)
 	if !ok {
 		return store.Op{}, fmt.Errorf("key is %q, want kind/name with one of the kinds %v", o.Key, policy.Kinds)
@@ -225,7 +188,7 @@ func (o *Operation) op() (store.Op, error) {
 	switch o.Op {
 	case "put":
 		op.Verb, op.Value = store.Put, append([]byte{}, o.Value...)
-		if problems := Check(key, op.Value); problems != nil {
+		if problems := document.Check(key, op.Value); problems != nil {
 			return op, fmt.Errorf("%s: %w", o.Key, problems)
 		}
 	case "delete":
@@ -239,31 +202,4 @@ func (o *Operation) op() (store.Op, error) {
 		return op, errors.New("value is only for put")
 	}
 	return op, nil
-}
-
-// Check returns what is wrong with a document, entries of lists included; nil
-// if nothing is.
-func Check(key policy.Key, value []byte) error {
-	content, err := document.Parse(key, value)
-	if err != nil {
-		return err
-	}
-	list, ok := content.(*policy.List)
-	if !ok {
-		return nil
-	}
-	var wrong policy.Problems
-	for i, entry := range list.Entries {
-		if err := policy.CheckEntry(entry); err != nil {
-			p := policy.Problem{Field: fmt.Sprintf("entries[%d]", i), Text: err.Error()}
-			if i < len(list.Lines) {
-				p.Line = list.Lines[i]
-			}
-			wrong = append(wrong, p)
-		}
-	}
-	if len(wrong) > 0 {
-		return wrong
-	}
-	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/proxy/answer"
 )
 
@@ -54,13 +54,13 @@ func fill(v reflect.Value, text string, depth int) {
 
 // Whichever field of an answer holds what a terminal acts on, none of it is printed.
 func TestAnswersReachTheTerminalHarmless(t *testing.T) {
-	var st admin.Status
+	var st api.Status
 	var e answer.Explanation
 	fill(reflect.ValueOf(&st).Elem(), hostile, 0)
 	fill(reflect.ValueOf(&e).Elem(), hostile, 0)
 	print := map[string]func(body []byte, out *bytes.Buffer) error{
 		"status": func(body []byte, out *bytes.Buffer) error {
-			var st admin.Status
+			var st api.Status
 			if err := decodeAnswer(body, &st); err != nil {
 				return err
 			}
@@ -98,7 +98,7 @@ func TestAnswersReachTheTerminalHarmless(t *testing.T) {
 func TestProblemsAreNotCut(t *testing.T) {
 	text := strings.Repeat("a long story, ", 50) + "and its end"
 	var out bytes.Buffer
-	if err := printStatus(&out, &admin.Status{Problems: []string{text}}); err != nil || !strings.Contains(out.String(), text) {
+	if err := printStatus(&out, &api.Status{Problems: []string{text}}); err != nil || !strings.Contains(out.String(), text) {
 		t.Errorf("got %v\n%s", err, out.String())
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"lictor/admin"
+	"lictor/admin/api"
 )
 
 func TestExitStatus(t *testing.T) { // contract 1
@@ -68,15 +68,15 @@ func TestExitStatus(t *testing.T) { // contract 1
 
 func TestStatusForPeople(t *testing.T) {
 	age := 75.0
-	st := &admin.Status{
+	st := &api.Status{
 		Version: "v1", Commit: "abc", Go: "go1.26", UptimeSeconds: 3700,
 		NotReady:  []string{"resolver: consul has not answered yet"},
-		Listeners: []admin.Listener{{Name: "gateway", Address: "127.0.0.1:8000"}},
-		Resolvers: []admin.ResolverStatus{{Kind: "consul", Services: 3, Watches: 2, AgeSeconds: &age, Ready: true, Snapshot: true, Mesh: 4}},
-		Services: []admin.ServiceStatus{
+		Listeners: []api.Listener{{Name: "gateway", Address: "127.0.0.1:8000"}},
+		Resolvers: []api.ResolverStatus{{Kind: "consul", Services: 3, Watches: 2, AgeSeconds: &age, Ready: true, Snapshot: true, Mesh: 4}},
+		Services: []api.ServiceStatus{
 			{Name: "cart", Resolver: "consul"},
 			{Name: "none", Resolver: "consul", Loaded: true},
-			{Name: "shop", Resolver: "consul", Loaded: true, Instances: []admin.InstanceStatus{
+			{Name: "shop", Resolver: "consul", Loaded: true, Instances: []api.InstanceStatus{
 				{ID: "n/shop-1", Address: "10.0.0.1:80", State: "critical", Weight: 1, Note: "disk\n\x1b[31mfull"},
 			}},
 		},

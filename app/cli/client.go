@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"lictor/admin"
+	"lictor/admin/api"
 )
 
 // adminClient talks to the admin listener of a running lictor.
@@ -69,7 +69,7 @@ func (c *adminClient) send(method, path string, sent []byte) ([]byte, error) {
 		return nil, err
 	}
 	if resp.StatusCode/100 != 2 {
-		var said admin.Error
+		var said api.Error
 		if json.Unmarshal(body, &said) != nil || said.Message == "" {
 			return nil, fmt.Errorf("%s answered %s", address, resp.Status)
 		}

@@ -10,13 +10,13 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/policy"
 	"lictor/proxy/answer"
 )
 
 // headerFlag collects header fields: -H 'K: V', as often as wanted.
-type headerFlag struct{ admin.Headers }
+type headerFlag struct{ api.Headers }
 
 func (h *headerFlag) String() string { return "" }
 
@@ -26,7 +26,7 @@ func (h *headerFlag) Set(s string) error {
 		return errors.New("want 'Name: value'")
 	}
 	if h.Headers == nil {
-		h.Headers = admin.Headers{}
+		h.Headers = api.Headers{}
 	}
 	h.Headers[name] = append(h.Headers[name], strings.TrimSpace(value))
 	return nil
@@ -40,7 +40,7 @@ func explainCommand(stdout io.Writer) *command {
 	c.takes = "a URL"
 	var client adminClient
 	client.flags(c.flags)
-	var q admin.Question
+	var q api.Question
 	var headers headerFlag
 	c.flags.StringVar(&q.Method, "X", http.MethodGet, "`method` of the request")
 	c.flags.Var(&headers, "H", "`'Name: value'` of a header field; may be repeated")

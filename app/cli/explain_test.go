@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"lictor/admin"
+	"lictor/admin/api"
 	"lictor/policy"
 	"lictor/proxy/answer"
 )
@@ -114,18 +114,18 @@ func TestPolicyStatusForPeople(t *testing.T) { // contract 1
 	age := 3.0
 	for _, c := range []struct {
 		name string
-		p    admin.PolicyStatus
+		p    api.PolicyStatus
 		want string
 	}{
-		{"all is well", admin.PolicyStatus{Live: true, AgeSeconds: &age}, "3f2a94d1c0ff  812    consul  7        1         3s   ok\n"},
-		{"the store is away", admin.PolicyStatus{AgeSeconds: &age}, "failing, last good policy kept\n"},
-		{"it was never there", admin.PolicyStatus{LastGood: true}, "-    from the last-good files"},
-		{"objects are held", admin.PolicyStatus{Live: true, Held: 2}, "2 objects held"},
+		{"all is well", api.PolicyStatus{Live: true, AgeSeconds: &age}, "3f2a94d1c0ff  812    consul  7        1         3s   ok\n"},
+		{"the store is away", api.PolicyStatus{AgeSeconds: &age}, "failing, last good policy kept\n"},
+		{"it was never there", api.PolicyStatus{LastGood: true}, "-    from the last-good files"},
+		{"objects are held", api.PolicyStatus{Live: true, Held: 2}, "2 objects held"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.p.Hash, c.p.Index, c.p.Store, c.p.Objects, c.p.Rejected = "3f2a94d1c0ffee00", 812, "consul", 7, []*policy.Rejection{{}}
 			var out strings.Builder
-			if err := printStatus(&out, &admin.Status{Policy: &c.p}); err != nil {
+			if err := printStatus(&out, &api.Status{Policy: &c.p}); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.Contains(out.String(), c.want) {

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"lictor/admin/objects"
+	"lictor/admin/api"
 	"lictor/policy"
 	"lictor/policy/document"
 	"lictor/policy/store"
@@ -20,9 +20,9 @@ import (
 // step is one object that is to change.
 type step struct {
 	key  policy.Key
-	file *policyFile     // nil: delete it
-	live *objects.Object // nil: the store does not have it
-	held bool            // the store lost it, but it is in force
+	file *policyFile // nil: delete it
+	live *api.Object // nil: the store does not have it
+	held bool        // the store lost it, but it is in force
 }
 
 // applyPlan is what makes the live policy that of the files.
@@ -57,9 +57,9 @@ func planApply(client *adminClient, dir string, prune bool) (*applyPlan, error) 
 	return plan, nil
 }
 
-func comparePolicy(files []policyFile, live []objects.Object, prune bool) *applyPlan {
+func comparePolicy(files []policyFile, live []api.Object, prune bool) *applyPlan {
 	plan := &applyPlan{}
-	there := make(map[policy.Key]*objects.Object, len(live))
+	there := make(map[policy.Key]*api.Object, len(live))
 	for i := range live {
 		if key, ok := policy.ParseKey("policy/" + live[i].Key); ok {
 			there[key] = &live[i]
@@ -108,7 +108,7 @@ func (s *step) rank() int {
 }
 
 // sameDocument reports whether a file says what is live.
-func sameDocument(f *policyFile, o *objects.Object) bool {
+func sameDocument(f *policyFile, o *api.Object) bool {
 	if bytes.Equal(f.value, o.Value) {
 		return true
 	}
@@ -124,8 +124,8 @@ func sameDocument(f *policyFile, o *objects.Object) bool {
 	return err == nil && bytes.Equal(mine, theirs)
 }
 
-func (s *step) operation() objects.Operation {
-	op := objects.Operation{Op: "put", Key: string(s.key.Kind) + "/" + s.key.Name}
+func (s *step) operation() api.Operation {
+	op := api.Operation{Op: "put", Key: string(s.key.Kind) + "/" + s.key.Name}
 	if s.live == nil {
 		op.Absent = true
 	} else {
@@ -182,7 +182,7 @@ func (p *applyPlan) apply(client *adminClient, out io.Writer, dry bool) error {
 }
 
 func send(client *adminClient, steps []step) error {
-	var t objects.Transaction
+	var t api.Transaction
 	for _, s := range steps {
 		t.Operations = append(t.Operations, s.operation())
 	}

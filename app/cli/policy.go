@@ -13,7 +13,7 @@ import (
 	"strings"
 	"syscall"
 
-	"lictor/admin/objects"
+	"lictor/admin/api"
 	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/policy/document"
@@ -138,7 +138,7 @@ func policyExportCommand(stdout io.Writer) *command {
 	return c
 }
 
-func countHeld(list []objects.Object) (held int) {
+func countHeld(list []api.Object) (held int) {
 	for i := range list {
 		if list[i].Held {
 			held++
@@ -148,7 +148,7 @@ func countHeld(list []objects.Object) (held int) {
 }
 
 // exportAll writes documents to a directory, and through no link out of it.
-func exportAll(dir string, list []objects.Object) error {
+func exportAll(dir string, list []api.Object) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func exportAll(dir string, list []objects.Object) error {
 	return nil
 }
 
-func exportObject(root *os.Root, o *objects.Object) error {
+func exportObject(root *os.Root, o *api.Object) error {
 	key, ok := policy.ParseKey("policy/" + o.Key)
 	if !ok || !filepath.IsLocal(key.Name) || key.Name[0] == '.' || filepath.Base(key.Name) != key.Name || dirstore.IsLeftover(key.Name) {
 		return fmt.Errorf("%s: its name is no file's name", o.Key)
@@ -254,7 +254,7 @@ func (d *policyDir) readKind(kind policy.Kind) error {
 			wrong = append(wrong, d.unreadable(rel, err))
 			continue
 		}
-		if err := objects.Check(f.key, f.value); err != nil {
+		if err := document.Check(f.key, f.value); err != nil {
 			wrong = append(wrong, placed(f.path, err)...)
 			continue
 		}
@@ -326,15 +326,15 @@ func placed(path string, err error) []error {
 
 // livePolicy returns the documents of a running lictor, which has looked at its
 // store for it, by key.
-func livePolicy(client *adminClient) ([]objects.Object, error) {
+func livePolicy(client *adminClient) ([]api.Object, error) {
 	body, err := client.get("/policy/objects?fresh")
 	if err != nil {
 		return nil, err
 	}
-	var list objects.List
+	var list api.List
 	if err := json.Unmarshal(body, &list); err != nil {
 		return nil, fmt.Errorf("the answer is no policy: %w", err)
 	}
-	slices.SortFunc(list.Objects, func(a, b objects.Object) int { return cmp.Compare(a.Key, b.Key) })
+	slices.SortFunc(list.Objects, func(a, b api.Object) int { return cmp.Compare(a.Key, b.Key) })
 	return list.Objects, nil
 }

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"lictor/admin"
+	"lictor/admin/api"
 )
 
 func statusCommand(stdout io.Writer) *command {
@@ -25,7 +25,7 @@ func statusCommand(stdout io.Writer) *command {
 			_, err := stdout.Write(body)
 			return err
 		}
-		var st admin.Status
+		var st api.Status
 		if err := decodeAnswer(body, &st); err != nil {
 			return fmt.Errorf("the answer is no status: %w", err)
 		}
@@ -35,7 +35,7 @@ func statusCommand(stdout io.Writer) *command {
 }
 
 // printStatus writes st for people.
-func printStatus(out io.Writer, st *admin.Status) error {
+func printStatus(out io.Writer, st *api.Status) error {
 	ready := "ready"
 	if !st.Ready {
 		ready = "NOT READY: " + strings.Join(st.NotReady, "; ")
@@ -72,7 +72,7 @@ func printStatus(out io.Writer, st *admin.Status) error {
 	return w.Flush()
 }
 
-func printPolicy(w io.Writer, p *admin.PolicyStatus) {
+func printPolicy(w io.Writer, p *api.PolicyStatus) {
 	if p == nil {
 		return
 	}
@@ -93,7 +93,7 @@ func printPolicy(w io.Writer, p *admin.PolicyStatus) {
 		p.Hash, p.Index, p.Store, p.Objects, len(p.Rejected), age, state)
 }
 
-func printDispatchers(w io.Writer, st *admin.Status) {
+func printDispatchers(w io.Writer, st *api.Status) {
 	if len(st.Dispatchers) > 0 {
 		fmt.Fprintln(w, "\nDISPATCHER\tSERVICES\tADDRESS\tIN FLIGHT\tSTATE")
 	}
@@ -116,7 +116,7 @@ func printDispatchers(w io.Writer, st *admin.Status) {
 	}
 }
 
-func printService(w io.Writer, s *admin.ServiceStatus) {
+func printService(w io.Writer, s *api.ServiceStatus) {
 	switch {
 	case !s.Loaded:
 		fmt.Fprintf(w, "%s\t%s\t-\t-\tnot asked for yet\t\t\n", s.Name, s.Resolver)
@@ -129,14 +129,14 @@ func printService(w io.Writer, s *admin.ServiceStatus) {
 }
 
 // mesh tells of the services of a resolver that no path reaches.
-func mesh(r *admin.ResolverStatus) string {
+func mesh(r *api.ResolverStatus) string {
 	if r.Mesh == 0 {
 		return ""
 	}
 	return fmt.Sprintf(", %d more are of the mesh", r.Mesh)
 }
 
-func resolverState(r *admin.ResolverStatus) string {
+func resolverState(r *api.ResolverStatus) string {
 	switch {
 	case !r.Ready:
 		return "no answer yet"

@@ -1,0 +1,103 @@
+package api
+
+import (
+	"time"
+
+	"lictor/policy"
+)
+
+// Status is the body of /status: what lictor knows, for people.
+type Status struct {
+	Version       string           `json:"version"`
+	Commit        string           `json:"commit"`
+	Go            string           `json:"go"`
+	Started       time.Time        `json:"started"`
+	UptimeSeconds int64            `json:"uptime_seconds"`
+	Ready         bool             `json:"ready"`
+	NotReady      []string         `json:"not_ready"`  // why, if it is not
+	Generation    uint64           `json:"generation"` // of the configuration: 1, and one more for each reload
+	Listeners     []Listener       `json:"listeners"`
+	Resolvers     []ResolverStatus `json:"resolvers"` // in the order they are asked in
+	Services      []ServiceStatus  `json:"services"`  // by name
+	Policy        *PolicyStatus    `json:"policy"`
+	Problems      []string         `json:"problems"` // what an operator should look at
+
+	Dispatchers []DispatcherStatus `json:"dispatchers"`
+	Middleware  []MiddlewareStatus `json:"middleware"` // in its order
+}
+
+// PolicyStatus says which policy is in force and how fresh it is. Two lictors
+// with the same hash decide the same.
+type PolicyStatus struct {
+	Hash       string              `json:"hash"`
+	Index      uint64              `json:"index"`       // the store's
+	AgeSeconds *float64            `json:"age_seconds"` // since the last good exchange with the store; null = there was none
+	Store      string              `json:"store"`       // consul, file, memory
+	Live       bool                `json:"live"`        // the last exchange went well
+	LastGood   bool                `json:"last_good"`   // from data_dir, the store has not answered yet
+	Objects    int                 `json:"objects"`
+	Held       int                 `json:"held"` // in force although the store no longer shows them
+	Rejected   []*policy.Rejection `json:"rejected"`
+	Closings   []policy.Closing    `json:"closings"` // what is refused until an object is repaired
+	Notes      []policy.Note       `json:"notes"`    // what refers to nothing, or can match nothing
+}
+
+// Listener is an address that lictor serves.
+type Listener struct {
+	Name    string `json:"name"` // gateway, admin
+	Address string `json:"address"`
+}
+
+// ResolverStatus says how fresh a resolver is.
+type ResolverStatus struct {
+	Kind       string     `json:"kind"`
+	Ready      bool       `json:"ready"`
+	Services   int        `json:"services"`
+	Watches    int        `json:"watches"`
+	Mesh       int        `json:"mesh"`        // services of the mesh (sidecar proxies, gateways), which no path reaches
+	AgeSeconds *float64   `json:"age_seconds"` // of what it knows; null = it knows nothing
+	Contact    *time.Time `json:"contact"`     // last good answer; null = none since the start
+	Snapshot   bool       `json:"snapshot"`    // serving from data_dir
+	Held       string     `json:"held"`        // why an older list is served, "" = it is not
+	Error      string     `json:"error"`       // the last failure, "" while all is well
+	ErrorTime  *time.Time `json:"error_time"`
+}
+
+// ServiceStatus is a service as one resolver knows it.
+type ServiceStatus struct {
+	Name      string           `json:"name"`
+	Resolver  string           `json:"resolver"`
+	Loaded    bool             `json:"loaded"` // false: the name is known, its instances were never asked for
+	Usable    bool             `json:"usable"`
+	Index     uint64           `json:"index"`
+	Held      string           `json:"held"`
+	Instances []InstanceStatus `json:"instances"`
+	Problems  []string         `json:"problems"`
+}
+
+// InstanceStatus is one instance of a service.
+type InstanceStatus struct {
+	ID      string `json:"id"`
+	Address string `json:"address"`
+	State   string `json:"state"`
+	Weight  int    `json:"weight"`
+	Note    string `json:"note"`
+}
+
+// DispatcherStatus says how a way to services is doing.
+type DispatcherStatus struct {
+	Kind     string   `json:"kind"`     // http, rabbitmq
+	Services []string `json:"services"` // globs of those that go this way; null = all that no other one takes
+	Address  string   `json:"address"`  // of the broker, "" for http
+	Ready    bool     `json:"ready"`    // requests are taken
+	InFlight int      `json:"in_flight"`
+	Error    string   `json:"error"` // why it is not ready
+}
+
+// MiddlewareStatus is a middleware in its place.
+type MiddlewareStatus struct {
+	Name    string `json:"name"`
+	Mode    string `json:"mode"`   // enforce, report
+	Action  string `json:"action"` // what its block does
+	Matched uint64 `json:"matched"`
+}

@@ -1,0 +1,34 @@
+package document
+
+import (
+	"fmt"
+
+	"lictor/policy"
+)
+
+// Check returns what is wrong with the value of a key, entries of lists included;
+// nil if nothing is. An error is of the type [policy.Problems].
+func Check(key policy.Key, value []byte) error {
+	content, err := Parse(key, value)
+	if err != nil {
+		return err
+	}
+	list, ok := content.(*policy.List)
+	if !ok {
+		return nil
+	}
+	var wrong policy.Problems
+	for i, entry := range list.Entries {
+		if err := policy.CheckEntry(entry); err != nil {
+			p := policy.Problem{Field: fmt.Sprintf("entries[%d]", i), Text: err.Error()}
+			if i < len(list.Lines) {
+				p.Line = list.Lines[i]
+			}
+			wrong = append(wrong, p)
+		}
+	}
+	if len(wrong) > 0 {
+		return wrong
+	}
+	return nil
+}
