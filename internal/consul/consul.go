@@ -10,19 +10,12 @@
 package consul
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -55,11 +48,9 @@ type Config struct {
 	Contact   *Contact // shared by all clients of one Consul; nil = one of its own
 }
 
-// Client asks one Consul. Its embedded client of consul/api keeps to the same
-// bounds.
+// Client asks one Consul. [New] makes it; any number of goroutines may use it.
 type Client struct {
-	*api.Client
-	Contact *Contact
+	Contact *Contact // never nil
 
 	api   api.Config // completed: Address is host:port
 	conns int
@@ -91,7 +82,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
 	c.api.HttpClient = c.kept
-	if c.Client, err = api.NewClient(&c.api); err != nil {
+	if _, err = api.NewClient(&c.api); err != nil { // completes it by the environment and the token's file
 		return nil, fmt.Errorf("consul: %w", err)
 	}
 	return c, nil
@@ -125,149 +116,5 @@ func (c *Client) Place() string {
 	return strings.Join([]string{at, c.api.Datacenter, c.api.Partition, c.api.Namespace}, "/")
 }
 
-// StatusError is an answer that is no success.
-type StatusError struct {
-	Code int
-	Text string // of the body, cut short
-}
-
-// Error implements error.
-func (e *StatusError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("consul answers %d %s: %s", e.Code, http.StatusText(e.Code), e.Text))
-}
-
-// Refused reports whether Consul answered err because of its ACLs.
-func Refused(err error) bool {
-	e, ok := errors.AsType[*StatusError](err)
-	return ok && e.Code == http.StatusForbidden
-}
-
-// Do sends one request and returns the answer, whatever its status. The caller
-// closes its body, which ends in an error past its bound. The datacenter,
-// namespace, partition and token are added; body may be nil.
-func (c *Client) Do(ctx context.Context, method, path string, form url.Values, body []byte) (*http.Response, error) {
-	return c.send(ctx, c.kept, method, path, form, body)
-}
-
-// DoFresh is Do on a connection that is made for it: what an older one may have
-// become does not matter.
-func (c *Client) DoFresh(ctx context.Context, method, path string, form url.Values, body []byte) (*http.Response, error) {
-	return c.send(ctx, c.fresh, method, path, form, body)
-}
-
 // CloseIdle closes the connections that no request uses: they may be dead.
 func (c *Client) CloseIdle() { c.kept.CloseIdleConnections() }
-
-func (c *Client) send(ctx context.Context, by *http.Client, method, path string, form url.Values, body []byte) (*http.Response, error) {
-	all := url.Values{}
-	maps.Copy(all, form)
-	for key, value := range map[string]string{"dc": c.api.Datacenter, "ns": c.api.Namespace, "partition": c.api.Partition} {
-		if value != "" && !all.Has(key) {
-			all.Set(key, value)
-		}
-	}
-	u := url.URL{Scheme: c.api.Scheme, Host: c.api.Address, Path: c.api.PathPrefix + path, RawQuery: all.Encode()}
-	u.RawPath = escapeDots(u.Path)
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	if c.api.Token != "" {
-		req.Header.Set("X-Consul-Token", c.api.Token)
-	}
-	if c.api.HttpAuth != nil {
-		req.SetBasicAuth(c.api.HttpAuth.Username, c.api.HttpAuth.Password)
-	}
-	return by.Do(req)
-}
-
-// escapeDots returns the spelling of a path in which a part that is one or two
-// dots, as a service may be called, is not taken for a step up; "" = as usual.
-func escapeDots(path string) string {
-	if !strings.Contains(path+"/", "/./") && !strings.Contains(path+"/", "/../") {
-		return ""
-	}
-	parts := strings.Split((&url.URL{Path: path}).EscapedPath(), "/")
-	for i, part := range parts {
-		if part == "." || part == ".." {
-			parts[i] = strings.ReplaceAll(part, ".", "%2E")
-		}
-	}
-	return strings.Join(parts, "/")
-}
-
-// Query is how Consul is asked.
-type Query struct {
-	Index      uint64        // 0 = answer at once
-	Wait       time.Duration // how long the answer may take while nothing changes
-	Consistent bool          // past every cache, by the leader and with a quorum
-	Fresh      bool          // on a connection that is made for it
-	Form       url.Values    // what else to ask by
-}
-
-// Meta is what Consul says about its answer.
-type Meta struct {
-	Index    uint64
-	Filtered bool // its ACLs hid something
-}
-
-// Get asks and hands the body of a good answer to read. The query has a
-// deadline of its own, for a dead connection never answers; Consul adds up to a
-// sixteenth to the time it may wait. Without an index it does not wait. An
-// answer without an index is an error.
-func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
-	if q.Index == 0 {
-		q.Wait = 0
-	}
-	ctx, cancel := context.WithTimeout(ctx, q.Wait+q.Wait/16+answerTime)
-	defer cancel()
-	ask := c.Do
-	if q.Fresh {
-		ask = c.DoFresh
-	}
-	resp, err := ask(ctx, http.MethodGet, path, q.form(), nil)
-	if err != nil {
-		return Meta{}, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return Meta{}, statusError(resp)
-	}
-	m := Meta{Filtered: resp.Header.Get("X-Consul-Results-Filtered-By-Acls") == "true"}
-	if m.Index, err = strconv.ParseUint(resp.Header.Get("X-Consul-Index"), 10, 64); err != nil {
-		return Meta{}, errors.New("consul answers without an index")
-	}
-	return m, read(resp.Body)
-}
-
-func (q Query) form() url.Values {
-	form := url.Values{}
-	maps.Copy(form, q.Form)
-	if q.Index > 0 {
-		form.Set("index", strconv.FormatUint(q.Index, 10))
-	}
-	if q.Wait > 0 {
-		form.Set("wait", strconv.FormatInt(q.Wait.Milliseconds(), 10)+"ms")
-	}
-	if q.Consistent {
-		form.Set("consistent", "")
-	}
-	return form
-}
-
-// maxText bounds what of an error's body is shown.
-const maxText = 300
-
-func statusError(resp *http.Response) error {
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxText)) // what could be read is shown
-	printable := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(string(text), "?"))
-	if to := resp.Header.Get("Location"); to != "" && slices.Contains([]int{301, 302, 303, 307, 308}, resp.StatusCode) {
-		printable = "a redirect, which is not followed"
-	}
-	return &StatusError{Code: resp.StatusCode, Text: strings.TrimSpace(printable)}
-}

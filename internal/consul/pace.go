@@ -9,7 +9,7 @@ import (
 // NextIndex applies Consul's rules: an index that went backwards means that the
 // servers lost history, so start over; an index of 0 would not block, so use 1.
 func NextIndex(current, next uint64) uint64 {
-	if next < current {
+	if WentBack(current, next) {
 		return 0
 	}
 	return max(next, 1)
@@ -92,20 +92,29 @@ func (p *Pace) After(index, next uint64, took, wait time.Duration) time.Duration
 // Bucket paces what succeeds: Burst answers may be taken at once, then one per
 // Every. So a single change passes without delay and a storm of them does not
 // keep lictor and Consul busy.
+//
+// Burst 0 lets each wait for Every. The zero Bucket is not ready: Every is required.
 type Bucket struct {
 	Burst int
 	Every time.Duration
+	Most  int // what may be owed at a time, so that no wait is longer than Most-Burst times Every; 0 = without bound
 
 	used float64
 	at   time.Time
 }
 
-// Take returns how long to wait before the next one.
-func (b *Bucket) Take(now time.Time) time.Duration {
+// Take takes one and returns how long to wait before the next one.
+func (b *Bucket) Take(now time.Time) time.Duration { return b.Spend(now, 1) }
+
+// Spend takes as many as something costs; 0 only returns how long to wait.
+func (b *Bucket) Spend(now time.Time, cost float64) time.Duration {
 	if !b.at.IsZero() {
 		b.used = max(0, b.used-float64(now.Sub(b.at))/float64(b.Every))
 	}
-	b.used++
+	b.used += cost
+	if b.Most > 0 {
+		b.used = min(b.used, float64(b.Most))
+	}
 	b.at = now
 	over := b.used - float64(b.Burst)
 	if over <= 0 {

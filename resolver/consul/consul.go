@@ -92,8 +92,8 @@ type Resolver struct {
 	sweeper   sweeper
 	talk      client.Bucket // paces what is logged about single services
 
-	namesIndex uint64 // of the last list of names
-	namesNudge nudge  // of their watch; has a lock of its own
+	namesIndex uint64       // of the last list of names
+	namesNudge client.Nudge // of their watch; has a lock of its own
 }
 
 // window is a time during which losses are disbelieved.

@@ -30,16 +30,16 @@ type follower struct {
 	told     uint64        // index of that answer
 	nudged   time.Time     // when it was nudged for an index that Consul has not reached
 
-	nudge nudge // of its watch; has a lock of its own
+	nudge client.Nudge // of its watch; has a lock of its own
 
 	// Only used by whoever asks: its watch, or the sweep.
 	belief   belief
-	index    uint64    // of the last answer
-	doubtful bool      // contact was lost, or what is known is a snapshot's
-	failures int       // in a row
-	trouble  trouble   // as it was logged
-	hold     time.Time // the loss of all instances is disbelieved until then
-	deadline time.Time // when to ask again at the latest
+	index    uint64         // of the last answer
+	doubtful bool           // contact was lost, or what is known is a snapshot's
+	failures int            // in a row
+	trouble  client.Trouble // as it was logged
+	hold     time.Time      // the loss of all instances is disbelieved until then
+	deadline time.Time      // when to ask again at the latest
 }
 
 // follow makes a follower and has Run start it. r.mu is held.
@@ -73,15 +73,16 @@ func (f *follower) watch(ctx context.Context) {
 	if f.doubtful && client.Sleep(ctx, client.Jitter(time.Second)) != nil {
 		return
 	}
-	l := loop{
-		step:      f.step,
-		wait:      func() time.Duration { return waitUntil(client.Jitter(maxWait), f.deadline) },
-		recovered: f.r.waitContact,
-		pace:      []client.Bucket{{Burst: 20, Every: time.Second}},
-		contact:   f.r.cfg.Client.Contact,
-		nudge:     &f.nudge,
+	w := client.Watch{
+		Step:      f.step,
+		Wait:      func() time.Duration { return waitUntil(client.Jitter(maxWait), f.deadline) },
+		Recovered: f.r.waitContact,
+		Reread:    rereadEvery,
+		Pace:      []client.Bucket{{Burst: 20, Every: time.Second}},
+		Contact:   f.r.cfg.Client.Contact,
+		Nudge:     &f.nudge,
 	}
-	l.run(ctx)
+	w.Run(ctx)
 }
 
 // step asks for the instances once. An empty answer counts only if one past
@@ -110,7 +111,7 @@ func (f *follower) step(ctx context.Context, q query) (uint64, error) {
 // empties reports whether the answer would take the last instances away, and
 // nothing else keeps them.
 func (f *follower) empties(entries []entry, m meta) bool {
-	if len(entries) > 0 || m.Filtered || f.doubtful || m.Index < f.index || time.Now().Before(f.hold) {
+	if len(entries) > 0 || m.Filtered || f.doubtful || client.WentBack(f.index, m.Index) || time.Now().Before(f.hold) {
 		return false
 	}
 	r := f.r
@@ -135,10 +136,10 @@ func (f *follower) apply(entries []entry, m meta) {
 	}
 	f.failures, f.err, f.spoke, f.told = 0, "", now, m.Index
 	if m.Filtered {
-		f.err = string(filtered)
+		f.err = string(client.Filtered)
 	}
 	f.note(now, f.err)
-	lost := len(entries) == 0 && len(old.Instances) > 0 && (f.doubtful || m.Index < f.index)
+	lost := len(entries) == 0 && len(old.Instances) > 0 && (f.doubtful || client.WentBack(f.index, m.Index))
 	f.index, f.doubtful = m.Index, false
 	if lost {
 		f.hold = now.Add(r.cfg.EmptyHold)
@@ -198,7 +199,7 @@ func (f *follower) failed(err error) {
 	f.doubtful = true
 	f.failures++
 	f.err = err.Error()
-	if client.Refused(err) || f.failures > 1 && f.r.down == nil {
+	if client.TroubleOf(meta{}, err) == client.Denied || f.failures > 1 && f.r.down == nil {
 		// A first failure, or one while the names fail too, is Consul being
 		// away, of which the names tell.
 		f.note(time.Now(), f.err)
@@ -208,12 +209,12 @@ func (f *follower) failed(err error) {
 
 // note logs that the service can be read no more, or again. r.mu is held.
 func (f *follower) note(now time.Time, problem string) {
-	kind := none
+	kind := client.None
 	switch {
-	case problem == string(filtered):
-		kind = filtered
+	case problem == string(client.Filtered):
+		kind = client.Filtered
 	case problem != "":
-		kind = away
+		kind = client.Away
 	}
 	if kind == f.trouble {
 		return

@@ -8,11 +8,8 @@ import (
 	client "lictor/internal/consul"
 )
 
-// A watch is silent while nothing changes, and as silent when something in the
-// middle has forgotten its connection and still acknowledges what the kernel
-// sends. So Consul is asked at short intervals, each time on a new connection,
-// how far it is; what has gone on without a word of the watch that should have
-// told is asked for anew.
+// Consul is asked at short intervals how far it is; what has gone on without a
+// word of the watch that should have told is asked for anew.
 const (
 	heartbeatEvery = 4 * time.Second
 	heartbeatGrace = 400 * time.Millisecond // for the watch that knows to tell first
@@ -43,35 +40,16 @@ func (r *Resolver) watchHeart(ctx context.Context) {
 	if r.cfg.MaxStale > 0 {
 		every = min(every, r.cfg.MaxStale/4) // contact is proved in time
 	}
-	back := r.cfg.Client.Contact.Back()
-	pace := client.Bucket{Burst: 3, Every: every} // where Consul comes and goes all the time
-	for next := min(every, time.Second); rest(ctx, back, client.Jitter(next)) == nil; next = every {
-		if client.Sleep(ctx, pace.Take(time.Now())-every) != nil {
-			return
-		}
-		_ = contain(func() error { h.beat(ctx); return nil }) // told by contain
-	}
-}
-
-// rest waits for d, or until Consul is back.
-func rest(ctx context.Context, back <-chan struct{}, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-back:
-	case <-t.C:
-	}
-	return nil
+	beats := client.Heartbeat{Every: every, First: min(every, time.Second), Contact: r.cfg.Client.Contact, Beat: h.beat}
+	_ = beats.Run(ctx) // ends with ctx
 }
 
 // beat looks once. Where Consul cannot be asked there is nothing to find out.
-func (h *heart) beat(ctx context.Context) {
+func (h *heart) beat(ctx context.Context) error {
 	began, since := time.Now(), h.last
 	services, err := h.index(ctx, "/v1/catalog/services", noService)
 	if err != nil {
-		return
+		return nil //nolint:nilerr // see above
 	}
 	h.compareNames(ctx, services, began)
 	if services != h.counted {
@@ -80,11 +58,11 @@ func (h *heart) beat(ctx context.Context) {
 	}
 	if !h.r.watching() {
 		h.services, h.checks, h.lines.last = 0, 0, nil
-		return
+		return nil
 	}
 	checks, err := h.index(ctx, "/v1/health/state/critical", noCheck)
 	if err != nil {
-		return
+		return nil //nolint:nilerr // see above
 	}
 	moved := services != h.services || checks != h.checks
 	h.services, h.checks, h.last = services, checks, began
@@ -92,11 +70,12 @@ func (h *heart) beat(ctx context.Context) {
 	if moved && client.Sleep(ctx, heartbeatGrace) == nil {
 		h.compareServices(ctx, since)
 	}
+	return nil
 }
 
 // index returns the index of what path lists.
 func (h *heart) index(ctx context.Context, path string, nothing url.Values) (uint64, error) {
-	m, err := h.r.read(ctx, path, query{Fresh: true, Form: nothing}, func([]byte) error { return nil })
+	m, err := h.r.cfg.Client.IndexOf(ctx, path, query{Fresh: true, Form: nothing})
 	return m.Index, err
 }
 
@@ -106,7 +85,7 @@ func (h *heart) compareNames(ctx context.Context, index uint64, began time.Time)
 		return
 	}
 	h.r.cfg.Client.CloseIdle() // they are as old
-	h.r.namesNudge.now()
+	h.r.namesNudge.Now()
 }
 
 // compareServices has those services read again that have changed and whose
@@ -132,7 +111,7 @@ func (h *heart) nudge(all []*follower) {
 	}
 	h.r.cfg.Client.CloseIdle() // they are as old
 	for _, f := range all {
-		f.nudge.now()
+		f.nudge.Now()
 	}
 }
 

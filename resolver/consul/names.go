@@ -14,23 +14,6 @@ import (
 // more the whole list is read again.
 const maxVerify = 8
 
-// trouble is what keeps lictor from a full answer. It is logged when it changes.
-type trouble string
-
-const (
-	none     trouble = ""
-	away     trouble = "consul does not answer"
-	denied   trouble = "consul refuses to answer"
-	filtered trouble = "consul hides a part of its answer because of its ACLs"
-)
-
-func troubleOf(err error) trouble {
-	if client.Refused(err) {
-		return denied
-	}
-	return away
-}
-
 // nameWatch follows the names of all services and decides which are believed
 // to be gone. Only its goroutine uses it.
 type nameWatch struct {
@@ -39,17 +22,17 @@ type nameWatch struct {
 	index    uint64          // of the last answer: a lower one means that Consul lost history
 	held     map[string]bool // names that Consul lists no more, kept until the window closes
 	doubtful bool            // contact was lost, or the catalog is a snapshot's
-	trouble  trouble
+	trouble  client.Trouble
 }
 
 // watchNames runs until ctx ends.
 func (r *Resolver) watchNames(ctx context.Context, restored uint64) {
 	n := &nameWatch{r: r, index: restored, doubtful: restored > 0, held: make(map[string]bool)}
-	l := loop{step: n.step, wait: n.wait, contact: r.cfg.Client.Contact, nudge: &r.namesNudge, pace: []client.Bucket{
+	w := client.Watch{Step: n.step, Wait: n.wait, Reread: rereadEvery, Contact: r.cfg.Client.Contact, Nudge: &r.namesNudge, Pace: []client.Bucket{
 		{Burst: 20, Every: 10 * time.Millisecond}, // changes that come together are read together
 		{Burst: 500, Every: 50 * time.Millisecond},
 	}}
-	l.run(ctx)
+	w.Run(ctx)
 }
 
 // wait ends when the window closes, so that what did not come back goes then.
@@ -154,7 +137,7 @@ func (n *nameWatch) verify(ctx context.Context, names []string) []string {
 func (n *nameWatch) settle(added, missing []string, m meta) {
 	r := n.r
 	now := time.Now()
-	backwards, moved := m.Index < n.index, m.Index != n.index
+	backwards, moved := client.WentBack(n.index, m.Index), m.Index != n.index
 	n.index = m.Index
 
 	r.mu.Lock()
@@ -212,10 +195,9 @@ func (n *nameWatch) contact(now time.Time, m meta) {
 	r := n.r
 	s := &r.status
 	s.Ready, s.Contact, s.Since, s.Snapshot, s.Partial = true, now, now, false, ""
-	kind := none
+	kind := client.TroubleOf(m, nil)
 	if m.Filtered {
-		kind = filtered
-		s.Error, s.ErrorTime, s.Partial = string(filtered), now, string(filtered)
+		s.Error, s.ErrorTime, s.Partial = string(kind), now, string(kind)
 	} else {
 		s.Error = ""
 	}
@@ -241,24 +223,24 @@ func (n *nameWatch) failed(ctx context.Context, err error) {
 	if r.down == nil {
 		r.down = make(chan struct{})
 	}
-	n.note(troubleOf(err), err.Error())
+	n.note(client.TroubleOf(meta{}, err), err.Error())
 }
 
 // note logs what changed between lictor and Consul. r.mu is held.
-func (n *nameWatch) note(kind trouble, text string) {
+func (n *nameWatch) note(kind client.Trouble, text string) {
 	if kind == n.trouble {
 		return
 	}
 	n.trouble = kind
 	services := n.r.truth.Len()
 	switch kind {
-	case none:
+	case client.None:
 		n.r.log.Info("consul answers again", "services", services)
-	case away:
+	case client.Away:
 		n.r.log.Warn("consul does not answer, keeping the last known services", "services", services, "error", text)
-	case denied:
+	case client.Denied:
 		n.r.log.Error("consul refuses to list its services, keeping the last known ones", "services", services, "error", text)
-	case filtered:
+	case client.Filtered:
 		n.r.log.Error("consul's ACLs hide services, keeping the known ones", "services", services)
 	}
 }

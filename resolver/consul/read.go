@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	client "lictor/internal/consul"
-	"lictor/internal/crash"
 )
 
 // query and meta are how Consul is asked and what it says about its answer.
@@ -46,7 +45,7 @@ func (r *Resolver) read(ctx context.Context, path string, q query, parse func(te
 		case len(text) == maxSmall:
 			return readLarge(text, body, parse)
 		}
-		return contain(func() error { return parse(bytes.TrimSpace(text)) })
+		return client.Contain(func() error { return parse(bytes.TrimSpace(text)) })
 	})
 }
 
@@ -58,7 +57,7 @@ func readLarge(head []byte, rest io.Reader, parse func(text []byte) error) error
 	defer large.Unlock()
 	text, err := appendAll(append(make([]byte, 0, client.MaxCatalogue+1), head...), rest)
 	if err == nil {
-		err = contain(func() error { return parse(bytes.TrimSpace(text)) })
+		err = client.Contain(func() error { return parse(bytes.TrimSpace(text)) })
 	}
 	if len(text) > freeAt {
 		text = nil
@@ -86,14 +85,4 @@ func appendAll(b []byte, from io.Reader) ([]byte, error) {
 			return b, err
 		}
 	}
-}
-
-var errPanic = errors.New("the answer raised a panic")
-
-// contain does the work about one answer. A panic in it is an error of this
-// answer and of nothing else.
-func contain(work func() error) (err error) {
-	err = errPanic
-	defer crash.Contain("consul answer", nil)
-	return work()
 }

@@ -234,7 +234,7 @@ func (r *Resolver) readAll(ctx context.Context, batch []*follower) bool {
 				if i >= len(batch) {
 					return
 				}
-				if contain(func() error { _, err := batch[i].step(ctx, query{}); return err }) != nil {
+				if client.Contain(func() error { _, err := batch[i].step(ctx, query{}); return err }) != nil {
 					mu.Lock()
 					failed[batch[i]] = true
 					mu.Unlock()
@@ -266,14 +266,15 @@ func (r *Resolver) watchChecks(ctx context.Context, status string) {
 		last = now
 		return m.Index, nil
 	}
-	l := loop{
-		step:      step,
-		wait:      func() time.Duration { return client.Jitter(maxWait) },
-		recovered: r.waitContact,
-		pace:      []client.Bucket{{Burst: 20, Every: time.Second}},
-		contact:   r.cfg.Client.Contact,
+	w := client.Watch{
+		Step:      step,
+		Wait:      func() time.Duration { return client.Jitter(maxWait) },
+		Recovered: r.waitContact,
+		Reread:    rereadEvery,
+		Pace:      []client.Bucket{{Burst: 20, Every: time.Second}},
+		Contact:   r.cfg.Client.Contact,
 	}
-	l.run(ctx)
+	w.Run(ctx)
 }
 
 // maxChecks bounds the checks of one state.

@@ -6,9 +6,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"sync"
@@ -18,7 +22,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	client "lictor/internal/consul"
-	"lictor/internal/crash"
 )
 
 // Service is the name under which lictors register. It is never reachable
@@ -41,14 +44,17 @@ type Config struct {
 	Log     hclog.Logger
 }
 
-// Presence registers this process.
+// Presence registers this process. [New] makes it.
 type Presence struct {
 	cfg Config
-	id  string
 	reg *api.AgentServiceRegistration
+
+	known   bool // the agent took the registration; of the heartbeat alone
+	failing bool // and the log tells so
+	live    int  // as it was counted last; of the watch alone
 }
 
-// New returns a presence that Run makes known.
+// New checks cfg and returns a presence that Run makes known. It asks nothing yet.
 func New(cfg Config) (*Presence, error) {
 	if cfg.Client == nil || cfg.Count == nil || cfg.Log == nil {
 		return nil, errors.New("presence: Client, Count and Log are required")
@@ -59,11 +65,12 @@ func New(cfg Config) (*Presence, error) {
 	if err != nil {
 		host = "unknown"
 	}
-	p := &Presence{cfg: cfg, id: fmt.Sprintf("%s-%s-%s", Service, host, hex.EncodeToString(random[:]))}
+	id := fmt.Sprintf("%s-%s-%s", Service, host, hex.EncodeToString(random[:]))
+	p := &Presence{cfg: cfg}
 	p.reg = &api.AgentServiceRegistration{
-		ID: p.id, Name: Service,
+		ID: id, Name: Service,
 		Check: &api.AgentServiceCheck{
-			CheckID: "service:" + p.id, TTL: ttl.String(), Status: api.HealthPassing,
+			CheckID: "service:" + id, TTL: ttl.String(), Status: api.HealthPassing,
 			DeregisterCriticalServiceAfter: forget.String(),
 		},
 	}
@@ -77,55 +84,51 @@ func New(cfg Config) (*Presence, error) {
 }
 
 // Run keeps this lictor registered and counts the live ones until ctx ends;
-// then it takes itself out.
+// then it takes itself out, for which it may take two seconds, and returns nil.
 func (p *Presence) Run(ctx context.Context) error {
+	beats := client.Heartbeat{Every: beat, Beat: p.stay}
+	count := client.Watch{
+		Step: p.count, Wait: func() time.Duration { return wait },
+		Pace: []client.Bucket{{Every: between}}, Contact: p.cfg.Client.Contact,
+	}
 	var wg sync.WaitGroup
-	wg.Go(func() { p.follow(ctx) })
-	p.stay(ctx)
+	wg.Go(func() { count.Run(ctx) })
+	_ = beats.Run(ctx) // ends with ctx
+	if p.known {
+		p.leave()
+	}
 	wg.Wait()
 	return nil
 }
 
-// stay registers and keeps the check alive. A restarted agent has forgotten
-// both, which a failing beat tells.
-func (p *Presence) stay(ctx context.Context) {
-	tick := time.NewTicker(beat)
-	defer tick.Stop()
-	known, told := false, false
-	for {
-		if err := p.beat(ctx, &known); err != nil && ctx.Err() == nil {
-			if !told {
-				p.cfg.Log.Warn("cannot register in consul", "service", Service, "error", err)
-			}
-			told = true
-		} else if told {
-			p.cfg.Log.Info("registered in consul again", "service", Service, "id", p.id)
-			told = false
-		}
-		select {
-		case <-ctx.Done():
-			if known {
-				p.leave()
-			}
-			return
-		case <-tick.C:
-		}
+// stay registers or keeps the check alive, and tells when that begins or ceases
+// to fail.
+func (p *Presence) stay(ctx context.Context) error {
+	err := p.refresh(ctx)
+	switch {
+	case err != nil && ctx.Err() == nil && !p.failing:
+		p.failing = true
+		p.cfg.Log.Warn("cannot register in consul", "service", Service, "error", err)
+	case err == nil && p.failing:
+		p.failing = false
+		p.cfg.Log.Info("registered in consul again", "service", Service, "id", p.reg.ID)
 	}
+	return nil
 }
 
-func (p *Presence) beat(ctx context.Context, known *bool) error {
+// refresh keeps the check alive. A restarted agent has forgotten it and the
+// service, which a failure tells: then it registers anew.
+func (p *Presence) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, beat)
 	defer cancel()
-	if *known {
-		opts := (&api.QueryOptions{}).WithContext(ctx)
-		err := p.cfg.Client.Agent().UpdateTTLOpts(p.reg.Check.CheckID, "", api.HealthPassing, opts)
-		if err == nil {
+	if p.known {
+		passing := map[string]string{"Status": api.HealthPassing}
+		if p.put(ctx, "/v1/agent/check/update/"+p.reg.Check.CheckID, passing) == nil {
 			return nil
 		}
-		*known = false // the agent may have lost it
 	}
-	err := p.cfg.Client.Agent().ServiceRegisterOpts(p.reg, api.ServiceRegisterOpts{}.WithContext(ctx))
-	*known = err == nil
+	err := p.put(ctx, "/v1/agent/service/register", p.reg)
+	p.known = err == nil
 	return err
 }
 
@@ -133,62 +136,49 @@ func (p *Presence) beat(ctx context.Context, known *bool) error {
 func (p *Presence) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	opts := (&api.QueryOptions{}).WithContext(ctx)
-	if err := p.cfg.Client.Agent().ServiceDeregisterOpts(p.id, opts); err != nil {
-		p.cfg.Log.Warn("cannot deregister from consul", "service", Service, "id", p.id, "error", err)
+	if err := p.put(ctx, "/v1/agent/service/deregister/"+p.reg.ID, nil); err != nil {
+		p.cfg.Log.Warn("cannot deregister from consul", "service", Service, "id", p.reg.ID, "error", err)
 	}
 }
 
-// follow counts the live lictors. While Consul is away the last number holds.
-func (p *Presence) follow(ctx context.Context) {
-	last, index := 0, uint64(0)
-	var back client.Backoff
-	var pace client.Pace
-	for ctx.Err() == nil {
-		began := time.Now()
-		n, next, err := p.living(ctx, index)
-		if err != nil {
-			index = 0
-			if back.Wait(ctx, p.cfg.Client.Contact) != nil {
-				return
-			}
-			continue
-		}
-		back.Reset()
-		if n = max(n, 1); n != last {
-			p.cfg.Log.Info("lictors that share split rate limits", "live", n)
-			p.cfg.Count(n)
-			last = n
-		}
-		pause := max(between, pace.After(index, next, time.Since(began), wait))
-		index = client.NextIndex(index, next)
-		if client.Sleep(ctx, pause) != nil {
-			return
+// put sends what, as JSON; nil = nothing.
+func (p *Presence) put(ctx context.Context, path string, what any) (err error) {
+	var body []byte
+	if what != nil {
+		if body, err = json.Marshal(what); err != nil {
+			return err
 		}
 	}
+	return p.cfg.Client.Send(ctx, http.MethodPut, path, nil, body, nil)
 }
 
-func (p *Presence) living(ctx context.Context, index uint64) (live int, next uint64, err error) {
-	err = errPanic
-	defer crash.Contain("consul answer", nil)
-	ctx, cancel := context.WithTimeout(ctx, wait+wait/16+10*time.Second)
-	defer cancel()
-	opts := (&api.QueryOptions{WaitIndex: index, WaitTime: wait}).WithContext(ctx)
-	all, meta, err := p.cfg.Client.Health().Service(Service, "", true, opts)
+// count asks how many lictors live. While Consul is away the last number holds.
+func (p *Presence) count(ctx context.Context, q client.Query) (uint64, error) {
+	q.Form = url.Values{"passing": {"1"}}
+	var all []entry
+	m, err := p.cfg.Client.Get(ctx, "/v1/health/service/"+Service, q, func(body io.Reader) error {
+		return json.NewDecoder(body).Decode(&all)
+	})
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	return count(all), max(meta.LastIndex, 1), nil
+	if n := max(live(all), 1); n != p.live {
+		p.cfg.Log.Info("lictors that share split rate limits", "live", n)
+		p.cfg.Count(n)
+		p.live = n
+	}
+	return m.Index, nil
 }
 
-var errPanic = errors.New("the answer raised a panic")
+// entry is what is read of one element of a health answer.
+type entry struct{ Service struct{ Service string } }
 
-// count returns how many of the entries are lictors. Consul does not mind the
+// live returns how many of the entries are lictors. Consul does not mind the
 // case of the name that is asked for, so a service of another case is in its
 // answer as well.
-func count(entries []*api.ServiceEntry) (n int) {
+func live(entries []entry) (n int) {
 	for _, e := range entries {
-		if e != nil && e.Service != nil && e.Service.Service == Service {
+		if e.Service.Service == Service {
 			n++
 		}
 	}

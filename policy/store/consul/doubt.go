@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	client "lictor/internal/consul"
 	"lictor/policy/store"
 	"lictor/policy/store/mirror"
 )
@@ -57,9 +58,9 @@ func (s *session) doubtAnswer(ctx context.Context, unmoved bool) (string, error)
 	switch {
 	case err != nil:
 		return "", err
-	case now < seen && s.loaded:
+	case client.WentBack(seen, now) && s.loaded:
 		return "", errHistory // to be read from the start
-	case s.c.lost || now < seen:
+	case s.c.lost || client.WentBack(seen, now):
 		return "consul lost its history", nil
 	case unmoved:
 		return "objects are gone though nothing was written", nil
@@ -90,7 +91,7 @@ func (s *session) survived(kinds ...string) bool {
 // doubtEmpty holds what is gone where nothing is left of what was known.
 func (s *session) doubtEmpty(ctx context.Context, gone []store.Change, now uint64) error {
 	marked := false
-	_, err := s.c.read(ctx, query{key: store.ClearedName}, func(e *entry) error {
+	_, err := s.c.read(ctx, store.ClearedName, client.Query{}, func(e *entry) error {
 		marked = marked || string(e.key) == s.c.root+store.ClearedName && e.modify > s.known()
 		return nil
 	})
@@ -103,7 +104,7 @@ func (s *session) doubtEmpty(ctx context.Context, gone []store.Change, now uint6
 	}
 	if left == 0 {
 		found := false
-		_, err := s.c.read(ctx, query{consistent: true}, func(e *entry) error {
+		_, err := s.c.read(ctx, "", client.Query{Consistent: true}, func(e *entry) error {
 			key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
 			_, _, is := objectAt(string(key), len(e.value) > 0)
 			found = found || ok && is
@@ -139,17 +140,17 @@ func (s *session) deletedSingly(ctx context.Context, gone []store.Change, now ui
 	}
 	indexes := map[uint64]bool{}
 	for _, key := range keys[:min(len(keys), store.MaxOps)] {
-		a, err := s.c.probe(ctx, key, 0)
+		a, err := s.c.probe(ctx, key, client.Query{})
 		if err != nil {
 			return false, err
 		}
-		if !a.empty {
+		if !a.Empty {
 			continue // a longer key is there, which says nothing about this one
 		}
-		if a.index > now || a.index <= was[key] || indexes[a.index] {
+		if a.Index > now || a.Index <= was[key] || indexes[a.Index] {
 			return false, nil
 		}
-		indexes[a.index] = true
+		indexes[a.Index] = true
 	}
 	for index := range indexes {
 		if len(indexes) == 1 && index == now {

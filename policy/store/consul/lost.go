@@ -5,8 +5,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/hashicorp/consul/api"
-
+	client "lictor/internal/consul"
 	"lictor/policy/store"
 )
 
@@ -24,7 +23,7 @@ const outcomeTime = 8 * time.Second
 
 // outcome reads what a write would have changed, past every cache, and returns
 // how much of it is there and the index of what was put.
-func (c *Store) outcome(ctx context.Context, ops []store.Op) (is done, index uint64, err error) {
+func (c *Store) outcome(ctx context.Context, ops []store.Op) (shown done, index uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, outcomeTime)
 	defer cancel()
 	done, undone := 0, 0
@@ -32,20 +31,20 @@ func (c *Store) outcome(ctx context.Context, ops []store.Op) (is done, index uin
 		if op.Verb == store.Verify {
 			continue
 		}
-		pair, _, err := c.client.KV().Get(c.root+store.Key(op.Kind, op.Name), (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+		is, err := c.one(ctx, op.Kind, op.Name, client.Query{Consistent: true})
 		if err != nil {
 			return nothing, 0, err
 		}
 		switch {
-		case op.Verb == store.Delete && pair == nil, op.Verb == store.Put && pair != nil && bytes.Equal(pair.Value, op.Value):
+		case op.Verb == store.Delete && is == nil, op.Verb == store.Put && is != nil && bytes.Equal(is.Value, op.Value):
 			if c.changesSomething(op) {
 				done++ // else it was so before
 			}
 		default:
 			undone++
 		}
-		if op.Verb == store.Put && pair != nil {
-			index = max(index, pair.ModifyIndex)
+		if op.Verb == store.Put && is != nil {
+			index = max(index, is.Index)
 		}
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	client "lictor/internal/consul"
 	"lictor/policy/store"
 )
 
@@ -37,8 +38,8 @@ type item struct {
 
 // moved reports whether an answer says that the node's content is not what is
 // known. The index of an empty prefix is that of the whole KV and says nothing.
-func (n *node) moved(a answer) bool {
-	return a.empty != n.empty || !a.empty && a.index != n.index
+func (n *node) moved(a client.Meta) bool {
+	return a.Empty != n.empty || !a.Empty && a.Index != n.index
 }
 
 // layout is how the keys are split at present.

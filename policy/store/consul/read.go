@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 
+	client "lictor/internal/consul"
 	"lictor/policy/store"
 )
 
@@ -34,7 +35,7 @@ func (s *session) readAll(ctx context.Context, dirty []*node) ([]*node, error) {
 
 func (s *session) readNode(ctx context.Context, n *node) error {
 	s.round++
-	a, err := s.c.read(ctx, query{key: n.prefix}, func(e *entry) error {
+	a, err := s.c.read(ctx, n.prefix, client.Query{}, func(e *entry) error {
 		key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
 		if !ok || !bytes.HasPrefix(key, []byte(n.within)) {
 			return nil
@@ -45,7 +46,7 @@ func (s *session) readNode(ctx context.Context, n *node) error {
 		return err
 	}
 	s.sweep(n)
-	n.index, n.empty = a.index, a.empty
+	n.index, n.empty = a.Index, a.Empty
 	return nil
 }
 
@@ -83,7 +84,7 @@ func (s *session) unsettled(ctx context.Context, last *node) (moved []*node, err
 		if n.shard || n == last {
 			continue
 		}
-		a, err := s.c.probe(ctx, n.prefix, 0)
+		a, err := s.c.probe(ctx, n.prefix, client.Query{})
 		if err != nil {
 			return nil, err
 		}
@@ -100,15 +101,15 @@ func (s *session) movedShards(ctx context.Context) (moved []*node, err error) {
 	if s.lay.shard == "" {
 		return nil, nil
 	}
-	all, err := s.c.probe(ctx, s.lay.shard, 0)
-	if err != nil || all.index == s.shardsAt {
+	all, err := s.c.probe(ctx, s.lay.shard, client.Query{})
+	if err != nil || all.Index == s.shardsAt {
 		return nil, err
 	}
 	for _, n := range s.lay.nodes {
 		if !n.shard {
 			continue
 		}
-		a, err := s.c.probe(ctx, n.prefix, 0)
+		a, err := s.c.probe(ctx, n.prefix, client.Query{})
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +119,7 @@ func (s *session) movedShards(ctx context.Context) (moved []*node, err error) {
 	}
 	s.shardsAt = 0
 	if len(moved) == 0 {
-		s.shardsAt = all.index
+		s.shardsAt = all.Index
 	}
 	return moved, nil
 }

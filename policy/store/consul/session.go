@@ -16,6 +16,8 @@ const (
 	heartbeatEvery = 4 * time.Second        // bounds how old Status.Contact gets while all is well
 	auditGrace     = 250 * time.Millisecond // for the watch that knows to report the change first
 	settleRounds   = 4                      // of reading prefixes before the whole is read at once
+	paceEvery      = 50 * time.Millisecond  // between changes of a stream; single ones pass at once
+	paceHeavy      = 4                      // a second of work is followed by four of rest, as far as the bucket goes
 )
 
 // session is one unbroken time with Consul: it begins with reading everything
@@ -27,7 +29,7 @@ type session struct {
 	pending map[string]store.Change // read, but not yet published, by key
 	round   uint64                  // counts readings
 	scratch []byte
-	pace    pacer
+	pace    client.Bucket
 	meant   *mirror.Meaning // of the marks, as of the last whole answer
 	missed  bool            // the last whole answer had what a watch should have told
 
@@ -39,14 +41,14 @@ type session struct {
 
 	wakes  chan wake
 	audits chan overview
-	failed chan error
+	fail   context.CancelCauseFunc // ends the session; the first reason counts
 }
 
 // wake is the word of a watch: its prefix has a new index. The watch goes on
 // when it is told from which one.
 type wake struct {
 	node   *node
-	answer answer
+	meta   client.Meta
 	resume chan<- uint64
 }
 
@@ -58,8 +60,8 @@ type overview struct {
 
 func newSession(c *Store) *session {
 	s := &session{
-		c: c, lay: newLayout(c.shard), pending: map[string]store.Change{}, pace: newPacer(), meant: &mirror.Meaning{},
-		wakes: make(chan wake), audits: make(chan overview), failed: make(chan error, 1),
+		c: c, lay: newLayout(c.shard), pending: map[string]store.Change{}, pace: client.Bucket{Burst: 20, Every: paceEvery, Most: 40}, meant: &mirror.Meaning{},
+		wakes: make(chan wake), audits: make(chan overview),
 	}
 	s.lay.fill(c.mirror.Everything())
 	return s
@@ -67,11 +69,16 @@ func newSession(c *Store) *session {
 
 // run reads everything and follows the changes. It returns nil when it is time
 // to read everything again.
-func (s *session) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (s *session) run(ctx context.Context) (err error) {
+	ctx, s.fail = context.WithCancelCause(ctx)
 	var watches sync.WaitGroup
 	defer watches.Wait()
-	defer cancel()
+	defer func() {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		s.fail(nil)
+	}()
 	if err := s.whole(ctx); err != nil {
 		return err
 	}
@@ -95,77 +102,76 @@ func (s *session) split(ctx context.Context) error {
 	s.lay = newSplitLayout(s.c.shard, slices.Concat(s.c.kinds, s.lay.kinds()))
 	s.lay.fill(s.c.mirror.Everything())
 	for _, n := range s.lay.nodes {
-		a, err := s.c.probe(ctx, n.prefix, 0)
+		a, err := s.c.probe(ctx, n.prefix, client.Query{})
 		if err != nil {
 			return err
 		}
 		n.empty = len(n.items) == 0
-		if a.empty == n.empty && (n.empty || a.index <= s.explained) {
-			n.index = a.index
+		if a.Empty == n.empty && (n.empty || a.Index <= s.explained) {
+			n.index = a.Index
 		}
 	}
 	return nil
 }
 
 // watch waits for changes of a node and reports them, until ctx ends or Consul
-// cannot be asked.
+// cannot be asked, which ends the session. index is where to begin; from which one
+// to go on follow says, after it has read.
 func (s *session) watch(ctx context.Context, n *node, index uint64) {
 	resume := make(chan uint64, 1)
-	pace := newPacer()
-	var idle client.Pace
-	for {
-		asked := time.Now()
-		a, err := s.c.probe(ctx, n.prefix, index)
-		if err != nil {
+	w := client.Watch{
+		Wait:    func() time.Duration { return blockFor },
+		Index:   index,
+		Pace:    []client.Bucket{{Burst: 40, Every: 25 * time.Millisecond}},
+		Contact: s.c.client.Contact,
+	}
+	w.Step = func(ctx context.Context, q client.Query) (uint64, error) {
+		m, err := s.c.probe(ctx, n.prefix, q)
+		switch {
+		case err != nil:
 			s.fail(err)
-			return
-		}
-		if a.index == index { // the time is over, nothing changed
-			if client.Sleep(ctx, idle.After(index, a.index, time.Since(asked), blockFor)) != nil {
-				return
-			}
-			continue
-		}
-		if client.Sleep(ctx, pace.delay(pace.every/2)) != nil {
-			return
+			return 0, err
+		case m.Index == q.Index: // the time is over, nothing changed
+			return m.Index, nil
 		}
 		select {
-		case s.wakes <- wake{node: n, answer: a, resume: resume}:
+		case s.wakes <- wake{node: n, meta: m, resume: resume}:
 		case <-ctx.Done():
-			return
+			return 0, ctx.Err()
 		}
 		select {
-		case index = <-resume:
+		case index := <-resume:
+			return index, nil
 		case <-ctx.Done():
-			return
+			return 0, ctx.Err()
 		}
 	}
+	w.Run(ctx)
 }
 
 // heartbeat shows that Consul answers, and that it is the one we knew: servers
-// that lost their history let a blocking query wait out its time. It asks on a
-// connection of its own, for what went wrong with an older one must not hide, and
-// looks whether the watches told what changed: one whose connection is dead
-// without knowing it tells nothing. In the split layout it also looks for keys that
+// that lost their history let a blocking query wait out its time. It also looks
+// whether the watches told what changed, and, in the split layout, for keys that
 // belong to no node. That makes Consul walk over all keys, so it is not asked in
 // the moment of a change, nor if nothing in the whole KV changed.
 func (s *session) heartbeat(ctx context.Context, last uint64) {
-	for client.Sleep(ctx, s.c.beat) == nil {
+	beats := client.Heartbeat{Every: s.c.beat, First: s.c.beat}
+	beats.Beat = func(ctx context.Context) error {
 		seen := s.c.newest.Load()
 		now, err := s.c.pulse(ctx)
-		if err == nil && now < seen {
+		if err == nil && client.WentBack(seen, now) {
 			err = errHistory
 		}
 		if err == nil && now != last {
 			last = now
 			err = s.audit(ctx)
 		}
-		if err != nil {
-			s.fail(err)
-			return
+		if err == nil {
+			s.c.mirror.Contact()
 		}
-		s.c.mirror.Contact()
+		return err
 	}
+	s.fail(beats.Run(ctx))
 }
 
 // audit reports what lies directly below policy/.
@@ -175,18 +181,10 @@ func (s *session) audit(ctx context.Context) error {
 		return err
 	}
 	select {
-	case s.audits <- overview{names: names, index: a.index}:
+	case s.audits <- overview{names: names, index: a.Index}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// fail ends the session; the first reason counts.
-func (s *session) fail(err error) {
-	select {
-	case s.failed <- err:
-	default:
 	}
 }
 
@@ -200,8 +198,6 @@ func (s *session) follow(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case err := <-s.failed:
-			return err
 		case <-reread.C:
 			return nil
 		case o := <-s.audits:
@@ -258,7 +254,7 @@ func (s *session) collect(ctx context.Context, first wake) ([]wake, error) {
 
 // rest waits as the pace wants, but not while a writer waits.
 func (s *session) rest(ctx context.Context) error {
-	d := s.pace.delay(0)
+	d := s.pace.Spend(time.Now(), 0)
 	if d == 0 {
 		return nil
 	}
@@ -267,8 +263,6 @@ func (s *session) rest(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case err := <-s.failed:
-		return err
 	case <-s.c.kick:
 	case <-t.C:
 	}
@@ -279,10 +273,10 @@ func (s *session) rest(ctx context.Context) error {
 // whose nodes are to be read to paused; the other watches go on.
 func (s *session) gather(first wake, paused []wake) []wake {
 	for w := first; ; {
-		if w.node.moved(w.answer) {
+		if w.node.moved(w.meta) {
 			paused = append(paused, w)
 		} else {
-			w.resume <- max(w.answer.index, 1)
+			w.resume <- max(w.meta.Index, 1)
 		}
 		select {
 		case w = <-s.wakes:
@@ -298,7 +292,7 @@ func (s *session) cycle(ctx context.Context, woken []wake) (err error) {
 	began, waiters := time.Now(), s.c.takeWaiters()
 	defer func() {
 		s.c.settle(waiters, err)
-		s.pace.spend(time.Since(began))
+		s.pace.Spend(time.Now(), max(1, float64(paceHeavy*time.Since(began))/float64(paceEvery)))
 	}()
 	var dirty []*node
 	for _, w := range woken {

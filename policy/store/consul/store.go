@@ -53,7 +53,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
 	client "lictor/internal/consul"
@@ -204,20 +203,18 @@ func (c *Store) Get(ctx context.Context, kind, name string) (store.Object, error
 	if !store.ValidKey(kind, name) {
 		return c.mirror.Get(kind, name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	pair, _, err := c.client.KV().Get(c.root+store.Key(kind, name), (&api.QueryOptions{}).WithContext(ctx))
+	o, err := c.one(ctx, kind, name, client.Query{})
 	held, isHeld := c.mirror.HeldObject(kind, name)
 	switch {
 	case err != nil:
 		c.log.Debug("cannot ask consul for an object", "kind", kind, "name", name, "error", err)
 		return c.mirror.Get(kind, name)
-	case pair == nil && isHeld:
+	case o == nil && isHeld:
 		return held, nil
-	case pair == nil:
+	case o == nil:
 		return store.Object{}, store.ErrNotFound
 	}
-	return store.Object{Kind: kind, Name: name, Value: notNil(pair.Value), Index: pair.ModifyIndex, CreateIndex: pair.CreateIndex}, nil
+	return *o, nil
 }
 
 // Held returns the objects that are held, by key.
@@ -232,13 +229,6 @@ func (c *Store) Refresh(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
 	}
 	return nil
-}
-
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }
 
 // String names the place for people.

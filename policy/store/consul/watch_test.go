@@ -85,7 +85,7 @@ func TestAnIdleStoreAsksLittle(t *testing.T) {
 		f.requests()
 		pass(time.Minute)
 		for _, asked := range f.requests() {
-			wait := strings.Contains(asked, "wait=1m0s") && strings.Contains(asked, "index=")
+			wait := strings.Contains(asked, "wait=60000ms") && strings.Contains(asked, "index=")
 			if !wait && !strings.HasPrefix(asked, ".now/") {
 				t.Errorf("asked %s", asked)
 			}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	client "lictor/internal/consul"
 	"lictor/policy/store"
 	"lictor/policy/store/mirror"
 )
@@ -28,14 +29,14 @@ func (s *session) whole(ctx context.Context) (err error) {
 	s.meant = s.c.mirror.SetMarks(found)
 	s.release(s.meant)
 	s.missed = s.isMissed()
-	if err := s.settleOn(ctx, a.index, a.index == s.c.lastRoot); err != nil {
+	if err := s.settleOn(ctx, a.Index, a.Index == s.c.lastRoot); err != nil {
 		return err
 	}
 	s.meant.Obeyed()
-	s.c.lastRoot = a.index
+	s.c.lastRoot = a.Index
 	if s.c.lost {
 		s.c.lost = false
-		s.c.newest.Store(a.index)
+		s.c.newest.Store(a.Index)
 	}
 	s.loaded = true
 	return nil
@@ -59,7 +60,7 @@ func (s *session) meet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.c.lost = s.c.lost || now < seen
+	s.c.lost = s.c.lost || client.WentBack(seen, now)
 	return s.allowed(ctx)
 }
 
@@ -67,10 +68,10 @@ func (s *session) meet(ctx context.Context) error {
 // returns the marks that are there. In the split layout the indexes of
 // the nodes do not follow from that of the whole; they stay, and what is read
 // twice because of it costs nothing.
-func (s *session) readWhole(ctx context.Context) (a answer, found mirror.Marks, err error) {
+func (s *session) readWhole(ctx context.Context) (a client.Meta, found mirror.Marks, err error) {
 	s.round++
 	s.size, s.tops, found = 0, map[string]bool{}, mirror.Marks{}
-	a, err = s.c.read(ctx, query{}, func(e *entry) error {
+	a, err = s.c.read(ctx, "", client.Query{}, func(e *entry) error {
 		s.size += int64(len(e.key) + len(e.value))
 		key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
 		if !ok {
@@ -86,14 +87,14 @@ func (s *session) readWhole(ctx context.Context) (a answer, found mirror.Marks, 
 		return s.take(s.lay.find(key), key, e)
 	})
 	if err != nil {
-		return answer{}, nil, err
+		return client.Meta{}, nil, err
 	}
 	for _, n := range s.lay.all() {
 		s.sweep(n)
 	}
-	s.explained, s.shardsAt = a.index, 0
+	s.explained, s.shardsAt = a.Index, 0
 	if !s.lay.split {
-		s.lay.rest.index, s.lay.rest.empty = a.index, a.empty
+		s.lay.rest.index, s.lay.rest.empty = a.Index, a.Empty
 	}
 	return a, found, nil
 }

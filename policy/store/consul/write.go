@@ -9,10 +9,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
 
+	client "lictor/internal/consul"
 	"lictor/policy/store"
 	"lictor/policy/store/mirror"
 )
@@ -102,8 +105,8 @@ func (c *Store) try(ctx context.Context, ops []store.Op) (uint64, error) {
 	return index, nil
 }
 
-// transact sends a transaction. The client of consul/api does not tell which
-// status a failure had, which says whether anything can have been written.
+// transact sends a transaction. A refused one is an answer with errors; the status
+// of any other failure says whether anything can have been written.
 func (c *Store) transact(ctx context.Context, txn api.TxnOps) (*api.TxnResponse, error) {
 	body, err := json.Marshal(txn)
 	if err != nil {
@@ -115,15 +118,14 @@ func (c *Store) transact(ctx context.Context, txn api.TxnOps) (*api.TxnResponse,
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusConflict {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 300)) // what could be read is shown
-		return nil, api.StatusError{Code: resp.StatusCode, Body: string(text)}
+		return nil, client.ErrorOf(resp)
 	}
 	var said api.TxnResponse
 	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {
 		return nil, fmt.Errorf("consul's answer to a transaction: %w", err)
 	}
 	if resp.StatusCode == http.StatusConflict && len(said.Errors) == 0 {
-		return nil, api.StatusError{Code: resp.StatusCode, Body: "a transaction was refused without a reason"}
+		return nil, &client.StatusError{Code: resp.StatusCode, Text: "a transaction was refused without a reason"}
 	}
 	return &said, nil
 }
@@ -150,29 +152,29 @@ func (c *Store) txnOp(op store.Op) *api.KVTxnOp {
 
 // putLarge writes one value that is too large for a transaction.
 func (c *Store) putLarge(ctx context.Context, op store.Op) (uint64, error) {
-	pair := &api.KVPair{Key: c.root + store.Key(op.Kind, op.Name), Value: op.Value, ModifyIndex: op.Check.Index}
-	write := (&api.WriteOptions{}).WithContext(ctx)
-	ok, err := true, error(nil)
-	if op.Check == (store.Check{}) {
-		_, err = c.client.KV().Put(pair, write)
-	} else {
-		ok, _, err = c.client.KV().CAS(pair, write)
+	form := url.Values{}
+	if op.Check != (store.Check{}) {
+		form.Set("cas", strconv.FormatUint(op.Check.Index, 10)) // 0 = only if absent
 	}
-	if err != nil {
+	var done bool
+	err := c.client.Send(ctx, http.MethodPut, "/v1/kv/"+c.root+store.Key(op.Kind, op.Name), form, op.Value, func(body io.Reader) error {
+		return json.NewDecoder(body).Decode(&done)
+	})
+	switch {
+	case err != nil:
 		return 0, writeError(err)
-	}
-	if !ok {
+	case !done && op.Check != (store.Check{}):
 		return 0, &store.ConflictError{Op: op}
 	}
 	// Consul does not tell the index of such a write, and by now the value may be another writer's.
-	now, _, err := c.client.KV().Get(pair.Key, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	now, err := c.one(ctx, op.Kind, op.Name, client.Query{Consistent: true})
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%w: its index cannot be read: %w", store.ErrNotSeen, err)
 	case now == nil || !bytes.Equal(now.Value, op.Value):
 		return 0, fmt.Errorf("%w: another writer has replaced it since", store.ErrNotSeen)
 	}
-	return now.ModifyIndex, nil
+	return now.Index, nil
 }
 
 // txnError makes the first error of a refused transaction ours.
@@ -192,7 +194,7 @@ func txnError(errs api.TxnErrors, ops []store.Op) error {
 // writeError sorts the failures of the way to Consul: nothing was written, or
 // the answer is lost, see [isLost].
 func writeError(err error) error {
-	status, answered := errors.AsType[api.StatusError](err)
+	status, answered := errors.AsType[*client.StatusError](err)
 	dial, isDial := errors.AsType[*net.OpError](err)
 	switch {
 	case answered && status.Code == http.StatusRequestEntityTooLarge:

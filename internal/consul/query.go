@@ -1,0 +1,99 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Query is how Consul is asked. The zero Query is answered at once.
+type Query struct {
+	Index      uint64        // wait for something newer; 0 = answer at once
+	Wait       time.Duration // how long the answer may take while nothing changes
+	Time       time.Duration // for the answer itself, beyond Wait; 0 = 10 s
+	Consistent bool          // past every cache, by the leader and with a quorum
+	Fresh      bool          // on a connection that is made for it: what an older one may have become does not matter
+	MayBeEmpty bool          // 404 with an index is an answer, as of KV: there is nothing
+	Whole      bool          // an answer of which ACLs hide a part is an error, see ErrFiltered
+	Form       url.Values    // what else to ask by
+}
+
+// Meta is what Consul says about its answer.
+type Meta struct {
+	Index         uint64
+	Empty         bool // there is nothing; see Query.MayBeEmpty
+	Filtered      bool // its ACLs hid something
+	OpenByDefault bool // it has no ACLs, or they allow by default
+}
+
+// Get asks, waits as the query says, and hands the body of a good answer to read,
+// which is not called for an empty one. The query has a deadline of its own, for
+// a dead connection never answers; Consul adds up to a sixteenth to the time it
+// may wait. Without an index it does not wait. An answer without an index is an
+// error, and so is every status but 200: a [*StatusError].
+func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
+	if q.Index == 0 {
+		q.Wait = 0
+	}
+	if q.Time == 0 {
+		q.Time = answerTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.Wait+q.Wait/16+q.Time)
+	defer cancel()
+	by := c.kept
+	if q.Fresh {
+		by = c.fresh
+	}
+	resp, err := c.send(ctx, by, http.MethodGet, path, q.form(), nil)
+	if err != nil {
+		return Meta{}, err
+	}
+	defer resp.Body.Close()
+	empty := q.MayBeEmpty && resp.StatusCode == http.StatusNotFound
+	if resp.StatusCode != http.StatusOK && !empty {
+		return Meta{}, ErrorOf(resp)
+	}
+	m := Meta{
+		Empty:         empty,
+		Filtered:      resp.Header.Get("X-Consul-Results-Filtered-By-Acls") == "true",
+		OpenByDefault: resp.Header.Get("X-Consul-Default-Acl-Policy") == "allow",
+	}
+	if m.Index, err = strconv.ParseUint(resp.Header.Get("X-Consul-Index"), 10, 64); err != nil {
+		return Meta{}, errors.New("consul answers without an index")
+	}
+	switch {
+	case q.Whole && m.Filtered:
+		return m, ErrFiltered
+	case m.Empty:
+		return m, nil
+	}
+	return m, read(resp.Body)
+}
+
+// IndexOf is [Client.Get] for what it says about the answer alone.
+func (c *Client) IndexOf(ctx context.Context, path string, q Query) (Meta, error) {
+	return c.Get(ctx, path, q, func(body io.Reader) error {
+		_, err := io.Copy(io.Discard, body)
+		return err
+	})
+}
+
+func (q Query) form() url.Values {
+	form := url.Values{}
+	maps.Copy(form, q.Form)
+	if q.Index > 0 {
+		form.Set("index", strconv.FormatUint(q.Index, 10))
+	}
+	if q.Wait > 0 {
+		form.Set("wait", strconv.FormatInt(q.Wait.Milliseconds(), 10)+"ms")
+	}
+	if q.Consistent {
+		form.Set("consistent", "")
+	}
+	return form
+}
