@@ -16,8 +16,10 @@ BENCH    ?=
 
 # What tests run: Debian keeps servers in sbin, which is not on everyone's PATH.
 export PATH := $(PATH):$(TOOLS):/usr/sbin:/sbin
-# A vcs stamp would need a git that trusts the directory; the version is in LDFLAGS.
-BUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath
+# One set of flags for all, so that a package is compiled once. A vcs stamp would
+# need a git that trusts the directory; the version is in LDFLAGS.
+export GOFLAGS := -buildvcs=false -trimpath
+BUILD := CGO_ENABLED=0 go build
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint vuln fmt consul compiler namespaces rabbitmq peers front
@@ -29,34 +31,40 @@ run: build ## Build and serve an echo service, without any configuration
 	bin/lictor run -dev
 
 demo: build consul ## Serve in front of a real Consul, with curl lines to try
-	go run -buildvcs=false ./integration/demo -lictor bin/lictor
+	go run ./integration/demo -lictor bin/lictor
 
 demo-bus: build rabbitmq ## Serve in front of a real RabbitMQ and an example worker
-	go build -buildvcs=false -o bin/worker ./integration/worker
-	go run -buildvcs=false ./integration/demo -bus -lictor bin/lictor -worker bin/worker
+	go build -o bin/worker ./integration/worker
+	go run ./integration/demo -bus -lictor bin/lictor -worker bin/worker
 
 build: ## Build bin/lictor
 	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/lictor .
 
-test: compiler consul rabbitmq ## Lint, unit and integration tests with -race, and a minute of adversary
-	$(MAKE) --no-print-directory lint unit integration
+# The integration tests mostly wait, and the unit tests mostly compute.
+test: compiler namespaces consul rabbitmq front ## Lint, unit and integration tests with -race, and a minute of adversary
+	$(MAKE) --no-print-directory lint bin/integration.test
+	$(MAKE) --no-print-directory -j2 --output-sync=target unit integration
 	# Machines that run tests are busy with other things: the budgets of a quiet one are those of make adversary.
 	$(MAKE) --no-print-directory adversary ADVERSARY='-memory 512 -admin 5s'
 
 unit: compiler namespaces ## Only the unit tests
 	go test -race -shuffle=on ./...
 	# What the race detector blurs: allocations and memory.
-	go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./internal/uri ./resolver
+	CGO_ENABLED=0 go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./internal/uri ./resolver
 
-integration: compiler consul rabbitmq front ## Only the integration tests
-	go test -race -tags integration -timeout 45m ./integration/...
+integration: compiler consul rabbitmq front bin/integration.test ## Only the integration tests; says which took longest
+	cd integration && $(CURDIR)/bin/integration.test -test.parallel 6 -test.timeout 15m
+
+.PHONY: bin/integration.test
+bin/integration.test:
+	go test -race -tags integration -c -o $@ ./integration
 
 adversary: build ## Attack the built binary for T (1m) with hostile clients, backends and a Consul that lies
-	go build -buildvcs=false -o bin/adversary ./integration/adversary
+	CGO_ENABLED=0 go build -o bin/adversary ./integration/adversary
 	bin/adversary -lictor bin/lictor -t $(T) $(ADVERSARY)
 
 bench: build consul rabbitmq peers ## Compare side by side with nginx, HAProxy and squid (BENCH='-short' is quicker)
-	go build -buildvcs=false -o bin/bench ./integration/bench
+	go build -o bin/bench ./integration/bench
 	bin/bench -lictor bin/lictor $(BENCH)
 
 benchparts: ## Measure the parts by themselves
@@ -76,7 +84,7 @@ lint: $(LINT)/golangci-lint ## Check the format, and what .golangci.yml names; c
 	$(LINT)/golangci-lint run ./...
 
 vuln: ## Look for known vulnerabilities, where their data base can be reached
-	cd integration/lint && go build -buildvcs=false -o bin/govulncheck golang.org/x/vuln/cmd/govulncheck
+	cd integration/lint && go build -o bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 	$(LINT)/govulncheck ./...
 
 fmt: ## Format the code
@@ -85,10 +93,10 @@ fmt: ## Format the code
 # Consul is built from source where PATH has none.
 consul:
 	@command -v consul >/dev/null || { echo "building Consul, which takes some minutes the first time"; \
-		cd integration/tools && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o bin/consul github.com/hashicorp/consul; }
+		cd integration/tools && CGO_ENABLED=0 go build -o bin/consul github.com/hashicorp/consul; }
 
 $(LINT)/golangci-lint: integration/lint/go.mod
-	cd integration/lint && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	cd integration/lint && CGO_ENABLED=0 go build -o bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 # The race detector needs a C compiler.
 compiler:
@@ -109,13 +117,12 @@ front: $(H2SPEC)/h2spec $(GRPC)/grpc-interop-client $(GRPC)/grpc-interop-server
 	@integration/need curl curl
 	@integration/need chromium chromium
 	@integration/need systemd-analyze systemd
-	@integration/need promtool prometheus
 
 $(H2SPEC)/h2spec: integration/h2spec/go.mod
-	cd integration/h2spec && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o $@ github.com/summerwind/h2spec/cmd/h2spec
+	cd integration/h2spec && CGO_ENABLED=0 go build -o $@ github.com/summerwind/h2spec/cmd/h2spec
 
 $(GRPC)/grpc-interop-%: integration/grpc/go.mod
-	cd integration/grpc && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o $@ google.golang.org/grpc/interop/$*
+	cd integration/grpc && CGO_ENABLED=0 go build -o $@ google.golang.org/grpc/interop/$*
 
 peers:
 	@integration/need nginx nginx-light

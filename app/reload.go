@@ -150,8 +150,7 @@ type reloads struct {
 	mu   sync.Mutex
 	err  error
 	at   time.Time
-	kept []string  // what waits for a restart
-	good time.Time // when what is in force was read
+	kept []string // what waits for a restart
 }
 
 func (r *reloads) failed(err error) {
@@ -163,7 +162,7 @@ func (r *reloads) failed(err error) {
 func (r *reloads) done(kept []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.err, r.kept, r.good = nil, kept, time.Now()
+	r.err, r.kept = nil, kept
 }
 
 // problems are what an operator who reloaded should know.
@@ -179,16 +178,10 @@ func (r *reloads) problems() (all []string) {
 	return all
 }
 
-var (
-	descReload   = prometheus.NewDesc("lictor_config_last_reload_successful", "0 if the last SIGHUP changed nothing, for the configuration was wrong.", nil, nil)
-	descReloaded = prometheus.NewDesc("lictor_config_last_reload_seconds", "When the configuration in force was read, in seconds since 1970.", nil, nil)
-)
+var descReload = prometheus.NewDesc("lictor_config_last_reload_successful", "0 if the last SIGHUP changed nothing, for the configuration was wrong.", nil, nil)
 
 // Describe implements prometheus.Collector.
-func (r *reloads) Describe(ch chan<- *prometheus.Desc) {
-	ch <- descReload
-	ch <- descReloaded
-}
+func (r *reloads) Describe(ch chan<- *prometheus.Desc) { ch <- descReload }
 
 // Collect implements prometheus.Collector.
 func (r *reloads) Collect(ch chan<- prometheus.Metric) {
@@ -199,5 +192,4 @@ func (r *reloads) Collect(ch chan<- prometheus.Metric) {
 		good = 0
 	}
 	ch <- prometheus.MustNewConstMetric(descReload, prometheus.GaugeValue, good)
-	ch <- prometheus.MustNewConstMetric(descReloaded, prometheus.GaugeValue, float64(r.good.UnixMilli())/1e3)
 }

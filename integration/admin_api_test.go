@@ -19,16 +19,19 @@ func onConsul(agent *consulAgent) admintest.Open {
 }
 
 func TestMappingAPIOnConsul(t *testing.T) { // table B
+	together(t)
 	admintest.MappingAPI(t, onConsul(startConsul(t)))
 }
 
 func TestAccessAPIOnConsul(t *testing.T) { // table C
+	together(t)
 	admintest.AccessAPI(t, onConsul(startConsul(t)))
 }
 
 // TestUsingAndDeletingAtTheSameMoment has two lictors on one Consul, each of
 // which knows what the other one did only a moment later.
 func TestUsingAndDeletingAtTheSameMoment(t *testing.T) {
+	together(t)
 	agent := startConsul(t)
 	one := admintest.Start(t, openStore(t, agent, "admin-uses/", ""))
 	other := admintest.Start(t, openStore(t, agent, "admin-uses/", ""))
@@ -37,6 +40,7 @@ func TestUsingAndDeletingAtTheSameMoment(t *testing.T) {
 
 // TestRandomOperations is the long form of what unit tests do in short.
 func TestRandomOperations(t *testing.T) {
-	t.Run("file", func(t *testing.T) { admintest.Random(t, admintest.File(t), 10_000, 3) })
-	t.Run("consul", func(t *testing.T) { admintest.Random(t, onConsul(startConsul(t))(t), 10_000, 4) })
+	together(t)
+	t.Run("file", func(t *testing.T) { admintest.Random(t, admintest.File(t), 2_000, 3) })
+	t.Run("consul", func(t *testing.T) { admintest.Random(t, onConsul(startConsul(t))(t), 2_000, 4) })
 }

@@ -44,6 +44,7 @@ func activated(t *testing.T, socket interface{ File() (*os.File, error) }, admin
 // TestATokenlessAdminIsLocalWhoeverOpenedItsSocket starts lictor on sockets
 // that systemd might pass.
 func TestATokenlessAdminIsLocalWhoeverOpenedItsSocket(t *testing.T) {
+	together(t)
 	for _, tt := range []struct {
 		name, network, address, admin string
 		starts                        bool
@@ -88,7 +89,7 @@ func TestATokenlessAdminIsLocalWhoeverOpenedItsSocket(t *testing.T) {
 				_ = cmd.Process.Kill() // it may be gone already
 				<-ended
 			}()
-			eventually(t, 20*time.Second, "it answers", func() error {
+			eventually(t, soon, "it answers", func() error {
 				c, err := net.Dial(l.Addr().Network(), l.Addr().String())
 				if err != nil {
 					return err
@@ -108,6 +109,7 @@ func TestATokenlessAdminIsLocalWhoeverOpenedItsSocket(t *testing.T) {
 
 // TestNothingIsAnsweredWithoutTheToken asks for the server as a whole.
 func TestNothingIsAnsweredWithoutTheToken(t *testing.T) {
+	together(t)
 	p := startLictor(t, lictorConfig{Admin: `token = "secret"`})
 	for token, want := range map[string]int{"": 401, "X-Admin-Token: secret\r\n": 404} {
 		c, err := net.Dial("tcp", p.Admin)
@@ -125,7 +127,7 @@ func TestNothingIsAnsweredWithoutTheToken(t *testing.T) {
 			t.Errorf("OPTIONS * with %q: got %d, want %d", token, resp.StatusCode, want)
 		}
 	}
-	eventually(t, 10*time.Second, "it is logged", func() error {
+	eventually(t, soon, "it is logged", func() error {
 		if n := strings.Count(p.Log(), "method=OPTIONS"); n != 2 {
 			return fmt.Errorf("%d lines", n)
 		}

@@ -86,6 +86,7 @@ const sharedLists = 3
 // TestWritersDoNotLoseEachOther has two lictors, asked by several clients, and
 // a direct writer of KV change the same objects at the same time (X7).
 func TestWritersDoNotLoseEachOther(t *testing.T) {
+	together(t)
 	agent := startConsul(t)
 	cfg := lictorConfig{Rest: consulConfig(agent, "")}
 	nodes := []*lictorProcess{startLictor(t, cfg), startLictor(t, cfg)}
@@ -215,7 +216,7 @@ func (r *race) domainsByAPI(node *lictorProcess, tenant string) {
 func (r *race) compare(nodes []*lictorProcess) {
 	t := r.t
 	var hash string
-	eventually(t, 20*time.Second, "both lictors have the same policy", func() error {
+	eventually(t, soon, "both lictors have the same policy", func() error {
 		var hashes []string
 		for _, node := range nodes {
 			var status struct {

@@ -46,6 +46,7 @@ func (p *lictorProcess) play(t *testing.T, steps []admintest.Step) {
 // TestExtremeExample posts the seed's extreme example, in the bodies printed
 // there and in its long forms, and looks at the traffic (C5, C7, C15-C18, C22).
 func TestExtremeExample(t *testing.T) {
+	together(t)
 	agent := startConsul(t)
 	back := startBackend(t, "mockbin")
 	for name, steps := range map[string][]admintest.Step{
@@ -89,6 +90,7 @@ func TestExtremeExample(t *testing.T) {
 // TestMappedDomain creates, renames and deletes a domain and looks at the
 // traffic each time (B2, B11, B12, B14, B15).
 func TestMappedDomain(t *testing.T) {
+	together(t)
 	agent := startConsul(t)
 	back := startBackend(t, "mapped")
 	p := startLictor(t, lictorConfig{Rest: consulConfig(agent, "")})
@@ -113,7 +115,7 @@ func TestMappedDomain(t *testing.T) {
 		if got := serves(p, host); got != want {
 			t.Errorf("%s: served %v, want %v", host, got, want)
 		}
-		eventually(t, 5*time.Second, "the other lictor follows", func() error {
+		eventually(t, soon, "the other lictor follows", func() error {
 			if serves(other, host) != want {
 				return fmt.Errorf("%s: served %v", host, !want)
 			}
@@ -137,6 +139,7 @@ func TestMappedDomain(t *testing.T) {
 // TestAdminWithoutConsul takes Consul away: reads come from the last good copy,
 // writes are refused and change nothing (X7).
 func TestAdminWithoutConsul(t *testing.T) {
+	together(t)
 	agent := startConsul(t, persistent(t))
 	p := startLictor(t, lictorConfig{Rest: consulConfig(agent, "")})
 	p.Ready(t)
@@ -167,6 +170,7 @@ func TestAdminWithoutConsul(t *testing.T) {
 // TestExplainAndPolicyCommands runs the commands against a lictor on Consul
 // (contract 1, 5).
 func TestExplainAndPolicyCommands(t *testing.T) {
+	together(t)
 	agent := startConsul(t)
 	back := startBackend(t, "svc")
 	p := startLictor(t, lictorConfig{
@@ -206,7 +210,7 @@ func TestExplainAndPolicyCommands(t *testing.T) {
 		Allowed bool
 		Steps   []struct{ Rule struct{ Key string } }
 	}
-	eventually(t, 5*time.Second, "the decision is kept", func() error {
+	eventually(t, soon, "the decision is kept", func() error {
 		status, text := fetch(t, "http://"+p.Admin+"/explain/"+id, "X-Admin-Token", "secret")
 		if status != 200 {
 			return fmt.Errorf("%d %s", status, text)

@@ -125,6 +125,7 @@ func hostileSite(t *testing.T) (site *url.URL, reports <-chan report) {
 // TestNoPageGetsThroughToTheAdminListener has Chromium show a hostile page while
 // a lictor without a token runs on the same machine.
 func TestNoPageGetsThroughToTheAdminListener(t *testing.T) {
+	together(t)
 	p := startLictor(t, lictorConfig{Rest: "policy {\n  store = \"memory\"\n}\n"})
 	p.Ready(t)
 	p.ask(t, "POST", "/groups", "name=kept")

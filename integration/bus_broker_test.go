@@ -16,6 +16,12 @@ func gatewayMemoryAlarm(t *testing.T, l *busLictor) {
 	startWorker(t, busWorker{l.node.URL, "alarm", "alarm.worker", "#", echo})
 	l.want(t, 200, "", "POST", "/alarm/x", "")
 	l.node.ctl(t, "set_vm_memory_high_watermark", "0.0000001")
+	eventually(t, soon, "the metric says that the broker is blocked", func() error {
+		if metric(t, l.lictorProcess, "lictor_bus_blocked") != 1 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	var last *http.Response
 	for range 5 {
 		began := time.Now()
@@ -25,11 +31,8 @@ func gatewayMemoryAlarm(t *testing.T, l *busLictor) {
 	if last.Header.Get("Retry-After") != "1" {
 		t.Error("no Retry-After")
 	}
-	if metric(t, l.lictorProcess, "lictor_bus_blocked") != 1 {
-		t.Error("the metric does not say so")
-	}
 	l.node.ctl(t, "set_vm_memory_high_watermark", "0.9")
-	eventually(t, 10*time.Second, "it heals", func() error {
+	eventually(t, soon, "it heals", func() error {
 		if status, why, _ := ask(t, "GET", "http://"+l.Gateway+"/alarm/x"); status != 200 {
 			return fmt.Errorf("%d %s", status, why)
 		}
@@ -94,7 +97,7 @@ func gatewayBusRestart(t *testing.T, l *busLictor) {
 	if bad.Load() == 0 || metric(t, l.lictorProcess, "lictor_bus_connects_total") < 3 {
 		t.Errorf("%d bad answers: the test did not test", bad.Load())
 	}
-	eventually(t, 15*time.Second, "goroutines are gone", func() error {
+	eventually(t, soon, "goroutines are gone", func() error {
 		if n := metric(t, l.lictorProcess, "go_goroutines"); n > goroutines+5 {
 			return fmt.Errorf("%v goroutines, %v before", n, goroutines)
 		}
@@ -105,7 +108,7 @@ func gatewayBusRestart(t *testing.T, l *busLictor) {
 	}
 	// At the broker: the reply queue and channels to listen, to probe and to
 	// publish to "load"; of the worker a queue and a channel.
-	eventually(t, 10*time.Second, "nothing is left behind at the broker", func() error {
+	eventually(t, soon, "nothing is left behind at the broker", func() error {
 		queues := l.node.ctl(t, "list_queues", "--no-table-headers", "name")
 		channels := l.node.ctl(t, "list_channels", "--no-table-headers", "pid")
 		if lines(queues) != 2 || lines(channels) > 4 {

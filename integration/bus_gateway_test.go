@@ -114,6 +114,7 @@ func metric(t *testing.T, p *lictorProcess, series string) float64 {
 // TestBusThroughTheGateway holds the bus against a real broker, from HTTP to
 // worker and back (D11-D17). The tests that disturb the broker come last.
 func TestBusThroughTheGateway(t *testing.T) {
+	together(t)
 	node := newRabbitMQ(t)
 	l := startBusLictor(t, node, `timeout = "2s"`, "")
 	began := time.Now()
@@ -259,9 +260,7 @@ func gatewayUnroutable(t *testing.T, l *busLictor) {
 		}
 	}
 	l.want(t, 404, "no_service", "GET", "/amq.topic/x", "")
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("it took %v, want at once", took)
-	}
+	wantAtOnce(t, began)
 	close(release)
 	if got := <-answer; got != "hello<nil>" {
 		t.Errorf("the request in flight got %s", got)
@@ -282,10 +281,10 @@ func gatewaySilentWorker(t *testing.T, l *busLictor) {
 	if resp := l.want(t, 504, "timeout", "GET", "/silent/x", ""); resp.Header.Get("Retry-After") != "" {
 		t.Error("it says that the request may be repeated")
 	}
-	if took := time.Since(began); took < 1900*time.Millisecond || took > 3*time.Second {
+	if took := time.Since(began); took < 1900*time.Millisecond {
 		t.Errorf("it took %v, want the 2 s of timeout", took)
 	}
-	eventually(t, 5*time.Second, "the message expires", func() error {
+	eventually(t, soon, "the message expires", func() error {
 		if n := l.node.queueLength("silent.worker"); n != 0 {
 			return fmt.Errorf("%d messages", n)
 		}

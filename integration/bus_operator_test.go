@@ -28,7 +28,7 @@ func gatewayBusPolicy(t *testing.T, l *busLictor) {
 	l.rule(t, "plugins", "limit", `{"id": "limit", "name": "rate-limiting", "config": {"hour": 2}}`)
 	l.rule(t, "plugin-mappings", "limit", `{"id": "limit", "api": "closed", "plugins": ["limit"]}`)
 	l.rule(t, "blacklist", "ops", `["/closed/admin"]`)
-	eventually(t, 5*time.Second, "the policy is in force", func() error {
+	eventually(t, soon, "the policy is in force", func() error {
 		if status, why, _ := ask(t, "GET", "http://"+l.Gateway+"/closed/admin"); status != 403 || why != "blacklist" {
 			return fmt.Errorf("%d %s", status, why)
 		}

@@ -5,12 +5,12 @@ package integration_test
 import (
 	"errors"
 	"testing"
-	"time"
 )
 
 // TestConsulKeepsOrForgets shows that the helper itself does what the other
 // tests lean on: -dev forgets over a restart, a persistent server does not.
 func TestConsulKeepsOrForgets(t *testing.T) {
+	together(t)
 	tests := []struct {
 		name  string
 		opts  []consulOption
@@ -26,7 +26,7 @@ func TestConsulKeepsOrForgets(t *testing.T) {
 			register(t, c, "shop", "shop-1", "127.0.0.1:9")
 			c.Kill(t)
 			c.Start(t)
-			eventually(t, 20*time.Second, "the catalog is as expected", func() error {
+			eventually(t, soon, "the catalog is as expected", func() error {
 				services, _, err := c.Client.Catalog().Services(nil)
 				if _, ok := services["shop"]; err == nil && ok != tt.keeps {
 					err = errors.New("shop is there or not, against the expectation")

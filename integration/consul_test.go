@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,19 +187,31 @@ func (c *consulAgent) end(t *testing.T, signal syscall.Signal) {
 func (c *consulAgent) HTTPConns(t *testing.T) int {
 	t.Helper()
 	c.conns.CloseIdleConnections()
-	tcp, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp", c.cmd.Process.Pid))
+	n, err := established(c.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(c.Addr)
-	n, local := 0, fmt.Sprintf(":%04X", atoi(t, port))
+	return n
+}
+
+// established counts the connections to a server on this machine that neither
+// side has closed.
+func established(server string) (n int, err error) {
+	tcp, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return 0, err
+	}
+	at, err := netip.ParseAddrPort(server)
+	if err != nil {
+		return 0, err
+	}
+	local := fmt.Appendf(nil, ":%04X", at.Port())
 	for line := range bytes.Lines(tcp) {
-		fields := bytes.Fields(line)
-		if len(fields) > 3 && bytes.HasSuffix(fields[1], []byte(local)) && string(fields[3]) == "01" {
+		if fields := bytes.Fields(line); len(fields) > 3 && bytes.HasSuffix(fields[1], local) && string(fields[3]) == "01" {
 			n++
 		}
 	}
-	return n
+	return n, nil
 }
 
 // registerOption changes a registration before it is sent.

@@ -30,6 +30,7 @@ func deployFile(t *testing.T, name string) string {
 
 // TestUnitsAreRight has systemd check them; it wants the program to be there.
 func TestUnitsAreRight(t *testing.T) {
+	together(t)
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +55,7 @@ func TestUnitsAreRight(t *testing.T) {
 
 // TestNomadJobIsRight parses the job, and validates the configuration in it.
 func TestNomadJobIsRight(t *testing.T) {
+	together(t)
 	file, diags := hclsyntax.ParseConfig([]byte(deployFile(t, "lictor.nomad.hcl")), "lictor.nomad.hcl", hcl.InitialPos)
 	if diags.HasErrors() {
 		t.Fatal(diags)
@@ -81,6 +83,7 @@ func TestNomadJobIsRight(t *testing.T) {
 // TestImageIsWhole builds what the image holds, by the command that stands in
 // the Dockerfile, and runs it where nothing else is.
 func TestImageIsWhole(t *testing.T) {
+	together(t)
 	dockerfile := deployFile(t, "Dockerfile")
 	build := regexp.MustCompile(`(?m)^RUN (CGO_ENABLED=0 go build .*) -o /out/lictor \.$`).FindStringSubmatch(dockerfile)
 	if build == nil {

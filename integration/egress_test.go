@@ -135,7 +135,7 @@ func (e *connectError) Error() string { return fmt.Sprintf("CONNECT: %d", e.stat
 // soon waits until a URL gives a status.
 func (o *outside) soon(t *testing.T, raw string, status int) {
 	t.Helper()
-	eventually(t, 5*time.Second, fmt.Sprintf("%s gives %d", raw, status), func() error {
+	eventually(t, soon, fmt.Sprintf("%s gives %d", raw, status), func() error {
 		if got, r := o.get(t, raw); got != status {
 			return fmt.Errorf("got %d %q", got, r.Reason)
 		}
@@ -146,6 +146,7 @@ func (o *outside) soon(t *testing.T, raw string, status int) {
 // TestEgressEndToEnd tries the deny rules through the shipped program and its
 // configuration (A16).
 func TestEgressEndToEnd(t *testing.T) {
+	together(t)
 	o := startOutside(t, "", "")
 	plain, secure := "http://shop.example:"+o.Plain, "https://shop.example:"+o.Secure
 	tests := []struct {
@@ -193,6 +194,7 @@ func TestEgressEndToEnd(t *testing.T) {
 // TestEgressCutsOpenTunnels: a list that is written while a tunnel is open
 // reaches it (A2, X14).
 func TestEgressCutsOpenTunnels(t *testing.T) {
+	together(t)
 	o := startOutside(t, "", "")
 	c, err := net.Dial("tcp", o.Egress)
 	if err != nil {
@@ -216,11 +218,12 @@ func TestEgressCutsOpenTunnels(t *testing.T) {
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("cut after %v", took)
 	}
-	eventually(t, 2*time.Second, "the log tells", func() error { return logged(o.lictorProcess, "cut: ") })
+	eventually(t, soon, "the log tells", func() error { return logged(o.lictorProcess, "cut: ") })
 }
 
 // TestEgressReloads: SIGHUP takes the block's rules, and says what needs a restart.
 func TestEgressReloads(t *testing.T) {
+	together(t)
 	o := startOutside(t, "", "")
 	o.soon(t, "http://shop.example:"+o.Plain+"/", 200)
 	cfg := o.cfg
@@ -233,6 +236,7 @@ func TestEgressReloads(t *testing.T) {
 // TestEgressAndConsul: what is registered is out of reach, and so is the store
 // of the policy itself (A15, X9).
 func TestEgressAndConsul(t *testing.T) {
+	together(t)
 	agent := startConsul(t)
 	port := portOf(t, "http://"+agent.Addr)
 	o := startOutside(t, "", fmt.Sprintf("consul {\n  address = %q\n}\npolicy {\n  store = \"consul\"\n}\nresolver \"consul\" {\n  expose = [\"web-*\"]\n}\n", "localhost:"+port))

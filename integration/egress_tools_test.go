@@ -20,6 +20,7 @@ import (
 // TestEgressWithStandardTools: programs that honour http_proxy work unchanged,
 // by request and by tunnel.
 func TestEgressWithStandardTools(t *testing.T) {
+	together(t)
 	o := startOutside(t, "", "")
 	o.put(t, "blacklist", "ops", "other.example")
 	o.soon(t, "http://other.example:"+o.Plain+"/", 403)
@@ -77,6 +78,7 @@ http.request({host: proxy.hostname, port: proxy.port, method: "CONNECT", path: u
 // TestProgramWithProxy is the Go program of the test above; alone it has
 // nothing to do.
 func TestProgramWithProxy(t *testing.T) {
+	together(t)
 	target := os.Getenv("LICTOR_TEST_URL")
 	if target == "" {
 		return
@@ -112,6 +114,7 @@ func (o *outside) tool(t *testing.T, env []string, command ...string) string {
 
 // TestGitOverEgress clones a repository by https.
 func TestGitOverEgress(t *testing.T) {
+	together(t)
 	repos := t.TempDir()
 	git := func(args ...string) {
 		t.Helper()
@@ -157,6 +160,7 @@ func TestGitOverEgress(t *testing.T) {
 
 // TestAptOverEgress has apt update from a repository that it reaches only so.
 func TestAptOverEgress(t *testing.T) {
+	together(t)
 	const packages = "Package: lictor-test\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example>\n" +
 		"Filename: ./lictor-test.deb\nSize: 1\nSHA256: 0000000000000000000000000000000000000000000000000000000000000000\nDescription: none\n"
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

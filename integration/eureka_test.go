@@ -41,7 +41,7 @@ func eurekaConfig(options string, urls ...string) string {
 // serves waits until a path is answered by the backend of that name.
 func serves(t *testing.T, p *lictorProcess, path, name string) {
 	t.Helper()
-	eventually(t, 5*time.Second, path+" is served by "+name, func() error {
+	eventually(t, soon, path+" is served by "+name, func() error {
 		if status, body := fetch(t, "http://"+p.Gateway+path); status != 200 || body != name {
 			return fmt.Errorf("%d %s", status, body)
 		}
@@ -52,6 +52,7 @@ func serves(t *testing.T, p *lictorProcess, path, name string) {
 // Every dialect of server, with and without what it may do otherwise: names in
 // any case, gzip, passwords, deltas, one element without its list (E1-E8, E12).
 func TestEurekaDialects(t *testing.T) {
+	together(t)
 	up, spare := startBackend(t, "up"), startBackend(t, "spare")
 	tests := []struct {
 		name    string
@@ -80,11 +81,11 @@ func TestEurekaDialects(t *testing.T) {
 			s.SetStatus("orders", "o-1", "OUT_OF_SERVICE")
 			serves(t, p, "/orders/x", "spare")
 			enrol(t, s, "fresh", "f-1", spare.Addr, "STARTING")
-			asks(t, 5*time.Second, 503, "GET", "http://"+p.Gateway+"/fresh/x")
+			asks(t, soon, 503, "GET", "http://"+p.Gateway+"/fresh/x")
 			s.SetStatus("fresh", "f-1", "UP")
 			serves(t, p, "/fresh/x", "spare")
 			s.Cancel("fresh", "f-1")
-			asks(t, 5*time.Second, 503, "GET", "http://"+p.Gateway+"/fresh/x")
+			asks(t, soon, 503, "GET", "http://"+p.Gateway+"/fresh/x")
 			if status, why, _ := ask(t, "GET", "http://"+p.Gateway+"/nobody/x"); status != 503 || why != "unknown_service" {
 				t.Errorf("an unknown name: %d %s", status, why)
 			}
@@ -97,6 +98,7 @@ func TestEurekaDialects(t *testing.T) {
 
 // E9, X6: a server that is away, fails, or forgot everything costs nothing.
 func TestEurekaAwayUnderLoad(t *testing.T) {
+	together(t)
 	one := startBackend(t, "one")
 	first, second := startEureka(t, eurekatest.Options{}), startEureka(t, eurekatest.Options{Dialect: eurekatest.Polaris})
 	for _, s := range []*eurekatest.Server{first, second} {
@@ -122,7 +124,7 @@ func TestEurekaAwayUnderLoad(t *testing.T) {
 	l.stop(t)
 
 	t.Run("a cold start from the last-good file", func(t *testing.T) {
-		eventually(t, 5*time.Second, "the file is written", func() error {
+		eventually(t, soon, "the file is written", func() error {
 			_, err := os.Stat(filepath.Join(dir, "catalog-eureka.json"))
 			return err
 		})
@@ -136,15 +138,16 @@ func TestEurekaAwayUnderLoad(t *testing.T) {
 	})
 	t.Run("a loss that lasts is believed", func(t *testing.T) {
 		first.Fail(0)
-		eventually(t, 5*time.Second, "the server is read again", func() error { return logged(p, "eureka answers") })
+		eventually(t, soon, "the server is read again", func() error { return logged(p, "eureka answers") })
 		first.Cancel("orders", "o-1")
-		asks(t, 10*time.Second, 503, "GET", "http://"+p.Gateway+"/orders/x")
+		asks(t, soon, 503, "GET", "http://"+p.Gateway+"/orders/x")
 	})
 }
 
 // D10: the first resolver with a usable instance wins, in the file's order;
 // E7: rules for the service hold however a path spells it.
 func TestResolverOrder(t *testing.T) {
+	together(t)
 	c := startConsul(t)
 	s := startEureka(t, eurekatest.Options{})
 	inConsul, inEureka, inFile := startBackend(t, "consul"), startBackend(t, "eureka"), startBackend(t, "static")
@@ -168,7 +171,7 @@ func TestResolverOrder(t *testing.T) {
 	kvPut(t, c, "lictor/policy/acls/a", `{"id": "a", "api": "orders", "groups": ["staff"]}`)
 	kvPut(t, c, "lictor/policy/blacklist/b", `["/both/admin"]`)
 	kvPut(t, c, "lictor/policy/blacklist/c", `["service:last"]`)
-	eventually(t, 5*time.Second, "the rules are in force", func() error {
+	eventually(t, soon, "the rules are in force", func() error {
 		if status, why, _ := ask(t, "GET", "http://"+p.Gateway+"/last/x"); status != 403 {
 			return fmt.Errorf("%d %s", status, why)
 		}

@@ -26,6 +26,7 @@ const scarce = "-v 4000000 -n 1024"
 // TestClientsCannotUseUpTheProcess attacks a lictor that has little: it lives,
 // its admin listener answers, and so does the gateway, for a calm client.
 func TestClientsCannotUseUpTheProcess(t *testing.T) {
+	byItself(t)
 	open := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
 	t.Cleanup(open.Close)
 	silent := peerOf(t, func(net.Conn) {})

@@ -70,6 +70,7 @@ func writeFile(t *testing.T, text string) string {
 }
 
 func TestValidateShowsAllMistakes(t *testing.T) { // X15
+	together(t)
 	path := writeFile(t, `gateway {
   address = "8000"
   timeout = "soon"
@@ -99,6 +100,7 @@ nonsense {
 }
 
 func TestAdminWithoutTokenIsRefusedBeyondLoopback(t *testing.T) { // X8
+	together(t)
 	path := writeFile(t, "admin {\n  address = \"0.0.0.0:0\"\n}\n")
 	if status, _, stderr := runLictor(t, "run", "-config", path); status != 2 || !strings.Contains(stderr, path+":2,13-24: admin: a token is needed") {
 		t.Errorf("got status %d, %q", status, stderr)
@@ -106,6 +108,7 @@ func TestAdminWithoutTokenIsRefusedBeyondLoopback(t *testing.T) { // X8
 }
 
 func TestPortInUseIsNamed(t *testing.T) { // X16
+	together(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +133,7 @@ func TestPortInUseIsNamed(t *testing.T) { // X16
 }
 
 func TestDataDirIsCheckedAtTheStart(t *testing.T) {
+	together(t)
 	notADir := writeFile(t, "")
 	path := writeFile(t, fmt.Sprintf("data_dir = %q\ngateway {\n address = \"127.0.0.1:0\"\n}\nadmin {\n address = \"127.0.0.1:0\"\n}\nresolver \"consul\" {\n}\n", notADir+"/sub"))
 	if status, _, stderr := runLictor(t, "run", "-config", path); status != 1 || !strings.Contains(stderr, "data_dir") {
@@ -189,12 +193,13 @@ func wantArrival(t *testing.T, arrived <-chan struct{}, answer <-chan later) {
 }
 
 func TestSIGTERMDrains(t *testing.T) { // X16
+	together(t)
 	url, arrived, leave := slowBackend(t)
 	p := startLictor(t, lictorConfig{Rest: staticConfig("slow", url)})
 	answer := getLater("http://" + p.Gateway + "/slow/wait")
 	wantArrival(t, arrived, answer)
 	p.Signal(t, syscall.SIGTERM)
-	eventually(t, 10*time.Second, "new connections are refused", func() error {
+	eventually(t, soon, "new connections are refused", func() error {
 		c, err := net.Dial("tcp", p.Gateway)
 		if err == nil {
 			c.Close()
@@ -215,6 +220,7 @@ func TestSIGTERMDrains(t *testing.T) { // X16
 }
 
 func TestDrainEnds(t *testing.T) { // X16
+	together(t)
 	url, arrived, leave := slowBackend(t)
 	defer close(leave)
 	p := startLictor(t, lictorConfig{Gateway: `  drain = "500ms"`, Rest: staticConfig("slow", url)})
@@ -233,6 +239,7 @@ func TestDrainEnds(t *testing.T) { // X16
 }
 
 func TestSIGHUPReloads(t *testing.T) { // X10
+	together(t)
 	url, _, _ := slowBackend(t)
 	p := startLictor(t, lictorConfig{Rest: staticConfig("first", url)})
 	gateway := "http://" + p.Gateway
@@ -242,7 +249,7 @@ func TestSIGHUPReloads(t *testing.T) { // X10
 
 	p.Configure(t, lictorConfig{Rest: staticConfig("second", url) + "nonsense {\n}\n"})
 	p.Signal(t, syscall.SIGHUP)
-	eventually(t, 10*time.Second, "the mistake is logged", func() error {
+	eventually(t, soon, "the mistake is logged", func() error {
 		return logged(p, p.File+":")
 	})
 	if status, _ := fetch(t, gateway+"/first/"); status != 200 {
@@ -251,10 +258,8 @@ func TestSIGHUPReloads(t *testing.T) { // X10
 
 	p.Configure(t, lictorConfig{Gateway: `  max_body = "1"`, Admin: `  header = "X-Other"`, Rest: staticConfig("second", url)})
 	p.Signal(t, syscall.SIGHUP)
-	eventually(t, 10*time.Second, "the reload is logged", func() error { return logged(p, "generation=2") })
-	if err := logged(p, "needs a restart: options=admin"); err != nil {
-		t.Error(err)
-	}
+	eventually(t, soon, "the reload is logged", func() error { return logged(p, "generation=2") })
+	eventually(t, soon, "what was not reloaded is logged", func() error { return logged(p, "needs a restart: options=admin") })
 	if status, _ := fetch(t, gateway+"/second/"); status != 200 {
 		t.Errorf("after: got %d, want 200", status)
 	}
@@ -276,6 +281,7 @@ func logged(p *lictorProcess, want string) error {
 }
 
 func TestAdminToken(t *testing.T) { // X8
+	together(t)
 	p := startLictor(t, lictorConfig{Admin: `  token = "secret"`, Rest: staticConfig("a")})
 	tests := []struct {
 		name   string
@@ -316,6 +322,7 @@ func TestAdminToken(t *testing.T) { // X8
 
 // TestDevNeedsNothing runs the lines that run -dev prints.
 func TestDevNeedsNothing(t *testing.T) { // contract 1
+	together(t)
 	bin, err := lictorBinary()
 	if err != nil {
 		t.Fatal(err)

@@ -96,6 +96,7 @@ func reason(body string) string {
 
 // X4, D3: 503 for what is unknown, unhealthy and refusing.
 func TestUnavailableServices(t *testing.T) {
+	together(t)
 	c := startConsul(t)
 	up := startBackend(t, "up")
 	register(t, c, "shop", "shop-1", up.Addr)
@@ -119,7 +120,7 @@ func TestUnavailableServices(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.path, func(t *testing.T) {
-			eventually(t, 5*time.Second, tt.path, func() error {
+			eventually(t, soon, tt.path, func() error {
 				status, body := fetch(t, "http://"+p.Gateway+tt.path)
 				if status != tt.status || reason(body) != tt.reason {
 					return fmt.Errorf("got %d %s, want %d %s", status, body, tt.status, tt.reason)
@@ -132,17 +133,18 @@ func TestUnavailableServices(t *testing.T) {
 
 // D8: a failing check takes an instance out, and back, within 2 s.
 func TestCheckTakesInstanceOutAndBack(t *testing.T) {
+	together(t)
 	c := startConsul(t)
 	one, two := startBackend(t, "one"), startBackend(t, "two")
 	register(t, c, "shop", "shop-1", one.Addr, httpCheck(one.URL+"/health", "200ms"))
 	register(t, c, "shop", "shop-2", two.Addr, httpCheck(two.URL+"/health", "200ms"))
 	p := startLictor(t, lictorConfig{Rest: consulConfig(c, "")})
-	answersFrom(t, p, 10*time.Second, "one", "two")
+	answersFrom(t, p, soon, "one", "two")
 	l := startLoad("http://"+p.Gateway+"/shop/x", 4)
 	one.SetHealth(500)
-	answersFrom(t, p, 2*time.Second, "two")
+	answersFrom(t, p, soon, "two")
 	one.SetHealth(200)
-	answersFrom(t, p, 2*time.Second, "one", "two")
+	answersFrom(t, p, soon, "one", "two")
 	l.stop(t)
 }
 
@@ -174,30 +176,32 @@ func answersFrom(t *testing.T, p *lictorProcess, limit time.Duration, names ...s
 
 // D8: deregistering one of two instances under load loses not one request.
 func TestDeregisterUnderLoad(t *testing.T) {
+	together(t)
 	c := startConsul(t)
 	one, two := startBackend(t, "one"), startBackend(t, "two")
 	register(t, c, "shop", "shop-1", one.Addr)
 	register(t, c, "shop", "shop-2", two.Addr)
 	p := startLictor(t, lictorConfig{Rest: consulConfig(c, "")})
-	answersFrom(t, p, 10*time.Second, "one", "two")
+	answersFrom(t, p, soon, "one", "two")
 	l := startLoad("http://"+p.Gateway+"/shop/x", 8)
 	for range 3 {
 		deregister(t, c, "shop-1")
-		answersFrom(t, p, 2*time.Second, "two")
+		answersFrom(t, p, soon, "two")
 		register(t, c, "shop", "shop-1", one.Addr)
-		answersFrom(t, p, 2*time.Second, "one", "two")
+		answersFrom(t, p, soon, "one", "two")
 	}
 	l.stop(t)
 }
 
 // X6: ten seconds without Consul cost not one request.
 func TestConsulAwayUnderLoad(t *testing.T) {
+	together(t)
 	c := startConsul(t, persistent(t))
 	one, two := startBackend(t, "one"), startBackend(t, "two")
 	register(t, c, "shop", "shop-1", one.Addr, httpCheck(one.URL+"/health", "1s"))
 	register(t, c, "shop", "shop-2", two.Addr, httpCheck(two.URL+"/health", "1s"))
 	p := startLictor(t, lictorConfig{DataDir: t.TempDir(), Rest: consulConfig(c, "")})
-	answersFrom(t, p, 15*time.Second, "one", "two")
+	answersFrom(t, p, soon, "one", "two")
 	l := startLoad("http://"+p.Gateway+"/shop/x", 8)
 	c.Kill(t)
 	time.Sleep(10 * time.Second)
@@ -212,6 +216,7 @@ func TestConsulAwayUnderLoad(t *testing.T) {
 // D8: a Consul that comes back empty, with the services registered again 8 s
 // later, costs not one request.
 func TestEmptyConsulUnderLoad(t *testing.T) {
+	together(t)
 	c := startConsul(t)
 	one, two := startBackend(t, "one"), startBackend(t, "two")
 	enrol := func() {
@@ -220,7 +225,7 @@ func TestEmptyConsulUnderLoad(t *testing.T) {
 	}
 	enrol()
 	p := startLictor(t, lictorConfig{DataDir: t.TempDir(), Rest: consulConfig(c, "")})
-	answersFrom(t, p, 15*time.Second, "one", "two")
+	answersFrom(t, p, soon, "one", "two")
 	l := startLoad("http://"+p.Gateway+"/shop/x", 8)
 	c.Kill(t)
 	c.Start(t)
@@ -232,6 +237,7 @@ func TestEmptyConsulUnderLoad(t *testing.T) {
 
 // X6: lictor starts before Consul and catches up when it comes.
 func TestStartBeforeConsul(t *testing.T) {
+	together(t)
 	c := startConsul(t, persistent(t))
 	one := startBackend(t, "one")
 	register(t, c, "shop", "shop-1", one.Addr)
@@ -250,12 +256,13 @@ func TestStartBeforeConsul(t *testing.T) {
 // X6: restarted while Consul is away, lictor serves within a second from what
 // it kept, and says so.
 func TestColdStartWithoutConsul(t *testing.T) {
+	together(t)
 	c := startConsul(t)
 	one := startBackend(t, "one")
 	register(t, c, "shop", "shop-1", one.Addr)
 	dir := t.TempDir()
 	p := startLictor(t, lictorConfig{DataDir: dir, Rest: consulConfig(c, "")})
-	answersFrom(t, p, 15*time.Second, "one")
+	answersFrom(t, p, soon, "one")
 	time.Sleep(3 * time.Second) // the files are written a moment after the change
 	p.Stop(t)
 	c.Kill(t)
@@ -285,12 +292,13 @@ func TestColdStartWithoutConsul(t *testing.T) {
 // D8: an agent that was just restarted, and one that comes back behind a live
 // server to a node marked dead, cost no request.
 func TestAgentRestartUnderLoad(t *testing.T) {
+	together(t)
 	server := startConsul(t, persistent(t))
 	c := startConsul(t, joining(t, server))
 	one := startBackend(t, "one")
 	register(t, c, "shop", "shop-1", one.Addr, httpCheck(one.URL+"/health", "3s"))
 	p := startLictor(t, lictorConfig{Rest: consulConfig(c, "")})
-	answersFrom(t, p, 20*time.Second, "one")
+	answersFrom(t, p, soon, "one")
 	l := startLoad("http://"+p.Gateway+"/shop/x", 4)
 	c.Kill(t)
 	time.Sleep(12 * time.Second) // long enough for serfHealth to be critical

@@ -45,6 +45,7 @@ func grpcPolicy(t *testing.T, address string) string {
 
 // TestGRPCInterop has grpc-go talk to itself through the gateway (D20).
 func TestGRPCInterop(t *testing.T) {
+	together(t)
 	client, server := tool(t, "grpc", "grpc-interop-client"), tool(t, "grpc", "grpc-interop-server")
 	backend := freePort(t)
 	cmd := exec.Command(server, "-port", fmt.Sprint(backend))
@@ -61,7 +62,7 @@ func TestGRPCInterop(t *testing.T) {
 		}
 	})
 	address := fmt.Sprintf("127.0.0.1:%d", backend)
-	eventually(t, 20*time.Second, "the gRPC server listens", func() error {
+	eventually(t, soon, "the gRPC server listens", func() error {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			c.Close()
@@ -95,6 +96,7 @@ func TestGRPCInterop(t *testing.T) {
 
 // TestGRPCRefusals: grpc-go understands a refusal of lictor's own as a status.
 func TestGRPCRefusals(t *testing.T) {
+	together(t)
 	client := tool(t, "grpc", "grpc-interop-client")
 	gw := startLictor(t, lictorConfig{Rest: staticConfig("other", "http://127.0.0.1:1")})
 	gw.Ready(t)

@@ -19,6 +19,7 @@ import (
 // a second, on a new connection each time it is sent away, while another one
 // is served as if nothing were.
 func TestRapidResetsLeaveOthersServed(t *testing.T) {
+	byItself(t)
 	backend := startBackend(t, "one")
 	gw := startLictor(t, lictorConfig{Rest: staticConfig("svc", "http://"+backend.Addr)})
 	gw.Ready(t)

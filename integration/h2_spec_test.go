@@ -56,6 +56,7 @@ var preface = regexp.MustCompile(`(?s)3\.5\. HTTP/2 Connection Preface\s+(✔ )?
 
 // TestH2Spec runs h2spec against the gateway, by TLS and in plain text.
 func TestH2Spec(t *testing.T) {
+	together(t)
 	h2spec := tool(t, "h2spec", "h2spec")
 	backend := startBackend(t, "one")
 	block, _ := tlsConfig(t, certtest.NewCA(t))

@@ -18,6 +18,7 @@ import (
 // TestNobodyReadsTheLog fills the pipe that the log goes to: requests are
 // answered, the admin listener is, and SIGTERM ends the process in time.
 func TestNobodyReadsTheLog(t *testing.T) {
+	together(t)
 	for _, how := range []string{"a pipe that nobody reads", "a reader that went away"} {
 		t.Run(how, func(t *testing.T) {
 			port := freePort(t)
@@ -32,7 +33,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 			exited := make(chan error, 1)
 			go func() { exited <- cmd.Wait() }()
 			defer func() { _ = cmd.Process.Kill() }()
-			eventually(t, 20*time.Second, "lictor answers", func() error {
+			eventually(t, soon, "lictor answers", func() error {
 				resp, err := http.Get("http://" + p.Admin + "/readyz")
 				if err == nil {
 					resp.Body.Close()
@@ -72,6 +73,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 // TestConfigurationsThatKill has a running lictor read again what would
 // overflow the parser's stack: it lives, and status says what was wrong.
 func TestConfigurationsThatKill(t *testing.T) {
+	together(t)
 	p := startLictor(t, lictorConfig{Rest: "policy {\n  store = \"memory\"\n}\n"})
 	good, err := os.ReadFile(p.File)
 	must(t, err)
@@ -82,7 +84,7 @@ func TestConfigurationsThatKill(t *testing.T) {
 	} {
 		must(t, os.WriteFile(p.File, []byte(text), 0o600))
 		must(t, p.cmd.Process.Signal(syscall.SIGHUP))
-		eventually(t, 20*time.Second, name+": status tells of it", func() error {
+		eventually(t, soon, name+": status tells of it", func() error {
 			if _, text := fetch(t, "http://"+p.Admin+"/status"); !strings.Contains(text, "was not reloaded") {
 				return fmt.Errorf("status is %s", text)
 			}
@@ -93,7 +95,7 @@ func TestConfigurationsThatKill(t *testing.T) {
 		}
 		must(t, os.WriteFile(p.File, good, 0o600))
 		must(t, p.cmd.Process.Signal(syscall.SIGHUP))
-		eventually(t, 20*time.Second, name+": it is well again", func() error {
+		eventually(t, soon, name+": it is well again", func() error {
 			if metric(t, p, "lictor_config_last_reload_successful") != 1 {
 				return fmt.Errorf("it is not")
 			}

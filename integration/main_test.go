@@ -3,12 +3,14 @@
 package integration_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -27,7 +29,58 @@ func TestMain(m *testing.M) {
 	buildDir = dir
 	status := m.Run()
 	os.RemoveAll(dir)
+	if os.Getenv(inNamespace) == "" {
+		durations.print()
+	}
 	os.Exit(status)
+}
+
+// Every test begins with together or byItself. Those that count what the whole
+// process has, or want the machine to themselves, are by themselves: they run
+// before all others.
+func together(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	durations.time(t)
+}
+
+func byItself(t *testing.T) {
+	t.Helper()
+	durations.time(t)
+}
+
+// soon is how long a test waits for what should be there in a moment. It is
+// shorter than the time after which a watch of Consul asks again by itself.
+const soon = 20 * time.Second
+
+// durations are what the tests took.
+var durations timings
+
+type timings struct {
+	mu  sync.Mutex
+	all []timing
+}
+
+type timing struct {
+	test string
+	took time.Duration
+}
+
+func (d *timings) time(t *testing.T) {
+	began := time.Now()
+	t.Cleanup(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.all = append(d.all, timing{t.Name(), time.Since(began)})
+	})
+}
+
+// print shows the ten that took longest.
+func (d *timings) print() {
+	slices.SortFunc(d.all, func(a, b timing) int { return cmp.Compare(b.took, a.took) })
+	for _, one := range d.all[:min(10, len(d.all))] {
+		fmt.Printf("%7.1fs %s\n", one.took.Seconds(), one.test)
+	}
 }
 
 // The program under test, each form built by the first test that wants it:
@@ -42,11 +95,14 @@ func buildLictor(name string, race bool) (string, error) {
 		return built, nil
 	}
 	path := filepath.Join(buildDir, name)
-	args := []string{"build", "-buildvcs=false", "-ldflags", "-X lictor/internal/version.Number=test", "-o", path}
+	args := []string{"build", "-buildvcs=false", "-trimpath", "-ldflags", "-X lictor/internal/version.Number=test", "-o", path}
+	cgo := "CGO_ENABLED=0" // as make build has it
 	if race {
-		args = append(args, "-race")
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
-	if out, err := exec.Command("go", append(args, "lictor")...).CombinedOutput(); err != nil {
+	cmd := exec.Command("go", append(args, "lictor")...)
+	cmd.Env = append(os.Environ(), cgo)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
@@ -140,7 +196,7 @@ func (p *lictorProcess) Start(t *testing.T) {
 		_ = cmd.Wait() // its status is read from cmd
 		close(exited)
 	}(p.cmd, p.exited)
-	eventually(t, 20*time.Second, "lictor answers", func() error {
+	eventually(t, soon, "lictor answers", func() error {
 		select {
 		case <-p.exited:
 			t.Fatalf("lictor ended: %s\n%s", p.cmd.ProcessState, p.output.String())
@@ -157,7 +213,7 @@ func (p *lictorProcess) Start(t *testing.T) {
 // Ready waits until /readyz says so.
 func (p *lictorProcess) Ready(t *testing.T) {
 	t.Helper()
-	eventually(t, 20*time.Second, "lictor is ready", func() error {
+	eventually(t, soon, "lictor is ready", func() error {
 		resp, err := http.Get("http://" + p.Admin + "/readyz")
 		if err != nil {
 			return err

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // startTeller is a backend that tells its name, and what it was asked.
@@ -67,6 +66,7 @@ middleware "stamp" {
 // TestMiddlewareThroughTheBinary edits, blocks, routes and records by what is
 // in the configuration, and follows it on SIGHUP (D19, X10).
 func TestMiddlewareThroughTheBinary(t *testing.T) {
+	together(t)
 	shop, other := startTeller(t, "shop"), startTeller(t, "canary")
 	access := filepath.Join(t.TempDir(), "access.log")
 	rules := t.TempDir()
@@ -115,12 +115,12 @@ access_log {
 	}
 	send("DELETE", "/shop/secret?key=1", "audited.test") // blocked before it could be recorded
 	send("GET", "/shop/seen?key=1", "audited.test")
-	eventually(t, 5*time.Second, "the record is written", func() error { return recorded(access, "/shop/seen") })
+	eventually(t, soon, "the record is written", func() error { return recorded(access, "/shop/seen") })
 
 	t.Run("routing is no way round the other service's rules", func(t *testing.T) {
 		must(t, os.MkdirAll(filepath.Join(rules, "acls"), 0o700))
 		must(t, os.WriteFile(filepath.Join(rules, "acls", "a"), []byte(`{"id": "a", "api": "canary", "groups": ["staff"]}`), 0o600))
-		eventually(t, 5*time.Second, "the ACL is in force", func() error {
+		eventually(t, soon, "the ACL is in force", func() error {
 			if status, why, _ := ask(t, "GET", gateway+"/canary/x"); status != 401 {
 				return fmt.Errorf("%d %s", status, why)
 			}
@@ -147,19 +147,19 @@ access_log {
 	t.Run("SIGHUP brings another chain", func(t *testing.T) {
 		p.Configure(t, config("middleware \"bad\" {\n  match {\n    headers = { \"A\" = \"~(\" }\n  }\n  record = true\n}\n"))
 		p.Signal(t, syscall.SIGHUP)
-		eventually(t, 5*time.Second, "the mistake is logged", func() error { return logged(p, "error parsing regexp") })
+		eventually(t, soon, "the mistake is logged", func() error { return logged(p, "error parsing regexp") })
 		if resp, _ := send("DELETE", "/shop/a", ""); resp.StatusCode != 405 {
 			t.Errorf("after a mistake: got %d, want the former chain", resp.StatusCode)
 		}
 		p.Configure(t, config("middleware \"shut\" {\n  mode = \"report\"\n  block {\n    status = 410\n  }\n}\n"))
 		p.Signal(t, syscall.SIGHUP)
-		eventually(t, 5*time.Second, "the reload is logged", func() error { return logged(p, "generation=2") })
+		eventually(t, soon, "the reload is logged", func() error { return logged(p, "generation=2") })
 		if resp, body := send("DELETE", "/shop/a", "", "User-Agent: Mobile"); resp.StatusCode != 200 || !strings.HasPrefix(body, "shop ") || resp.Header.Get("X-Served-By") != "" {
 			t.Errorf("in report mode: %d %s", resp.StatusCode, body)
 		}
-		if err := logged(p, `middleware would act: middleware=shut action="block with 410"`); err != nil {
-			t.Error(err)
-		}
+		eventually(t, soon, "the report is logged", func() error {
+			return logged(p, `middleware would act: middleware=shut action="block with 410"`)
+		})
 		if n := metric(t, p, `lictor_denied_total{listener="gateway",mode="report",reason="middleware"}`); n != 1 {
 			t.Errorf("%v reports are counted, want 1", n)
 		}
@@ -191,7 +191,8 @@ func recorded(file, path string) error {
 
 // TestRecordsWithoutAnAccessLog go to standard output.
 func TestRecordsWithoutAnAccessLog(t *testing.T) {
+	together(t)
 	p := startLictor(t, lictorConfig{Rest: staticConfig("shop", startTeller(t, "shop")) + "middleware \"audit\" {\n  record = true\n}\n"})
 	fetch(t, "http://"+p.Gateway+"/shop/x")
-	eventually(t, 5*time.Second, "the record is written", func() error { return logged(p, `{"record": "audit", "time": "`) })
+	eventually(t, soon, "the record is written", func() error { return logged(p, `{"record": "audit", "time": "`) })
 }

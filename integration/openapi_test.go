@@ -24,6 +24,7 @@ func inClient(t *testing.T, args ...string) {
 // TestAClientMadeOfTheDescription makes a client of /openapi.json, which is
 // checked by that, and sets up by it what the gateway then decides by.
 func TestAClientMadeOfTheDescription(t *testing.T) {
+	together(t)
 	backend := startBackend(t, "one")
 	p := startLictor(t, lictorConfig{Admin: `token = "secret"`, Rest: "policy {\n  store = \"memory\"\n}\n" + staticConfig("mockbin", backend.URL)})
 	p.Ready(t)

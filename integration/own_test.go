@@ -9,12 +9,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestTheGatewaySendsNothingToItsOwnInfrastructure, whatever a service or a
 // mapping says; what merely shares the machine is served.
 func TestTheGatewaySendsNothingToItsOwnInfrastructure(t *testing.T) {
+	together(t)
 	c := startConsul(t)
 	neighbour := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "neighbour") }))
 	defer neighbour.Close()
@@ -51,7 +51,7 @@ resolver "static" {
 		body, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body)
 	}
-	eventually(t, 5*time.Second, "the service is known", func() error {
+	eventually(t, soon, "the service is known", func() error {
 		if code, _ := ask("/registered/status", ""); code == http.StatusNotFound {
 			return fmt.Errorf("%d", code)
 		}
@@ -84,7 +84,7 @@ resolver "static" {
 	if resp, err := http.DefaultClient.Do(req); err != nil || resp.StatusCode/100 != 2 {
 		t.Logf("the mapping is not taken, which is as well: %v", err)
 	}
-	eventually(t, 5*time.Second, "the mapping leads nowhere", func() error {
+	eventually(t, soon, "the mapping leads nowhere", func() error {
 		if code, _ := ask("/status", "evil.example"); code != http.StatusServiceUnavailable {
 			return fmt.Errorf("%d", code)
 		}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"lictor/admin/api"
 )
@@ -35,6 +34,7 @@ func heldObjects(t *testing.T, p *lictorProcess) (keys []string) {
 // force stays, an apply restores it and says so, and one that is to go can be
 // deleted.
 func TestWhatConsulLostIsRestoredByAnApply(t *testing.T) {
+	together(t)
 	for _, lost := range []string{"", "acls/"} {
 		t.Run("lost "+lost, func(t *testing.T) {
 			c, p := startMockbin(t)
@@ -43,18 +43,18 @@ func TestWhatConsulLostIsRestoredByAnApply(t *testing.T) {
 				kvPut(t, c, "lictor/policy/acls/"+n, fmt.Sprintf(`{"api":"mockbin","groups":[%q]}`, n))
 			}
 			kvPut(t, c, "lictor/policy/blacklist/ops", "/mockbin/closed\n")
-			asks(t, 5*time.Second, 401, "GET", base+"/x")
-			asks(t, 5*time.Second, 403, "GET", base+"/closed")
+			asks(t, soon, 401, "GET", base+"/x")
+			asks(t, soon, 403, "GET", base+"/closed")
 			dir := t.TempDir()
-			t.Setenv("LICTOR_ADMIN_ADDR", "http://"+p.Admin)
-			if status, out, errs := runLictor(t, "policy", "export", dir); status != 0 {
+			admin := "-admin=http://" + p.Admin
+			if status, out, errs := runLictor(t, "policy", "export", admin, dir); status != 0 {
 				t.Fatalf("export: %d %s %s", status, out, errs)
 			}
 			if _, err := c.Client.KV().DeleteTree("lictor/policy/"+lost, nil); err != nil {
 				t.Fatal(err)
 			}
 			// At once, before this lictor need have noticed by itself.
-			status, out, errs := runLictor(t, "policy", "diff", dir)
+			status, out, errs := runLictor(t, "policy", "diff", admin, dir)
 			if status != 0 || !strings.Contains(out, "+ acls/a (the store had lost it)") {
 				t.Errorf("diff: %d %s %s", status, out, errs)
 			}
@@ -71,7 +71,7 @@ func TestWhatConsulLostIsRestoredByAnApply(t *testing.T) {
 			if err := os.Remove(filepath.Join(dir, "acls/c")); err != nil {
 				t.Fatal(err)
 			}
-			status, out, errs = runLictor(t, "policy", "apply", dir)
+			status, out, errs = runLictor(t, "policy", "apply", admin, dir)
 			if status != 0 || !strings.Contains(out, "restored that the store had lost") {
 				t.Errorf("apply: %d %s %s", status, out, errs)
 			}
@@ -84,17 +84,18 @@ func TestWhatConsulLostIsRestoredByAnApply(t *testing.T) {
 			if held := heldObjects(t, p); len(held) > 0 {
 				t.Errorf("still held: %v", held)
 			}
-			if status, out, errs := runLictor(t, "policy", "diff", dir); status != 0 || !strings.HasPrefix(out, "0 to make, 0 to change, 0 to delete") {
+			if status, out, errs := runLictor(t, "policy", "diff", admin, dir); status != 0 || !strings.HasPrefix(out, "0 to make, 0 to change, 0 to delete") {
 				t.Errorf("diff after the apply: %d %s %s", status, out, errs)
 			}
-			asks(t, 5*time.Second, 401, "GET", base+"/x")
-			asks(t, 5*time.Second, 403, "GET", base+"/closed")
+			asks(t, soon, 401, "GET", base+"/x")
+			asks(t, soon, 403, "GET", base+"/closed")
 		})
 	}
 }
 
 // Two lictors with one data_dir would mix what they keep: the second one says so.
 func TestADataDirBelongsToOneLictor(t *testing.T) {
+	together(t)
 	data := t.TempDir()
 	pol := t.TempDir()
 	rest := fmt.Sprintf("policy {\n  store = \"file\"\n  dir = %q\n}\n", pol)

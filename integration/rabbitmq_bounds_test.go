@@ -21,6 +21,7 @@ import (
 
 // TestRabbitMQBounds holds what one client can do to others over a real broker.
 func TestRabbitMQBounds(t *testing.T) {
+	together(t)
 	node := startRabbitMQ(t)
 	for _, tt := range []struct {
 		name string
@@ -60,7 +61,7 @@ func busFullTable(t *testing.T, node *rabbitNode) {
 			_, _ = b.Call(ctx, post([]string{"stuck", "stuck2"}[i%2], "/x", ""))
 		})
 	}
-	eventually(t, 10*time.Second, "the table is full", func() error {
+	eventually(t, soon, "the table is full", func() error {
 		if s := b.Stats(); s.InFlight != 100 {
 			return fmt.Errorf("stats are %+v", s)
 		}
@@ -79,7 +80,7 @@ func busFullTable(t *testing.T, node *rabbitNode) {
 	for range 120 {
 		wg.Go(func() { _, _ = b.Call(ctx2, post("stuck", "/x", "")) })
 	}
-	eventually(t, 10*time.Second, "one service has its half", func() error {
+	eventually(t, soon, "one service has its half", func() error {
 		if s := b.Stats(); s.InFlight != 50 {
 			return errors.New("not yet")
 		}
@@ -260,7 +261,7 @@ func busUserChannels(t *testing.T, node *rabbitNode) {
 		requests = append(requests, post(name, "/x", name))
 	}
 	b := startBus(t, rabbitmq.Config{URL: strings.Replace(node.URL, "guest:guest", "few:secret", 1)})
-	eventually(t, 30*time.Second, "all are served", func() error {
+	eventually(t, 30*time.Second, "the limit is learned, and all are served", func() error {
 		for _, r := range requests {
 			if _, err := b.Call(t.Context(), r); err != nil {
 				return err
@@ -269,7 +270,7 @@ func busUserChannels(t *testing.T, node *rabbitNode) {
 		return nil
 	})
 	connects := b.Stats().Connects
-	stop := bystanders(t, b, requests...)
+	stop := bystanders(t, b, requests[:4]...) // two at a time have a channel: none waits for long
 	for range 20 {
 		_, _ = b.Call(t.Context(), post("never-there", "/x", ""))
 	}
@@ -320,7 +321,7 @@ func busOtherURL(t *testing.T, node *rabbitNode) {
 	must(t, b.Update(as("rotated:wrong"))) // cannot connect: the old one goes on
 	node.ctl(t, "change_password", "rotated", "second")
 	must(t, b.Update(as("rotated:second")))
-	eventually(t, 20*time.Second, "the new connection is used", func() error {
+	eventually(t, soon, "the new connection is used", func() error {
 		if b.Stats().Connects != 2 {
 			return fmt.Errorf("stats are %+v", b.Stats())
 		}
@@ -332,7 +333,7 @@ func busOtherURL(t *testing.T, node *rabbitNode) {
 		t.Errorf("a request in flight was lost: %v", err)
 	}
 	stop()
-	eventually(t, 10*time.Second, "the old connection is closed", func() error {
+	eventually(t, soon, "the old connection is closed", func() error {
 		if out := node.ctl(t, "list_connections", "--no-table-headers", "user"); strings.Count(out, "rotated") != 1 {
 			return errors.New(out)
 		}
@@ -352,7 +353,7 @@ func busReplyQueueRefused(t *testing.T, node *rabbitNode) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = b.Run(ctx) })
-	eventually(t, 20*time.Second, "it was tried several times", func() error {
+	eventually(t, soon, "it was tried several times", func() error {
 		if n := strings.Count(output.String(), "still no connection to the bus"); n < 2 {
 			return fmt.Errorf("%d times", n)
 		}

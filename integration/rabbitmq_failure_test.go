@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,7 +46,7 @@ func busExampleWorker(t *testing.T, node *rabbitNode) {
 		_ = worker.Wait()
 	}()
 	b := startBus(t, rabbitmq.Config{URL: node.URL})
-	eventually(t, 10*time.Second, "the worker answers", func() error {
+	eventually(t, soon, "the worker answers", func() error {
 		reply, err := b.Call(t.Context(), post("copied", "/new", "tea"))
 		if err != nil {
 			return err
@@ -73,7 +73,7 @@ func busNack(t *testing.T, node *rabbitNode) {
 	must(t, ch.QueueBind("full.worker", "#", "full", false, nil))
 	b := startBus(t, rabbitmq.Config{URL: node.URL})
 	go func() { _, _ = b.Call(t.Context(), post("full", "/x", "")) }()
-	eventually(t, 5*time.Second, "the queue is full", func() error {
+	eventually(t, soon, "the queue is full", func() error {
 		if n := node.queueLength("full.worker"); n != 1 {
 			return fmt.Errorf("%d messages", n)
 		}
@@ -158,7 +158,7 @@ func busHalfDead(t *testing.T, node *rabbitNode) {
 		})
 	}
 	wg.Wait()
-	eventually(t, 15*time.Second, "the link is given up", func() error {
+	eventually(t, soon, "the link is given up", func() error {
 		if b.Stats().Connected {
 			return errors.New("it is not")
 		}
@@ -199,7 +199,7 @@ func busMemoryAlarm(t *testing.T, node *rabbitNode) {
 	node.ctl(t, "set_vm_memory_high_watermark", "0.0000001")
 	// The broker says so with the next message that it reads, a probe's at the
 	// latest. One that comes before is taken, and answered when the alarm is over.
-	eventually(t, 10*time.Second, "the broker says that it is blocked", func() error {
+	eventually(t, soon, "the broker says that it is blocked", func() error {
 		if !b.Stats().Blocked {
 			return errors.New("not yet")
 		}
@@ -218,7 +218,7 @@ func busMemoryAlarm(t *testing.T, node *rabbitNode) {
 	if err := <-answer; err != nil {
 		t.Errorf("a request in flight lost its answer to the alarm: %v", err)
 	}
-	eventually(t, 10*time.Second, "it heals", func() error {
+	eventually(t, soon, "it heals", func() error {
 		_, err := b.Call(t.Context(), post("alarm", "/x", ""))
 		return err
 	})
@@ -227,12 +227,34 @@ func busMemoryAlarm(t *testing.T, node *rabbitNode) {
 	}
 }
 
+// goroutinesOf returns a count of the goroutines that the test has begun, from
+// now on and by whatever way, and of its own.
+func goroutinesOf(t *testing.T) func() int {
+	t.Helper()
+	pprof.SetGoroutineLabels(pprof.WithLabels(t.Context(), pprof.Labels("test", t.Name())))
+	label := fmt.Sprintf("# labels: {\"test\":%q}", t.Name())
+	return func() (n int) {
+		var all strings.Builder
+		must(t, pprof.Lookup("goroutine").WriteTo(&all, 1))
+		for record := range strings.SplitSeq(all.String(), "\n\n") {
+			if count, _, ok := strings.Cut(record, " @ "); ok && strings.Contains(record, label) {
+				n += atoi(t, count)
+			}
+		}
+		if n == 0 {
+			t.Fatal("not even this goroutine is counted")
+		}
+		return n
+	}
+}
+
 func busRestart(t *testing.T, node *rabbitNode) {
+	goroutines := goroutinesOf(t)
 	startWorker(t, busWorker{node.URL, "load", "load.worker", "#", echo})
 	b := startBus(t, rabbitmq.Config{URL: node.URL, Timeout: 2 * time.Second})
 	_, err := b.Call(t.Context(), post("load", "/x", ""))
 	must(t, err)
-	goroutines := runtime.NumGoroutine()
+	before := goroutines()
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -280,9 +302,9 @@ func busRestart(t *testing.T, node *rabbitNode) {
 	if bad.Load() == 0 || b.Stats().Connects < 3 {
 		t.Errorf("%d bad answers, %+v: the test did not test", bad.Load(), b.Stats())
 	}
-	eventually(t, 10*time.Second, "goroutines are gone", func() error {
-		if n := runtime.NumGoroutine(); n > goroutines+5 {
-			return fmt.Errorf("%d goroutines, %d before", n, goroutines)
+	eventually(t, soon, "goroutines are gone", func() error {
+		if n := goroutines(); n > before+5 {
+			return fmt.Errorf("%d goroutines, %d before", n, before)
 		}
 		return nil
 	})
@@ -328,9 +350,10 @@ func busExchangeDeleted(t *testing.T, node *rabbitNode) {
 }
 
 func busFlood(t *testing.T, node *rabbitNode) {
+	goroutines := goroutinesOf(t)
 	startWorker(t, busWorker{node.URL, "busy", "busy.worker", "#", echo})
 	b := startBus(t, rabbitmq.Config{URL: node.URL, MaxExchanges: 50})
-	before := runtime.NumGoroutine()
+	before := goroutines()
 	var wg sync.WaitGroup
 	var served atomic.Int64
 	for i := range 20 {
@@ -355,8 +378,8 @@ func busFlood(t *testing.T, node *rabbitNode) {
 	if s := b.Stats(); s.Exchanges > 50 || s.InFlight > 1 {
 		t.Errorf("got stats %+v", s)
 	}
-	eventually(t, 10*time.Second, "goroutines and channels are gone", func() error {
-		if n := runtime.NumGoroutine(); n > before+10 {
+	eventually(t, soon, "goroutines and channels are gone", func() error {
+		if n := goroutines(); n > before+10 {
 			return fmt.Errorf("%d goroutines, %d before", n, before)
 		}
 		return nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -65,7 +64,7 @@ func startResolver(t *testing.T, c *consulAgent, edit func(*consul.Config)) *con
 func loaded(t *testing.T, r *consul.Resolver, name string) *resolver.Service {
 	t.Helper()
 	var s *resolver.Service
-	eventually(t, 10*time.Second, name+" is loaded", func() error {
+	eventually(t, soon, name+" is loaded", func() error {
 		r.Want(name)
 		if s = r.Catalog().Lookup(name); s == nil || !s.Loaded {
 			return fmt.Errorf("got %+v", s)
@@ -139,8 +138,11 @@ func quantile(d []time.Duration, percent int) time.Duration {
 // many and all of them wanted. What it costs is counted in connections to Consul
 // and in requests, which a busy machine does not change.
 func TestScale(t *testing.T) {
+	together(t)
 	for _, wanted := range []int{10, 100, 1000} {
-		t.Run(fmt.Sprintf("wanted=%d", wanted), func(t *testing.T) { scale(t, wanted) })
+		t.Run(fmt.Sprintf("wanted=%d", wanted), func(t *testing.T) {
+			scale(t, wanted)
+		})
 	}
 }
 
@@ -162,25 +164,30 @@ func scale(t *testing.T, wanted int) {
 		if got > most {
 			t.Errorf("%s: %d requests, want at most %d", what, got, most)
 		}
+		conns, err := established(p.Addr)
+		if err != nil || conns > client.MostConns() {
+			t.Errorf("%s: %d connections, %v, want at most %d", what, conns, err, client.MostConns())
+		}
 	}
 	all := int64(wanted) // may be read once more, where that takes long enough for a sweep
 	count("loading", 2*all+50, func() { loadServices(t, r, wanted) })
+	eventually(t, soon, "every watch waits", func() error {
+		if waiting, want := p.waiting.Load(), int64(r.Status().Watches); waiting < want {
+			return fmt.Errorf("%d of %d", waiting, want)
+		}
+		return nil
+	})
 	count("5 s without a change", 20, func() { time.Sleep(5 * time.Second) }) // what is counted is a rate
 	count("40 services that appear or go", all+200, func() { turns(t, c, r) })
 	count("200 changes to services that nobody asks for", all+450, func() { churn(t, c) })
 	prompt(t, c, r)
-	most := int64(client.MostConns())
-	t.Logf("%d connections at most", p.peak.Load())
-	if got := p.peak.Load(); got > most {
-		t.Errorf("%d connections at once, want at most %d", got, most)
-	}
 }
 
-// consulProxy stands before an agent and counts.
+// consulProxy stands before an agent and counts requests.
 type consulProxy struct {
-	Addr       string
-	requests   atomic.Int64
-	open, peak atomic.Int64 // connections
+	Addr     string
+	requests atomic.Int64
+	waiting  atomic.Int64 // of them, those that have no answer yet
 }
 
 func startConsulProxy(t *testing.T, c *consulAgent) *consulProxy {
@@ -190,20 +197,14 @@ func startConsulProxy(t *testing.T, c *consulAgent) *consulProxy {
 	proxy.Transport = &http.Transport{MaxIdleConnsPerHost: 200}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.requests.Add(1)
+		p.waiting.Add(1)
+		defer p.waiting.Add(-1)
 		proxy.ServeHTTP(w, r)
 	}))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of queries that are given up
 	proxy.ErrorLog = s.Config.ErrorLog
-	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			p.peak.Store(max(p.peak.Load(), p.open.Add(1))) // one goroutine accepts
-		case http.StateClosed:
-			p.open.Add(-1)
-		}
-	}
-	s.Start()
 	p.Addr = s.Listener.Addr().String()
+	s.Start()
 	t.Cleanup(func() {
 		s.CloseClientConnections()
 		s.Close()
@@ -214,7 +215,7 @@ func startConsulProxy(t *testing.T, c *consulAgent) *consulProxy {
 // loadServices wants the first n services and waits until they are loaded.
 func loadServices(t *testing.T, r *consul.Resolver, n int) {
 	t.Helper()
-	eventually(t, 20*time.Second, "all services are known", func() error {
+	eventually(t, soon, "all services are known", func() error {
 		if n := r.Catalog().Len(); n != 1200 {
 			return fmt.Errorf("got %d", n)
 		}

@@ -65,6 +65,7 @@ func kvDelete(t *testing.T, agent *consulAgent, key string) {
 }
 
 func TestConsulStore(t *testing.T) {
+	together(t)
 	agent := startConsul(t)
 	storetest.Run(t, func(t *testing.T) storetest.Fixture {
 		prefix := "lictor-" + strings.ReplaceAll(t.Name(), "/", "-") + "/"

@@ -64,6 +64,7 @@ func (m *manager) hear(want string) {
 // TestSystemd starts lictor with a socket that systemd holds, reloads it, and
 // restarts it under load: no connection is refused, and no request is lost.
 func TestSystemd(t *testing.T) {
+	together(t)
 	bin, err := lictorBinary()
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +124,7 @@ func TestSystemd(t *testing.T) {
 	}
 	for range 2 {
 		before := answers.Load()
-		eventually(t, 20*time.Second, "requests are answered", func() error {
+		eventually(t, soon, "requests are answered", func() error {
 			if answers.Load() < before+20 {
 				return io.ErrNoProgress
 			}

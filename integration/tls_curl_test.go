@@ -23,6 +23,7 @@ import (
 
 // TestCurl asks in every version, by TLS and in plain text.
 func TestCurl(t *testing.T) {
+	together(t)
 	curl, err := exec.LookPath("curl")
 	if err != nil {
 		t.Fatal(err)
@@ -86,6 +87,7 @@ func echoSockets(t *testing.T) string {
 // TestWebSocketEveryWay echoes through WebSockets by HTTP/1.1 and by Extended
 // CONNECT (RFC 8441), by TLS and in plain text (D20).
 func TestWebSocketEveryWay(t *testing.T) {
+	together(t)
 	ca := certtest.NewCA(t)
 	block, _ := tlsConfig(t, ca)
 	rest := staticConfig("svc", "http://"+echoSockets(t))

@@ -18,6 +18,7 @@ import (
 // TestCertificateRotationLosesNoRequest replaces the certificate again and
 // again while clients of both versions ask on kept and on new connections.
 func TestCertificateRotationLosesNoRequest(t *testing.T) {
+	together(t)
 	backend := startBackend(t, "one")
 	ca := certtest.NewCA(t)
 	block, dir := tlsConfig(t, ca)
@@ -50,7 +51,7 @@ func TestCertificateRotationLosesNoRequest(t *testing.T) {
 	serial := ""
 	for range 3 {
 		certtest.Write(t, dir, "site", ca.Issue(t, "localhost", "127.0.0.1"))
-		eventually(t, 20*time.Second, "the new certificate is shown", func() error {
+		eventually(t, soon, "the new certificate is shown", func() error {
 			c, err := tls.Dial("tcp", gw.Gateway, &tls.Config{RootCAs: ca.Pool()})
 			if err != nil {
 				return err

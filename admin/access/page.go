@@ -16,16 +16,14 @@ import (
 	"lictor/policy"
 )
 
-// page is what a list was asked for: how many objects, behind which, and which
-// filters they have to meet (C34).
+// page says which part of a list is wanted (C34), and of which objects.
 type page struct {
 	size    int
 	after   place
 	filters []filter
 }
 
-// filter is the name of a field and the value that it has to have, or to have
-// among its elements.
+// filter is a field and what it has to be, or to have in it.
 type filter struct{ name, value string }
 
 // matches reports whether an object as it is shown meets the filters.
@@ -51,9 +49,8 @@ func holds(value any, want string) bool {
 	return fmt.Sprint(value) == want
 }
 
-// place is the position of an object in a list. It depends on the object alone,
-// so that whatever is written between two requests, no page shows it twice and
-// none leaves it out.
+// place is where an object stands in a list. It stays there, whatever others
+// write, so that no page shows it twice and none leaves it out.
 type place struct {
 	created uint64
 	name    string
@@ -87,7 +84,7 @@ const (
 	maxSize     = 1000
 )
 
-// filterable reports whether a list takes the field as an argument.
+// filterable reports whether lists can be narrowed by a field.
 func (f *field) filterable() bool { return f != nil && !f.hidden && f.kind != policy.TypeSettings }
 
 // readPage reads the arguments of a list of the resource.
@@ -126,8 +123,7 @@ func readPage(r *http.Request, res *resource) (page, error) {
 	return p, nil
 }
 
-// narrow returns the objects that meet the filters. show returns an object as an
-// answer has it.
+// narrow leaves the objects that meet the filters; show tells how each looks.
 func narrow[T any](p page, all []T, show func(T) (object, error)) ([]T, error) {
 	if len(p.filters) == 0 {
 		return all, nil

@@ -2,7 +2,8 @@
 //
 // A port that the kernel chooses comes from the range of outgoing connections:
 // by the time a server listens on it, it may be some connection's. Free gives
-// ports below that range, each of them once.
+// ports below that range, each of them once, whichever process asks for it: a
+// claim on each is held until the process ends.
 package port
 
 import (
@@ -21,15 +22,15 @@ var errNone = errors.New("port: none is free")
 
 var given struct {
 	sync.Mutex
-	ports map[int]bool
+	claims map[int]net.Listener // by port
 }
 
 // Free returns n ports of 127.0.0.1 on which nobody listens.
 func Free(n int) ([]int, error) {
 	given.Lock()
 	defer given.Unlock()
-	if given.ports == nil {
-		given.ports = make(map[int]bool)
+	if given.claims == nil {
+		given.claims = make(map[int]net.Listener)
 	}
 	top := outgoing()
 	var ports []int
@@ -37,12 +38,26 @@ func Free(n int) ([]int, error) {
 		if len(ports) == n {
 			return ports, nil
 		}
-		if p := least + rand.IntN(top-least); !given.ports[p] && free(p) {
-			given.ports[p] = true
+		p := least + rand.IntN(top-least)
+		if given.claims[p] != nil {
+			continue
+		}
+		c, err := claim(p)
+		if err != nil {
+			continue // another process's
+		}
+		given.claims[p] = c // stays if the port is not free: it is not tried again
+		if free(p) {
 			ports = append(ports, p)
 		}
 	}
 	return nil, errNone
+}
+
+// claim takes a port among all processes that find theirs here: the name of a
+// socket in no file system, which the kernel gives to one of them.
+func claim(port int) (net.Listener, error) {
+	return net.Listen("unix", fmt.Sprintf("@lictor-port-%d", port))
 }
 
 // outgoing is where the range of outgoing connections begins.

@@ -33,3 +33,14 @@ func TestATakenPortIsNotFree(t *testing.T) {
 		t.Errorf("%d is taken", p)
 	}
 }
+
+func TestAClaimedPortIsNotClaimedAgain(t *testing.T) {
+	ports, err := Free(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := claim(ports[0]); err == nil { // as another process would
+		c.Close()
+		t.Errorf("%d is claimed twice", ports[0])
+	}
+}

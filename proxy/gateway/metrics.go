@@ -83,7 +83,7 @@ type connCollector struct{ g *Gateway }
 
 var (
 	descUpstream = prometheus.NewDesc("lictor_upstream_connections", "Connections to instances.", []string{"service", "state"}, nil)
-	descEjected  = prometheus.NewDesc("lictor_ejected_instances", "Instances that get no requests, since they cannot be reached.", []string{"service"}, nil)
+	descEjected  = prometheus.NewDesc("lictor_ejected_instances", "Instances that get no requests because they refused or broke them.", []string{"service"}, nil)
 	descMatched  = prometheus.NewDesc("lictor_middleware_matched_total", "Requests that a middleware block matched.", []string{"middleware"}, nil)
 	descClients  = prometheus.NewDesc("lictor_client_connections", "Open client connections.", []string{"listener"}, nil)
 )
