@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -20,6 +19,7 @@ import (
 
 	client "lictor/internal/consul"
 	"lictor/policy/store/consul"
+	"lictor/policy/store/modeltest"
 )
 
 // fakeConsul speaks as much of Consul's KV as the store needs, without a
@@ -30,7 +30,7 @@ type fakeConsul struct {
 	pairs   map[string]fakePair
 	graves  map[string]uint64 // index of the deletion, by key or deleted prefix
 	changed chan struct{}     // closed by the next write
-	fault   func(*http.Request) (*http.Response, error)
+	fault   modeltest.Fault
 	asked   []string // paths with queries
 }
 
@@ -83,8 +83,8 @@ func (f *fakeConsul) openWith(t *testing.T, cfg consul.Config) *consul.Store {
 	return s
 }
 
-// setFault makes every request go to fault, where it returns something.
-func (f *fakeConsul) setFault(fault func(*http.Request) (*http.Response, error)) {
+// SetFault makes every request go to fault, where it returns something.
+func (f *fakeConsul) SetFault(fault modeltest.Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fault = fault
@@ -106,7 +106,15 @@ func (f *fakeConsul) wake() {
 	f.changed = make(chan struct{})
 }
 
-func (f *fakeConsul) put(key, value string) {
+// Value is what a key below policy/ has.
+func (f *fakeConsul) Value(key string) (value string, there bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pair, there := f.pairs["lictor/policy/"+key]
+	return string(pair.Value), there
+}
+
+func (f *fakeConsul) Put(key, value string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.index++
@@ -114,7 +122,7 @@ func (f *fakeConsul) put(key, value string) {
 	f.wake()
 }
 
-func (f *fakeConsul) remove(key string) {
+func (f *fakeConsul) Remove(key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.index++
@@ -123,10 +131,10 @@ func (f *fakeConsul) remove(key string) {
 }
 
 // clear deletes everything below policy/ at one stroke.
-func (f *fakeConsul) clear() { f.removeAll("") }
+func (f *fakeConsul) clear() { f.RemoveAll("") }
 
-// removeAll deletes everything below a prefix at one stroke.
-func (f *fakeConsul) removeAll(prefix string) {
+// RemoveAll deletes everything below a prefix at one stroke.
+func (f *fakeConsul) RemoveAll(prefix string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.index++
@@ -136,8 +144,8 @@ func (f *fakeConsul) removeAll(prefix string) {
 	f.wake()
 }
 
-// forget makes an empty Consul of it, which counts from the start.
-func (f *fakeConsul) forget() {
+// Forget makes an empty Consul of it, which counts from the start.
+func (f *fakeConsul) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.index = 3
@@ -171,7 +179,7 @@ func (f *fakeConsul) RoundTrip(r *http.Request) (*http.Response, error) {
 	fault := f.fault
 	f.mu.Unlock()
 	if r.Header.Get("X-Consul-Token") != "secret" {
-		return respond(http.StatusForbidden, 0, "ACL not found"), nil
+		return modeltest.Respond(http.StatusForbidden, 0, "ACL not found"), nil
 	}
 	if fault != nil {
 		if resp, err := fault(r); resp != nil || err != nil {
@@ -186,19 +194,7 @@ func (f *fakeConsul) RoundTrip(r *http.Request) (*http.Response, error) {
 	case r.URL.Path == "/v1/txn":
 		return f.txn(r)
 	}
-	return respond(http.StatusNotFound, 0, "no such endpoint"), nil
-}
-
-func respond(status int, index uint64, body string) *http.Response {
-	h := http.Header{}
-	if index > 0 {
-		h.Set("X-Consul-Index", strconv.FormatUint(index, 10))
-	}
-	h.Set("X-Consul-Default-Acl-Policy", "allow")
-	return &http.Response{
-		StatusCode: status, Status: fmt.Sprintf("%d %s", status, http.StatusText(status)),
-		Header: h, Body: io.NopCloser(strings.NewReader(body)),
-	}
+	return modeltest.Respond(http.StatusNotFound, 0, "no such endpoint"), nil
 }
 
 // get answers a query, as soon as there is something newer than it knows.
@@ -218,7 +214,7 @@ func (f *fakeConsul) get(r *http.Request, key string) (*http.Response, error) {
 			if body == "" {
 				status = http.StatusNotFound
 			}
-			return respond(status, index, body), nil
+			return modeltest.Respond(status, index, body), nil
 		}
 		select {
 		case <-changed:
@@ -273,18 +269,18 @@ func (f *fakeConsul) putLarge(r *http.Request, key string) (*http.Response, erro
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if cas := r.URL.Query().Get("cas"); cas != "" && cas != strconv.FormatUint(f.pairs[key].ModifyIndex, 10) {
-		return respond(http.StatusOK, 0, "false"), nil
+		return modeltest.Respond(http.StatusOK, 0, "false"), nil
 	}
 	f.index++
 	f.set(key, value)
 	f.wake()
-	return respond(http.StatusOK, 0, "true"), nil
+	return modeltest.Respond(http.StatusOK, 0, "true"), nil
 }
 
 func (f *fakeConsul) txn(r *http.Request) (*http.Response, error) {
 	var ops api.TxnOps
 	if err := json.NewDecoder(r.Body).Decode(&ops); err != nil {
-		return respond(http.StatusBadRequest, 0, err.Error()), nil
+		return modeltest.Respond(http.StatusBadRequest, 0, err.Error()), nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -325,7 +321,7 @@ func (f *fakeConsul) txn(r *http.Request) (*http.Response, error) {
 		f.wake()
 	}
 	text, _ := json.Marshal(out)
-	return respond(status, 0, string(text)), nil
+	return modeltest.Respond(status, 0, string(text)), nil
 }
 
 func refuse(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }

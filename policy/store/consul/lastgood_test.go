@@ -19,11 +19,11 @@ import (
 func keep(t *testing.T, dir string) {
 	t.Helper()
 	fake := newFake()
-	fake.put("acls/a", "1")
-	fake.put("groups/g", "2")
+	fake.Put("acls/a", "1")
+	fake.Put("groups/g", "2")
 	w := storetest.Start(t, fake.open(t, dir))
 	pass(2 * time.Second)
-	fake.put("filters/f", "3")
+	fake.Put("filters/f", "3")
 	pass(2 * time.Second)
 	w.Stop()
 }
@@ -42,7 +42,7 @@ func keptFile(t *testing.T, dir string) string {
 func restart(t *testing.T, dir string) (*consul.Store, string) {
 	t.Helper()
 	fake := newFake()
-	fake.setFault(refuse)
+	fake.SetFault(refuse)
 	s := fake.open(t, dir)
 	w := storetest.Start(t, s)
 	pass(time.Second)
@@ -113,7 +113,7 @@ func TestManyChangesDoNotMakeTheKeptPolicyGrow(t *testing.T) {
 		w := storetest.Start(t, fake.open(t, dir))
 		value := strings.Repeat("x", 100<<10)
 		for i := range 60 {
-			fake.put("acls/a", value+string(rune('a'+i%20)))
+			fake.Put("acls/a", value+string(rune('a'+i%20)))
 			pass(2 * time.Second)
 		}
 		w.Stop()
@@ -136,7 +136,7 @@ func TestADataDirThatCannotBeWrittenDoesNotStopTheStore(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		fake := newFake()
-		fake.put("acls/a", "1")
+		fake.Put("acls/a", "1")
 		w := storetest.Start(t, fake.open(t, filepath.Join(file, "below")))
 		pass(time.Minute)
 		wantText(t, w, "acls/a=1")

@@ -14,9 +14,9 @@ import (
 	"lictor/policy/store/storetest"
 )
 
-// lose makes f do what a write asks for, or not, and lose the answer, times times.
-func (f *fakeConsul) lose(done bool, times int) {
-	f.setFault(func(r *http.Request) (*http.Response, error) {
+// Lose makes f do what a write asks for, or not, and lose the answer, times times.
+func (f *fakeConsul) Lose(done bool, times int) {
+	f.SetFault(func(r *http.Request) (*http.Response, error) {
 		if r.Method != http.MethodPut || times == 0 {
 			return nil, nil
 		}
@@ -55,7 +55,7 @@ func TestALostAnswerIsFoundOut(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
-				f.lose(test.done, test.times)
+				f.Lose(test.done, test.times)
 				index, err := s.Write(t.Context(), []store.Op{test.op})
 				if !errors.Is(err, test.err) {
 					t.Fatalf("the write: %v, want %v", err, test.err)
@@ -72,12 +72,12 @@ func TestALostAnswerIsFoundOut(t *testing.T) {
 // Half of a transaction is never there, so somebody else wrote since.
 func TestAnOutcomeThatCannotBeToldIsNotTold(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, _ *storetest.Watch) {
-		f.setFault(func(r *http.Request) (*http.Response, error) {
+		f.SetFault(func(r *http.Request) (*http.Response, error) {
 			if r.URL.Path != "/v1/txn" {
 				return nil, nil
 			}
 			_, _ = f.txn(r)
-			f.put("acls/a", "somebody else's")
+			f.Put("acls/a", "somebody else's")
 			return nil, errors.New("connection reset by peer")
 		})
 		_, err := s.Write(t.Context(), []store.Op{{Kind: "acls", Name: "a", Value: []byte("x")}, {Kind: "acls", Name: "b", Value: []byte("y")}})
@@ -91,7 +91,7 @@ func TestAnOutcomeThatCannotBeToldIsNotTold(t *testing.T) {
 // connections work.
 func TestAHalfOpenWatchHidesNothingForLong(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
-		f.setFault(func(r *http.Request) (*http.Response, error) {
+		f.SetFault(func(r *http.Request) (*http.Response, error) {
 			if !r.URL.Query().Has("wait") {
 				return nil, nil
 			}
@@ -99,13 +99,13 @@ func TestAHalfOpenWatchHidesNothingForLong(t *testing.T) {
 			return nil, r.Context().Err()
 		})
 		pass(20 * time.Second)
-		f.put("acls/a", "new")
+		f.Put("acls/a", "new")
 		pass(5 * time.Second)
 		wantText(t, w, "acls/a=new groups/g=2")
-		f.remove("groups/g")
+		f.Remove("groups/g")
 		pass(5 * time.Second)
 		wantText(t, w, "acls/a=new")
-		f.put("filters/f", "a kind that was not there")
+		f.Put("filters/f", "a kind that was not there")
 		pass(5 * time.Second)
 		wantText(t, w, "acls/a=new filters/f=a kind that was not there")
 	})
@@ -115,7 +115,7 @@ func TestAHalfOpenWatchHidesNothingForLong(t *testing.T) {
 // question a second for each watch.
 func TestAConsulThatDoesNotBlockIsPaced(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, _ *consul.Store, _ *storetest.Watch) {
-		f.setFault(func(r *http.Request) (*http.Response, error) {
+		f.SetFault(func(r *http.Request) (*http.Response, error) {
 			if !r.URL.Query().Has("wait") {
 				return nil, nil
 			}
@@ -138,13 +138,13 @@ func TestAConsulThatDoesNotBlockIsPaced(t *testing.T) {
 func TestFolderKeysDoNotKeepTheLastObjectAlive(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
 		for _, folder := range []string{"acls/", "blacklist/", "groups/", "deep/er/"} {
-			f.put(folder, "")
+			f.Put(folder, "")
 		}
 		pass(time.Second)
 		wantText(t, w, "acls/a=1 groups/g=2")
-		f.remove("acls/a")
-		f.put("other/../", "")
-		f.remove("groups/g")
+		f.Remove("acls/a")
+		f.Put("other/../", "")
+		f.Remove("groups/g")
 		pass(5 * time.Second)
 		if status := s.Status(); !status.Live || status.Problem != "" || status.Held != 0 {
 			t.Errorf("status is %+v", status)
@@ -159,20 +159,20 @@ func TestFolderKeysDoNotKeepTheLastObjectAlive(t *testing.T) {
 // yet was not deleted.
 func TestWhatAnImportHasNotBroughtBackYetIsHeld(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
-		f.put("acls/b", "2")
-		f.put("acls/c", "3")
+		f.Put("acls/b", "2")
+		f.Put("acls/c", "3")
 		pass(time.Second)
 		for _, prefix := range []string{"acls/", ""} {
-			f.removeAll(prefix)
-			f.put("acls/a", "1")
-			f.put("acls/b", "2")
+			f.RemoveAll(prefix)
+			f.Put("acls/a", "1")
+			f.Put("acls/b", "2")
 			pass(time.Second)
 			wantText(t, w, "acls/a=1 acls/b=2 acls/c=3 groups/g=2")
 			if !w.Content()["acls/c"].Held {
 				t.Error("acls/c is not held")
 			}
-			f.put("acls/c", "3")
-			f.put("groups/g", "2")
+			f.Put("acls/c", "3")
+			f.Put("groups/g", "2")
 			pass(time.Second)
 			if status := s.Status(); status.Held != 0 || status.Problem != "" {
 				t.Errorf("status is %+v", status)

@@ -23,12 +23,12 @@ func TestStore(t *testing.T) {
 					return s
 				}
 				return storetest.Fixture{
-					Store: open(f, ""), Put: f.put, Remove: f.remove,
+					Store: open(f, ""), Put: f.Put, Remove: f.Remove,
 					RemoveAll: func(kind string) {
 						if kind != "" {
 							kind += "/"
 						}
-						f.removeAll(kind)
+						f.RemoveAll(kind)
 					},
 					Reopen:    func() store.Store { return open(f, "") },
 					Elsewhere: func() store.Store { return open(newFake(), "elsewhere/") },

@@ -12,6 +12,7 @@ import (
 
 	"lictor/policy/store"
 	"lictor/policy/store/consul"
+	"lictor/policy/store/modeltest"
 	"lictor/policy/store/storetest"
 )
 
@@ -22,8 +23,8 @@ func bubble(t *testing.T, test func(t *testing.T, f *fakeConsul, s *consul.Store
 		t.Run(fmt.Sprintf("split=%v", split), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := newFake()
-				fake.put("acls/a", "1")
-				fake.put("groups/g", "2")
+				fake.Put("acls/a", "1")
+				fake.Put("groups/g", "2")
 				s := fake.open(t, "")
 				if split {
 					s.SplitAlways()
@@ -57,7 +58,7 @@ func wantText(t *testing.T, w *storetest.Watch, want string) {
 func TestSingleChangesPassAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, _ *consul.Store, w *storetest.Watch) {
 		for i := range 5 {
-			f.put("acls/a", fmt.Sprint("new", i))
+			f.Put("acls/a", fmt.Sprint("new", i))
 			synctest.Wait() // no time passes
 			wantText(t, w, fmt.Sprintf("acls/a=new%d groups/g=2", i))
 			pass(time.Second)
@@ -68,7 +69,7 @@ func TestSingleChangesPassAtOnce(t *testing.T) {
 func TestAStreamOfChangesIsReadTogether(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, _ *consul.Store, w *storetest.Watch) {
 		for i := range 2000 {
-			f.put("acls/a", fmt.Sprint(i))
+			f.Put("acls/a", fmt.Sprint(i))
 			pass(5 * time.Millisecond)
 		}
 		pass(time.Second)
@@ -119,19 +120,23 @@ func TestTroubleKeepsThePolicyAndPasses(t *testing.T) {
 		fault   func(*http.Request) (*http.Response, error)
 	}{
 		{"refused", "refused", func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }},
-		{"no leader", "No cluster leader", func(*http.Request) (*http.Response, error) { return respond(500, 0, "No cluster leader"), nil }},
-		{"no rights", "may not read", func(*http.Request) (*http.Response, error) { return respond(403, 0, "Permission denied"), nil }},
+		{"no leader", "No cluster leader", func(*http.Request) (*http.Response, error) {
+			return modeltest.Respond(500, 0, "No cluster leader"), nil
+		}},
+		{"no rights", "may not read", func(*http.Request) (*http.Response, error) {
+			return modeltest.Respond(403, 0, "Permission denied"), nil
+		}},
 		{"filtered", "may not read", func(r *http.Request) (*http.Response, error) {
-			resp := respond(404, 20, "")
+			resp := modeltest.Respond(404, 20, "")
 			resp.Header.Set("X-Consul-Results-Filtered-By-ACLs", "true")
 			return resp, nil
 		}},
-		{"a page of somebody else", "without an index", func(*http.Request) (*http.Response, error) { return respond(404, 0, "<html>"), nil }},
+		{"a page of somebody else", "without an index", func(*http.Request) (*http.Response, error) { return modeltest.Respond(404, 0, "<html>"), nil }},
 		{"half an answer", "ends within", func(r *http.Request) (*http.Response, error) {
 			if r.URL.Query().Has("recurse") {
-				return respond(200, 20, `[{"Key":"lictor/policy/acls/a","Val`), nil
+				return modeltest.Respond(200, 20, `[{"Key":"lictor/policy/acls/a","Val`), nil
 			}
-			return respond(200, 20, "[]"), nil
+			return modeltest.Respond(200, 20, "[]"), nil
 		}},
 		{"no answer", "deadline exceeded", func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
@@ -140,13 +145,13 @@ func TestTroubleKeepsThePolicyAndPasses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
-				f.setFault(func(r *http.Request) (*http.Response, error) {
+				f.SetFault(func(r *http.Request) (*http.Response, error) {
 					if isBlocking(r) && test.name != "no answer" {
 						return nil, errors.New("connection reset")
 					}
 					return test.fault(r)
 				})
-				f.put("acls/a", "unseen")
+				f.Put("acls/a", "unseen")
 				pass(5 * time.Minute)
 				wantText(t, w, "acls/a=1 groups/g=2")
 				status := s.Status()
@@ -156,7 +161,7 @@ func TestTroubleKeepsThePolicyAndPasses(t *testing.T) {
 				if n := len(f.requests()); n > 120 {
 					t.Errorf("%d requests in 5 minutes of trouble", n)
 				}
-				f.setFault(nil)
+				f.SetFault(nil)
 				pass(time.Minute) // a query that hangs, and the longest pause
 				wantText(t, w, "acls/a=unseen groups/g=2")
 				if status := s.Status(); !status.Live || status.Problem != "" {
@@ -171,13 +176,13 @@ func TestTroubleKeepsThePolicyAndPasses(t *testing.T) {
 // heartbeat tells (house 1.4).
 func TestLostHistoryIsNoticedWithoutAnAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
-		f.forget()
+		f.Forget()
 		pass(10 * time.Second)
 		wantText(t, w, "acls/a=1 groups/g=2")
 		if status := s.Status(); status.Held != 2 || !strings.Contains(status.Problem, "history") {
 			t.Errorf("status is %+v", status)
 		}
-		f.put("acls/a", "1") // the same value, at an index that was there before
+		f.Put("acls/a", "1") // the same value, at an index that was there before
 		pass(time.Second)
 		if o := w.Content()["acls/a"]; o.Held || o.Index != 4 {
 			t.Errorf("acls/a is %+v", o)
@@ -189,15 +194,15 @@ func TestLostHistoryIsNoticedWithoutAnAnswer(t *testing.T) {
 // back, with nothing lost (D7).
 func TestAnIndexThatGoesBackIsFollowed(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
-		f.put("groups/h", "3")
-		f.remove("groups/h")
+		f.Put("groups/h", "3")
+		f.Remove("groups/h")
 		pass(time.Second)
 		f.mu.Lock()
 		clear(f.graves)
 		f.index++
 		f.mu.Unlock()
 		pass(2 * consul.BlockFor)
-		f.put("acls/a", "new")
+		f.Put("acls/a", "new")
 		pass(time.Second)
 		wantText(t, w, "acls/a=new groups/g=2")
 		if status := s.Status(); status.Held != 0 || status.Problem != "" {
@@ -214,8 +219,8 @@ func TestEverythingAtOnceIsHeldAndOneByOneObeyed(t *testing.T) {
 		if status := s.Status(); status.Held != 2 || !status.Live {
 			t.Errorf("status is %+v", status)
 		}
-		f.put("acls/a", "1")
-		f.put("groups/g", "2")
+		f.Put("acls/a", "1")
+		f.Put("groups/g", "2")
 		pass(time.Second)
 		if status := s.Status(); status.Held != 0 || status.Problem != "" {
 			t.Errorf("status is %+v", status)
@@ -223,8 +228,8 @@ func TestEverythingAtOnceIsHeldAndOneByOneObeyed(t *testing.T) {
 		f.mu.Lock()
 		clear(f.graves)
 		f.mu.Unlock()
-		f.remove("acls/a")
-		f.remove("groups/g")
+		f.Remove("acls/a")
+		f.Remove("groups/g")
 		pass(time.Second)
 		wantText(t, w, "")
 	})
@@ -234,7 +239,7 @@ func TestEverythingAtOnceIsHeldAndOneByOneObeyed(t *testing.T) {
 // says so.
 func TestAWriteThatIsNotSeenSaysSo(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
-		f.setFault(func(r *http.Request) (*http.Response, error) {
+		f.SetFault(func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodGet {
 				return nil, errors.New("connection refused")
 			}
