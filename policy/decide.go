@@ -23,9 +23,14 @@ type decision struct {
 
 // Decide says whether a request may pass: blacklist and whitelist, then
 // authentication, ACL and rate limit (contract 4). It overwrites v. rec may be
-// nil; it is told each step. A limit is used up only if everything passes.
-func (s *Set) Decide(r *Request, t *Route, v *Verdict, rec *Recorder) {
+// nil; it is told each step. A limit is used up only if everything passes. The
+// Permit is the zero one unless the request may pass.
+func (s *Set) Decide(r *Request, t *Route, v *Verdict, rec *Recorder) Permit {
 	s.decide(r, t, v, rec, nil)
+	if !v.Allowed() {
+		return Permit{}
+	}
+	return r.permit(t, v)
 }
 
 func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Facts) {

@@ -65,6 +65,15 @@ func (s *Set) Whitelisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 	return true
 }
 
+// Admit is the last step about a destination that Blacklisted let pass with v:
+// if it is Whitelisted, the Permit is to connect to its addresses, as dst has them.
+func (s *Set) Admit(dst *Destination, v *Verdict, rec *Recorder) Permit {
+	if !v.Allowed() || !s.Whitelisted(dst, v, rec) {
+		return Permit{}
+	}
+	return Permit{grant: grantDial, identity: dst.Identity, addrs: dst.Addrs, port: dst.Port}
+}
+
 // RefusedByName reports whether a destination is not admitted whatever its name
 // resolves to: whitelists are enforced, none of them admits the name, and none
 // holds an address or a service by which its addresses could be admitted. Called

@@ -23,13 +23,6 @@ type guard struct {
 	era      uint64          // of the proxy, when the rest was loaded
 }
 
-// permit proves that a target was checked: its addresses may be dialled, and no
-// others. Only inquiry.run makes one.
-type permit struct {
-	addrs []netip.Addr
-	port  uint16
-}
-
 // inquiry is the decision about one target. Its memory is kept for the next.
 type inquiry struct {
 	guard
@@ -65,25 +58,25 @@ func (q *inquiry) goBy(g guard) {
 // run checks the target, in the order of A6: our own infrastructure, blacklist,
 // registered services, private addresses, whitelist. What the name alone
 // forbids is not looked up: a question to its servers is a call, too.
-func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([]netip.Addr, error)) (permit, answer.Refusal) {
+func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([]netip.Addr, error)) (policy.Permit, answer.Refusal) {
 	if q.set == nil || q.own == nil {
 		q.note("policy", refuseUnavailable)
-		return permit{}, refuseUnavailable
+		return policy.Permit{}, refuseUnavailable
 	}
 	if q.blind && (q.target.name() == "" || !q.set.AdmitsName(&q.dst)) {
 		q.note("registered_service", refuseBlind)
-		return permit{}, refuseBlind
+		return policy.Permit{}, refuseBlind
 	}
 	t := q.target
 	if name := t.name(); name != "" {
 		if r := q.checkName(); r.Status != 0 {
-			return permit{}, r
+			return policy.Permit{}, r
 		}
 		began := time.Now()
 		found, err := look(ctx, name)
 		q.lookup = time.Since(began)
 		if err != nil || len(found) == 0 {
-			return permit{}, q.failed(name, err)
+			return policy.Permit{}, q.failed(name, err)
 		}
 		q.pass("dns", "")
 		q.learn(found)
@@ -91,10 +84,7 @@ func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([
 		q.addrBuf = append(q.addrBuf[:0], t.addr)
 		q.addrs = q.addrBuf
 	}
-	if r := q.checkAddrs(); r.Status != 0 {
-		return permit{}, r
-	}
-	return permit{addrs: q.addrs, port: t.port}, answer.Refusal{}
+	return q.checkAddrs()
 }
 
 // checkName checks what can be said without the addresses.
@@ -122,13 +112,13 @@ func (q *inquiry) checkName() answer.Refusal {
 }
 
 // again decides once more about the addresses that are known already.
-func (q *inquiry) again() answer.Refusal {
+func (q *inquiry) again() (policy.Permit, answer.Refusal) {
 	if q.set == nil || q.own == nil {
-		return refuseUnavailable
+		return policy.Permit{}, refuseUnavailable
 	}
 	if q.target.name() != "" {
 		if r := q.checkName(); r.Status != 0 {
-			return r
+			return policy.Permit{}, r
 		}
 	}
 	return q.checkAddrs()
@@ -181,9 +171,23 @@ func (q *inquiry) spell() {
 }
 
 // checkAddrs checks all addresses: one that is forbidden forbids the target.
-func (q *inquiry) checkAddrs() answer.Refusal {
-	t := q.target
+func (q *inquiry) checkAddrs() (policy.Permit, answer.Refusal) {
 	q.spell()
+	if r := q.forbidden(); r.Status != 0 {
+		return policy.Permit{}, r
+	}
+	// A whitelist admits the addresses that are dialled, in their own spelling.
+	q.dst.Addrs = q.addrs
+	p := q.set.Admit(&q.dst, &q.verdict, q.rec)
+	if len(p.Addrs()) == 0 {
+		return p, refuseVerdict(&q.verdict, true)
+	}
+	return p, answer.Refusal{}
+}
+
+// forbidden is the refusal of what no whitelist can open.
+func (q *inquiry) forbidden() answer.Refusal {
+	t := q.target
 	for _, a := range q.dst.Addrs {
 		if q.own.ByAddr(a, t.port) {
 			q.note("own_address", refuseOwn)
@@ -209,11 +213,6 @@ func (q *inquiry) checkAddrs() answer.Refusal {
 	if t.tunnel && !q.settings.connects(t.port) {
 		q.note("connect_ports", refusePort)
 		return refusePort
-	}
-	// A whitelist admits the addresses that are dialled, in their own spelling.
-	q.dst.Addrs = q.addrs
-	if !q.set.Whitelisted(&q.dst, &q.verdict, q.rec) {
-		return refuseVerdict(&q.verdict, true)
 	}
 	return answer.Refusal{}
 }

@@ -91,17 +91,17 @@ func (p *Proxy) open(c *http1.Conn) *exchange {
 }
 
 // decide reads the target and checks it. It answers if it may not be reached.
-func (x *exchange) decide() (permit, bool) {
+func (x *exchange) decide() (policy.Permit, bool) {
 	if !x.p.settings.Load().serves(x.c.RemoteAddr().Addr()) {
-		return permit{}, x.refuse(refuseClient)
+		return policy.Permit{}, x.refuse(refuseClient)
 	}
 	if x.p.mark.Loops(x.req.Fields) {
-		return permit{}, x.refuse(answer.RefuseLoop)
+		return policy.Permit{}, x.refuse(answer.RefuseLoop)
 	}
 	var err error
 	if x.target, err = parseTarget(x.req, &x.scratch); err != nil {
 		x.err = err
-		return permit{}, x.refuse(refuseTarget(err))
+		return policy.Permit{}, x.refuse(refuseTarget(err))
 	}
 	x.forwards, x.counted = hops.MaxForwards(x.req)
 	q := &x.inquiry
@@ -109,11 +109,11 @@ func (x *exchange) decide() (permit, bool) {
 	pm, r := q.run(context.Background(), x.p.lookup)
 	for q.era != x.p.era.Load() && r.Status == 0 { // it changed while the name was looked up
 		q.goBy(x.p.guard())
-		r = q.again()
+		pm, r = q.again()
 	}
 	x.tellWould()
 	if r.Status != 0 {
-		return permit{}, x.refuse(r)
+		return policy.Permit{}, x.refuse(r)
 	}
 	return pm, true
 }
@@ -148,7 +148,7 @@ func (x *exchange) crashed(p any) {
 }
 
 // forward sends the request to the target and relays its answer.
-func (x *exchange) forward(pm permit) {
+func (x *exchange) forward(pm policy.Permit) {
 	if err := x.c.PrepareBody(); err != nil {
 		x.refuseBody(err)
 		return
@@ -186,7 +186,7 @@ func (x *exchange) mayRepeat(f *http1.Failure) bool {
 }
 
 // upstream returns a connection to an address of the permit.
-func (x *exchange) upstream(pm permit, fresh bool, budget time.Duration) (u *http1.Upstream, err error) {
+func (x *exchange) upstream(pm policy.Permit, fresh bool, budget time.Duration) (u *http1.Upstream, err error) {
 	err = x.each(pm, budget, func(m *member, _ netip.AddrPort, patience time.Duration) (err error) {
 		if fresh {
 			u, err = m.Fresh(patience)

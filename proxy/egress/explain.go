@@ -43,8 +43,8 @@ func (p *Proxy) Explain(ctx context.Context, q *answer.Question) (*answer.Explan
 		return e.Refuse(r), nil
 	}
 	e.Dispatch = &answer.DispatchFact{Kind: "egress", Instances: []answer.InstanceFact{}}
-	for i, a := range pm.addrs {
-		to := netip.AddrPortFrom(a, pm.port).String()
+	for i, a := range pm.Addrs() {
+		to := netip.AddrPortFrom(a, pm.Port()).String()
 		e.Dispatch.Instances = append(e.Dispatch.Instances, answer.InstanceFact{ID: t.host, Address: to, State: "checked", Chosen: i == 0})
 	}
 	return e, nil

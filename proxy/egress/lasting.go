@@ -80,7 +80,7 @@ func (f *facts) Recheck() answer.Refusal {
 	var q inquiry
 	q.begin(g, &f.target, f.method, f.creds, nil)
 	q.learn([]netip.Addr{f.addr})
-	r := q.again()
+	_, r := q.again()
 	if r.Reason == policyUnavailable {
 		return answer.Refusal{}
 	}

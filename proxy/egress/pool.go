@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"lictor/policy"
 	"lictor/proxy/http1"
 )
 
@@ -130,7 +131,7 @@ const minPatience = 2 * time.Second
 
 // each tries the addresses of a permit until try returns nil. All tries together
 // have budget.
-func (x *exchange) each(pm permit, budget time.Duration, try func(m *member, to netip.AddrPort, patience time.Duration) error) error {
+func (x *exchange) each(pm policy.Permit, budget time.Duration, try func(m *member, to netip.AddrPort, patience time.Duration) error) error {
 	deadline := time.Now().Add(budget)
 	key := poolKey{host: x.target.host, tls: x.target.tls}
 	var buf [8]netip.AddrPort
@@ -158,9 +159,9 @@ func (x *exchange) each(pm permit, budget time.Duration, try func(m *member, to 
 // order appends all addresses of a permit as they are to be tried: first the one
 // on which the client may be logged in, then the families in turn, for one of
 // them may have no way out (RFC 8305 4), last those that refused lately.
-func (x *exchange) order(dst []netip.AddrPort, pm permit, key poolKey) []netip.AddrPort {
-	for _, a := range pm.addrs {
-		dst = append(dst, netip.AddrPortFrom(a, pm.port))
+func (x *exchange) order(dst []netip.AddrPort, pm policy.Permit, key poolKey) []netip.AddrPort {
+	for _, a := range pm.Addrs() {
+		dst = append(dst, netip.AddrPortFrom(a, pm.Port()))
 	}
 	if len(dst) == 1 {
 		return dst

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"lictor/policy"
 )
 
 // established is the answer to a CONNECT, after which the bytes are the client's
@@ -13,7 +15,7 @@ import (
 const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
 // tunnel connects the client to the target (A12).
-func (x *exchange) tunnel(pm permit) {
+func (x *exchange) tunnel(pm policy.Permit) {
 	settings := x.inquiry.settings
 	client := x.c.RemoteAddr().Addr()
 	if !x.p.slots.take(client, settings) {
@@ -35,7 +37,7 @@ func (x *exchange) tunnel(pm permit) {
 }
 
 // direct returns a new connection to an address of the permit.
-func (x *exchange) direct(pm permit, budget time.Duration) (nc net.Conn, err error) {
+func (x *exchange) direct(pm policy.Permit, budget time.Duration) (nc net.Conn, err error) {
 	err = x.each(pm, budget, func(_ *member, to netip.AddrPort, patience time.Duration) (err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
