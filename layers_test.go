@@ -21,7 +21,7 @@ var floors = []string{
 	"admin",
 	"admin/edit",
 	"proxy/gateway proxy/egress policy/live",
-	"policy/store/consul policy/store/dir policy/store/memory",
+	"proxy/upstream policy/store/consul policy/store/dir policy/store/memory",
 	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/geoip",
 	"proxy/answer proxy/hops",
 	"proxy/rabbitmq",

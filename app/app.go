@@ -41,6 +41,7 @@ import (
 	"lictor/proxy/middleware"
 	"lictor/proxy/own"
 	"lictor/proxy/rabbitmq"
+	"lictor/proxy/upstream"
 	"lictor/resolver"
 	"lictor/resolver/consul"
 	"lictor/resolver/eureka"
@@ -344,7 +345,15 @@ func admission(g *config.Gateway) http1.Admission {
 func settings(cfg *config.Config) gateway.Settings {
 	g, h := &cfg.Gateway, &cfg.HTTP
 	return gateway.Settings{
-		Timeout:          g.Timeout,
+		Settings: upstream.Settings{
+			Timeout:        g.Timeout,
+			Balance:        h.Balance,
+			HashOn:         h.HashOn,
+			Retries:        h.Retries,
+			ConnectTimeout: h.ConnectTimeout,
+			MaxIdle:        h.MaxIdlePerInstance,
+			MaxConnections: h.MaxConnections,
+		},
 		Idle:             g.IdleTimeout,
 		Body:             g.BodyTimeout,
 		Admission:        admission(g),
@@ -357,12 +366,6 @@ func settings(cfg *config.Config) gateway.Settings {
 		TrustedProxies:   g.TrustedProxies,
 		TrustedNetworks:  g.TrustedNetworks,
 		ProtectedHeaders: g.ProtectedHeaders,
-		Balance:          h.Balance,
-		HashOn:           h.HashOn,
-		Retries:          h.Retries,
-		ConnectTimeout:   h.ConnectTimeout,
-		MaxIdle:          h.MaxIdlePerInstance,
-		MaxConnections:   h.MaxConnections,
 		Middleware:       middleware.New(cfg.Middleware),
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"lictor/app/supervisor"
 	"lictor/config"
 	"lictor/proxy/answer"
-	"lictor/proxy/gateway"
 	"lictor/proxy/rabbitmq"
+	"lictor/proxy/upstream"
 )
 
 // buildBus makes the bus, if there is one.
@@ -41,7 +41,7 @@ func (p *Lictor) updateBus(cfg *config.RabbitMQ) error {
 	if err := p.bus.Update(p.busConfig(cfg)); err != nil {
 		return err
 	}
-	p.gateway.Bus().Update(cfg.Services, cfg.Timeout, cfg.MaxBody)
+	p.gateway.Upstream().Bus().Update(cfg.Services, cfg.Timeout, cfg.MaxBody)
 	return nil
 }
 
@@ -61,12 +61,12 @@ func (p *Lictor) busTried() error {
 }
 
 // busRoute says which services go to the bus; nil if there is none.
-func (p *Lictor) busRoute() *gateway.BusRoute {
+func (p *Lictor) busRoute() *upstream.BusRoute {
 	if p.bus == nil {
 		return nil
 	}
 	cfg := &p.cfg.RabbitMQ
-	return &gateway.BusRoute{Bus: p.bus, Services: cfg.Services, Timeout: cfg.Timeout, MaxBody: cfg.MaxBody}
+	return &upstream.BusRoute{Bus: p.bus, Services: cfg.Services, Timeout: cfg.Timeout, MaxBody: cfg.MaxBody}
 }
 
 // buildRecords makes where middleware records to: the access log, else
@@ -87,15 +87,15 @@ func (p *Lictor) describeDispatch(st *api.Status) {
 	for s := range st.Services {
 		all := st.Services[s].Instances
 		for i := range all {
-			if why := p.gateway.Ejected(st.Services[s].Name, all[i].ID, all[i].Address); why != "" {
+			if why := p.gateway.Upstream().Ejected(st.Services[s].Name, all[i].ID, all[i].Address); why != "" {
 				all[i].State, all[i].Note = "ejected", why
 			}
 		}
 	}
-	st.Dispatchers = append(st.Dispatchers, api.DispatcherStatus{Kind: "http", Ready: true, InFlight: p.gateway.InFlight()})
+	st.Dispatchers = append(st.Dispatchers, api.DispatcherStatus{Kind: "http", Ready: true, InFlight: p.gateway.Upstream().InFlight()})
 	if p.bus != nil {
 		s := p.bus.Stats()
-		d := api.DispatcherStatus{Kind: "rabbitmq", Services: p.gateway.Bus().ServicesNow(), Address: p.bus.Address(), InFlight: s.InFlight}
+		d := api.DispatcherStatus{Kind: "rabbitmq", Services: p.gateway.Upstream().Bus().ServicesNow(), Address: p.bus.Address(), InFlight: s.InFlight}
 		switch {
 		case !s.Connected:
 			d.Error = "not connected"

@@ -34,6 +34,13 @@ type Refusal struct {
 	Challenge  string // how to say who one is: of a 401 for WWW-Authenticate, of a 407 for Proxy-Authenticate
 	Repeatable bool   // any request may be sent again, for no byte of it reached a backend (X4)
 	Untyped    bool   // no Content-Type is sent
+	Err        error  // what brought it about, for the log; never for the client
+}
+
+// Because returns r with what brought it about.
+func (r Refusal) Because(err error) Refusal {
+	r.Err = err
+	return r
 }
 
 // Refusals that do not depend on the listener. Loop has the status of RFC 5842 7.2.
@@ -45,7 +52,7 @@ var (
 
 // Malformed is the refusal of a request that cannot be read.
 func Malformed(err *http1.ParseError) Refusal {
-	return Refusal{Status: err.Status, Reason: BadRequest, Message: err.Reason}
+	return Refusal{Status: err.Status, Reason: BadRequest, Message: err.Reason, Err: err}
 }
 
 // BadBody is the refusal of a request whose body could not be read; [Left] if

@@ -12,20 +12,23 @@ import (
 	"lictor/internal/uri"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/upstream"
 	"lictor/resolver"
 )
 
 // logged makes the exchange of a request head, as it is when it is logged.
 func logged(t *testing.T, head string) *exchange {
 	t.Helper()
-	x := &exchange{c: new(http1.Conn), req: new(http1.RequestHead), id: "0123abcd", began: time.Date(2026, 3, 4, 5, 6, 7, 89000, time.UTC),
-		client: netip.MustParseAddr("192.0.2.7"), status: 200, bytesOut: 12}
-	if err := x.req.Parse([]byte(head)); err != nil {
+	x := &exchange{decision: new(decision), status: 200, bytesOut: 12}
+	in := &x.in
+	*in = inbound{c: new(http1.Conn), req: new(http1.RequestHead), id: "0123abcd", began: time.Date(2026, 3, 4, 5, 6, 7, 89000, time.UTC),
+		client: netip.MustParseAddr("192.0.2.7")}
+	if err := in.req.Parse([]byte(head)); err != nil {
 		t.Fatal(err)
 	}
-	x.version = fmt.Sprintf("1.%d", x.req.Minor)
+	in.version = fmt.Sprintf("1.%d", in.req.Minor)
 	var err error
-	if x.path, _, err = uri.ParsePath(pathOf(x.req), nil); err != nil {
+	if in.path, _, err = uri.ParsePath(pathOf(in.req), nil); err != nil {
 		t.Fatal(err)
 	}
 	return x
@@ -33,10 +36,8 @@ func logged(t *testing.T, head string) *exchange {
 
 func TestAccessLogLines(t *testing.T) {
 	served := func(x *exchange) {
-		x.service = "svc"
-		x.member = &member{inst: &resolver.Instance{ID: "node/svc-1", Address: "10.0.0.1:80"}}
-		x.tries = append(x.tries, x.member)
-		x.upstream = 1500 * time.Microsecond
+		x.outcome = upstream.Outcome{Service: "svc", Instance: &resolver.Instance{ID: "node/svc-1", Address: "10.0.0.1:80"},
+			Tries: 1, Answered: 1500 * time.Microsecond}
 	}
 	refused := func(x *exchange) { x.status, x.reason, x.err = 503, answer.Unreachable, errors.New(`dial "x"`) }
 	const plainHead = "GET /svc/a/b?key=secret HTTP/1.1\r\nHost: example.org\r\nReferer: http://r/p?token=secret#f\r\nUser-Agent: curl/8\r\n\r\n"

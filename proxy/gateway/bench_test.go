@@ -4,14 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 
-	"lictor/internal/uri"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
-	"lictor/resolver"
 )
 
 // benchAnswer is an answer of 1 KiB.
@@ -48,39 +44,5 @@ func BenchmarkGet(b *testing.B) {
 		if err != nil || !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200 ")) {
 			b.Fatalf("the benchmark measures a failure: %q, %v", buf[:n], err)
 		}
-	}
-}
-
-// benchExchange is an exchange that was answered.
-func benchExchange(b *testing.B) (*exchange, *member, *roster) {
-	b.Helper()
-	req := new(http1.RequestHead)
-	if err := req.Parse([]byte(benchRequest)); err != nil {
-		b.Fatal(err)
-	}
-	set := testSettings()
-	inst := &resolver.Instance{ID: "node/svc-1", Address: "127.0.0.1:9001", Weight: 1, State: resolver.Passing}
-	m := &member{inst: inst, peer: new(peer)}
-	x := &exchange{
-		set: &set, req: req, c: new(http1.Conn), began: time.Now(), service: "svc", target: "/index.html", prefix: "svc",
-		client: netip.MustParseAddr("192.0.2.7"), ruling: new(ruling), member: m, status: 200, bytesOut: 1024,
-	}
-	var err error
-	if x.path, _, err = uri.ParsePath(req.Target, nil); err != nil {
-		b.Fatal(err)
-	}
-	x.nameRequest()
-	return x, m, &roster{service: &resolver.Service{Name: "svc"}, members: []*member{m}}
-}
-
-func BenchmarkRequestToInstance(b *testing.B) {
-	x, m, r := benchExchange(b)
-	var dst []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		dst = x.appendRequest(dst[:0], m, r)
-	}
-	if !bytes.HasPrefix(dst, []byte("GET /index.html")) {
-		b.Fatalf("the benchmark measures %q", dst)
 	}
 }

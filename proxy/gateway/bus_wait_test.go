@@ -13,7 +13,11 @@ import (
 	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/proxy/rabbitmq"
+	"lictor/proxy/upstream"
 )
+
+// watched is longer than a worker may think before its client is watched.
+const watched = 50 * time.Millisecond
 
 // D4, X14, X16: what ends a wait for a worker.
 func TestWaitingOnTheBus(t *testing.T) {
@@ -26,7 +30,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		r := newBusRig(t, &fakeBus{answer: waits}, nil, func(c *Config) { c.AccessLog = book.log })
 		c := r.dial()
 		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watchAfter)
+		time.Sleep(2 * watched)
 		c.Close()
 		if line := book.until(t, 1)[0]; !strings.Contains(line, `"status": 499, "reason": "client_left", "service": "orders"`) {
 			t.Errorf("got %s", line)
@@ -37,7 +41,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		r := newBusRig(t, &fakeBus{answer: waits}, nil, func(c *Config) { c.AccessLog = book.log })
 		c := r.dial()
 		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watchAfter)
+		time.Sleep(2 * watched)
 		r.rules.apply(put(t, policy.KindBlacklist, "b", `["/orders"]`))
 		r.gw.PolicyChanged()
 		if line := book.until(t, 1)[0]; !strings.Contains(line, `"reason": "blacklist"`) {
@@ -53,7 +57,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		r := newBusRig(t, bus, nil, func(c *Config) { c.AccessLog = book.log })
 		c := r.dial()
 		c.send("POST /orders/x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
-		time.Sleep(2 * watchAfter)
+		time.Sleep(2 * watched)
 		r.rules.apply(put(t, policy.KindBlacklist, "b", `["/orders"]`))
 		r.gw.PolicyChanged()
 		if line := book.until(t, 1)[0]; !strings.Contains(line, `"reason": "blacklist"`) || len(bus.take()) != 0 {
@@ -71,7 +75,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		c := r.dial()
 		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
 		<-asked
-		time.AfterFunc(2*watchAfter, func() { close(leave) })
+		time.AfterFunc(2*watched, func() { close(leave) })
 		r.stop()
 		if resp, body := c.answer("GET"); resp.StatusCode != 200 || body != "late" || !resp.Close {
 			t.Errorf("got %d %q", resp.StatusCode, body)
@@ -81,7 +85,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		r := newBusRig(t, &fakeBus{answer: waits}, func(s *Settings) { s.Drain = 200 * time.Millisecond }, nil)
 		c := r.dial()
 		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watchAfter)
+		time.Sleep(2 * watched)
 		began := time.Now()
 		r.stop()
 		if took := time.Since(began); took > time.Second {
@@ -132,7 +136,7 @@ func TestBusByHTTP2AndTLS(t *testing.T) {
 			t.Errorf("on the bus: %+v", got)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(2*watchAfter, cancel)
+		time.AfterFunc(2*watched, cancel)
 		req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+r.addr+"/orders/wait", nil)
 		if _, err := c.Do(req); err == nil {
 			t.Error("an answer came")
@@ -141,7 +145,7 @@ func TestBusByHTTP2AndTLS(t *testing.T) {
 	})
 	t.Run("TLS", func(t *testing.T) {
 		r, ca := newTLSRig(t, func(c *Config) {
-			c.Bus = &BusRoute{Bus: &fakeBus{answer: answer}, Services: []string{"orders"}, Timeout: 5 * time.Second, MaxBody: 1000}
+			c.Bus = &upstream.BusRoute{Bus: &fakeBus{answer: answer}, Services: []string{"orders"}, Timeout: 5 * time.Second, MaxBody: 1000}
 		})
 		c := r.dialTLS(ca)
 		c.send("POST /orders/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
@@ -149,7 +153,7 @@ func TestBusByHTTP2AndTLS(t *testing.T) {
 			t.Errorf("got %d %q", resp.StatusCode, body)
 		}
 		c.send("GET /orders/wait HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watchAfter)
+		time.Sleep(2 * watched)
 		c.Close()
 		gone(t, "a connection that was closed")
 	})

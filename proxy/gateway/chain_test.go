@@ -16,11 +16,11 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
+	"lictor/proxy/upstream"
 	"lictor/resolver"
 )
 
@@ -295,7 +295,7 @@ func TestExplainMiddleware(t *testing.T) {
 		middleware.Rule{Name: "tests", Match: middleware.Match{Paths: []string{"/shop"}}, Report: true, Effect: middleware.Effect{Block: &middleware.Block{Status: 410}}},
 		middleware.Rule{Name: "split", Match: middleware.Match{Paths: []string{"/shop"}}, Effect: middleware.Effect{Route: "canary"}},
 		middleware.Rule{Name: "shut", Match: middleware.Match{Paths: []string{"/shop/shut"}}, Effect: middleware.Effect{Block: &middleware.Block{Status: 410}}},
-	), func(c *Config) { c.Bus = &BusRoute{Bus: new(fakeBus), Services: []string{"canary"}} })
+	), func(c *Config) { c.Bus = &upstream.BusRoute{Bus: new(fakeBus), Services: []string{"canary"}} })
 	r.services("127.0.0.1:1", "shop")
 	r.rules.apply(put(t, policy.KindBlacklist, "ops", `["/canary/admin"]`))
 	for _, tt := range []struct{ target, outcome, steps string }{
@@ -354,28 +354,21 @@ func TestChainDoesNotAllocate(t *testing.T) {
 	))
 	r.backend(func(http.ResponseWriter, *http.Request) {})
 	head := "GET /svc/a;v=1/%2F?x=1 HTTP/1.1\r\nHost: gw.test\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nX-Internal-A: 1\r\nAccept: */*\r\n\r\n"
-	x := &exchange{gw: r.gw, set: r.gw.settings.Load(), req: new(http1.RequestHead), began: time.Now(), peer: mustPrefix("127.0.0.1/32").Addr(), ruling: new(ruling)}
-	if err := x.req.Parse([]byte(head)); err != nil {
+	x := &exchange{gw: r.gw, decision: new(decision)}
+	x.in = inbound{set: r.gw.settings.Load(), req: new(http1.RequestHead), began: time.Now(), peer: mustPrefix("127.0.0.1/32").Addr()}
+	if err := x.in.req.Parse([]byte(head)); err != nil {
 		t.Fatal(err)
 	}
-	x.identify()
+	x.in.identify()
 	fields := make([]bool, 0, 16)
 	run := func() {
-		x.path, x.scratch, _ = uri.ParsePath(pathOf(x.req), x.scratch)
-		if !x.ruling.fill(x) {
-			t.Fatal("no host")
-		}
-		x.ruling.route = x.ruling.set.Route(&x.ruling.request)
-		p, ok := x.decide()
-		if ok {
-			p, ok = x.pass(p)
-		}
-		if !ok || x.edits != nil || p.route.Service != "svc" {
+		x.decision.reset(r.gw, &x.in)
+		if refused := x.decide(); refused.Status != 0 || x.decision.edits != nil || x.decision.permit.Service() != "svc" {
 			t.Fatal("a rule matched")
 		}
 		fields = fields[:0]
-		for i := range x.req.Fields {
-			fields = append(fields, x.passesUp(&x.req.Fields[i]))
+		for i := range x.in.req.Fields {
+			fields = append(fields, x.PassesUp(&x.in.req.Fields[i]))
 		}
 	}
 	run()

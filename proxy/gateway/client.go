@@ -17,37 +17,37 @@ const (
 // identify finds the client's address (C17): the socket's peer, or, if that is
 // a trusted proxy, the right-most address in X-Forwarded-For, or without that
 // in Forwarded, that is not one.
-func (x *exchange) identify() {
-	x.client, x.from = x.peer, fromSocket
-	if len(x.set.TrustedProxies) > 0 && contains(x.set.TrustedProxies, x.peer) {
-		x.trusted = true
-		x.hops = readForwarded(x.req.Fields)
+func (in *inbound) identify() {
+	in.client, in.from = in.peer, fromSocket
+	if len(in.set.TrustedProxies) > 0 && contains(in.set.TrustedProxies, in.peer) {
+		in.trusted = true
+		in.hops = readForwarded(in.req.Fields)
 		switch {
-		case x.forwardedFor():
-			x.client, x.from = x.forwardedClient(x.peer), fromXForwardedFor
-			if !agree(x.hops, x.req.Fields) {
-				x.hops = nil
+		case in.forwardedFor():
+			in.client, in.from = in.forwardedClient(in.peer), fromXForwardedFor
+			if !agree(in.hops, in.req.Fields) {
+				in.hops = nil
 			}
-		case len(x.hops) > 0:
-			x.client, x.from = x.hopsClient(x.peer), fromForwarded
+		case len(in.hops) > 0:
+			in.client, in.from = in.hopsClient(in.peer), fromForwarded
 		}
-		if x.client == x.peer {
-			x.from = fromSocket
+		if in.client == in.peer {
+			in.from = fromSocket
 		}
 	}
-	x.inside = len(x.set.TrustedNetworks) > 0 && contains(x.set.TrustedNetworks, x.client)
+	in.inside = len(in.set.TrustedNetworks) > 0 && contains(in.set.TrustedNetworks, in.client)
 }
 
 // hopsClient is forwardedClient of Forwarded. A hop that does not tell its
 // address ends the walk.
-func (x *exchange) hopsClient(peer netip.Addr) netip.Addr {
+func (in *inbound) hopsClient(peer netip.Addr) netip.Addr {
 	last := peer
-	for i := len(x.hops) - 1; i >= 0; i-- {
-		a, ok := x.hops[i].addr()
+	for i := len(in.hops) - 1; i >= 0; i-- {
+		a, ok := in.hops[i].addr()
 		if !ok {
 			break
 		}
-		if last = a; !contains(x.set.TrustedProxies, a) {
+		if last = a; !contains(in.set.TrustedProxies, a) {
 			break
 		}
 	}
@@ -56,10 +56,10 @@ func (x *exchange) hopsClient(peer netip.Addr) netip.Addr {
 
 // forwardedClient walks X-Forwarded-For from right to left past trusted
 // proxies. What is no address ends the walk: nothing left of it can be believed.
-func (x *exchange) forwardedClient(peer netip.Addr) netip.Addr {
+func (in *inbound) forwardedClient(peer netip.Addr) netip.Addr {
 	last := peer
-	for i := len(x.req.Fields) - 1; i >= 0; i-- {
-		f := &x.req.Fields[i]
+	for i := len(in.req.Fields) - 1; i >= 0; i-- {
+		f := &in.req.Fields[i]
 		if f.ID != http1.FieldXForwardedFor {
 			continue
 		}
@@ -71,7 +71,7 @@ func (x *exchange) forwardedClient(peer netip.Addr) netip.Addr {
 				if !ok {
 					return last
 				}
-				if !contains(x.set.TrustedProxies, a) {
+				if !contains(in.set.TrustedProxies, a) {
 					return a
 				}
 				last = a

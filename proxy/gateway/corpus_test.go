@@ -202,9 +202,7 @@ func TestBodiesThatTurnBadLater(t *testing.T) {
 			c := r.dial()
 			defer c.Close()
 			c.send(post + tt.head + "\r\n")
-			for _, u := range r.gw.group("svc").members() {
-				eventually(t, "the head went on", func() bool { active, _ := u.pool.Counts(); return active > 0 })
-			}
+			eventually(t, "the head went on", func() bool { active, _ := r.gw.upstream.Connections("svc"); return active > 0 })
 			c.send(tt.rest)
 			if tt.want == "" {
 				c.Conn.(interface{ CloseWrite() error }).CloseWrite()
@@ -225,12 +223,4 @@ func TestBodiesThatTurnBadLater(t *testing.T) {
 			}
 		})
 	}
-}
-
-// members are the members that a group has now.
-func (g *group) members() []*member {
-	if r := g.current.Load(); r != nil {
-		return r.members
-	}
-	return nil
 }

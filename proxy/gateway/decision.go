@@ -1,120 +1,235 @@
 package gateway
 
 import (
-	"encoding/json"
+	"slices"
 	"strings"
-	"sync"
 
-	"lictor/internal/field"
+	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/middleware"
+	"lictor/proxy/upstream"
 )
 
-// A client from a trusted network that sends this field gets the id of the
-// decision on its own request in the answer, for [Gateway.Decision]. From
-// anybody else it means nothing; it never reaches a backend.
-const (
-	explainField  = "X-Lictor-Explain"
-	decisionField = "X-Lictor-Decision"
-)
-
-// keptDecisions is how many decisions are kept: the newest.
-const keptDecisions = 256
-
-// decisions are those that were asked for. The zero value is ready to use.
-type decisions struct {
-	mu   sync.Mutex // guards what follows
-	ring [keptDecisions]decision
-	next int
-}
-
+// decision is the way from what came to a permit, or a refusal: the API and the
+// service, the policy's verdict, the middleware behind it. A dry one goes the same
+// way for an explanation, and leaves no trace. Its memory is kept for its buffers.
 type decision struct {
-	id   string
-	text []byte // JSON, for what it tells may lie in memory of the request
+	gw  *Gateway
+	in  *inbound
+	dry bool
+
+	set      *policy.Set // loaded once; all of the request goes by it
+	request  policy.Request
+	route    policy.Route
+	verdict  policy.Verdict
+	permit   policy.Permit
+	recorder *policy.Recorder // nil if nobody asked for it
+	former   []*policy.Facts  // of decisions for services that middleware took it away from
+
+	prefix string   // the segment that named the first service, "" if none did
+	query  string   // that goes to the backend, if the path has one
+	hide   []string // fields and arguments that the backend must not see, by all verdicts (C24)
+	edits  *edits   // by middleware, nil if none matched
+
+	middleware middleware.Request
+	alias      string   // another name of the route's service that rules know, "" if none
+	redirected uri.Path // of request, if middleware sent it to another service
+	spelled    uri.Path // of middleware, if the client spelled the service otherwise
+
+	hostBuf, queryBuf []byte
 }
 
-func (d *decisions) keep(id string, text []byte) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ring[d.next] = decision{id, text}
-	d.next = (d.next + 1) % keptDecisions
+// reset readies d for what came.
+func (d *decision) reset(g *Gateway, in *inbound) {
+	d.gw, d.in, d.dry = g, in, false
+	d.set, d.recorder, d.former, d.hide, d.edits = nil, nil, nil, nil, nil
+	d.route, d.verdict, d.permit = policy.Route{}, policy.Verdict{}, policy.Permit{}
+	d.prefix, d.query, d.alias = "", "", ""
 }
 
-// Decision returns the [answer.Explanation], as JSON, of a request that asked for it;
-// false if there is none, or none any more.
-func (g *Gateway) Decision(id string) (json.RawMessage, bool) {
-	d := &g.decisions
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range d.ring {
-		if d.ring[i].id == id && id != "" {
-			return d.ring[i].text, true
-		}
+// run decides. It returns the refusal; after the zero one there is a permit.
+func (d *decision) run() answer.Refusal {
+	if r := d.findRoute(); r.Status != 0 {
+		return r
 	}
-	return nil, false
-}
-
-// askWhy has the decision on the request recorded if it asks for that.
-func (x *exchange) askWhy() {
-	if _, n := x.req.Get(explainField); n > 0 {
-		x.recorder = new(policy.Recorder)
+	r := d.decide()
+	if r.Status == 0 && len(d.in.set.Middleware) > 0 {
+		r = d.runMiddleware()
 	}
-}
-
-func asksWhy(name string) bool {
-	return len(name) == len(explainField) && field.Same(name, explainField)
-}
-
-// appendDecision tells who asked where to find the decision.
-func (x *exchange) appendDecision(dst []byte) []byte {
-	if x.recorder == nil {
-		return dst
+	if r.Status != 0 {
+		d.permit = policy.Permit{}
 	}
-	return http1.AppendField(dst, decisionField, x.id)
+	return r
 }
 
-// keepDecision keeps what was decided and done, once it is over.
-func (x *exchange) keepDecision() {
-	text, err := json.Marshal(x.decided())
+// findRoute names the API and the service of the request (X2).
+func (d *decision) findRoute() answer.Refusal {
+	if err := d.ask(); err != nil {
+		return refuseBadHost.Because(err)
+	}
+	d.route = d.set.Route(&d.request)
+	if d.route.By == policy.ByNothing {
+		return refuseNoService
+	}
+	d.properName()
+	if d.route.Stripped {
+		d.prefix = d.route.Service
+	}
+	return answer.Refusal{}
+}
+
+// ask fills in what the policy is asked about. The error is a host that cannot
+// be read.
+func (d *decision) ask() error {
+	in, q := d.in, &d.request
+	host, port, buf, err := uri.Host(in.req.Host, d.hostBuf)
+	d.hostBuf = buf
 	if err != nil {
-		x.gw.log.Error("a decision cannot be told", "request_id", x.id, "error", err)
+		return err
+	}
+	if port == 0 {
+		_, port = in.scheme()
+	}
+	d.set = d.gw.policy.Set()
+	q.Method, q.Host, q.Port, q.Path = in.req.Method, host, port, &in.path
+	if q.Names = nil; in.c != nil {
+		q.Names = in.c.Names()
+	}
+	q.Client, q.Fields, q.Locator = in.client, in, d.gw.locator
+	q.Now, q.Limiter, q.Dry = in.began, &d.gw.limiter, d.dry
+	return nil
+}
+
+// properName gives a service the spelling of its resolver, for the policy to go
+// by. An API that a filter chose keeps its own name.
+func (d *decision) properName() {
+	r := &d.route
+	d.alias = ""
+	if r.Backends != nil || d.gw.upstream.Bus().Carries(r.Service, nil) {
 		return
 	}
-	x.gw.decisions.keep(strings.Clone(x.id), text)
+	name, folded, known := d.gw.upstream.Spelling(r.Service)
+	if folded && r.By == policy.BySegment {
+		d.alias = d.upperAlias(name)
+	}
+	switch {
+	case r.By != policy.BySegment:
+		if known {
+			r.Service = name
+		}
+	case known:
+		d.set.Rename(r, name)
+	default:
+		d.request.Limiter = nil // names that clients make up are not counted one by one
+	}
 }
 
-func (x *exchange) decided() *answer.Explanation {
-	r := x.ruling
-	e := &answer.Explanation{
-		Allowed: r.verdict.Allowed() && x.reason != Middleware, Status: x.status, Reason: x.reason,
-		Path:   answer.PathFact{Received: x.path.Received, Canonical: x.path.Canonical, Forwarded: x.target},
-		Client: answer.ClientFact{Address: x.client.String(), From: x.from},
-		Route:  r.route.Explain(), Steps: x.recorder.Steps, Plugins: x.recorder.Plugins, Consumer: x.recorder.Consumer,
+// upperAlias returns name in upper case, as registries show it that do not mind
+// case, if rules call it so: they hold as well (E7). Else it returns "".
+func (d *decision) upperAlias(name string) string {
+	if upper := strings.ToUpper(name); upper != name && d.set.Knows(upper) {
+		return upper
 	}
-	if e.Steps == nil {
-		e.Steps = []policy.Step{}
-	}
-	if e.Plugins == nil {
-		e.Plugins = map[string]policy.PluginUse{}
-	}
-	if e.Route != nil {
-		e.Policy = answer.By(r.set.Version())
-	}
-	if x.service != "" {
-		e.Dispatch = x.dispatched()
-	}
-	return e
+	return ""
 }
 
-// dispatched tells which members the request was sent to.
-func (x *exchange) dispatched() *answer.DispatchFact {
-	d := &answer.DispatchFact{Kind: "http", Instances: []answer.InstanceFact{}}
-	if x.gw.bus.carries(&x.ruling.route) {
-		d.Kind = "rabbitmq"
+// judge asks the policy under each name that rules may call the service by. The
+// first refusal stands.
+func (d *decision) judge() {
+	if d.alias != "" {
+		own := d.route
+		d.set.Rename(&d.route, d.alias)
+		if d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder); !d.verdict.Allowed() {
+			return
+		}
+		d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
+		d.route = own
 	}
-	for _, m := range x.tries {
-		d.Instances = append(d.Instances, answer.InstanceFact{ID: m.inst.ID, Address: m.inst.Address, State: m.inst.State.String(), Chosen: m == x.member})
-	}
-	return d
+	d.permit = d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder)
 }
+
+// decide asks the policy whether the request may pass (contract 4, step 5).
+func (d *decision) decide() answer.Refusal {
+	v := &d.verdict
+	var hidden []string
+	if v.Allowed() { // for another service, from which middleware routed away
+		hidden = d.hide
+	}
+	d.judge()
+	if !d.dry {
+		d.tellWould()
+	}
+	if !v.Allowed() {
+		return answer.Verdict(v)
+	}
+	if d.hide = v.Hide; len(hidden) > 0 {
+		d.hide = slices.Concat(hidden, v.Hide)
+	}
+	d.query = d.in.path.Query
+	if len(d.hide) > 0 {
+		d.query, d.queryBuf = uri.WithoutArguments(d.query, d.hide, d.queryBuf)
+	}
+	return answer.Refusal{}
+}
+
+// tellWould logs and counts what rules in report mode would have refused (X13).
+func (d *decision) tellWould() {
+	for _, w := range d.verdict.Would() {
+		d.gw.counts.Would(w.Reason)
+		d.gw.log.Info("would be denied", "request_id", d.in.id, "reason", string(w.Reason), "rule", w.Rule.Key,
+			"entry", w.Rule.Entry, "note", w.Rule.Note, "path", answer.Clip(d.in.path.Canonical), "client", d.in.client.String())
+	}
+}
+
+// reroute sends the request to another service, if that one's own rules let it
+// pass: routing is no way round them.
+func (d *decision) reroute(service string) answer.Refusal {
+	d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
+	if !uri.IsServiceName(service) {
+		return upstream.RefuseUnknown
+	}
+	if err := d.redirect(service); err != nil {
+		return upstream.RefuseUnknown.Because(err)
+	}
+	return d.decide()
+}
+
+// redirect makes the request one for another service, for the rules to see it
+// as if the client had asked for that one.
+func (d *decision) redirect(service string) error {
+	var target strings.Builder
+	target.WriteString("/" + service + d.route.Rest)
+	if d.in.path.HasQuery {
+		target.WriteString("?" + d.in.path.Query)
+	}
+	path, _, err := uri.ParsePath(target.String(), nil)
+	if err != nil {
+		return err
+	}
+	d.redirected = path
+	to := policy.Route{By: policy.BySegment, Rest: d.route.Rest, Stripped: d.route.Stripped}
+	d.set.Rename(&to, service)
+	d.route = to
+	d.request.Path, d.request.Limiter = &d.redirected, &d.gw.limiter
+	d.properName()
+	return nil
+}
+
+// facts are what the request was let pass by, to decide again while it lasts.
+func (d *decision) facts() []*policy.Facts {
+	return append(d.former, d.request.Facts(&d.route, &d.verdict))
+}
+
+// hides reports whether a field holds the key that the backend must not see (C24).
+func (d *decision) hides(name string) bool { return anyName(d.hide, name) }
+
+// protected reports whether a header belongs to the inside, for this gateway
+// or this API (D18).
+func (d *decision) protected(name string) bool {
+	return anyName(d.in.set.ProtectedHeaders, name) || anyName(d.route.Protected, name)
+}
+
+// tellsLimits reports whether the gateway itself tells of a limit: then what the
+// service says of its own would be a second value of the same fields.
+func (d *decision) tellsLimits() bool { return len(d.verdict.Limits.All()) > 0 }

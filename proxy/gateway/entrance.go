@@ -31,11 +31,3 @@ func (g *Gateway) introduce(nc net.Conn) (remote, local netip.AddrPort, err erro
 	}
 	return remote, local, err
 }
-
-// scheme is that by which the client came.
-func (x *exchange) scheme() (name string, port uint16) {
-	if x.c != nil && x.c.Secure() { // there is none in an explanation
-		return "https", 443
-	}
-	return "http", 80
-}

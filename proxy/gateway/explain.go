@@ -5,22 +5,35 @@ import (
 	"strings"
 	"time"
 
-	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
-	"lictor/resolver"
+	"lictor/proxy/upstream"
 )
 
-// Explain says what would become of a request. Nothing is sent, and no limit
-// is used up. An error is a question that cannot be understood.
+// Explain says what would become of a request, by the steps that serve one: read,
+// decide, find an instance. They are gone dry: nothing is sent, no limit is used
+// up, and nobody's turn is taken. An error is a question that cannot be understood.
 func (g *Gateway) Explain(q *answer.Question) (*answer.Explanation, error) {
 	req, err := headOf(q)
 	if err != nil {
 		return nil, err
 	}
-	x := &exchange{gw: g, set: g.settings.Load(), req: req, began: time.Now(), peer: q.Peer(), ruling: new(ruling)}
-	return x.explain(), nil
+	x := &exchange{gw: g, decision: new(decision), outgoing: new(upstream.Request), status: 200}
+	x.in = inbound{set: g.settings.Load(), req: req, began: time.Now(), peer: q.Peer()}
+	x.decision.reset(g, &x.in)
+	x.decision.dry, x.decision.recorder = true, new(policy.Recorder)
+	x.in.identify()
+	var dispatch *answer.DispatchFact
+	refused := x.decide()
+	if refused.Status == 0 {
+		dispatch = g.upstream.Preview(x.decision.permit, x.toSend(), &x.outcome)
+		refused = x.outcome.Refusal
+	}
+	if refused.Status != 0 {
+		x.status, x.reason = refused.Status, refused.Reason
+	}
+	return x.explanation(dispatch), nil
 }
 
 // headOf makes the question the head of a request.
@@ -62,157 +75,4 @@ func targetOf(q *answer.Question) (target, host string, err error) {
 		return "", "", fmt.Errorf("url: %q is neither a path nor an absolute http URL", q.URL)
 	}
 	return target, after, nil
-}
-
-// explain goes through the life of the request as far as it can without a
-// client and a backend.
-func (x *exchange) explain() *answer.Explanation {
-	x.identify()
-	e := answer.NewExplanation(answer.ClientFact{Address: x.client.String(), From: x.from})
-	target := pathOf(x.req)
-	var err error
-	if x.path, _, err = uri.ParsePath(target, nil); err != nil {
-		e.Path.Received = target
-		return e.Refuse(refuseBadPath)
-	}
-	e.Path = answer.PathFact{Received: x.path.Received, Canonical: x.path.Canonical}
-	if x.path.TooOdd() {
-		return e.Refuse(refuseOddPath)
-	}
-	r := x.ruling
-	if !r.fill(x) {
-		return e.Refuse(refuseBadHost)
-	}
-	e.Policy = answer.By(r.set.Version())
-	r.route = r.set.Route(&r.request)
-	x.properName()
-	if e.Route = r.route.Explain(); e.Route == nil {
-		return e.Refuse(refuseNoService)
-	}
-	e.Path.Forwarded = x.path.Target(r.route.Stripped)
-	x.explainDecision(e)
-	if e.Allowed && x.explainChain(e) {
-		x.explainDispatch(e)
-	}
-	return e
-}
-
-func (x *exchange) explainDecision(e *answer.Explanation) {
-	r := x.ruling
-	var rec policy.Recorder
-	r.request.Dry = true
-	x.judge(&rec)
-	if rec.Steps != nil {
-		e.Steps = rec.Steps
-	}
-	if rec.Plugins != nil {
-		e.Plugins = rec.Plugins
-	}
-	e.Consumer = rec.Consumer
-	if e.Allowed = r.verdict.Allowed(); !e.Allowed {
-		e.Status, e.Reason = r.verdict.Status, answer.Reason(r.verdict.Reason)
-	}
-}
-
-// explainDispatch tells where the request would go. It stays allowed where nobody can
-// serve it: the policy has nothing against it.
-func (x *exchange) explainDispatch(e *answer.Explanation) {
-	e.Dispatch = &answer.DispatchFact{Kind: "http", Instances: []answer.InstanceFact{}}
-	if x.gw.bus.carries(&x.ruling.route) {
-		e.Dispatch.Kind = "rabbitmq"
-		if x.path.Climbs(e.Path.Forwarded) {
-			e.Refuse(refuseClimbing)
-		}
-		return
-	}
-	svc, reason := x.serving()
-	if svc == nil {
-		e.Status, e.Reason = reason.Status, reason.Reason
-		return
-	}
-	if svc.Options.KeepSegment {
-		e.Path.Forwarded = x.path.Target(false)
-	}
-	if x.path.Climbs(e.Path.Forwarded) {
-		e.Refuse(refuseClimbing)
-		return
-	}
-	next, r := x.next(svc)
-	for _, i := range svc.Instances {
-		f := answer.InstanceFact{ID: i.ID, Address: i.Address, State: i.State.String(), Chosen: next != nil && i.ID == next.ID && i.Address == next.Address}
-		if out := r.ejectionOf(i); out != nil {
-			f.State, f.Note = "ejected", out.Note()
-		}
-		e.Dispatch.Instances = append(e.Dispatch.Instances, f)
-	}
-	if next == nil {
-		e.Status, e.Reason = refuseNoHealthy.Status, refuseNoHealthy.Reason
-	}
-}
-
-// serving returns the service that the request is routed to, without taking
-// part in its balancing.
-func (x *exchange) serving() (*resolver.Service, answer.Refusal) {
-	route := &x.ruling.route
-	if b := route.Backends; b != nil {
-		return serviceOf(b), answer.Refusal{}
-	}
-	svc, known := x.gw.resolve(route.Service)
-	switch {
-	case !known:
-		return nil, refuseUnknown
-	case svc == nil:
-		return nil, refuseNoHealthy
-	}
-	return svc, answer.Refusal{}
-}
-
-// next guesses the instance that comes next: by round robin, the turn that is
-// due. nil if there is none. The roster is nil before the first request.
-func (x *exchange) next(svc *resolver.Service) (*resolver.Instance, *roster) {
-	usable := candidates(svc)
-	if len(usable) == 0 {
-		return nil, nil
-	}
-	grp := (*x.gw.groups.Load())[svc.Name]
-	if grp == nil {
-		return usable[0], nil
-	}
-	r := grp.current.Load()
-	if r == nil || len(r.members) == 0 {
-		return usable[0], nil
-	}
-	n, at := r.slots(), grp.turn.Load()+1
-	for i := range n {
-		if m := r.slot((at + i) % n); m.ready() {
-			return m.inst, r
-		}
-	}
-	return r.slot(at % n).inst, r
-}
-
-// ejectionOf returns why an instance is left out, nil if it is not.
-func (r *roster) ejectionOf(i *resolver.Instance) *ejection {
-	if r == nil {
-		return nil
-	}
-	for _, m := range r.members {
-		if m.inst.ID == i.ID && m.inst.Address == i.Address {
-			return m.ejection.Load()
-		}
-	}
-	return nil
-}
-
-// Ejected returns what is to be said of an instance that gets no requests
-// because it cannot be reached, "" if it gets some.
-func (g *Gateway) Ejected(service, id, address string) string {
-	grp := (*g.groups.Load())[service]
-	if grp == nil {
-		return ""
-	}
-	if e := grp.current.Load().ejectionOf(&resolver.Instance{ID: id, Address: address}); e != nil {
-		return e.Note()
-	}
-	return ""
 }

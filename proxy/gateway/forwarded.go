@@ -194,22 +194,22 @@ func agree(hops []hop, fields []http1.Field) bool {
 
 // told is what a trusted proxy said of how the client came: of X-Forwarded-*
 // what stands first, that of the outermost proxy, else what Forwarded says.
-func (x *exchange) told() (proto, host, port string) {
-	own, _ := x.scheme()
-	proto, host = own, x.req.Host
+func (in *inbound) told() (proto, host, port string) {
+	own, _ := in.scheme()
+	proto, host = own, in.req.Host
 	said := false // of proto or host
-	if p, ok := schemeOf(first(x.req.Fields, http1.FieldXForwardedProto)); ok {
+	if p, ok := schemeOf(first(in.req.Fields, http1.FieldXForwardedProto)); ok {
 		proto, said = p, true
-	} else if p, ok := schemeOf(x.hopsSay(func(h *hop) string { return h.proto })); ok {
+	} else if p, ok := schemeOf(in.hopsSay(func(h *hop) string { return h.proto })); ok {
 		proto, said = p, true
 	}
-	for _, h := range [...]string{first(x.req.Fields, http1.FieldXForwardedHost), x.hopsSay(func(h *hop) string { return h.host })} {
+	for _, h := range [...]string{first(in.req.Fields, http1.FieldXForwardedHost), in.hopsSay(func(h *hop) string { return h.host })} {
 		if h = strings.TrimSuffix(h, ":"); http1.ValidHost(h) {
 			host, said = h, true
 			break
 		}
 	}
-	port = first(x.req.Fields, http1.FieldXForwardedPort)
+	port = first(in.req.Fields, http1.FieldXForwardedPort)
 	if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {
 		return proto, host, strings.TrimLeft(port, "0")
 	}
@@ -225,9 +225,9 @@ func (x *exchange) told() (proto, host, port string) {
 }
 
 // hopsSay returns what the first of the hops says that says anything.
-func (x *exchange) hopsSay(of func(*hop) string) string {
-	for i := range x.hops {
-		if s := of(&x.hops[i]); s != "" {
+func (in *inbound) hopsSay(of func(*hop) string) string {
+	for i := range in.hops {
+		if s := of(&in.hops[i]); s != "" {
 			return s
 		}
 	}
@@ -246,19 +246,19 @@ func schemeOf(s string) (string, bool) {
 }
 
 // appendFor appends the addresses of X-Forwarded-For.
-func (x *exchange) appendFor(dst []byte) []byte {
-	if x.trusted {
-		for s := range members(x.req.Fields, http1.FieldXForwardedFor) {
+func (in *inbound) appendFor(dst []byte) []byte {
+	if in.trusted {
+		for s := range members(in.req.Fields, http1.FieldXForwardedFor) {
 			dst = append(append(dst, s...), ", "...)
 		}
-		if !x.forwardedFor() {
-			for i := range x.hops {
-				dst = appendPlain(dst, &x.hops[i])
+		if !in.forwardedFor() {
+			for i := range in.hops {
+				dst = appendPlain(dst, &in.hops[i])
 				dst = append(dst, ", "...)
 			}
 		}
 	}
-	return x.peer.AppendTo(dst)
+	return in.peer.AppendTo(dst)
 }
 
 // appendPlain appends a hop in the manner of X-Forwarded-For.
@@ -271,22 +271,22 @@ func appendPlain(dst []byte, h *hop) []byte {
 
 // appendElements appends the elements of Forwarded: as they came, or made of
 // X-Forwarded-For, and ours, which says the same as X-Forwarded-*.
-func (x *exchange) appendElements(dst []byte, proto, host string) []byte {
-	if x.trusted {
-		if x.hops != nil {
-			for i := range x.req.Fields {
-				if f := &x.req.Fields[i]; f.ID == http1.FieldForwarded && f.Value != "" {
+func (in *inbound) appendElements(dst []byte, proto, host string) []byte {
+	if in.trusted {
+		if in.hops != nil {
+			for i := range in.req.Fields {
+				if f := &in.req.Fields[i]; f.ID == http1.FieldForwarded && f.Value != "" {
 					dst = append(append(dst, f.Value...), ", "...)
 				}
 			}
 		} else {
-			for s := range members(x.req.Fields, http1.FieldXForwardedFor) {
+			for s := range members(in.req.Fields, http1.FieldXForwardedFor) {
 				dst = append(appendElement(dst, s), ", "...)
 			}
 		}
 	}
 	dst = append(dst, "for="...)
-	dst = appendNode(dst, x.peer)
+	dst = appendNode(dst, in.peer)
 	dst = append(dst, ";proto="...)
 	dst = append(dst, proto...)
 	if host != "" {
@@ -314,4 +314,4 @@ func appendNode(dst []byte, a netip.Addr) []byte {
 }
 
 // forwardedFor reports whether the request has an address in X-Forwarded-For.
-func (x *exchange) forwardedFor() bool { return first(x.req.Fields, http1.FieldXForwardedFor) != "" }
+func (in *inbound) forwardedFor() bool { return first(in.req.Fields, http1.FieldXForwardedFor) != "" }

@@ -225,13 +225,4 @@ func TestStuckUploadsEndWithTheirClient(t *testing.T) {
 }
 
 // inFlight is how many requests are at instances.
-func (r *rig) inFlight() (n int64) {
-	for _, grp := range *r.gw.groups.Load() {
-		if ro := grp.current.Load(); ro != nil {
-			for _, m := range ro.members {
-				n += m.inflight.Load()
-			}
-		}
-	}
-	return n
-}
+func (r *rig) inFlight() int64 { return int64(r.gw.upstream.InFlight()) }

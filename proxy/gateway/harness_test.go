@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"lictor/policy"
+	"lictor/proxy/upstream"
 	"lictor/resolver"
 )
 
@@ -69,8 +70,8 @@ func (p *fakePolicy) apply(changes ...policy.Change) {
 
 func testSettings() Settings {
 	return Settings{
-		Timeout: 5 * time.Second, Idle: 10 * time.Second, Header: 5 * time.Second, Stream: 10 * time.Second,
-		MaxHeader: 32 << 10, Drain: 2 * time.Second, Retries: 2, ConnectTimeout: time.Second, MaxIdle: 64,
+		Settings: upstream.Settings{Timeout: 5 * time.Second, Retries: 2, ConnectTimeout: time.Second, MaxIdle: 64},
+		Idle:     10 * time.Second, Header: 5 * time.Second, Stream: 10 * time.Second, MaxHeader: 32 << 10, Drain: 2 * time.Second,
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
-	"lictor/proxy/longlived"
 )
 
 // facts are those of each decision that let an exchange pass.
@@ -31,16 +30,17 @@ func (f *facts) Recheck() answer.Refusal {
 	return answer.Refusal{}
 }
 
+// Lasts implements [upstream.Exchange].
+func (x *exchange) Lasts() { x.gw.Lasting(x.in.c) }
+
 // Lasting is called when an exchange turns out to take long.
 func (g *Gateway) Lasting(c *http1.Conn) {
 	x, ok := c.User.(*exchange)
-	if !ok || x.lasting != nil || !x.ruling.verdict.Allowed() {
+	if !ok || x.lasting != nil || !x.decision.permit.Forwards() {
 		return
 	}
-	r := x.ruling
-	all := append(x.former, r.request.Facts(&r.route, &r.verdict))
-	x.lasting = g.live.Add(c, &facts{g, all}, time.Time{})
-	if g.policy.Set() != r.set { // it changed before the exchange was among them
+	x.lasting = g.live.Add(c, &facts{g, x.decision.facts()}, time.Time{})
+	if g.policy.Set() != x.decision.set { // it changed before the exchange was among them
 		g.PolicyChanged()
 	}
 }
@@ -51,9 +51,9 @@ func (x *exchange) settleLasting() {
 	if cause == nil || x.err == nil {
 		return
 	}
-	x.reason, x.err = refused.Reason, longlived.ErrRevoked
-	x.gw.log.Info("cut by a policy change", "request_id", x.id, "reason", string(refused.Reason), "rule", refused.Rule.Key,
-		"service", x.service, "client", x.client.String(), "took_ms", time.Since(x.began).Milliseconds())
+	x.reason, x.err = refused.Reason, cause
+	x.gw.log.Info("cut by a policy change", "request_id", x.in.id, "reason", string(refused.Reason), "rule", refused.Rule.Key,
+		"service", x.outcome.Service, "client", x.in.client.String(), "took_ms", time.Since(x.in.began).Milliseconds())
 }
 
 // PolicyChanged has every exchange that takes long decided again, soon.

@@ -106,7 +106,7 @@ func TestOtherLoginsShareConnections(t *testing.T) {
 			c.send("GET /svc/ HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n")
 			c.answer("GET")
 			eventually(t, "it was given back", func() bool {
-				_, idle := r.gw.group("svc").members()[0].pool.Counts()
+				_, idle := r.gw.upstream.Connections("svc")
 				return idle == 1
 			})
 		}

@@ -272,7 +272,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 			if tt.reused {
 				r.get("/svc/warm")
 				eventually(t, "its connection is free", func() bool {
-					_, idle := r.gw.group("svc").members()[0].pool.Counts()
+					_, idle := r.gw.upstream.Connections("svc")
 					return idle == 1
 				})
 			}

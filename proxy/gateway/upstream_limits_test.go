@@ -22,8 +22,8 @@ import (
 
 // ejectedCount is how many members of svc are ejected.
 func (r *rig) ejectedCount() (n int) {
-	for _, m := range r.gw.group("svc").members() {
-		if m.ejected() {
+	for _, i := range r.src.catalog.Load().Lookup("svc").Instances {
+		if r.gw.upstream.Ejected("svc", i.ID, i.Address) != "" {
 			n++
 		}
 	}
@@ -123,10 +123,10 @@ func TestEjectionIsTold(t *testing.T) {
 	for range 4 {
 		r.get("/svc/")
 	}
-	if note := r.gw.Ejected("svc", "svc-0", a.addr); !strings.Contains(note, "until ") || !strings.Contains(note, "refused") {
+	if note := r.gw.upstream.Ejected("svc", "svc-0", a.addr); !strings.Contains(note, "until ") || !strings.Contains(note, "refused") {
 		t.Errorf("status says %q", note)
 	}
-	if note := r.gw.Ejected("svc", "svc-1", b.addr); note != "" {
+	if note := r.gw.upstream.Ejected("svc", "svc-1", b.addr); note != "" {
 		t.Errorf("of the other one status says %q", note)
 	}
 	for range 3 { // whoever's turn it is
@@ -213,7 +213,7 @@ func TestUnusedConnectionsMakeRoom(t *testing.T) {
 	for range 3 {
 		for fields, want := range map[string]string{"X: y": "HTTP/1.1", "Content-Type: application/grpc": "HTTP/2.0"} {
 			eventually(t, "the last request is over", func() bool {
-				active, _ := r.gw.group("svc").countsOf()
+				active, _ := r.gw.upstream.Connections("svc")
 				return active == 0
 			})
 			if resp, body := r.get("/svc/", fields); resp.StatusCode != 200 || body != want {
@@ -221,18 +221,6 @@ func TestUnusedConnectionsMakeRoom(t *testing.T) {
 			}
 		}
 	}
-}
-
-// countsOf is counts of all members.
-func (g *group) countsOf() (active, idle int) {
-	if g.current.Load() == nil {
-		return 0, 0
-	}
-	for _, m := range g.members() {
-		a, i := m.counts()
-		active, idle = active+a, idle+i
-	}
-	return active, idle
 }
 
 // TestStuckBodyStallsNobody has one client send a body that gets nowhere, in
@@ -365,7 +353,7 @@ func TestConnectionsOfHTTP2AreFew(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		active, idle := r.gw.group("svc").countsOf()
+		active, idle := r.gw.upstream.Connections("svc")
 		if n := conns.Load(); n > burst/100+1 || int64(active+idle) != n {
 			t.Errorf("%d connections, %d of them counted", n, active+idle)
 		}
@@ -398,7 +386,10 @@ func TestConnectionsOfHTTP2AreFew(t *testing.T) {
 				t.Errorf("got %d", resp.StatusCode)
 			}
 		}
-		eventually(t, "none is left", func() bool { return open.Load() == 0 && r.gw.group("svc").members()[0].slots.Open() == 0 })
+		eventually(t, "none is left", func() bool {
+			active, idle := r.gw.upstream.Connections("svc")
+			return open.Load() == 0 && active+idle == 0
+		})
 	})
 }
 
@@ -419,7 +410,7 @@ func TestUnprocessedRequestIsSentOnceMore(t *testing.T) {
 					for i := range n {
 						requests, _ := r.h2peerBackend(nil, func(p *h2peer, id uint32, _ int) bool { refuse(p, id); return true })
 						sent = append(sent, requests)
-						inst := *r.gw.sources[0].Catalog().Lookup("svc").Instances[0]
+						inst := *r.src.Catalog().Lookup("svc").Instances[0]
 						inst.ID = fmt.Sprint("i", i)
 						all = append(all, &inst)
 					}

@@ -1,4 +1,4 @@
-package gateway
+package upstream
 
 import (
 	"context"
@@ -44,6 +44,10 @@ const (
 	ejectFirst = time.Second      // after the first failure
 	ejectMost  = 30 * time.Second // doubled up to it
 )
+
+// upkeep is the place of panics in what is done now and then. The next time is
+// tried again.
+const upkeep = "upstream upkeep"
 
 // eject leaves p out for a while, if the service can do without it.
 func (p *peer) eject(why string, err error) {
@@ -141,31 +145,31 @@ func (g *group) readmitSurplus(r *roster) {
 
 // unreachable is called when no connection to m could be made. hurried says
 // that less time was given to it than the configuration allows.
-func (x *exchange) unreachable(m *member, err error, hurried bool) {
+func (q *Request) unreachable(m *member, err error, hurried bool) {
 	switch {
 	case ourWant(err), errors.Is(err, http2.ErrRefused), hurried && isTimeout(err):
 		return
 	case errors.Is(err, http1.ErrBusy):
-		x.busy++
+		q.busy++
 		return
 	}
-	if op, ok := errors.AsType[*net.OpError](err); !(ok && op.Op == "dial") && x.choseProtocol(m) {
+	if op, ok := errors.AsType[*net.OpError](err); !(ok && op.Op == "dial") && q.choseProtocol(m) {
 		return
 	}
 	m.eject("no connection could be made", err)
 }
 
 // hungUp is called when a new connection to m ended before anything was asked.
-func (x *exchange) hungUp(m *member, err error) {
-	if !x.choseProtocol(m) {
+func (q *Request) hungUp(m *member, err error) {
+	if !q.choseProtocol(m) {
 		m.eject("it hangs up", err)
 	}
 }
 
 // choseProtocol reports whether it is the request that makes lictor speak
 // another version of HTTP to m than its registration says.
-func (x *exchange) choseProtocol(m *member) bool {
-	return x.byHTTP2(m) != (m.inst.Protocol != resolver.HTTP1)
+func (q *Request) choseProtocol(m *member) bool {
+	return q.byHTTP2(m) != (m.inst.Protocol != resolver.HTTP1)
 }
 
 // ourWant reports whether a connection failed for want of something that is
@@ -198,4 +202,18 @@ func (p *peer) silent(since int64) {
 			p.eject("it answers nothing", err)
 		}
 	}, nil)
+}
+
+// ejectionOf returns why an instance is left out, nil if it is not. A nil roster
+// leaves out nobody.
+func (r *roster) ejectionOf(i *resolver.Instance) *ejection {
+	if r == nil {
+		return nil
+	}
+	for _, m := range r.members {
+		if m.inst.ID == i.ID && m.inst.Address == i.Address {
+			return m.ejection.Load()
+		}
+	}
+	return nil
 }

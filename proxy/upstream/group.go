@@ -1,4 +1,4 @@
-package gateway
+package upstream
 
 import (
 	"sync"
@@ -24,7 +24,7 @@ type group struct {
 	log     hclog.Logger
 	used    atomic.Int64 // monotonic time of the last request, with fixed or onBus
 
-	mu sync.Mutex // serialises take and eject
+	mu sync.Mutex // serialises adopt and eject
 }
 
 // roster is the members of one version of a service. Immutable.
@@ -37,10 +37,10 @@ type roster struct {
 // maxOrder bounds the length of the weighted order; larger weights are scaled.
 const maxOrder = 1024
 
-// take returns the roster for svc, making it if the group has another one. A
+// adopt returns the roster for svc, making it if the group has another one. A
 // member whose address stays is kept with its connections; one that goes is
 // closed, which lets its requests end.
-func (g *group) take(svc *resolver.Service, cfg *Settings) *roster {
+func (g *group) adopt(svc *resolver.Service, cfg *Settings) *roster {
 	if r := g.current.Load(); r != nil && r.service == svc {
 		return r
 	}
@@ -58,7 +58,7 @@ func (g *group) take(svc *resolver.Service, cfg *Settings) *roster {
 		}
 	}
 	for _, inst := range candidates(svc) {
-		r.members = append(r.members, g.adopt(kept, inst, cfg))
+		r.members = append(r.members, g.member(kept, inst, cfg))
 	}
 	for _, m := range kept {
 		m.close()
@@ -80,8 +80,8 @@ func keyOf(i *resolver.Instance) memberKey {
 	return memberKey{i.ID, i.Address, i.TLS, i.Protocol}
 }
 
-// adopt returns the member for inst, out of kept if it was there.
-func (g *group) adopt(kept map[memberKey]*member, inst *resolver.Instance, cfg *Settings) *member {
+// member returns the member for inst, out of kept if it was there.
+func (g *group) member(kept map[memberKey]*member, inst *resolver.Instance, cfg *Settings) *member {
 	old, ok := kept[keyOf(inst)]
 	if !ok {
 		return &member{inst: inst, peer: newPeer(g, inst, cfg)}
@@ -157,18 +157,6 @@ func weightedOrder(members []*member) []uint16 {
 		order = append(order, uint16(best))
 	}
 	return order
-}
-
-// InFlight is the number of requests that instances are working on.
-func (g *Gateway) InFlight() (n int) {
-	for _, grp := range *g.groups.Load() {
-		if r := grp.current.Load(); r != nil {
-			for _, m := range r.members {
-				n += int(m.inflight.Load())
-			}
-		}
-	}
-	return n
 }
 
 // close ends the group's idle connections.

@@ -1,11 +1,9 @@
-package gateway
+package upstream
 
 import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"lictor/proxy/http1"
 )
 
 // room is memory that requests share, for what is held as a whole: bodies on
@@ -28,11 +26,14 @@ const (
 	roomPatience = time.Second // who has waited for longer for its client gives way
 )
 
+// cutter ends a request, whatever it waits for.
+type cutter interface{ Cut(error) }
+
 // holding is the part of one request.
 type holding struct {
 	room   *room
 	client netip.Addr
-	conn   *http1.Conn
+	conn   cutter
 	number uint64 // later ones are higher
 	mine   int64
 	since  time.Time // it waits for its client since; zero if it does not
@@ -40,12 +41,19 @@ type holding struct {
 }
 
 // hold begins a holding of nothing.
-func (r *room) hold(client netip.Addr, conn *http1.Conn) *holding {
+func (r *room) hold(client netip.Addr, conn cutter) *holding {
 	if client.Is6() {
 		p, _ := client.Prefix(64) // one machine has all of them
 		client = p.Addr()
 	}
 	return &holding{room: r, client: client, conn: conn}
+}
+
+// held is how many bytes are taken.
+func (r *room) held() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.taken
 }
 
 // take counts n bytes more. It reports false if there is no room for them.

@@ -1,4 +1,4 @@
-package gateway
+package upstream
 
 import (
 	"context"
@@ -105,13 +105,13 @@ func upstreamTLS(inst *resolver.Instance, cfg *Settings) *tls.Config {
 
 // byHTTP2 reports whether the request goes to m by HTTP/2: if the instance says
 // so, or if it is gRPC, which knows nothing else (D20). An upgrade is HTTP/1.1's.
-func (x *exchange) byHTTP2(m *member) bool {
-	return x.upgrade == "" && (m.inst.Protocol != resolver.HTTP1 || x.isGRPC())
+func (q *Request) byHTTP2(m *member) bool {
+	return q.Upgrade == "" && (m.inst.Protocol != resolver.HTTP1 || q.isGRPC())
 }
 
-func (x *exchange) isGRPC() bool {
-	for i := range x.req.Fields {
-		if f := &x.req.Fields[i]; f.ID == http1.FieldContentType {
+func (q *Request) isGRPC() bool {
+	for i := range q.Head.Fields {
+		if f := &q.Head.Fields[i]; f.ID == http1.FieldContentType {
 			const grpc = "application/grpc"
 			return strings.HasPrefix(f.Value, grpc) && (len(f.Value) == len(grpc) || strings.IndexByte("+;", f.Value[len(grpc)]) >= 0)
 		}
@@ -120,19 +120,19 @@ func (x *exchange) isGRPC() bool {
 }
 
 // connect takes a connection to m, or makes one.
-func (x *exchange) connect(m *member, r *roster, fresh bool, timeout time.Duration) (*http1.Upstream, error) {
-	if x.byHTTP2(m) {
-		return m.h2.get(fresh).Get(x.c, timeout)
+func (q *Request) connect(m *member, r *roster, fresh bool, timeout time.Duration) (*http1.Upstream, error) {
+	if q.byHTTP2(m) {
+		return m.h2.get(fresh).Get(q.Conn, timeout)
 	}
 	if version := r.service.Options.SendProxy; version > 0 {
-		header, err := http1.AppendProxyHeader(nil, version, x.c.RemoteAddr(), x.c.LocalAddr())
+		header, err := http1.AppendProxyHeader(nil, version, q.Conn.RemoteAddr(), q.Conn.LocalAddr())
 		if err != nil {
 			return nil, err
 		}
-		return m.pool.Introduced(x.c, timeout, header)
+		return m.pool.Introduced(q.Conn, timeout, header)
 	}
 	if fresh {
 		return m.pool.Fresh(timeout)
 	}
-	return m.pool.Get(x.c, timeout)
+	return m.pool.Get(q.Conn, timeout)
 }

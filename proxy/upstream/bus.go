@@ -1,4 +1,4 @@
-package gateway
+package upstream
 
 import (
 	"cmp"
@@ -30,6 +30,7 @@ type BusRoute struct {
 	Services []string      // globs
 	Timeout  time.Duration // to the answer
 	MaxBody  int64         // of a request
+	Memory   int64         // bytes of requests that may be held at once, and as many of replies; 0 = 256 MiB
 
 	newer   atomic.Pointer[BusRoute] // what Update was given last; nil at first
 	bodies  room                     // of requests that wait for their answers
@@ -53,75 +54,77 @@ func (b *BusRoute) now() *BusRoute {
 // ServicesNow are the globs in force.
 func (b *BusRoute) ServicesNow() []string { return b.now().Services }
 
-// carries reports whether a route's service is reached over the bus, however
-// the route was found. Backends that are written into the policy are not. A
+// Held returns how many bytes of requests and of replies are in memory.
+func (b *BusRoute) Held() (requests, replies int64) { return b.bodies.held(), b.replies.held() }
+
+// Carries reports whether a service is reached over the bus, however it was found. Backends that are written into the policy are not. A
 // nil BusRoute carries nothing.
-func (b *BusRoute) carries(r *policy.Route) bool {
-	return b != nil && r.Service != "" && r.Backends == nil && slices.ContainsFunc(b.now().Services, func(glob string) bool {
-		ok, _ := path.Match(glob, r.Service) // the configuration checked the glob
+func (b *BusRoute) Carries(service string, backends *policy.Backends) bool {
+	return b != nil && service != "" && backends == nil && slices.ContainsFunc(b.now().Services, func(glob string) bool {
+		ok, _ := path.Match(glob, service) // the configuration checked the glob
 		return ok
 	})
 }
 
-// Bus returns which services are on a bus, nil if there is none.
-func (g *Gateway) Bus() *BusRoute { return g.bus }
-
 // publish sends the request over the bus and answers with the reply (D12-D17).
-func (x *exchange) publish(p pass) {
-	b := x.gw.bus
-	x.service = strings.Clone(p.route.Service)
-	if x.upgrade != "" {
-		x.refuse(refuseUpgrade)
+func (q *Request) publish() {
+	b := q.s.bus
+	name := strings.Clone(q.permit.Service())
+	q.out.Service = name
+	if q.Upgrade != "" {
+		q.refuse(refuseUpgrade)
 		return
 	}
 	set := b.now()
 	var held *holding
-	if x.c.HasBody() {
-		held = b.bodies.hold(x.client, x.c)
+	if q.Conn.HasBody() {
+		held = b.bodies.hold(q.Client, q.Conn)
 		defer held.giveBack()
 	}
-	body, err := x.readWhole(set.MaxBody, held)
+	body, err := q.readWhole(set.MaxBody, held)
 	if err != nil {
-		x.refuseBody(err)
+		q.refuseBody(err)
 		return
 	}
 	began := time.Now()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	stop := x.watch(cancel)
+	stop := q.watch(cancel)
 	reply, err := b.Bus.Call(ctx, &rabbitmq.Request{
-		Exchange: p.route.Service, Method: x.req.Method, Path: x.target, Query: x.query,
-		Fields: x.busFields(), Body: body, Deadline: began.Add(set.Timeout),
+		Exchange: name, Method: q.Head.Method, Path: q.out.Target, Query: q.Query,
+		Fields: q.busFields(), Body: body, Deadline: began.Add(set.Timeout),
 	})
 	stop()
-	x.group = x.gw.busGroup(x.service, err == nil)
+	if g := q.s.busGroup(name, err == nil); g != nil {
+		q.out.metrics = g.metrics
+	}
 	if err != nil {
-		x.busFailed(ctx, err)
+		q.busFailed(ctx, err)
 		return
 	}
-	x.upstream = time.Since(began)
+	q.out.Answered = time.Since(began)
 	body = nil
 	held.giveBack()
-	x.deliverReply(reply)
+	q.deliverReply(reply)
 }
 
 // deliverReply answers with r, and takes room for it until the client has it.
-func (x *exchange) deliverReply(r *rabbitmq.Reply) {
+func (q *Request) deliverReply(r *rabbitmq.Reply) {
 	if len(r.Body) < smallReply {
-		x.answerReply(r)
+		q.answerReply(r)
 		return
 	}
-	held := x.gw.bus.replies.hold(x.client, x.c)
+	held := q.s.bus.replies.hold(q.Client, q.Conn)
 	defer held.giveBack()
 	if !held.take(int64(len(r.Body))) {
-		x.refuse(refuseReplyFull)
+		q.refuse(refuseReplyFull)
 		return
 	}
-	x.gw.Lasting(x.c)
+	q.Exchange.Lasts()
 	held.waits()
-	x.answerReply(r)
+	q.answerReply(r)
 	if !held.resumes() {
-		x.err = errBusFull
+		q.out.Err = errBusFull
 	}
 }
 
@@ -137,7 +140,7 @@ var errCrashed = errors.New("proxy: a panic ended the request")
 
 // watch cancels when the client leaves or the exchange is cut (X14), until stop
 // is called.
-func (x *exchange) watch(cancel context.CancelCauseFunc) (stop func()) {
+func (q *Request) watch(cancel context.CancelCauseFunc) (stop func()) {
 	var mu sync.Mutex // guards over and unwatch
 	over, unwatch := false, func() {}
 	timer := time.AfterFunc(watchAfter, func() {
@@ -145,8 +148,8 @@ func (x *exchange) watch(cancel context.CancelCauseFunc) (stop func()) {
 		mu.Lock()
 		defer mu.Unlock()
 		if !over {
-			x.gw.Lasting(x.c)
-			unwatch = x.c.OnGone(cancel)
+			q.Exchange.Lasts()
+			unwatch = q.Conn.OnGone(cancel)
 		}
 	})
 	return func() {
@@ -161,17 +164,17 @@ func (x *exchange) watch(cancel context.CancelCauseFunc) (stop func()) {
 }
 
 // busFields are the header fields as a backend would get them by HTTP.
-func (x *exchange) busFields() []rabbitmq.Field {
-	fields := make([]rabbitmq.Field, 0, len(x.req.Fields)+12)
-	for i := range x.req.Fields {
-		if f := &x.req.Fields[i]; x.passesUp(f) {
+func (q *Request) busFields() []rabbitmq.Field {
+	fields := make([]rabbitmq.Field, 0, len(q.Head.Fields)+12)
+	for i := range q.Head.Fields {
+		if f := &q.Head.Fields[i]; q.Exchange.PassesUp(f) {
 			fields = append(fields, rabbitmq.Field{Name: f.Name, Value: f.Value})
 		}
 	}
-	if x.req.Host != "" {
-		fields = append(fields, rabbitmq.Field{Name: "Host", Value: x.req.Host})
+	if q.Head.Host != "" {
+		fields = append(fields, rabbitmq.Field{Name: "Host", Value: q.Head.Host})
 	}
-	added := x.appendForwarded(x.appendIdentity(x.appendEdits(x.c.Scratch(), true)))
+	added := q.Exchange.AppendUp(q.Conn.Scratch(), q.stripped)
 	for line := range strings.SplitSeq(strings.TrimSuffix(string(added), "\r\n"), "\r\n") {
 		if name, value, ok := strings.Cut(line, ": "); ok {
 			fields = append(fields, rabbitmq.Field{Name: name, Value: value})
@@ -183,31 +186,31 @@ func (x *exchange) busFields() []rabbitmq.Field {
 // busGroup returns the group that counts requests for a service on the bus, nil
 // if there is none: of a name that nobody has answered to yet nothing is kept,
 // for a glob lets clients make up names.
-func (g *Gateway) busGroup(name string, answered bool) *group {
-	if !answered && !slices.Contains(g.bus.now().Services, name) {
-		return (*g.groups.Load())[name]
+func (s *Sender) busGroup(name string, answered bool) *group {
+	if !answered && !slices.Contains(s.bus.now().Services, name) {
+		return (*s.groups.Load())[name]
 	}
-	grp := g.group(name)
+	grp := s.group(name)
 	grp.onBus.Store(true)
 	grp.used.Store(monotonic())
 	return grp
 }
 
 // busFailed answers a request that got no reply.
-func (x *exchange) busFailed(ctx context.Context, err error) {
-	x.err = err
+func (q *Request) busFailed(ctx context.Context, err error) {
+	q.out.Err = err
 	failure, ok := errors.AsType[*rabbitmq.Error](err)
 	if !ok || ctx.Err() != nil {
-		x.refuse(answer.Left)
+		q.refuse(answer.Left)
 		return
 	}
 	message := cmp.Or(failure.Message, busMessages[failure.Reason])
-	x.refuse(answer.Refusal{Status: failure.Status, Reason: answer.Reason(failure.Reason), Message: message, Repeatable: failure.RetryAfter})
+	q.refuse(answer.Refusal{Status: failure.Status, Reason: answer.Reason(failure.Reason), Message: message, Repeatable: failure.RetryAfter})
 }
 
 var busMessages = map[string]string{
-	"no_service":           refuseNoService.Message,
-	"unknown_service":      refuseUnknown.Message,
+	"no_service":           NoServiceMessage,
+	"unknown_service":      RefuseUnknown.Message,
 	"no_healthy_instance":  "No worker listens",
 	"unreachable":          "The bus cannot be reached",
 	"overloaded":           "Too much is on its way over the bus",
@@ -219,13 +222,13 @@ var busMessages = map[string]string{
 }
 
 // answerReply writes a reply as the answer (D14).
-func (x *exchange) answerReply(r *rabbitmq.Reply) {
-	x.status = r.Status
-	dst := http1.AppendStatusLine(x.c.Scratch(), r.Status)
+func (q *Request) answerReply(r *rabbitmq.Reply) {
+	q.out.Status = r.Status
+	dst := http1.AppendStatusLine(q.Conn.Scratch(), r.Status)
 	dated := false
 	for i := range r.Fields {
 		f := http1.Field{Name: r.Fields[i].Name, Value: r.Fields[i].Value, ID: http1.IDOf(r.Fields[i].Name)}
-		if !http1.ValidFieldName(f.Name) || !http1.ValidFieldValue(f.Value) || !x.passesDown(&f, nil) {
+		if !http1.ValidFieldName(f.Name) || !http1.ValidFieldValue(f.Value) || !q.Exchange.PassesDown(&f, nil) {
 			continue
 		}
 		dated = dated || f.ID == http1.FieldDate
@@ -234,24 +237,23 @@ func (x *exchange) answerReply(r *rabbitmq.Reply) {
 	if !dated {
 		dst = http1.AppendDate(dst)
 	}
-	bodyless, head := r.Status == 204 || r.Status == 304, x.req.Method == "HEAD"
+	bodyless, head := r.Status == 204 || r.Status == 304, q.Head.Method == "HEAD"
 	if !bodyless && !(head && len(r.Body) == 0) { // of a HEAD it would speak of the GET (RFC 9110 8.6)
 		dst = http1.AppendLength(dst, int64(len(r.Body)))
 	}
-	dst = x.appendDecision(x.appendLimits(dst))
-	dst = x.appendEdits(dst, false)
-	dst = x.c.AppendPersistence(dst)
+	dst = q.Exchange.AppendDown(dst)
+	dst = q.Conn.AppendPersistence(dst)
 	dst = append(dst, "\r\n"...)
 	if bodyless || head {
-		x.err = x.c.Answer(dst)
+		q.out.Err = q.Conn.Answer(dst)
 		return
 	}
-	x.bytesOut = int64(len(r.Body))
+	q.out.Out = int64(len(r.Body))
 	if len(r.Body) < smallReply {
-		x.err = x.c.Answer(append(dst, r.Body...)) // in one write
+		q.out.Err = q.Conn.Answer(append(dst, r.Body...)) // in one write
 		return
 	}
-	if x.err = x.c.Answer(dst); x.err == nil {
-		x.err = x.c.AnswerMore(r.Body) // without a copy of it
+	if q.out.Err = q.Conn.Answer(dst); q.out.Err == nil {
+		q.out.Err = q.Conn.AnswerMore(r.Body) // without a copy of it
 	}
 }

@@ -1,4 +1,4 @@
-package gateway
+package upstream
 
 import (
 	"fmt"
@@ -21,13 +21,15 @@ func memberSet(weights ...int) (*group, *roster) {
 			ID: fmt.Sprintf("svc-%d", i), Address: fmt.Sprintf("192.0.2.%d:80", i+1), Weight: w, State: resolver.Passing})
 	}
 	g := &group{name: "svc", log: hclog.NewNullLogger()}
-	return g, g.take(svc, &Settings{ConnectTimeout: time.Second})
+	return g, g.adopt(svc, &Settings{ConnectTimeout: time.Second})
 }
 
-// asker makes an exchange that picks by a mode.
-func asker(mode resolver.Balance, client int) *exchange {
-	return &exchange{set: &Settings{Balance: mode}, req: new(http1.RequestHead),
-		client: netip.AddrFrom4([4]byte{10, 0, byte(client >> 8), byte(client)})}
+// asker makes a request that picks in g by a mode.
+func asker(g *group, mode resolver.Balance, client int) *Request {
+	q := &Request{Settings: &Settings{Balance: mode}, Head: new(http1.RequestHead),
+		Client: netip.AddrFrom4([4]byte{10, 0, byte(client >> 8), byte(client)})}
+	q.out, q.group = new(Outcome), g
+	return q
 }
 
 // Every mode spreads requests by weight, as far as it is able to.
@@ -53,7 +55,7 @@ func TestSpread(t *testing.T) {
 			g, r := memberSet(tt.weights...)
 			got, sum := make(map[*member]int), 0
 			for i := range n {
-				got[asker(tt.mode, i).pick(g, r)]++
+				got[asker(g, tt.mode, i).pick(r)]++
 			}
 			for _, w := range tt.weights {
 				sum += w
@@ -74,7 +76,7 @@ func TestLoadIsAvoided(t *testing.T) {
 		g, r := memberSet(1, 1)
 		r.members[0].inflight.Store(10)
 		for range 100 {
-			if m := asker(mode, 0).pick(g, r); m != r.members[1] {
+			if m := asker(g, mode, 0).pick(r); m != r.members[1] {
 				t.Fatalf("%s took the busy member", mode)
 			}
 		}
@@ -82,7 +84,7 @@ func TestLoadIsAvoided(t *testing.T) {
 		r.members[0].inflight.Store(10)
 		r.members[1].inflight.Store(1)
 		for range 100 {
-			if m := asker(mode, 0).pick(g, r); m != r.members[0] {
+			if m := asker(g, mode, 0).pick(r); m != r.members[0] {
 				t.Fatalf("%s took the member that is busier for its weight", mode)
 			}
 		}
@@ -95,11 +97,11 @@ func TestHashIsSticky(t *testing.T) {
 	_, less := memberSet(1, 1, 1)
 	moved := 0
 	for i := range 2000 {
-		first := asker(resolver.Hash, i).pick(g, r)
-		if again := asker(resolver.Hash, i).pick(g, r); again != first {
+		first := asker(g, resolver.Hash, i).pick(r)
+		if again := asker(g, resolver.Hash, i).pick(r); again != first {
 			t.Fatalf("key %d met %s, then %s", i, first.inst.ID, again.inst.ID)
 		}
-		second := asker(resolver.Hash, i).pick(g, less)
+		second := asker(g, resolver.Hash, i).pick(less)
 		if first.inst.ID == "svc-3" {
 			moved++
 		} else if second.inst.ID != first.inst.ID {
@@ -114,9 +116,9 @@ func TestHashIsSticky(t *testing.T) {
 func TestHashKeys(t *testing.T) {
 	head := "GET / HTTP/1.1\r\nHost: x\r\nX-User: anna\r\nCookie: a=1; sid=s1; b=2\r\n\r\n"
 	key := func(on, head string, client int) uint64 {
-		x := asker(resolver.Hash, client)
-		x.set.HashOn = on
-		if err := x.req.Parse([]byte(head)); err != nil {
+		x := asker(nil, resolver.Hash, client)
+		x.Settings.HashOn = on
+		if err := x.Head.Parse([]byte(head)); err != nil {
 			t.Fatal(err)
 		}
 		return x.hashKey()
@@ -144,25 +146,25 @@ func TestEjectedMembers(t *testing.T) {
 			good, bad := r.members[0], r.members[1]
 			bad.eject("a test", nil)
 			for i := range 100 {
-				if m := asker(mode, i).pick(g, r); m != good {
+				if m := asker(g, mode, i).pick(r); m != good {
 					t.Fatal("an ejected member was picked")
 				}
 			}
-			x := asker(mode, 0)
+			x := asker(g, mode, 0)
 			for range 2 {
-				m := x.pick(g, r)
+				m := x.pick(r)
 				if m == nil {
 					t.Fatal("nothing is picked though an ejected one may work")
 				}
-				x.tries = append(x.tries, m)
+				x.out.tries = append(x.out.tries, m)
 			}
-			if x.tries[0] == x.tries[1] || x.pick(g, r) != nil {
+			if x.out.tries[0] == x.out.tries[1] || x.pick(r) != nil {
 				t.Error("a member was picked twice")
 			}
 			bad.worked(monotonic())
 			got := 0
 			for i := range 100 {
-				if asker(mode, i).pick(g, r) == bad {
+				if asker(g, mode, i).pick(r) == bad {
 					got++
 				}
 			}
@@ -200,7 +202,7 @@ func TestAtMostHalfIsEjected(t *testing.T) {
 		}
 		less := *r.service
 		less.Instances = less.Instances[:(n+1)/2]
-		g.take(&less, &Settings{ConnectTimeout: time.Second})
+		g.adopt(&less, &Settings{ConnectTimeout: time.Second})
 		if got := out(); 2*got > len(less.Instances) {
 			t.Errorf("%d of the %d that are left are ejected", got, len(less.Instances))
 		}

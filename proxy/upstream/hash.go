@@ -1,4 +1,4 @@
-package gateway
+package upstream
 
 import (
 	"strings"
@@ -8,23 +8,23 @@ import (
 
 // hashKey is what the balance "hash" goes by: hash_on, or the client's address
 // where the request does not have it.
-func (x *exchange) hashKey() uint64 {
-	kind, name, _ := strings.Cut(x.set.HashOn, ":")
+func (q *Request) hashKey() uint64 {
+	kind, name, _ := strings.Cut(q.Settings.HashOn, ":")
 	switch kind {
 	case "header":
-		if v, n := x.req.Get(name); n > 0 {
+		if v, n := q.Head.Get(name); n > 0 {
 			return stringHash(v)
 		}
 	case "consumer":
-		if who := x.ruling.verdict.Identity; who != nil {
+		if who := q.permit.Identity(); who != nil {
 			return stringHash(who.ID)
 		}
 	case "cookie":
-		if v, ok := cookie(x.req, name); ok {
+		if v, ok := cookie(q.Head, name); ok {
 			return stringHash(v)
 		}
 	}
-	a := x.client.As16()
+	a := q.Client.As16()
 	return stringHash(string(a[:]))
 }
 

@@ -1,4 +1,4 @@
-package gateway
+package upstream
 
 import (
 	"math"
@@ -10,47 +10,47 @@ import (
 // pick chooses a member that was not tried yet, nil if there is none. An
 // ejected one is chosen only if nothing else is left: better an attempt than a
 // refusal without one.
-func (x *exchange) pick(g *group, r *roster) *member {
-	if m := x.pickBound(r); m != nil {
+func (q *Request) pick(r *roster) *member {
+	if m := q.pickBound(r); m != nil {
 		return m
 	}
 	balance := r.service.Options.Balance
 	if balance == "" {
-		balance = x.set.Balance
+		balance = q.Settings.Balance
 	}
 	var m *member
 	switch balance {
 	case resolver.LeastRequests:
-		m = x.pickLeast(g, r)
+		m = q.pickLeast(r)
 	case resolver.RandomTwo:
-		m = x.pickTwo(r)
+		m = q.pickTwo(r)
 	case resolver.Hash:
-		m = x.pickHash(r)
+		m = q.pickHash(r)
 	default:
-		m = x.pickTurn(g, r)
+		m = q.pickTurn(r)
 	}
 	if m != nil {
 		return m
 	}
-	return x.pickAny(r)
+	return q.pickAny(r)
 }
 
 // pickBound takes the member on whose connection the client may be logged in,
 // nil if there is none: on any other one it would have to begin again.
-func (x *exchange) pickBound(r *roster) *member {
-	if x.c == nil || !x.c.Binds() { // there is no connection in an explanation
+func (q *Request) pickBound(r *roster) *member {
+	if q.Conn == nil || !q.Conn.Binds() { // there is no connection in a preview
 		return nil
 	}
 	for _, m := range r.members {
-		if x.c.BoundTo(m.pool) && x.open(m) {
+		if q.Conn.BoundTo(m.pool) && q.open(m) {
 			return m
 		}
 	}
 	return nil
 }
 
-func (x *exchange) tried(m *member) bool {
-	for _, t := range x.tries {
+func (q *Request) tried(m *member) bool {
+	for _, t := range q.out.tries {
 		if t == m {
 			return true
 		}
@@ -59,7 +59,7 @@ func (x *exchange) tried(m *member) bool {
 }
 
 // open reports whether m may be chosen now.
-func (x *exchange) open(m *member) bool { return !x.tried(m) && m.ready() }
+func (q *Request) open(m *member) bool { return !q.tried(m) && m.ready() }
 
 // slots is the number of places in the order of r, slot the member in one of
 // them: members have places by their weight.
@@ -77,12 +77,20 @@ func (r *roster) slot(i uint64) *member {
 	return r.members[i]
 }
 
+// turn is the place in the order that is due. A preview leaves it to the next one.
+func (q *Request) turn() uint64 {
+	if q.dry {
+		return q.group.turn.Load() + 1
+	}
+	return q.group.turn.Add(1)
+}
+
 // pickTurn is round robin, by weight.
-func (x *exchange) pickTurn(g *group, r *roster) *member {
+func (q *Request) pickTurn(r *roster) *member {
 	n := r.slots()
-	at := g.turn.Add(1)
+	at := q.turn()
 	for i := range n {
-		if m := r.slot((at + i) % n); x.open(m) {
+		if m := r.slot((at + i) % n); q.open(m) {
 			return m
 		}
 	}
@@ -91,19 +99,19 @@ func (x *exchange) pickTurn(g *group, r *roster) *member {
 
 // pickLeast takes the member with the fewest requests under way for its
 // weight; of equal ones, the next in turn.
-func (x *exchange) pickLeast(g *group, r *roster) *member {
+func (q *Request) pickLeast(r *roster) *member {
 	n := uint64(len(r.members))
 	if n == 0 {
 		return nil
 	}
-	at := g.turn.Add(1)
+	at := q.turn()
 	best, least := (*member)(nil), math.Inf(1)
 	for i := range n + 1 {
 		m := r.members[(at+i)%n]
 		if i == 0 {
 			m = r.slot(at % r.slots())
 		}
-		if load := m.load(); load < least && x.open(m) {
+		if load := m.load(); load < least && q.open(m) {
 			best, least = m, load
 		}
 	}
@@ -114,12 +122,12 @@ func (x *exchange) pickLeast(g *group, r *roster) *member {
 func (m *member) load() float64 { return float64(m.inflight.Load()) / float64(m.inst.Weight) }
 
 // pickTwo takes the better of two drawn by chance.
-func (x *exchange) pickTwo(r *roster) *member {
-	a := x.draw(r, nil)
+func (q *Request) pickTwo(r *roster) *member {
+	a := q.draw(r, nil)
 	if a == nil {
 		return nil
 	}
-	b := x.draw(r, a)
+	b := q.draw(r, a)
 	if b == nil || a.load() <= b.load() {
 		return a
 	}
@@ -127,14 +135,14 @@ func (x *exchange) pickTwo(r *roster) *member {
 }
 
 // draw takes a member by chance, by weight, but not the one to skip.
-func (x *exchange) draw(r *roster, skip *member) *member {
+func (q *Request) draw(r *roster, skip *member) *member {
 	n := r.slots()
 	if n == 0 {
 		return nil
 	}
 	at := rand.Uint64N(n)
 	for i := range n {
-		if m := r.slot((at + i) % n); m != skip && x.open(m) {
+		if m := r.slot((at + i) % n); m != skip && q.open(m) {
 			return m
 		}
 	}
@@ -143,12 +151,12 @@ func (x *exchange) draw(r *roster, skip *member) *member {
 
 // pickHash is rendezvous hashing: the same key meets the same member for as
 // long as that one is there, and a member that goes moves only its own keys.
-func (x *exchange) pickHash(r *roster) *member {
-	key := x.hashKey()
+func (q *Request) pickHash(r *roster) *member {
+	key := q.hashKey()
 	var best *member
 	top := math.Inf(-1)
 	for _, m := range r.members {
-		if !x.open(m) {
+		if !q.open(m) {
 			continue
 		}
 		// Weighted rendezvous: -w / ln(h), h uniform in (0, 1).
@@ -161,13 +169,13 @@ func (x *exchange) pickHash(r *roster) *member {
 }
 
 // pickAny takes any member that was not tried, ejected or not.
-func (x *exchange) pickAny(r *roster) *member {
+func (q *Request) pickAny(r *roster) *member {
 	if len(r.members) == 0 {
 		return nil
 	}
 	at := rand.IntN(len(r.members))
 	for i := range r.members {
-		if m := r.members[(at+i)%len(r.members)]; !x.tried(m) {
+		if m := r.members[(at+i)%len(r.members)]; !q.tried(m) {
 			return m
 		}
 	}

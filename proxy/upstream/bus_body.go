@@ -1,4 +1,4 @@
-package gateway
+package upstream
 
 import (
 	"errors"
@@ -20,24 +20,24 @@ const busPace = 64 << 10
 var errBusFull = errors.New("proxy: the bodies on their way over the bus take too much memory")
 
 // readWhole reads the request's body, at most limit bytes of it.
-func (x *exchange) readWhole(limit int64, held *holding) ([]byte, error) {
-	if !x.c.HasBody() {
+func (q *Request) readWhole(limit int64, held *holding) ([]byte, error) {
+	if !q.Conn.HasBody() {
 		return nil, nil
 	}
-	if x.req.ContentLength > limit {
+	if q.Head.ContentLength > limit {
 		return nil, http1.ErrBodyTooLarge
 	}
-	if x.set.MaxBody == 0 || limit < x.set.MaxBody {
-		x.c.LimitBody(limit)
+	if q.MaxBody == 0 || limit < q.MaxBody {
+		q.Conn.LimitBody(limit)
 	}
-	if x.req.Expect100 && x.req.Minor > 0 {
-		if err := x.c.WriteInterim([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
+	if q.Head.Expect100 && q.Head.Minor > 0 {
+		if err := q.Conn.WriteInterim([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
 			return nil, http1.ErrClientGone
 		}
 	}
-	x.c.PaceBody(x.set.Header, busPace)
-	x.gw.Lasting(x.c) // a client may take its time with a body
-	return io.ReadAll(bodyReader{x.c, held})
+	q.Conn.PaceBody(q.Header, busPace)
+	q.Exchange.Lasts() // a client may take its time with a body
+	return io.ReadAll(bodyReader{q.Conn, held})
 }
 
 // bodyReader reads the body, and takes room for what came: a length that is only

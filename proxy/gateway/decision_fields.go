@@ -1,0 +1,54 @@
+package gateway
+
+import (
+	"strconv"
+
+	"lictor/proxy/http1"
+)
+
+// appendIdentity appends who the consumer is (C24).
+func (d *decision) appendIdentity(dst []byte) []byte {
+	who := d.verdict.Identity
+	if who == nil {
+		return dst
+	}
+	dst = http1.AppendField(dst, "X-Consumer-ID", who.ID)
+	dst = http1.AppendField(dst, "X-Consumer-Username", who.Name)
+	if who.CustomID != "" {
+		dst = http1.AppendField(dst, "X-Consumer-Custom-ID", who.CustomID)
+	}
+	if who.GroupsText != "" {
+		dst = http1.AppendField(dst, "X-Consumer-Groups", who.GroupsText)
+	}
+	return dst
+}
+
+// appendLimits appends the state of the rate limit (C18), if there is one.
+func (d *decision) appendLimits(dst []byte) []byte {
+	l := &d.verdict.Limits
+	all := l.All()
+	if len(all) == 0 {
+		return dst
+	}
+	for i := range all {
+		w := &all[i]
+		dst = appendNumber(dst, "X-RateLimit-Limit-", w.Window.Title(), w.Limit)
+		dst = appendNumber(dst, "X-RateLimit-Remaining-", w.Window.Title(), w.Remaining)
+	}
+	dst = appendNumber(dst, "RateLimit-Limit", "", l.Tight.Limit)
+	dst = appendNumber(dst, "RateLimit-Remaining", "", l.Tight.Remaining)
+	reset := int(l.Tight.Reset.Seconds())
+	dst = appendNumber(dst, "RateLimit-Reset", "", reset)
+	if l.Refused {
+		dst = appendNumber(dst, "Retry-After", "", reset)
+	}
+	return dst
+}
+
+func appendNumber(dst []byte, name, suffix string, n int) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, suffix...)
+	dst = append(dst, ": "...)
+	dst = strconv.AppendInt(dst, int64(n), 10)
+	return append(dst, "\r\n"...)
+}

@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"strings"
+
+	"lictor/internal/field"
+	"lictor/proxy/hops"
+	"lictor/proxy/http1"
+)
+
+// PassesUp implements [upstream.Exchange]. What lictor sets itself, and what
+// speaks of the client's connection only, does not go to the backend.
+func (x *exchange) PassesUp(f *http1.Field) bool {
+	switch f.ID {
+	case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldProxy,
+		http1.FieldXForwarded, http1.FieldXForwardedFor, http1.FieldXForwardedProto, http1.FieldXForwardedHost,
+		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded,
+		http1.FieldVia, http1.FieldXRequestID, http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
+		return false
+	}
+	in, d := &x.in, x.decision
+	if f.ID.HopByHop() || http1.Listed(in.req.ConnectionNames, f.Name) || in.counted && hops.IsMaxForwards(f) {
+		return false
+	}
+	return !asksWhy(f.Name) && !d.hides(f.Name) && !d.edits.drops(f.Name, true) && (in.inside || !d.protected(f.Name))
+}
+
+// AppendUp implements [upstream.Exchange].
+func (x *exchange) AppendUp(dst []byte, stripped bool) []byte {
+	prefix := ""
+	if stripped {
+		prefix = x.decision.prefix
+	}
+	dst = x.decision.edits.appendTo(dst, true)
+	dst = x.decision.appendIdentity(dst)
+	return x.in.appendForwarded(dst, prefix, x.gw.mark)
+}
+
+// PassesDown implements [upstream.Exchange].
+func (x *exchange) PassesDown(f *http1.Field, connection []string) bool {
+	in, d := &x.in, x.decision
+	switch f.ID {
+	case http1.FieldContentLength:
+		return false
+	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
+		return in.inside
+	}
+	if f.ID.HopByHop() || http1.Listed(connection, f.Name) {
+		return false
+	}
+	return !d.edits.drops(f.Name, false) && (in.inside || !d.protected(f.Name)) && !(d.tellsLimits() && isRateLimit(f.Name))
+}
+
+// AppendDown implements [upstream.Exchange].
+func (x *exchange) AppendDown(dst []byte) []byte {
+	return x.decision.edits.appendTo(x.appendDecision(x.decision.appendLimits(dst)), false)
+}
+
+// KeepTrailer drops trailers that would not pass as header fields (D18).
+func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
+	x, ok := c.User.(*exchange)
+	if !ok {
+		return false
+	}
+	in, d := &x.in, x.decision
+	switch f.ID {
+	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
+		return in.inside && !up
+	}
+	if up && (d.hides(f.Name) || asksWhy(f.Name)) || !up && d.tellsLimits() && isRateLimit(f.Name) {
+		return false
+	}
+	return !d.edits.drops(f.Name, up) && (in.inside || !d.protected(f.Name))
+}
+
+// isRateLimit reports whether a field tells of a rate limit: X-RateLimit-*,
+// X-Rate-Limit-*, RateLimit, RateLimit-Policy, and the like. Retry-After is not
+// among them: it also says when a service is back.
+func isRateLimit(name string) bool {
+	if field.HasPrefix(name, "X-") {
+		name = name[2:]
+	}
+	for _, prefix := range [...]string{"RateLimit", "Rate-Limit"} {
+		if field.HasPrefix(name, prefix) && (len(name) == len(prefix) || field.Same(name[len(prefix):len(prefix)+1], "-")) {
+			return true
+		}
+	}
+	return false
+}
+
+// anyName reports whether a header name is one of patterns. Every mark counts
+// as a dash: CGI-style backends would not tell them apart.
+func anyName(patterns []string, name string) bool {
+	for _, p := range patterns {
+		if matchName(p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchName(pattern, name string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return field.HasPrefix(name, prefix)
+	}
+	return field.Same(pattern, name)
+}

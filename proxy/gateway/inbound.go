@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"time"
+	"unsafe"
+
+	"lictor/internal/uri"
+	"lictor/proxy/answer"
+	"lictor/proxy/hops"
+	"lictor/proxy/http1"
+)
+
+// inbound is what came: a request as its client and the proxies in front of
+// lictor tell it. It is read once, before the decision, and not changed after.
+type inbound struct {
+	set *Settings
+	c   *http1.Conn // nil in an explanation
+	req *http1.RequestHead
+
+	version string // of HTTP, that the client speaks
+	began   time.Time
+	id      string // request id
+	idBytes [32]byte
+	peer    netip.Addr // of the socket
+	client  netip.Addr // behind trusted proxies
+	from    string     // where client was taken from
+	trusted bool       // the peer is a trusted proxy
+	inside  bool       // the client is in a trusted network
+	hops    []hop      // of its Forwarded; nil if it sent none that is believed
+
+	path     uri.Path
+	scratch  []byte // of path
+	upgrade  string // the protocol to upgrade to, "" if none
+	counted  bool   // the client counts who passes the request on
+	forwards uint64 // how many may
+}
+
+// read makes the one reading of the path that everything goes by (D22), and
+// refuses what can be refused by the head alone.
+func (in *inbound) read() answer.Refusal {
+	target := pathOf(in.req)
+	var err error
+	in.path, in.scratch, err = uri.ParsePath(target, in.scratch)
+	if err != nil {
+		in.path.Received, _, _ = strings.Cut(target, "?") // for the log
+		r := refuseBadPath
+		if target == "*" {
+			r = refuseNoService
+		}
+		return r.Because(err)
+	}
+	if in.path.TooOdd() {
+		return refuseOddPath
+	}
+	if in.set.MaxBody > 0 && in.c != nil {
+		if in.req.ContentLength > in.set.MaxBody {
+			return answer.RefuseTooLarge
+		}
+		in.c.LimitBody(in.set.MaxBody)
+	}
+	in.upgrade = upgradeOf(in.req)
+	in.forwards, in.counted = hops.MaxForwards(in.req)
+	return answer.Refusal{}
+}
+
+// Field implements policy.Fields.
+func (in *inbound) Field(name string) (value string, count int) { return in.req.Get(name) }
+
+// pathOf is the origin-form part of a request target: absolute-form (RFC 9112
+// 3.2.2) is read as its path; the authority has become Host already.
+func pathOf(req *http1.RequestHead) string {
+	t := req.Target
+	if t == "" || t[0] == '/' {
+		return t
+	}
+	_, after, ok := strings.Cut(t, "://")
+	if !ok {
+		return t // "*" or an authority: not a path
+	}
+	i := strings.IndexAny(after, "/?")
+	switch {
+	case i < 0:
+		return "/"
+	case after[i] == '?':
+		return "/" + after[i:]
+	}
+	return after[i:]
+}
+
+// upgradeOf is the protocol that the request asks to switch to. h2c is never
+// passed on: a backend that agrees would be spoken to behind our back (D20).
+// Nor is an upgrade that comes by HTTP/1.0.
+func upgradeOf(req *http1.RequestHead) string {
+	if req.Upgrade == "" || req.Minor == 0 {
+		return ""
+	}
+	for p := range strings.SplitSeq(req.Upgrade, ",") {
+		name, _, _ := strings.Cut(strings.Trim(p, " \t"), "/")
+		if http1.EqualFold(name, "h2c") || http1.EqualFold(name, "h2") {
+			return ""
+		}
+	}
+	return req.Upgrade
+}
+
+// nameRequest gives the request its id: the one that a trusted proxy gave it,
+// or a new one.
+func (in *inbound) nameRequest() {
+	if in.trusted {
+		for i := range in.req.Fields {
+			if f := &in.req.Fields[i]; f.ID == http1.FieldXRequestID && validID(f.Value) {
+				in.id = f.Value
+				return
+			}
+		}
+	}
+	answer.AppendHex(in.idBytes[:0], rand.Uint64(), rand.Uint64())
+	in.id = unsafe.String(&in.idBytes[0], len(in.idBytes))
+}
+
+func validID(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// scheme is that by which the client came.
+func (in *inbound) scheme() (name string, port uint16) {
+	if in.c != nil && in.c.Secure() { // there is none in an explanation
+		return "https", 443
+	}
+	return "http", 80
+}

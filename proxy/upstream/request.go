@@ -1,0 +1,130 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"lictor/internal/uri"
+	"lictor/policy"
+	"lictor/proxy/answer"
+	"lictor/proxy/http1"
+	"lictor/resolver"
+)
+
+// Settings are what a SIGHUP may change (contract 2: dispatch "http"). They are
+// immutable once given; every duration is required.
+type Settings struct {
+	Timeout        time.Duration // to the response head
+	Balance        resolver.Balance
+	HashOn         string                                                  // "client_ip", "header:NAME", "cookie:NAME"
+	Retries        int                                                     // on other instances
+	ConnectTimeout time.Duration                                           // per attempt
+	MaxIdle        int                                                     // connections kept per instance
+	MaxConnections int                                                     // to one instance; 0 = no limit
+	Control        func(network, address string, rc syscall.RawConn) error // may refuse an address of an instance; nil: all are fine
+	UpstreamTLS    *tls.Config                                             // for instances with scheme https; nil: the system's authorities, no certificate of ours
+}
+
+// Exchange is what a request asks of the exchange that it belongs to: which
+// header fields go on, and which are added.
+type Exchange interface {
+	// PassesUp reports whether a field of the request goes to the backend.
+	PassesUp(f *http1.Field) bool
+	// AppendUp appends what lictor adds for the backend; stripped says that the
+	// path goes without its first segment.
+	AppendUp(dst []byte, stripped bool) []byte
+	// PassesDown reports whether a field of the answer goes to the client;
+	// connection are the names that its Connection lists.
+	PassesDown(f *http1.Field, connection []string) bool
+	// AppendDown appends what lictor adds for the client.
+	AppendDown(dst []byte) []byte
+	// Lasts is called when the request turns out to take long, maybe by another
+	// goroutine.
+	Lasts()
+}
+
+// Request is a request on its way to an instance. All exported fields are
+// required, but for Conn in a preview; none changes while it is sent. Its memory
+// may be used for the next one.
+type Request struct {
+	Exchange Exchange
+	Settings *Settings
+	Conn     *http1.Conn
+	Head     *http1.RequestHead
+	Began    time.Time
+	Client   netip.Addr
+	Path     *uri.Path
+	Stripped bool          // the path goes without its first segment
+	Query    string        // that goes with the path, if that has one
+	Upgrade  string        // the protocol to upgrade to, "" if none
+	MaxBody  int64         // bytes of the body; 0 = no limit
+	Header   time.Duration // for which a body may take its time at first
+
+	progress
+	onInterim func(*http1.ResponseHead)
+}
+
+// progress is how far a request came.
+type progress struct {
+	s   *Sender
+	out *Outcome
+	dry bool // nothing is sent, and nothing is used up
+
+	permit   policy.Permit
+	group    *group
+	stripped bool
+	waited   bool // for the first answer about the service
+	resent   bool // it was sent again because an instance said that it did not act on it
+	busy     int  // how many of the tries had as many connections as they may
+}
+
+// Outcome is what became of a request. It is not changed once Send returned.
+type Outcome struct {
+	Refusal answer.Refusal // that the client is to be told; zero if it got an answer
+	Status  int            // of that answer
+	Err     error          // for the log; never for the client
+
+	Service  string             // that it was for, "" if none is known
+	Target   string             // the path that went to the backend
+	Instance *resolver.Instance // that answered; nil if none did
+	Tries    int                // how many attempts there were
+	Answered time.Duration      // from the first attempt to the answer's head; 0 if there was none
+	Out      int64              // bytes of the answer's body
+
+	tries    []*member
+	triesArr [4]*member
+	member   *member // that answered
+	metrics  *serviceMetrics
+}
+
+// Instances are those that were tried, in order.
+func (o *Outcome) Instances() []answer.InstanceFact {
+	all := make([]answer.InstanceFact, 0, len(o.tries))
+	for _, m := range o.tries {
+		all = append(all, m.fact(m == o.member))
+	}
+	return all
+}
+
+func (m *member) fact(chosen bool) answer.InstanceFact {
+	return answer.InstanceFact{ID: m.inst.ID, Address: m.inst.Address, State: m.inst.State.String(), Chosen: chosen}
+}
+
+// begin readies q for a run through its sender.
+func (q *Request) begin(s *Sender, p policy.Permit, o *Outcome, dry bool) {
+	*o = Outcome{}
+	o.tries = o.triesArr[:0]
+	q.progress = progress{s: s, out: o, permit: p, dry: dry, stripped: q.Stripped}
+	o.Target = q.Path.Target(q.Stripped)
+	if q.onInterim == nil {
+		q.onInterim = q.interim
+	}
+}
+
+// Release forgets what q was about. Its memory may be used again.
+func (q *Request) Release() { *q = Request{onInterim: q.onInterim} }
+
+// refuse notes that the client is to be told r.
+func (q *Request) refuse(r answer.Refusal) { q.out.Refusal = r }

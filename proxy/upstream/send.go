@@ -1,0 +1,273 @@
+package upstream
+
+import (
+	"errors"
+	"time"
+
+	"lictor/policy"
+	"lictor/proxy/answer"
+	"lictor/proxy/http1"
+)
+
+// Send sends a request to where p permits, relays the answer, and overwrites o
+// with what became of it. It blocks until the answer is relayed, or there is none
+// to be had; then o has the refusal, which the caller answers with. Without a
+// permit to forward nothing is sent.
+func (s *Sender) Send(p policy.Permit, q *Request, o *Outcome) {
+	q.begin(s, p, o, false)
+	if !p.Forwards() {
+		q.refuse(refuseForbidden)
+		return
+	}
+	if s.bus.Carries(p.Service(), p.Backends()) {
+		if !q.climbs() {
+			q.publish()
+		}
+		return
+	}
+	r, refused := q.locate(&p)
+	switch {
+	case refused.Status != 0:
+		q.refuse(refused)
+	case !q.climbs():
+		q.forward(r)
+	}
+}
+
+// Preview says where a request would go that was let pass, by the steps that send
+// one: it waits for services to be loaded, but opens no connection and uses up
+// nothing. o has the path and the refusal, if there is one.
+func (s *Sender) Preview(p policy.Permit, q *Request, o *Outcome) *answer.DispatchFact {
+	q.begin(s, p, o, true)
+	d := &answer.DispatchFact{Kind: s.Kind(&p), Instances: []answer.InstanceFact{}}
+	if !p.Looks() {
+		q.refuse(refuseForbidden)
+		return nil
+	}
+	if d.Kind != kindHTTP {
+		q.climbs()
+		return d
+	}
+	r, refused := q.locate(&p)
+	switch {
+	case refused.Status != 0:
+		q.refuse(refused)
+	case q.climbs():
+		return d
+	}
+	if r == nil {
+		return d
+	}
+	next := q.pick(r)
+	for _, i := range r.service.Instances {
+		f := answer.InstanceFact{ID: i.ID, Address: i.Address, State: i.State.String(), Chosen: next != nil && next.inst == i}
+		if e := r.ejectionOf(i); e != nil {
+			f.State, f.Note = "ejected", e.Note()
+		}
+		d.Instances = append(d.Instances, f)
+	}
+	return d
+}
+
+// Kinds of ways to a backend, as explanations call them.
+const (
+	kindHTTP = "http"
+	kindBus  = "rabbitmq"
+)
+
+// Kind is the way that a request would go.
+func (s *Sender) Kind(p *policy.Permit) string {
+	if s.bus.Carries(p.Service(), p.Backends()) {
+		return kindBus
+	}
+	return kindHTTP
+}
+
+// climbs refuses a path that may lead above the root of its service.
+func (q *Request) climbs() bool {
+	if !q.Path.Climbs(q.out.Target) {
+		return false
+	}
+	q.refuse(refuseClimbing)
+	return true
+}
+
+// forward sends the request to one member after the other until one answers.
+// Another one is tried only where nothing can have been acted on.
+func (q *Request) forward(r *roster) {
+	if err := q.Conn.PrepareBody(); err != nil {
+		q.refuseBody(err)
+		return
+	}
+	began := q.Began
+	if q.waited {
+		began = time.Now()
+	}
+	for {
+		m := q.pick(r)
+		if m == nil {
+			q.refuseTried()
+			return
+		}
+		q.out.tries = append(q.out.tries, m)
+		q.out.Tries++
+		if again := q.attempt(m, r, began); !again {
+			return
+		}
+		if len(q.out.tries)-q.busy > q.Settings.Retries {
+			q.refuseTried()
+			return
+		}
+		q.group.metrics.retries.Inc()
+	}
+}
+
+// refuseTried refuses a request that no member took.
+func (q *Request) refuseTried() {
+	if q.busy == len(q.out.tries) && q.busy > 0 {
+		q.refuse(refuseOverloaded)
+		return
+	}
+	q.refuse(refuseUnreachable)
+}
+
+// attempt sends the request to m. It reports whether another member should be
+// tried; else there is an answer, or a refusal.
+func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
+	m.inflight.Add(1)
+	defer m.inflight.Add(-1)
+	timeout := r.service.Options.Timeout
+	if timeout == 0 {
+		timeout = q.Settings.Timeout
+	}
+	for fresh := false; ; fresh = true {
+		rest := timeout
+		if fresh || len(q.out.tries) > 1 {
+			rest -= time.Since(began)
+		}
+		if rest <= 0 {
+			q.refuseLate(fresh)
+			return false
+		}
+		u, err := q.connect(m, r, fresh, min(rest, q.Settings.ConnectTimeout))
+		if err != nil {
+			q.unreachable(m, err, rest < q.Settings.ConnectTimeout)
+			q.out.Err = err
+			return true
+		}
+		reused := u.Reused()
+		f := q.Conn.RoundTrip(u, q.appendRequest(q.Conn.Scratch(), m, r), rest, q.onInterim)
+		if f == nil {
+			q.out.Answered = time.Since(began)
+			m.worked(int64(began.Sub(processStart) + q.out.Answered))
+			q.relay(m)
+			return false
+		}
+		if reused && f.Repeatable(q.Head.Method) {
+			continue
+		}
+		switch q.failed(m, r, f) {
+		case another:
+			return true
+		case gaveUp:
+			return false
+		}
+	}
+}
+
+// verdict is what comes of an attempt that brought no answer.
+type verdict uint8
+
+const (
+	gaveUp   verdict = iota
+	another          // member is tried
+	onceMore         // the same one is, by a new connection
+)
+
+// failed says what comes of an attempt that failed by f.
+func (q *Request) failed(m *member, r *roster, f *http1.Failure) verdict {
+	q.out.Err = f.Err
+	switch {
+	case f.Kind == http1.Vanished:
+		m.eject("it acknowledges nothing", nil)
+		if f.Clean && http1.Safe(q.Head.Method) {
+			return another
+		}
+		q.refuse(refuseTimeout)
+	case f.Kind == http1.Unprocessed && !q.resent:
+		// It came to m, which says that it did not act on it. Once is believed.
+		q.resent = true
+		if len(q.out.tries) < len(r.members) && len(q.out.tries)-q.busy <= q.Settings.Retries {
+			return another
+		}
+		return onceMore
+	case f.Kind == http1.Unprocessed:
+		q.refuse(refuseUnreachable)
+	case f.Kind == http1.Stale: // it hung up before it was asked
+		q.hungUp(m, f.Err)
+		return another
+	case f.Kind == http1.TimedOut:
+		m.silent(int64(q.Began.Sub(processStart)))
+		q.refuse(refuseTimeout)
+	case f.Kind == http1.ClientLeft, f.Kind == http1.WasCut:
+		q.refuse(answer.Left)
+	case f.Kind == http1.BadBody:
+		q.refuseBody(f.Err)
+	default:
+		q.refuse(refuseBadGateway)
+	}
+	return gaveUp
+}
+
+// refuseLate refuses a request whose time was used up by former attempts.
+func (q *Request) refuseLate(sent bool) {
+	if sent {
+		q.refuse(refuseTimeout)
+		return
+	}
+	q.refuse(refuseUnreachable)
+}
+
+// refuseBody refuses a request whose body cannot be read.
+func (q *Request) refuseBody(err error) {
+	q.out.Err = err
+	q.Conn.Close()
+	if errors.Is(err, errBusFull) {
+		q.refuse(refuseBusFull)
+		return
+	}
+	q.refuse(answer.BadBody(err))
+}
+
+// relay hands the answer of m on to the client.
+func (q *Request) relay(m *member) {
+	o := q.out
+	o.member, o.Instance = m, m.inst
+	resp := q.Conn.Response()
+	o.Status = resp.Status
+	if resp.Status == 101 {
+		q.relayUpgrade(resp.Upgrade)
+		return
+	}
+	o.Err = q.Conn.Relay(q.appendResponse(q.Conn.Scratch()))
+	o.Out = q.Conn.AnswerBytes()
+}
+
+// relayUpgrade turns both connections into a tunnel (D20).
+func (q *Request) relayUpgrade(to string) {
+	if to == "" || !http1.HasToken(q.Upgrade, to) {
+		q.out.Err = errors.New("proxy: 101 to a protocol that was not asked for")
+		q.Conn.Abandon()
+		q.refuse(refuseBadGateway)
+		return
+	}
+	_, q.out.Out, q.out.Err = q.Conn.Tunnel(q.appendResponse(q.Conn.Scratch()))
+}
+
+// interim relays a 1xx answer at once. HTTP/1.0 knows none.
+func (q *Request) interim(resp *http1.ResponseHead) {
+	if q.Head.Minor == 0 {
+		return
+	}
+	_ = q.Conn.WriteInterim(q.appendInterim(nil, resp)) // the answer itself will tell
+}

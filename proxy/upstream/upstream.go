@@ -1,0 +1,173 @@
+// Package upstream sends requests to the instances of services: it finds the
+// instances, balances between them, makes and keeps connections, tries again
+// where nothing can have been acted on, and ejects what cannot be reached. What
+// is on a bus it publishes there.
+//
+// [Sender.Send] wants a [policy.Permit], so what was not decided on is not sent;
+// [Sender.Preview] tells by the same steps where a request would go. Neither
+// answers a client by itself: what cannot be sent is a refusal in the [Outcome].
+package upstream
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lictor/proxy/answer"
+	"lictor/resolver"
+)
+
+// Config is what a Sender is made of. All but Bus and Metrics is required.
+type Config struct {
+	Sources []resolver.Source // asked in order; the first with a usable instance wins (D10)
+	Log     hclog.Logger
+	Counts  *answer.Counts
+	Bus     *BusRoute             // nil: everything goes by HTTP
+	Metrics prometheus.Registerer // nil: none are kept
+}
+
+// Sender sends requests to instances. Its methods may be called at any time.
+type Sender struct {
+	sources []resolver.Source
+	log     hclog.Logger
+	bus     *BusRoute
+	metrics *metrics
+
+	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
+	mu     sync.Mutex                        // serialises changes of groups
+}
+
+// New returns a Sender without connections.
+func New(cfg Config) (*Sender, error) {
+	if len(cfg.Sources) == 0 || cfg.Log == nil || cfg.Counts == nil {
+		return nil, errors.New("upstream: Sources, Log and Counts are required")
+	}
+	s := &Sender{sources: cfg.Sources, log: cfg.Log, bus: cfg.Bus}
+	if s.bus != nil {
+		memory := cmp.Or(s.bus.Memory, maxBusBodies)
+		s.bus.bodies.size, s.bus.replies.size = memory, memory
+	}
+	s.groups.Store(&map[string]*group{})
+	s.metrics = newMetrics(s, cfg.Counts, cfg.Metrics)
+	return s, nil
+}
+
+// Close ends the idle connections; those in use end with their requests.
+func (s *Sender) Close() {
+	for _, g := range *s.groups.Load() {
+		g.close()
+	}
+}
+
+// Bus returns which services are on a bus, nil if there is none.
+func (s *Sender) Bus() *BusRoute { return s.bus }
+
+// Sweep drops what is gone: groups of vanished services, connections to vanished
+// instances, connections that were idle for too long. It is to be called now and
+// then.
+func (s *Sender) Sweep(set *Settings) {
+	var gone []string
+	for name, g := range *s.groups.Load() {
+		switch svc, alive := s.following(g); {
+		case !alive:
+			gone = append(gone, name)
+		case svc != nil:
+			for _, m := range g.adopt(svc, set).members {
+				m.pool.Expire()
+				m.slots.SetMost(set.MaxConnections)
+			}
+		}
+	}
+	for _, name := range gone {
+		s.drop(name)
+	}
+}
+
+// fixedIdle is how long a group that no resolver knows is kept without a request.
+const fixedIdle = 10 * time.Minute
+
+// following returns what the members of g are taken from, and whether the group
+// is still needed.
+func (s *Sender) following(g *group) (svc *resolver.Service, alive bool) {
+	if f := g.fixed.Load(); f != nil {
+		return f.service, monotonic()-g.used.Load() < int64(fixedIdle)
+	}
+	if g.onBus.Load() && monotonic()-g.used.Load() < int64(fixedIdle) {
+		return nil, true
+	}
+	return s.lookup(g.name)
+}
+
+// group returns the group called name, making it at the first request. name
+// must not be part of a request.
+func (s *Sender) group(name string) *group {
+	if g := (*s.groups.Load())[name]; g != nil {
+		return g
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *s.groups.Load()
+	if g := old[name]; g != nil {
+		return g
+	}
+	g := s.newGroup(name)
+	g.metrics = s.metrics.service(name)
+	next := maps.Clone(old)
+	next[name] = g
+	s.groups.Store(&next)
+	return g
+}
+
+func (s *Sender) newGroup(name string) *group { return &group{name: name, log: s.log} }
+
+func (s *Sender) drop(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := maps.Clone(*s.groups.Load())
+	if g := next[name]; g != nil {
+		g.close()
+		delete(next, name)
+		s.groups.Store(&next)
+		s.metrics.forget(name)
+	}
+}
+
+// InFlight is the number of requests that instances are working on.
+func (s *Sender) InFlight() (n int) {
+	for _, g := range *s.groups.Load() {
+		if r := g.current.Load(); r != nil {
+			for _, m := range r.members {
+				n += int(m.inflight.Load())
+			}
+		}
+	}
+	return n
+}
+
+// Ejected returns what is to be said of an instance that gets no requests
+// because it cannot be reached, "" if it gets some.
+func (s *Sender) Ejected(service, id, address string) string {
+	g := (*s.groups.Load())[service]
+	if g == nil {
+		return ""
+	}
+	if e := g.current.Load().ejectionOf(&resolver.Instance{ID: id, Address: address}); e != nil {
+		return e.Note()
+	}
+	return ""
+}
+
+// Connections returns how many connections to the instances of a service are in
+// use and idle.
+func (s *Sender) Connections(service string) (active, idle int) {
+	if g := (*s.groups.Load())[service]; g != nil {
+		active, idle, _ = g.census()
+	}
+	return active, idle
+}
