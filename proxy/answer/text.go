@@ -60,7 +60,9 @@ func Clip(s string) string {
 // AppendJSON appends s, clipped, as a JSON string. What cannot be printed is
 // escaped.
 func AppendJSON(dst []byte, s string) []byte {
-	s = Clip(s)
+	if len(s) > maxText {
+		s = Clip(s)
+	}
 	dst = append(dst, '"')
 	if plain(s) {
 		return append(append(dst, s...), '"')

@@ -353,10 +353,10 @@ func (h *Head) settle() error {
 // as it is sent on as well. In answers a list of equal numbers is one of them
 // (RFC 9110 8.6).
 func (h *Head) length(s string) (n int64, digits string) {
-	first, rest := s, ""
-	if h.lenient {
-		first, rest = nextMember(s)
+	if n, digits = parseLength(s); n >= 0 || !h.lenient {
+		return n, digits
 	}
+	first, rest := nextMember(s)
 	n, digits = parseLength(first)
 	for rest != "" {
 		var member string
