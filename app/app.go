@@ -211,7 +211,7 @@ func (p *Lictor) consulClient(maxAnswer int64, conns int) (*consulapi.Client, er
 	if err == nil && first {
 		p.services = append(p.services, supervisor.Service{
 			Name: "consul contact", Grace: time.Second,
-			Run: func(ctx context.Context) error { return p.consul.Run(ctx, client) },
+			Run: func(ctx context.Context) error { return p.consul.Probe(ctx, client) },
 		})
 	}
 	return client, err

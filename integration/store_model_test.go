@@ -106,7 +106,7 @@ func (m *modelConsul) Open(data string, _ bool) store.Store {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = client.Contact.Run(ctx, client) // ends with ctx
+		_ = client.Contact.Probe(ctx, client) // ends with ctx
 	}()
 	m.t.Cleanup(func() { cancel(); <-ended })
 	s, err := consulstore.New(consulstore.Config{

@@ -162,7 +162,7 @@ func openStoreBy(t *testing.T, addr string) *consulstore.Store {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = client.Contact.Run(ctx, client) // ends with ctx
+		_ = client.Contact.Probe(ctx, client) // ends with ctx
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
 	s, err := consulstore.New(consulstore.Config{

@@ -199,7 +199,7 @@ func TestWhoeverHearsConsulFirstWakesTheOthers(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	go c.Contact.Run(ctx, c) //nolint:errcheck // ends with the test
+	go c.Contact.Probe(ctx, c) //nolint:errcheck // ends with the test
 	if _, err := c.Get(ctx, "/v1/x", Query{}, readAll(new(string))); err == nil {
 		t.Fatal("a 500 is an answer")
 	}

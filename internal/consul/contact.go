@@ -25,7 +25,7 @@ const (
 type Contact struct {
 	mu    sync.Mutex
 	heard chan struct{} // closed when Consul is heard again; nil while it answers
-	lost  chan struct{} // tells Run that it does not
+	lost  chan struct{} // tells Probe that it does not
 	back  []chan struct{}
 }
 
@@ -82,9 +82,9 @@ func (c *Contact) waiting() <-chan struct{} {
 	return c.heard
 }
 
-// Run looks for a Consul that does not answer, until ctx ends. It needs to run
+// Probe looks for a Consul that does not answer, until ctx ends. It needs to run
 // once for a contact; without it the clients come back by their own pauses.
-func (c *Contact) Run(ctx context.Context, client *Client) error {
+func (c *Contact) Probe(ctx context.Context, client *Client) error {
 	var probes sync.WaitGroup
 	defer probes.Wait()
 	for {
@@ -99,15 +99,15 @@ func (c *Contact) Run(ctx context.Context, client *Client) error {
 			}
 			probes.Go(func() {
 				defer crash.Contain("consul answer", nil)
-				client.probe(ctx)
+				client.askLeader(ctx)
 			})
 		}
 	}
 }
 
-// probe asks for the leader, on a connection of its own. An agent without one
+// askLeader asks for the leader, on a connection of its own. An agent without one
 // cannot answer anything else.
-func (c *Client) probe(ctx context.Context) {
+func (c *Client) askLeader(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	resp, err := c.send(ctx, c.quiet, http.MethodGet, "/v1/status/leader", nil, nil)

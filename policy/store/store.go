@@ -191,6 +191,7 @@ type ConflictError struct {
 	Op Op
 }
 
+// Error implements error.
 func (e *ConflictError) Error() string {
 	switch {
 	case e.Op.Check.Absent:

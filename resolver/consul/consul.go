@@ -192,7 +192,7 @@ func (r *Resolver) Want(name string) <-chan struct{} {
 	}
 	f := r.followers[s.Name]
 	if f == nil {
-		f = r.follow(s)
+		f = r.followLocked(s)
 	}
 	return f.answered
 }
@@ -244,7 +244,7 @@ func (r *Resolver) takePending(ctx context.Context) (started []func(), overflow 
 		}
 		if r.watched == r.cfg.Watches {
 			overflow = true
-			r.sweeper.add(f)
+			r.sweeper.addLocked(f)
 			continue
 		}
 		r.watched++
@@ -262,13 +262,13 @@ func (r *Resolver) takePending(ctx context.Context) (started []func(), overflow 
 	return started, overflow
 }
 
-// publish puts services into the catalog and drops others. r.mu is held.
-func (r *Resolver) publish(put []*resolver.Service, drop []string) {
+// publishLocked puts services into the catalog and drops others. r.mu is held.
+func (r *Resolver) publishLocked(put []*resolver.Service, drop []string) {
 	if len(put)+len(drop) == 0 {
 		return
 	}
 	r.truth = r.truth.With(put, drop)
-	r.show()
+	r.showLocked()
 	poke(r.save)
 }
 

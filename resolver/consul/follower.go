@@ -42,8 +42,8 @@ type follower struct {
 	deadline time.Time      // when to ask again at the latest
 }
 
-// follow makes a follower and has Run start it. r.mu is held.
-func (r *Resolver) follow(s *resolver.Service) *follower {
+// followLocked makes a follower and has Run start it. r.mu is held.
+func (r *Resolver) followLocked(s *resolver.Service) *follower {
 	f := &follower{r: r, name: s.Name, doubtful: s.Loaded, answered: make(chan struct{})}
 	r.followers[s.Name] = f
 	r.pending = append(r.pending, f)
@@ -51,15 +51,15 @@ func (r *Resolver) follow(s *resolver.Service) *follower {
 	return f
 }
 
-// unfollow ends the followers of names that are gone. r.mu is held.
-func (r *Resolver) unfollow(names []string) {
+// unfollowLocked ends the followers of names that are gone. r.mu is held.
+func (r *Resolver) unfollowLocked(names []string) {
 	for _, name := range names {
 		f := r.followers[name]
 		if f == nil {
 			continue
 		}
 		delete(r.followers, name)
-		r.sweeper.remove(f)
+		r.sweeper.removeLocked(f)
 		if f.stop != nil {
 			f.stop()
 		}
@@ -138,7 +138,7 @@ func (f *follower) apply(entries []entry, m meta) {
 	if m.Filtered {
 		f.err = string(client.Filtered)
 	}
-	f.note(now, f.err)
+	f.noteLocked(now, f.err)
 	lost := len(entries) == 0 && len(old.Instances) > 0 && (f.doubtful || client.WentBack(f.index, m.Index))
 	f.index, f.doubtful = m.Index, false
 	if lost {
@@ -146,7 +146,7 @@ func (f *follower) apply(entries []entry, m meta) {
 	}
 	if m.Filtered && old.Loaded {
 		f.deadline = time.Time{}
-		f.answer()
+		f.answerLocked()
 		return
 	}
 
@@ -170,21 +170,20 @@ func (f *follower) apply(entries []entry, m meta) {
 		next.Registered = union(old.Registered, next.Registered)
 	}
 	if !unchanged(old, next) {
-		r.publish([]*resolver.Service{next}, nil)
-		f.log(now, old, next)
+		r.publishLocked([]*resolver.Service{next}, nil)
+		f.tellLocked(now, old, next)
 	}
-	f.answer()
+	f.answerLocked()
 }
 
-// partial reports whether the first answer about the service does not tell
-// enough of it: of a service of which ACLs hide all it is not known where it
-// is. Who wants to know everything about it cannot do with a part.
+// partial reports whether an answer is too little to call the service loaded: ACLs
+// hid all of its instances, or, with Everywhere, any of them.
 func (f *follower) partial(entries []entry, m meta) bool {
 	return m.Filtered && (len(entries) == 0 || f.r.cfg.Everywhere)
 }
 
-// answer tells those who wait that there was an answer. r.mu is held.
-func (f *follower) answer() {
+// answerLocked tells those who wait that there was an answer. r.mu is held.
+func (f *follower) answerLocked() {
 	close(f.answered)
 	f.answered = make(chan struct{})
 }
@@ -202,13 +201,13 @@ func (f *follower) failed(err error) {
 	if client.TroubleOf(meta{}, err) == client.Denied || f.failures > 1 && f.r.down == nil {
 		// A first failure, or one while the names fail too, is Consul being
 		// away, of which the names tell.
-		f.note(time.Now(), f.err)
+		f.noteLocked(time.Now(), f.err)
 	}
-	f.answer()
+	f.answerLocked()
 }
 
-// note logs that the service can be read no more, or again. r.mu is held.
-func (f *follower) note(now time.Time, problem string) {
+// noteLocked logs that the service can be read no more, or again. r.mu is held.
+func (f *follower) noteLocked(now time.Time, problem string) {
 	kind := client.None
 	switch {
 	case problem == string(client.Filtered):
@@ -222,18 +221,18 @@ func (f *follower) note(now time.Time, problem string) {
 	f.trouble = kind
 	r := f.r
 	if problem == "" {
-		r.say(now, hclog.Info, "service can be read again", "service", f.name)
+		r.sayLocked(now, hclog.Info, "service can be read again", "service", f.name)
 		return
 	}
 	r.status.ErrorTime = now
-	r.say(now, hclog.Error, "cannot read service, keeping the last known instances", "service", f.name, "error", problem)
+	r.sayLocked(now, hclog.Error, "cannot read service, keeping the last known instances", "service", f.name, "error", problem)
 }
 
-// log tells what changed. r.mu is held.
-func (f *follower) log(now time.Time, old, next *resolver.Service) {
+// tellLocked tells what changed. r.mu is held.
+func (f *follower) tellLocked(now time.Time, old, next *resolver.Service) {
 	switch {
 	case next.Held != "" && old.Held == "":
-		f.r.say(now, hclog.Warn, "keeping instances that consul does not confirm", "service", f.name,
+		f.r.sayLocked(now, hclog.Warn, "keeping instances that consul does not confirm", "service", f.name,
 			"instances", len(next.Instances), "why", next.Held)
 	case old.Loaded:
 		usable := 0
@@ -242,14 +241,14 @@ func (f *follower) log(now time.Time, old, next *resolver.Service) {
 				usable++
 			}
 		}
-		f.r.say(now, hclog.Info, "service changed", "service", f.name, "instances", len(next.Instances),
+		f.r.sayLocked(now, hclog.Info, "service changed", "service", f.name, "instances", len(next.Instances),
 			"usable", usable, "problems", len(next.Problems))
 	}
 }
 
-// say logs about one service. When very many change at once the rest goes to
+// sayLocked logs about one service. When very many change at once the rest goes to
 // the debug level. r.mu is held.
-func (r *Resolver) say(now time.Time, level hclog.Level, event string, args ...any) {
+func (r *Resolver) sayLocked(now time.Time, level hclog.Level, event string, args ...any) {
 	if r.talk.Take(now) > 0 {
 		r.talk.Untake() // what is not said does not count
 		level = hclog.Debug

@@ -88,8 +88,8 @@ func (h *heart) compareNames(ctx context.Context, index uint64, began time.Time)
 	h.r.namesNudge.Now()
 }
 
-// compareServices has those services read again that have changed and whose
-// watch has not said so.
+// compareServices finds the services that changed since the last beat although
+// their watch reported nothing, and has them read again.
 func (h *heart) compareServices(ctx context.Context, since time.Time) {
 	changed, sure := h.r.overview(ctx, &h.lines)
 	if !sure {
@@ -153,7 +153,7 @@ func (r *Resolver) namesAt(index uint64, at time.Time) bool {
 	}
 	if at.After(r.status.Contact) {
 		r.status.Contact, r.status.Since = at, at
-		r.freshen()
+		r.freshenLocked()
 	}
 	return true
 }

@@ -100,7 +100,7 @@ func runAgainst(t *testing.T, url string) (r *Resolver, stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
 	go func() { done <- r.Run(ctx) }()
-	go func() { _ = c.Contact.Run(ctx, c); done <- nil }()
+	go func() { _ = c.Contact.Probe(ctx, c); done <- nil }()
 	return r, func() {
 		cancel()
 		for range 2 {

@@ -146,11 +146,11 @@ func (n *nameWatch) settle(added, missing []string, m meta) {
 	most := 2*len(missing) > r.truth.Len()
 	switch {
 	case backwards:
-		n.hold(now, "consul lost its history", len(missing))
+		n.holdLocked(now, "consul lost its history", len(missing))
 	case most && n.doubtful:
-		n.hold(now, "consul came back without most services", len(missing))
+		n.holdLocked(now, "consul came back without most services", len(missing))
 	case most && len(missing) >= 3:
-		n.hold(now, "most services vanished at once", len(missing))
+		n.holdLocked(now, "most services vanished at once", len(missing))
 	}
 	n.doubtful = false
 	if r.doubt.open(now) {
@@ -169,16 +169,16 @@ func (n *nameWatch) settle(added, missing []string, m meta) {
 	for i, name := range added {
 		put[i] = &resolver.Service{Name: name, Index: m.Index}
 	}
-	r.unfollow(missing)
-	r.publish(put, missing)
+	r.unfollowLocked(missing)
+	r.publishLocked(put, missing)
 	if moved {
-		r.sweeper.namesMoved(len(added)+len(missing) > 0)
+		r.sweeper.namesMovedLocked(len(added)+len(missing) > 0)
 	}
-	n.contact(now, m)
+	n.contactLocked(now, m)
 }
 
-// hold opens the window in which losses are disbelieved. r.mu is held.
-func (n *nameWatch) hold(now time.Time, why string, missing int) {
+// holdLocked opens the window in which losses are disbelieved. r.mu is held.
+func (n *nameWatch) holdLocked(now time.Time, why string, missing int) {
 	r := n.r
 	if r.cfg.EmptyHold == 0 || r.truth.Len() == 0 {
 		return
@@ -190,8 +190,8 @@ func (n *nameWatch) hold(now time.Time, why string, missing int) {
 	r.doubt = window{until: now.Add(r.cfg.EmptyHold), why: why}
 }
 
-// contact notes a good answer. r.mu is held.
-func (n *nameWatch) contact(now time.Time, m meta) {
+// contactLocked notes a good answer. r.mu is held.
+func (n *nameWatch) contactLocked(now time.Time, m meta) {
 	r := n.r
 	s := &r.status
 	s.Ready, s.Contact, s.Since, s.Snapshot, s.Partial = true, now, now, false, ""
@@ -201,13 +201,13 @@ func (n *nameWatch) contact(now time.Time, m meta) {
 	} else {
 		s.Error = ""
 	}
-	r.freshen()
+	r.freshenLocked()
 	if r.down != nil {
 		close(r.down)
 		r.down = nil
-		r.sweeper.all(0)
+		r.sweeper.markAllLocked(0)
 	}
-	n.note(kind, "")
+	n.noteLocked(kind, "")
 }
 
 // failed notes that Consul did not answer.
@@ -223,11 +223,11 @@ func (n *nameWatch) failed(ctx context.Context, err error) {
 	if r.down == nil {
 		r.down = make(chan struct{})
 	}
-	n.note(client.TroubleOf(meta{}, err), err.Error())
+	n.noteLocked(client.TroubleOf(meta{}, err), err.Error())
 }
 
-// note logs what changed between lictor and Consul. r.mu is held.
-func (n *nameWatch) note(kind client.Trouble, text string) {
+// noteLocked logs what changed between lictor and Consul. r.mu is held.
+func (n *nameWatch) noteLocked(kind client.Trouble, text string) {
 	if kind == n.trouble {
 		return
 	}

@@ -100,12 +100,12 @@ func (r *Resolver) load() (index uint64) {
 		if r.exposes(service.Name) {
 			r.truth = r.truth.With([]*resolver.Service{service}, nil)
 			if service.Loaded {
-				r.follow(service)
+				r.followLocked(service)
 			}
 		}
 	}
 	r.status.Ready, r.status.Snapshot, r.status.Since = true, true, s.Saved
-	r.show()
+	r.showLocked()
 	r.log.Info("serving the last known services until consul answers", "file", r.cfg.SnapshotFile,
 		"services", r.truth.Len(), "age_s", int(time.Since(s.Saved).Seconds()))
 	return max(s.Index, 1)

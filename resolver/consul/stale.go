@@ -8,8 +8,8 @@ import (
 	"lictor/resolver"
 )
 
-// show publishes truth, or its blank form past MaxStale. r.mu is held.
-func (r *Resolver) show() {
+// showLocked publishes truth, or its blank form past MaxStale. r.mu is held.
+func (r *Resolver) showLocked() {
 	if r.stale {
 		r.cur.Store(blank(r.truth))
 		return
@@ -17,11 +17,11 @@ func (r *Resolver) show() {
 	r.cur.Store(r.truth)
 }
 
-// freshen shows the truth again after contact. r.mu is held.
-func (r *Resolver) freshen() {
+// freshenLocked shows the truth again after contact. r.mu is held.
+func (r *Resolver) freshenLocked() {
 	if r.stale {
 		r.stale = false
-		r.show()
+		r.showLocked()
 	}
 }
 
@@ -44,7 +44,7 @@ func (r *Resolver) watchAge(ctx context.Context) {
 		left := r.cfg.MaxStale - time.Since(r.status.Since)
 		if left <= 0 && !r.stale && !r.status.Since.IsZero() {
 			r.stale = true
-			r.show()
+			r.showLocked()
 			r.log.Error("the known services are older than max_stale and are not used any more",
 				"services", r.truth.Len(), "max_stale_ms", r.cfg.MaxStale.Milliseconds())
 		}

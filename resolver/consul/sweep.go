@@ -32,8 +32,7 @@ const (
 	lookPace   = time.Second // from one overview to the next
 )
 
-// sweeper knows which services are to be read again. All of it is guarded by
-// Resolver.mu.
+// sweeper knows which services are to be read again. Resolver.mu guards all of it.
 type sweeper struct {
 	members map[*follower]bool // true: is to be read again
 	fresh   []*follower        // wanted by somebody who waits, not read yet
@@ -48,29 +47,29 @@ func newSweeper() sweeper {
 	return sweeper{members: make(map[*follower]bool), hurry: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 }
 
-func (s *sweeper) add(f *follower) {
+func (s *sweeper) addLocked(f *follower) {
 	s.members[f] = false
 	f.busy = true
 	s.fresh = append(s.fresh, f)
 	poke(s.hurry)
 }
 
-func (s *sweeper) remove(f *follower) { delete(s.members, f) }
+func (s *sweeper) removeLocked(f *follower) { delete(s.members, f) }
 
-// all makes every member due after d, if that is not the case sooner.
-func (s *sweeper) all(d time.Duration) { s.within(&s.next, d) }
+// markAllLocked makes every member due after d, if that is not the case sooner.
+func (s *sweeper) markAllLocked(d time.Duration) { s.withinLocked(&s.next, d) }
 
-// namesMoved notes that the list of names woke up. If names came or went, that
+// namesMovedLocked notes that the list of names woke up. If names came or went, that
 // explains it for now.
-func (s *sweeper) namesMoved(explained bool) {
+func (s *sweeper) namesMovedLocked(explained bool) {
 	d := sweepDelay
 	if explained {
 		d = sweepLazy
 	}
-	s.within(&s.look, max(d, time.Until(s.looked.Add(lookPace))))
+	s.withinLocked(&s.look, max(d, time.Until(s.looked.Add(lookPace))))
 }
 
-func (s *sweeper) within(at *time.Time, d time.Duration) {
+func (s *sweeper) withinLocked(at *time.Time, d time.Duration) {
 	if len(s.members) == 0 {
 		return
 	}
@@ -80,8 +79,9 @@ func (s *sweeper) within(at *time.Time, d time.Duration) {
 	}
 }
 
-// some makes the members due that concerned holds for.
-func (s *sweeper) some(concerned func(*follower) bool) {
+// markDueLocked schedules a new reading of each member for which concerned returns
+// true.
+func (s *sweeper) markDueLocked(concerned func(*follower) bool) {
 	for f := range s.members {
 		if concerned(f) {
 			s.members[f] = true
@@ -90,9 +90,9 @@ func (s *sweeper) some(concerned func(*follower) bool) {
 	}
 }
 
-// take returns what to read now, and when to look again. All are left alone
+// takeLocked returns what to read now, and when to look again. All are left alone
 // until rest.
-func (s *sweeper) take(now, rest time.Time) (batch []*follower, wake time.Time) {
+func (s *sweeper) takeLocked(now, rest time.Time) (batch []*follower, wake time.Time) {
 	if s.next.IsZero() {
 		s.next = now.Add(client.Jitter(rereadEvery))
 	}
@@ -119,8 +119,8 @@ func (s *sweeper) take(now, rest time.Time) (batch []*follower, wake time.Time) 
 	return batch, wake
 }
 
-// done notes which of a batch could be read. What failed is due again.
-func (s *sweeper) done(batch []*follower, failed map[*follower]bool) {
+// doneLocked notes which of a batch could be read. What failed is due again.
+func (s *sweeper) doneLocked(batch []*follower, failed map[*follower]bool) {
 	for _, f := range batch {
 		f.busy = false
 		if _, member := s.members[f]; member && failed[f] {
@@ -146,7 +146,7 @@ func (r *Resolver) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.lookAround(ctx, &lines)
 		r.mu.Lock()
-		batch, wake := r.sweeper.take(time.Now(), rest)
+		batch, wake := r.sweeper.takeLocked(time.Now(), rest)
 		r.mu.Unlock()
 		if len(batch) == 0 {
 			idle(ctx, r.sweeper.kick, time.Until(wake))
@@ -185,11 +185,11 @@ func (r *Resolver) lookAround(ctx context.Context, lines *summary) {
 	defer r.mu.Unlock()
 	switch {
 	case !sure:
-		r.sweeper.all(0)
+		r.sweeper.markAllLocked(0)
 	case len(moved) == 0:
-		r.sweeper.all(sweepLazy)
+		r.sweeper.markAllLocked(sweepLazy)
 	default:
-		r.sweeper.some(func(f *follower) bool { return moved[f.name] })
+		r.sweeper.markDueLocked(func(f *follower) bool { return moved[f.name] })
 	}
 }
 
@@ -245,7 +245,7 @@ func (r *Resolver) readAll(ctx context.Context, batch []*follower) bool {
 	parts.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sweeper.done(batch, failed)
+	r.sweeper.doneLocked(batch, failed)
 	return len(failed) > 0
 }
 
@@ -312,5 +312,5 @@ func (r *Resolver) checksMoved(last, now map[checkKey]bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sweeper.some(func(f *follower) bool { return services[""] || services[f.name] })
+	r.sweeper.markDueLocked(func(f *follower) bool { return services[""] || services[f.name] })
 }

@@ -9,7 +9,7 @@ import (
 	"lictor/policy/store"
 )
 
-// done is how much of a write the store shows.
+// done is how much of a write Consul shows afterwards.
 type done int
 
 const (

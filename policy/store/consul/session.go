@@ -44,15 +44,16 @@ type session struct {
 	fail   context.CancelCauseFunc // ends the session; the first reason counts
 }
 
-// wake is the word of a watch: its prefix has a new index. The watch goes on
-// when it is told from which one.
+// wake is what a watch reports: its prefix has a new index. The watch waits until
+// resume tells from which index to ask next.
 type wake struct {
 	node   *node
 	meta   client.Meta
 	resume chan<- uint64
 }
 
-// overview is the word of the audit.
+// overview is what the audit reports: the names directly below policy/, and the
+// index of all of it.
 type overview struct {
 	names []string
 	index uint64
@@ -234,7 +235,7 @@ func (s *session) follow(ctx context.Context) error {
 	}
 }
 
-// collect returns the watches whose nodes are to be read, after a rest if the
+// collect returns the watches whose nodes are to be read. It waits before, if the
 // changes come in a stream.
 func (s *session) collect(ctx context.Context, first wake) ([]wake, error) {
 	paused := s.gather(first, nil)
@@ -252,7 +253,7 @@ func (s *session) collect(ctx context.Context, first wake) ([]wake, error) {
 	return paused, nil
 }
 
-// rest waits as the pace wants, but not while a writer waits.
+// rest waits for as long as the pace says, or until a writer waits.
 func (s *session) rest(ctx context.Context) error {
 	d := s.pace.Spend(time.Now(), 0)
 	if d == 0 {
@@ -332,7 +333,8 @@ func (s *session) known() uint64 {
 	return highest
 }
 
-// explain looks for a change that only the audit noticed.
+// explain reads everything if the audit saw an index that no watch has reported:
+// one of them may be dead without knowing it.
 func (s *session) explain(ctx context.Context) error {
 	if s.missed = false; s.audited <= s.known() {
 		return nil

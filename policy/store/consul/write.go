@@ -24,7 +24,8 @@ import (
 // request Consul limits to 512 KiB, values in base64.
 const txnLimit = 256 << 10
 
-// waiter is a write that waits until the keys it wrote are in force.
+// waiter is a write, or a refresh, that waits until its keys have been read and
+// delivered; done gets nil then, or why that will not happen.
 type waiter struct {
 	keys []string
 	done chan error

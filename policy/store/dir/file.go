@@ -22,16 +22,16 @@ func (d *Store) lastTxn() time.Time {
 	return info.ModTime()
 }
 
-// next returns an index above all that were seen.
-func (d *Store) next() uint64 {
+// nextLocked returns an index above all that were seen. d.mu is held.
+func (d *Store) nextLocked() uint64 {
 	d.index = max(d.index+1, stampOf(time.Now()))
 	return d.index
 }
 
-// stamp gives a file a modification time above all that were seen. If that is
-// not allowed, only the index is new.
-func (d *Store) stamp(key string, mark fileMark) (uint64, fileMark) {
-	index := d.next()
+// stampLocked gives a file a modification time above all that were seen. If that is
+// not allowed, only the index is new. d.mu is held.
+func (d *Store) stampLocked(key string, mark fileMark) (uint64, fileMark) {
+	index := d.nextLocked()
 	at := timeOf(index)
 	if err := os.Chtimes(filepath.Join(d.dir, key), at, at); err != nil {
 		d.log.Debug("cannot stamp a policy document", "key", key, "error", err)

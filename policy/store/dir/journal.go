@@ -91,9 +91,9 @@ func (d *Store) step(c journaled, index uint64) (dir string, err error) {
 	return dir, err
 }
 
-// completed sees to it that no journal stands. With wait somebody is at it, and
-// it is to be looked at again then.
-func (d *Store) completed() (wait time.Duration, err error) {
+// completedLocked sees to it that no journal stands. If wait is
+// not 0, somebody else is completing one: look again after it. d.mu is held.
+func (d *Store) completedLocked() (wait time.Duration, err error) {
 	if !d.hasJournal() {
 		d.waitedOn = time.Time{}
 		return 0, nil
@@ -115,11 +115,12 @@ func (d *Store) completed() (wait time.Duration, err error) {
 	}
 	defer unlock()
 	d.waitedOn = time.Time{}
-	return 0, d.complete()
+	return 0, d.completeLocked()
 }
 
-// complete carries out a journal that was left behind. The caller has the lock.
-func (d *Store) complete() error {
+// completeLocked carries out a journal that was left behind. d.mu and the lock of
+// the directory are held.
+func (d *Store) completeLocked() error {
 	text, err := os.ReadFile(d.journalPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -156,7 +157,7 @@ func (d *Store) tidy() {
 	defer unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.complete() != nil {
+	if d.completeLocked() != nil {
 		return // the reading tells it
 	}
 	t, err := lookAt(d.dir)

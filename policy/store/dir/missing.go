@@ -10,16 +10,17 @@ import (
 	"lictor/policy/store/mirror"
 )
 
-// vanished notes that the directory itself cannot be listed. What comes back
-// later does not replace what vanished with it.
-func (d *Store) vanished(err error) {
+// vanishedLocked notes that the directory itself cannot be listed: its objects are
+// held, and its folders forgotten, so that others in their place are not taken for
+// them. d.mu is held.
+func (d *Store) vanishedLocked(err error) {
 	if errors.Is(err, fs.ErrNotExist) && d.mirror.Status().Loaded {
 		s := &scan{d: d, tree: &tree{}, unread: map[string]unread{}}
 		s.missing(&mirror.Meaning{})
 		d.folders = nil
 		d.mirror.Publish(store.Update{Changes: s.changes, Index: d.index, LastGood: d.mirror.Status().LastGood})
 	}
-	d.report(err)
+	d.reportLocked(err)
 }
 
 // missing notes what is not there any more: it was deleted, or it is held if the

@@ -19,8 +19,8 @@ import (
 func (d *Store) read(keys map[string]bool, all, patient bool, watch func(*tree) bool) (again time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if wait, err := d.completed(); err != nil {
-		d.report(err)
+	if wait, err := d.completedLocked(); err != nil {
+		d.reportLocked(err)
 		return retryAfter
 	} else if wait > 0 {
 		return wait
@@ -31,7 +31,7 @@ func (d *Store) read(keys map[string]bool, all, patient bool, watch func(*tree) 
 		again, err := s.everything(watch)
 		switch {
 		case err != nil:
-			d.vanished(err)
+			d.vanishedLocked(err)
 			return retryAfter
 		case again:
 			return settleFor
@@ -48,11 +48,11 @@ func (d *Store) read(keys map[string]bool, all, patient bool, watch func(*tree) 
 		s.missing(d.mirror.SetMarks(d.readMarks()))
 		d.folders, d.links = s.tree.folders, s.tree.links
 		d.unread.Store(&s.unread)
-		d.tellIgnored(s.tree.ignored)
+		d.tellIgnoredLocked(s.tree.ignored)
 	}
 	d.setMarks(s.marks)
-	d.publish(s.changes)
-	d.showState()
+	d.publishLocked(s.changes)
+	d.showStateLocked()
 	return 0
 }
 
@@ -183,7 +183,7 @@ func (s *scan) changed(key string, value []byte, mark fileMark) {
 	index := stampOf(mark.modified)
 	old, err := d.mirror.Get(kind, name)
 	if err == nil && index <= old.Index && !bytes.Equal(value, old.Value) {
-		index, mark = d.stamp(key, mark)
+		index, mark = d.stampLocked(key, mark)
 	}
 	d.index = max(d.index, index)
 	s.marks[key] = mark
@@ -214,7 +214,7 @@ func (s *scan) broken(key string, err error) {
 		return
 	}
 	s.changes = append(s.changes, store.Change{Object: store.Object{
-		Kind: kind, Name: name, Index: s.d.next(), Value: []byte("{ cannot be read: " + why),
+		Kind: kind, Name: name, Index: s.d.nextLocked(), Value: []byte("{ cannot be read: " + why),
 	}})
 }
 
@@ -237,7 +237,7 @@ func (s *scan) deleted(o store.Object) {
 		s.marks[o.Key()] = fileMark{}
 	}
 	s.changes = append(s.changes, store.Change{Deleted: true, Object: store.Object{
-		Kind: o.Kind, Name: o.Name, Index: s.d.next(), CreateIndex: o.CreateIndex,
+		Kind: o.Kind, Name: o.Name, Index: s.d.nextLocked(), CreateIndex: o.CreateIndex,
 	}})
 }
 

@@ -10,8 +10,9 @@ import (
 	"lictor/policy/store/mirror"
 )
 
-// publish delivers changes, and notes that the directory could be read.
-func (d *Store) publish(changes []store.Change) {
+// publishLocked delivers changes, and notes that the directory could be read. d.mu
+// is held.
+func (d *Store) publishLocked(changes []store.Change) {
 	d.mirror.Contact()
 	d.mirror.Publish(store.Update{Changes: changes, Index: d.index})
 }
@@ -21,12 +22,12 @@ func (d *Store) refreshState() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.reads {
-		d.showState()
+		d.showStateLocked()
 	}
 }
 
-// showState brings the status up to date after a success.
-func (d *Store) showState() {
+// showStateLocked brings the status up to date after a success. d.mu is held.
+func (d *Store) showStateLocked() {
 	var problems []string
 	if held := d.mirror.HeldProblem("the directory"); held != "" {
 		problems = append(problems, held)
@@ -54,8 +55,9 @@ func (d *Store) showState() {
 	}
 }
 
-// tellIgnored tells of the files that are taken for leftovers of editors.
-func (d *Store) tellIgnored(files []string) {
+// tellIgnoredLocked logs, and puts into the status, which files are not read because
+// they look like leftovers of editors. d.mu is held.
+func (d *Store) tellIgnoredLocked(files []string) {
 	slices.Sort(files)
 	if text := strings.Join(files, ", "); text != d.ignored {
 		d.ignored = text
@@ -70,8 +72,8 @@ func (d *Store) tellIgnored(files []string) {
 	d.mirror.SetNotes(notes)
 }
 
-// report shows why the directory cannot be read.
-func (d *Store) report(err error) {
+// reportLocked shows why the directory cannot be read. d.mu is held.
+func (d *Store) reportLocked(err error) {
 	d.reads = false
 	if d.mirror.Trouble(err.Error(), false) {
 		d.log.Error("cannot read the policy directory, keeping the last good policy", "path", d.dir, "error", err)

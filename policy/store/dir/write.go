@@ -35,11 +35,11 @@ func (d *Store) Write(ctx context.Context, ops []store.Op) (uint64, error) {
 	}
 	asked := ops
 	ops = d.mirror.WithMarks(ops)
-	if err := d.complete(); err != nil {
+	if err := d.completeLocked(); err != nil {
 		return 0, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	var unread error
-	index := d.next()
+	index := d.nextLocked()
 	changes, err := mirror.Plan(ops, index, func(kind, name string) (store.Object, error) {
 		o, err := d.current(kind, name)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -63,7 +63,7 @@ func (d *Store) Write(ctx context.Context, ops []store.Op) (uint64, error) {
 	if d.mirror.Status().Loaded {
 		d.noteFiles(changes)
 		d.mirror.SetMarks(d.mirror.MarksAfter(ops, index))
-		d.publish(append(changes, d.released(ops, index)...))
+		d.publishLocked(append(changes, d.released(ops, index)...))
 	}
 	return index, nil
 }

@@ -123,9 +123,9 @@ func (m *Mirror) Publish(u store.Update) {
 	}
 }
 
-// judge notes which values of an update are not good, and keeps beside each
-// the last good one: former, or what the update itself brought of it. What the
-// reader of the update has is not touched.
+// judge marks the values of an update that the reader called bad, and keeps the
+// last good one beside each: from former, or the one that came with the update. It
+// works on a copy of u.Changes, for the reader may have kept them.
 func (m *Mirror) judge(u *store.Update, bad []string, former map[string]*store.Version) {
 	if len(bad) == 0 && len(former) == 0 && !u.Reset {
 		return
@@ -166,7 +166,7 @@ func lastGoodOf(o *store.Object) *store.Version {
 // MostNamed is how many keys a line of the log names.
 const MostNamed = 20
 
-// tellLoss logs what is not in force any more: no object goes without a line.
+// tellLoss logs the keys that an update deletes, up to MostNamed of them.
 func (m *Mirror) tellLoss(changes []store.Change) {
 	var keys []string
 	gone := 0
