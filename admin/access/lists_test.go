@@ -9,11 +9,11 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"lictor/admin/admintest"
+	"lictor/internal/eventually"
 	"lictor/policy"
 	dirstore "lictor/policy/store/dir"
 )
@@ -220,13 +220,7 @@ func TestHeldObjects(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, string(policy.KindConsumers))); err != nil {
 		t.Fatal(err)
 	}
-	limit := time.Now().Add(20 * time.Second)
-	for len(files.Held()) != 4 {
-		if time.Now().After(limit) {
-			t.Fatalf("%d objects are held", len(files.Held()))
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually.True(t, "four objects are held", func() bool { return len(files.Held()) == 4 })
 	if got := names(s.Want(t, 200, "GET", "/consumers?held", "")); got != "a b c d" {
 		t.Errorf("held are %q", got)
 	}

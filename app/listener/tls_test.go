@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"lictor/app/listener/certtest"
+	"lictor/internal/eventually"
 )
 
 // shake makes a handshake and returns what the client saw.
@@ -138,17 +139,13 @@ func TestFilesThatChangeAreReadAgain(t *testing.T) {
 	})
 	shows := func(want string) {
 		t.Helper()
-		var got string
-		for until := time.Now().Add(10 * time.Second); got != want; time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(until) {
-				t.Fatalf("got %q, want %q", got, want)
-			}
+		eventually.True(t, "the certificate is the "+want, func() bool {
 			state, err := shake(t, s.Config(), &tls.Config{RootCAs: ca.Pool(), ServerName: "site.test"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			got = state.PeerCertificates[0].Subject.CommonName
-		}
+			return state.PeerCertificates[0].Subject.CommonName == want
+		})
 	}
 	shows("first")
 	certtest.Write(t, dir, "site", ca.Issue(t, "second", "site.test"))

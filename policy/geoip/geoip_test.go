@@ -14,6 +14,7 @@ import (
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 )
 
@@ -101,12 +102,7 @@ func TestChangedFileIsReadAgain(t *testing.T) {
 		t.Errorf("with a broken file: %q, want the former US", got)
 	}
 	write(t, path, map[string]string{"127.0.0.0/8": "FR"})
-	for until := time.Now().Add(10 * time.Second); r.Country(netip.MustParseAddr("127.0.0.1")) != "FR"; {
-		if time.Now().After(until) {
-			t.Fatal("the new file is not read")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually.True(t, "the new file is read", func() bool { return r.Country(netip.MustParseAddr("127.0.0.1")) == "FR" })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

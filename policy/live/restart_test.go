@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/eventually"
 	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/policy/live"
@@ -37,11 +38,7 @@ func follow(t *testing.T, dir, data, target string, until func(*live.Policy) boo
 			t.Error(err)
 		}
 	}()
-	for end := time.Now().Add(10 * time.Second); p.Set() == nil || s.Status().LastGood || !until(p); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 10 s: %+v, rejected %v", s.Status(), p.Rejected())
-		}
-	}
+	eventually.True(t, "the policy is in force", func() bool { return p.Set() != nil && !s.Status().LastGood && until(p) })
 	path, _, err := uri.ParsePath(target, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns/dnstest"
@@ -139,7 +140,7 @@ func TestTunnel(t *testing.T) { // A12
 		t.Errorf("the tunnel is not blind: %q", inside.body)
 	}
 	c.Close()
-	b.eventually("the tunnel is closed", func() bool { return b.proxy.slots.count() == 0 })
+	eventually.True(b, "the tunnel is closed", func() bool { return b.proxy.slots.count() == 0 })
 	if up, down := b.metric("lictor_egress_bytes_total", "direction", "out"), b.metric("lictor_egress_bytes_total", "direction", "in"); up < 50 || down < 50 {
 		t.Errorf("counted %v bytes out and %v in", up, down)
 	}
@@ -328,14 +329,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	for range 100 {
-		if runtime.NumGoroutine() <= before {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	buf := make([]byte, 64<<10)
-	t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
+	eventually.True(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 // TestLoop: a request that came back is not sent around once more.

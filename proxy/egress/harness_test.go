@@ -23,6 +23,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns"
@@ -142,9 +143,7 @@ func (b *bench) run(settings Settings, change ...func(*Config)) {
 			t.Errorf("Run: %v", err)
 		}
 	}()
-	for b.proxy.own.Load() == nil { // else Explain has nothing to go by
-		time.Sleep(time.Millisecond)
-	}
+	eventually.True(t, "Explain has something to go by", func() bool { return b.proxy.own.Load() != nil })
 	t.Cleanup(func() {
 		stop()
 		<-done
@@ -307,17 +306,6 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
-}
-
-// eventually waits until ok, for at most a second: "soon" (X14).
-func (b *bench) eventually(what string, ok func() bool) {
-	b.Helper()
-	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	b.Errorf("not within a second: %s", what)
 }
 
 // fakeRegistry knows services by address and by name, both with port.

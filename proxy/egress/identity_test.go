@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/answer"
 )
@@ -100,7 +101,7 @@ func TestRevokedCredentialsCutTunnels(t *testing.T) {
 	delete(less, policy.Key{Kind: policy.KindConsumers, Name: "bob"})
 	time.Sleep(50 * time.Millisecond)
 	b.policy(less)
-	b.eventually("the tunnel is cut", over)
+	eventually.True(b, "the tunnel is cut", over)
 }
 
 func TestExplainKnowsWhoAsks(t *testing.T) {

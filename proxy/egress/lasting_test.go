@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns/dnstest"
@@ -91,9 +92,9 @@ func TestPolicyChangeReachesWhatRuns(t *testing.T) {
 				return
 			}
 			for _, r := range all {
-				b.eventually(r.name+" is cut", r.cut)
+				eventually.True(b, r.name+" is cut", r.cut)
 			}
-			b.eventually("the log tells", func() bool {
+			eventually.True(b, "the log tells", func() bool {
 				return strings.Count(b.log.String(), "cut: ") == 2 && strings.Contains(b.log.String(), tt.reason)
 			})
 			t.Logf("cut after %v", time.Since(began))
@@ -150,7 +151,7 @@ func testTunnelLimit(t *testing.T, s Settings) {
 		t.Errorf("a request without CONNECT: got %d", a.StatusCode)
 	}
 	c.Close()
-	b.eventually("there is room again", func() bool {
+	eventually.True(b, "there is room again", func() bool {
 		_, a := b.connect(b.at("127.0.0.2"))
 		return a.StatusCode == 200
 	})
@@ -162,7 +163,7 @@ func TestTunnelTime(t *testing.T) {
 		s.Stream = 200 * time.Millisecond
 		b := start(t, s)
 		c, _ := b.connect(b.at("127.0.0.2"))
-		b.eventually("it is closed", ended(c.r))
+		eventually.True(b, "it is closed", ended(c.r))
 	})
 	t.Run("a busy tunnel ends as well", func(t *testing.T) {
 		s := quick()
@@ -170,10 +171,10 @@ func TestTunnelTime(t *testing.T) {
 		b := start(t, s)
 		c, _ := b.connect(b.at("127.0.0.2"))
 		over := ended(c.r)
-		b.eventually("it is closed", func() bool {
+		eventually.True(b, "it is closed", func() bool {
 			io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 			return over()
 		})
-		b.eventually("the log tells", func() bool { return strings.Contains(b.log.String(), "over its time") })
+		eventually.True(b, "the log tells", func() bool { return strings.Contains(b.log.String(), "over its time") })
 	})
 }

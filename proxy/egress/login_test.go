@@ -4,6 +4,7 @@ import (
 	"net"
 	"testing"
 
+	"lictor/internal/eventually"
 	"lictor/proxy/http1/logintest"
 )
 
@@ -30,7 +31,7 @@ func TestLoginOfAConnectionIsItsClients(t *testing.T) {
 	ask(b.client(), other, "nobody")
 	n := s.Open() + other.Open()
 	alice.Close()
-	b.eventually("the connections ended with their client", func() bool { return s.Open()+other.Open() == n-2 })
+	eventually.True(b, "the connections ended with their client", func() bool { return s.Open()+other.Open() == n-2 })
 	ask(b.client(), s, "nobody")
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns/dnstest"
@@ -29,7 +30,7 @@ func TestLogOfDecisions(t *testing.T) {
 		{"allowed: ", "host=shop.example", "address=" + b.at("127.0.0.2"), "status=200", "lookup_us=", "connect_us=", "took_us="},
 		{"denied: ", "host=evil.example", "address=127.0.0.66", "reason=blacklist", "rule=lictor/policy/blacklist/ops", "entry=127.0.0.66", "note=botnet"},
 	} {
-		b.eventually("the log tells", func() bool {
+		eventually.True(b, "the log tells", func() bool {
 			for line := range strings.Lines(b.log.String()) {
 				if !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(line, w) }) {
 					return true
@@ -101,12 +102,12 @@ func TestMetrics(t *testing.T) { // contract 6
 	b.get(b.url("127.0.0.2", "/"))
 	b.get("http://10.0.0.1/")
 	c, _ := b.connect(b.at("127.0.0.2"))
-	b.eventually("all is counted", func() bool {
+	eventually.True(b, "all is counted", func() bool {
 		return b.metric("lictor_requests_total", "code", "2xx") == 1 && b.metric("lictor_requests_total", "code", "4xx") == 1 &&
 			b.metric("lictor_denied_total", "reason", "private_address") == 1
 	})
 	c.Close()
-	b.eventually("the tunnel is counted when it ends", func() bool { return b.metric("lictor_requests_total", "code", "2xx") == 2 })
+	eventually.True(b, "the tunnel is counted when it ends", func() bool { return b.metric("lictor_requests_total", "code", "2xx") == 2 })
 }
 
 func TestExplain(t *testing.T) { // contract 5

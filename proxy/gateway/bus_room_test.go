@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/eventually"
 	"lictor/proxy/rabbitmq"
 )
 
@@ -18,7 +19,7 @@ func TestBodyOnTheBusFallsBehind(t *testing.T) {
 	if resp, _ := c.answer("POST"); resp.StatusCode != 408 {
 		t.Errorf("got %d, want 408", resp.StatusCode)
 	}
-	eventually(t, "its room is given back", func() bool {
+	eventually.True(t, "its room is given back", func() bool {
 		bodies, _ := r.gw.upstream.Bus().Held()
 		return len(bus.take()) == 0 && bodies == 0
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
@@ -334,7 +335,7 @@ func TestDecisionTellsOfMiddleware(t *testing.T) {
 		s.TrustedNetworks = append(s.TrustedNetworks, mustPrefix("127.0.0.0/8"))
 	}, nil)
 	resp, _ := r.get("/shop/x", "X-Lictor-Explain: 1")
-	eventually(t, "the decision is kept", func() bool {
+	eventually.True(t, "the decision is kept", func() bool {
 		text, ok := r.gw.Decision(resp.Header.Get("X-Lictor-Decision"))
 		return ok && strings.Contains(string(text), "split: route to orders") && strings.Contains(string(text), `"kind":"rabbitmq"`)
 	})

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"lictor/internal/eventually"
 )
 
 // payload is a message of a corpus; its code points are bytes.
@@ -202,7 +204,7 @@ func TestBodiesThatTurnBadLater(t *testing.T) {
 			c := r.dial()
 			defer c.Close()
 			c.send(post + tt.head + "\r\n")
-			eventually(t, "the head went on", func() bool { active, _ := r.gw.upstream.Connections("svc"); return active > 0 })
+			eventually.True(t, "the head went on", func() bool { active, _ := r.gw.upstream.Connections("svc"); return active > 0 })
 			c.send(tt.rest)
 			if tt.want == "" {
 				c.Conn.(interface{ CloseWrite() error }).CloseWrite()

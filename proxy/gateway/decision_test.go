@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/answer"
 )
@@ -31,7 +32,7 @@ func TestDecisionOfOnesOwnRequest(t *testing.T) { // contract 5
 			t.Fatalf("%s: no decision", resp.Status)
 		}
 		var text json.RawMessage
-		eventually(t, "the decision is kept", func() (ok bool) {
+		eventually.True(t, "the decision is kept", func() (ok bool) {
 			text, ok = r.gw.Decision(id)
 			return ok
 		})

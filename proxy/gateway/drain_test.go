@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 // X16: what is idle ends at once, what is under way ends within the drain time.
@@ -48,7 +50,7 @@ func TestDrain(t *testing.T) {
 		<-asked
 		stopped := make(chan struct{})
 		go func() { r.stop(); close(stopped) }()
-		eventually(t, "the listener is closed", func() bool {
+		eventually.True(t, "the listener is closed", func() bool {
 			nc, err := net.Dial("tcp", r.addr)
 			if err == nil {
 				nc.Close()
@@ -114,19 +116,10 @@ const spare = 2 * 64
 // settle waits until what is used is what was used before.
 func settle(t *testing.T, before usage) {
 	t.Helper()
-	until := time.Now().Add(5 * time.Second)
-	for {
+	eventually.True(t, "what was used is given back", func() bool {
 		now := resources()
-		if now.goroutines <= before.goroutines && now.files <= before.files+spare {
-			return
-		}
-		if time.Now().After(until) {
-			buf := make([]byte, 64<<10)
-			t.Errorf("%+v, before %+v\n%s", now, before, buf[:runtime.Stack(buf, true)])
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return now.goroutines <= before.goroutines && now.files <= before.files+spare
+	})
 }
 
 // Every way in which an exchange can end gives back what it took.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/resolver"
 )
@@ -69,16 +70,16 @@ func TestRevocationReachesStreamsThatAreNotRead(t *testing.T) {
 			for i := range uint32(n) {
 				f.request(2*i+1, true, "GET", "/svc/a")
 			}
-			eventually(t, "they last", func() bool { return r.lasting() == n })
+			eventually.True(t, "they last", func() bool { return r.lasting() == n })
 			stalls(t, &sent)
 			began := time.Now()
 			r.rules.apply(put(t, policy.KindBlacklist, "b", `["/svc"]`))
 			r.gw.PolicyChanged()
-			eventually(t, "all are cut", func() bool { return r.lasting() == 0 })
+			eventually.True(t, "all are cut", func() bool { return r.lasting() == 0 })
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("cut after %v", took)
 			}
-			eventually(t, "the connection ended", func() bool { return r.gw.server.Open() == 0 })
+			eventually.True(t, "the connection ended", func() bool { return r.gw.server.Open() == 0 })
 			rest, err := io.Copy(io.Discard, f.in)
 			if rest > 16<<20 {
 				t.Errorf("%d bytes came after the end", rest)
@@ -98,7 +99,7 @@ func TestRevocationReachesStreamsThatAreNotRead(t *testing.T) {
 		f := r.frames()
 		f.request(1, true, "GET", "/svc/a")
 		f.request(3, true, "GET", "/svc/b")
-		eventually(t, "they last", func() bool { return r.lasting() == 2 })
+		eventually.True(t, "they last", func() bool { return r.lasting() == 2 })
 		r.rules.apply(put(t, policy.KindBlacklist, "b", `["/svc/a"]`))
 		r.gw.PolicyChanged()
 		for {
@@ -113,7 +114,7 @@ func TestRevocationReachesStreamsThatAreNotRead(t *testing.T) {
 				break
 			}
 		}
-		eventually(t, "one is over", func() bool { return r.lasting() == 1 })
+		eventually.True(t, "one is over", func() bool { return r.lasting() == 1 })
 		if n := r.gw.server.Open(); n != 1 {
 			t.Errorf("%d connections, want one", n)
 		}
@@ -128,7 +129,7 @@ func TestRevocationReachesStreamsThatAreNotRead(t *testing.T) {
 func stalls(t *testing.T, n *atomic.Int64) {
 	t.Helper()
 	last, since := int64(-1), time.Now()
-	eventually(t, "it is stuck", func() bool {
+	eventually.True(t, "it is stuck", func() bool {
 		if now := n.Load(); now != last {
 			last, since = now, time.Now()
 		}
@@ -211,11 +212,11 @@ func TestStuckUploadsEndWithTheirClient(t *testing.T) {
 				b.start(r)
 				var sent atomic.Int64
 				leave := cl.run(r, &sent)
-				eventually(t, "it is under way", func() bool { return r.inFlight() == 1 })
+				eventually.True(t, "it is under way", func() bool { return r.inFlight() == 1 })
 				stalls(t, &sent)
 				began := time.Now()
 				leave()
-				eventually(t, "it is over", func() bool { return r.inFlight() == 0 })
+				eventually.True(t, "it is over", func() bool { return r.inFlight() == 0 })
 				if took := time.Since(began); took > 3*time.Second {
 					t.Errorf("it took %v", took)
 				}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 // X5: every answer of lictor itself is JSON with message, reason and request
@@ -107,7 +109,7 @@ func TestMaxBodyOfAStream(t *testing.T) {
 	if resp, body := c.answerOr(t, "POST"); resp.StatusCode != 413 || !resp.Close {
 		t.Errorf("got %d %s", resp.StatusCode, body)
 	}
-	eventually(t, "the upstream request broke", func() bool {
+	eventually.True(t, "the upstream request broke", func() bool {
 		all := rec.take()
 		return len(all) == 1 && all[0].broken
 	})

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	"lictor/internal/eventually"
 	"lictor/proxy/http1/logintest"
 	"lictor/resolver"
 )
@@ -39,7 +40,7 @@ func TestLoginOfAConnectionIsItsClients(t *testing.T) {
 			}
 			n := one.Open() + two.Open()
 			alice.Close()
-			eventually(t, "the connection ended with its client", func() bool { return one.Open()+two.Open() == n-1 })
+			eventually.True(t, "the connection ended with its client", func() bool { return one.Open()+two.Open() == n-1 })
 			for range 4 {
 				ask(r.dial(), "", "nobody")
 			}
@@ -90,7 +91,7 @@ func TestChallengedConnectionIsItsClients(t *testing.T) {
 				t.Errorf("two clients share %d connections", n)
 			}
 			alice.Close()
-			eventually(t, "it ended with its client", func() bool { return s.Open() == 1 })
+			eventually.True(t, "it ended with its client", func() bool { return s.Open() == 1 })
 		})
 	}
 }
@@ -105,7 +106,7 @@ func TestOtherLoginsShareConnections(t *testing.T) {
 		for _, c := range []*client{c, other} {
 			c.send("GET /svc/ HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n")
 			c.answer("GET")
-			eventually(t, "it was given back", func() bool {
+			eventually.True(t, "it was given back", func() bool {
 				_, idle := r.gw.upstream.Connections("svc")
 				return idle == 1
 			})

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 // A head that drips ends at the header limit, however its bytes are spread,
@@ -90,7 +92,7 @@ func TestClientStopsInItsBody(t *testing.T) {
 			if resp, body := c.answerOr(t, "POST"); resp.StatusCode != 408 || !strings.Contains(body, "bad_request") || !resp.Close {
 				t.Errorf("got %d %s", resp.StatusCode, body)
 			}
-			eventually(t, "the upstream request broke", func() bool { all := rec.take(); return len(all) == 1 && all[0].broken })
+			eventually.True(t, "the upstream request broke", func() bool { all := rec.take(); return len(all) == 1 && all[0].broken })
 		})
 	}
 }
@@ -168,7 +170,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestHalfClosedClient(t *testing.T) {
 	r := newRig(t, nil)
 	r.recorder()
-	eventually(t, "an answer that was not slow", func() bool {
+	eventually.True(t, "an answer that was not slow", func() bool {
 		c := r.dial()
 		defer c.Close()
 		c.send(get + "\r\n")

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/eventually"
 	"lictor/proxy/answer"
 )
 
@@ -104,7 +105,7 @@ func (b *logBook) take() []string {
 func (b *logBook) until(t testing.TB, n int) []string {
 	t.Helper()
 	var lines []string
-	eventually(t, fmt.Sprintf("%d log lines", n), func() bool {
+	eventually.True(t, fmt.Sprintf("%d log lines", n), func() bool {
 		lines = append(lines, b.take()...)
 		return len(lines) >= n
 	})

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/eventually"
 	"lictor/resolver"
 )
 
@@ -93,7 +94,7 @@ func (m *mortal) kill() {
 
 func (m *mortal) revive() {
 	m.t.Helper()
-	eventually(m.t, "the address is free", func() bool {
+	eventually.True(m.t, "the address is free", func() bool {
 		l, err := net.Listen("tcp", m.addr)
 		if err == nil {
 			m.start(l)
@@ -170,10 +171,10 @@ func TestInstanceDiesUnderLoad(t *testing.T) {
 			r.src.set(resolver.Options{}, a.addr, b.addr)
 			stop := make(chan struct{})
 			load := r.load(8, stop)
-			eventually(t, "load", func() bool { return load.total() > 400 })
+			eventually.True(t, "load", func() bool { return load.total() > 400 })
 			a.kill()
 			n := load.total()
-			eventually(t, "load", func() bool { return load.total() > n+400 })
+			eventually.True(t, "load", func() bool { return load.total() > n+400 })
 			close(stop)
 			load.wait()
 			for what, n := range load.counts {
@@ -216,7 +217,7 @@ func TestReturnByTrial(t *testing.T) {
 			}
 			before := a.dials.Load()
 			a.revive()
-			eventually(t, "it gets requests again", func() bool {
+			eventually.True(t, "it gets requests again", func() bool {
 				c.send(get + "\r\n")
 				if resp, _ := c.answerOr(t, "GET"); resp.StatusCode != 200 {
 					t.Fatalf("got %d", resp.StatusCode)
@@ -271,7 +272,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 			})
 			if tt.reused {
 				r.get("/svc/warm")
-				eventually(t, "its connection is free", func() bool {
+				eventually.True(t, "its connection is free", func() bool {
 					_, idle := r.gw.upstream.Connections("svc")
 					return idle == 1
 				})
@@ -328,7 +329,7 @@ func TestInstancesComeAndGoUnderLoad(t *testing.T) {
 		r.src.catalog.Store(resolver.NewCatalog(svc))
 	}
 	n := load.total()
-	eventually(t, "load", func() bool { return load.total() > n+100 })
+	eventually.True(t, "load", func() bool { return load.total() > n+100 })
 	close(stop)
 	load.wait()
 	for what, n := range load.counts {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"lictor/app/listener/certtest"
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/http1"
 )
@@ -97,7 +98,7 @@ func TestHandshakeIsBounded(t *testing.T) {
 func TestShutdownEndsTLSConnections(t *testing.T) {
 	r, ca := newTLSRig(t, func(c *Config) { c.Settings.Drain = 100 * time.Millisecond })
 	idle, silent := r.dialTLS(ca), r.dial()
-	eventually(t, "the connection is idle", func() bool { return r.gw.server.Open() == 1 })
+	eventually.True(t, "the connection is idle", func() bool { return r.gw.server.Open() == 1 })
 	began := time.Now()
 	r.stop()
 	if took := time.Since(began); took > 2*time.Second {
@@ -236,7 +237,7 @@ func TestCertificatesAreVerifiedAgain(t *testing.T) {
 	many.send(http2.ClientPreface)
 	f.WriteSettings()
 	f.request(1, true, "GET", "/svc/part")
-	eventually(t, "the streams last", func() bool { return r.lasting() == 2 })
+	eventually.True(t, "the streams last", func() bool { return r.lasting() == 2 })
 	withdrawn.Store("eve.test")
 	r.gw.AuthoritiesChanged()
 	for name, c := range map[string]*client{"idle": idle, "busy": busy, "HTTP/2": many} {

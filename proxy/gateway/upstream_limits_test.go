@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"lictor/internal/eventually"
 	"lictor/proxy/answer"
 	"lictor/resolver"
 )
@@ -141,7 +142,7 @@ func TestEjectionIsTold(t *testing.T) {
 		r.get("/svc/")
 	}
 	a.revive()
-	eventually(t, "it is back, without a request", func() bool { return r.ejectedCount() == 0 })
+	eventually.True(t, "it is back, without a request", func() bool { return r.ejectedCount() == 0 })
 }
 
 // TestConnectionsToAnInstanceAreBounded fills one of two instances, and then
@@ -181,7 +182,7 @@ func TestConnectionsToAnInstanceAreBounded(t *testing.T) {
 				c := r.dial()
 				c.send(ask)
 				held = append(held, c)
-				eventually(t, "it arrived", func() bool { return int(open[0].Load()+open[1].Load()) == len(held) })
+				eventually.True(t, "it arrived", func() bool { return int(open[0].Load()+open[1].Load()) == len(held) })
 			}
 			if open[0].Load() != most || open[1].Load() != most {
 				t.Errorf("%d and %d connections, want %d each", open[0].Load(), open[1].Load(), most)
@@ -197,7 +198,7 @@ func TestConnectionsToAnInstanceAreBounded(t *testing.T) {
 			for _, c := range held {
 				c.Close()
 			}
-			eventually(t, "there is room again", func() bool {
+			eventually.True(t, "there is room again", func() bool {
 				resp, _ := r.get("/svc/")
 				return resp.StatusCode == 200
 			})
@@ -212,7 +213,7 @@ func TestUnusedConnectionsMakeRoom(t *testing.T) {
 	r.h2cBackend(resolver.HTTP1, func(w http.ResponseWriter, q *http.Request) { io.WriteString(w, q.Proto) })
 	for range 3 {
 		for fields, want := range map[string]string{"X: y": "HTTP/1.1", "Content-Type: application/grpc": "HTTP/2.0"} {
-			eventually(t, "the last request is over", func() bool {
+			eventually.True(t, "the last request is over", func() bool {
 				active, _ := r.gw.upstream.Connections("svc")
 				return active == 0
 			})
@@ -386,7 +387,7 @@ func TestConnectionsOfHTTP2AreFew(t *testing.T) {
 				t.Errorf("got %d", resp.StatusCode)
 			}
 		}
-		eventually(t, "none is left", func() bool {
+		eventually.True(t, "none is left", func() bool {
 			active, idle := r.gw.upstream.Connections("svc")
 			return open.Load() == 0 && active+idle == 0
 		})

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 // admitting is a server with bounds, and whom it exempts.
@@ -75,11 +77,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			for _, c := range all {
 				c.Close()
 			}
-			for until := time.Now().Add(5 * time.Second); s.accepted.Load() != 0; time.Sleep(time.Millisecond) {
-				if time.Now().After(until) {
-					t.Fatalf("%d connections are counted, and none is there", s.accepted.Load())
-				}
-			}
+			eventually.True(t, "none is counted", func() bool { return s.accepted.Load() == 0 })
 			c := dialTest(t, addr) // one more gets in
 			wantAnswer(t, c, bufio.NewReader(c), "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 		})
@@ -95,20 +93,16 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		c := dialTest(t, addr)
 		wantAnswer(t, c, bufio.NewReader(c), "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	}
-	for until := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatal("nobody else gets in")
-		}
+	eventually.True(t, "somebody else gets in", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
-			continue
+			return false
 		}
 		defer c.Close()
 		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		if line, err := bufio.NewReader(c).ReadString('\n'); err == nil && strings.HasPrefix(line, "HTTP/1.1 200") {
-			return
-		}
-	}
+		line, err := bufio.NewReader(c).ReadString('\n')
+		return err == nil && strings.HasPrefix(line, "HTTP/1.1 200")
+	})
 }
 
 // TestClientsCountByNetwork counts addresses.

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 // forwarder is a handler that sends every request to one pool.
@@ -219,10 +221,10 @@ func TestStaleBeforeTheRequest(t *testing.T) {
 				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 					c, err := new(net.Dialer).DialContext(ctx, network, address)
 					<-greeted
-					for s := new(sock); err == nil; time.Sleep(time.Millisecond) { // until it arrived
-						if s.init(c); s.stale() {
-							break
-						}
+					if err == nil {
+						s := new(sock)
+						s.init(c)
+						eventually.True(t, "it arrived", s.stale)
 					}
 					return c, err
 				}})

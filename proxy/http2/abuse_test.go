@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"lictor/internal/eventually"
 	"lictor/proxy/http1"
 )
 
@@ -202,8 +203,8 @@ func TestSocketThatIsNotReadIsCut(t *testing.T) {
 	for i := range uint32(20) {
 		p.request(2*i+1, true, "/large/10000000")
 	}
-	eventually(t, "the requests run", func() bool { return p.h.served.Load() > 0 })
-	eventually(t, "the connection ended", func() bool {
+	eventually.True(t, "the requests run", func() bool { return p.h.served.Load() > 0 })
+	eventually.True(t, "the connection ended", func() bool {
 		p.server.mu.Lock()
 		defer p.server.mu.Unlock()
 		for c := range p.server.conns {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"lictor/internal/eventually"
 	"lictor/proxy/http1"
 )
 
@@ -196,16 +197,16 @@ func TestStreamsOfOneClientAreBounded(t *testing.T) {
 	p := hello(t, func(l *http1.Limits) { l.Admission.StreamsPerClient = 3 })
 	p.request(1, true, "/hold")
 	p.request(3, true, "/hold")
-	eventually(t, "they are served", func() bool { return p.h.served.Load() == 2 })
+	eventually.True(t, "they are served", func() bool { return p.h.served.Load() == 2 })
 	q := p.beside()
 	q.request(1, true, "/hold")
-	eventually(t, "it is served", func() bool { return p.h.served.Load() == 3 })
+	eventually.True(t, "it is served", func() bool { return p.h.served.Load() == 3 })
 	q.request(3, true, "/")
 	if o := q.outcome(3); o.String() != "reset REFUSED_STREAM" {
 		t.Errorf("got %s, want REFUSED_STREAM", o)
 	}
 	p.fr.WriteRSTStream(1, http2.ErrCodeCancel)
-	eventually(t, "one is over", func() bool { return p.h.gone.Load() == 1 })
+	eventually.True(t, "one is over", func() bool { return p.h.gone.Load() == 1 })
 	if !q.alive(5) {
 		t.Error("a place that is free again is not given to anybody")
 	}

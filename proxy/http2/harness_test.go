@@ -277,12 +277,3 @@ func (p *peer) alive(id uint32) bool {
 	p.request(id, true, "/alive")
 	return p.outcome(id).status == "200"
 }
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for until := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}

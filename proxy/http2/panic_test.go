@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"lictor/internal/crash"
+	"lictor/internal/eventually"
 	"lictor/proxy/http1"
 )
 
@@ -29,7 +30,7 @@ func TestPanicsEndNoMoreThanTheirStream(t *testing.T) {
 				t.Error("the connection does not serve any more")
 			}
 			p.fr.WriteRSTStream(1, http2.ErrCodeCancel)
-			eventually(t, "the other stream was served all along", func() bool { return p.h.gone.Load() == 1 })
+			eventually.True(t, "the other stream was served all along", func() bool { return p.h.gone.Load() == 1 })
 		})
 	}
 }

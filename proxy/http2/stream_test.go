@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"lictor/internal/eventually"
 	"lictor/proxy/http1"
 )
 
@@ -94,11 +95,11 @@ func TestClientThatGivesUpIsNoticed(t *testing.T) {
 	p := hello(t, nil)
 	p.request(1, true, "/hold")
 	p.request(3, true, "/hold")
-	eventually(t, "both are served", func() bool { return p.h.served.Load() == 2 })
+	eventually.True(t, "both are served", func() bool { return p.h.served.Load() == 2 })
 	p.fr.WriteRSTStream(1, http2.ErrCodeCancel)
-	eventually(t, "the first one is over", func() bool { return p.h.gone.Load() == 1 })
+	eventually.True(t, "the first one is over", func() bool { return p.h.gone.Load() == 1 })
 	p.nc.Close()
-	eventually(t, "the second one is over", func() bool { return p.h.gone.Load() == 2 })
+	eventually.True(t, "the second one is over", func() bool { return p.h.gone.Load() == 2 })
 }
 
 // TestDrainServesWhatIsUnderWay stops the server while a request is sent: it

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"lictor/internal/eventually"
 	"lictor/proxy/http1"
 )
 
@@ -91,7 +92,7 @@ func TestWhatWaitsForAClientThatReadsNothingIsBounded(t *testing.T) {
 			io.WriteString(p.nc, http2.ClientPreface)
 			p.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: maxWindow})
 			p.fr.WriteWindowUpdate(0, maxWindow-defaultWindow)
-			eventually(t, "it is served", func() bool { _, conns := p.kept(); return conns == 1 })
+			eventually.True(t, "it is served", func() bool { _, conns := p.kept(); return conns == 1 })
 			most, sent := 0, 0
 			for i := uint32(0); sent < 512<<20 && i < 1<<30; {
 				var b []byte
@@ -110,7 +111,7 @@ func TestWhatWaitsForAClientThatReadsNothingIsBounded(t *testing.T) {
 					break
 				}
 			}
-			eventually(t, "the connection ended", func() bool {
+			eventually.True(t, "the connection ended", func() bool {
 				kept, conns := p.kept()
 				most = max(most, kept)
 				return conns == 0

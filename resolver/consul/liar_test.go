@@ -14,6 +14,7 @@ import (
 
 	client "lictor/internal/consul"
 	"lictor/internal/crash"
+	"lictor/internal/eventually"
 	"lictor/resolver/consul/consultest"
 )
 
@@ -51,23 +52,16 @@ func hear(t *testing.T, lie consultest.Lie) {
 	defer server.Close()
 	r, stop := runAgainst(t, server.URL)
 	defer stop()
-	reach := func(what string, ok func() bool) bool {
-		for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Errorf("%s: not within a minute: %s; %+v", lie.Name, what, r.Catalog().Lookup(consultest.Service))
-				return false
-			}
-		}
-		return true
+	reach := func(what string, ok func() bool) {
+		t.Helper()
+		eventually.True(t, lie.Name+": "+what, ok)
 	}
 	serves := func() bool {
 		r.Want(consultest.Service)
 		s := r.Catalog().Lookup(consultest.Service)
 		return s != nil && s.Loaded && s.Usable()
 	}
-	if !reach("the service is known", serves) {
-		return
-	}
+	reach("the service is known", serves)
 	began := time.Now()
 	liar.Tell(lie.Answer)
 	reach("the lie is told", func() bool { return liar.Told() >= 2 })

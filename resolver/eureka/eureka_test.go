@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/eventually"
 	"lictor/resolver"
 	"lictor/resolver/eureka/eurekatest"
 )
@@ -417,21 +418,13 @@ func TestRun(t *testing.T) {
 			t.Errorf("Run ended with %v", err)
 		}
 	})
-	waitFor := func(what string, ok func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("not in time: " + what)
-			}
-		}
-	}
-	waitFor("the failure is told", func() bool { return r.Status().Error != "" })
+	eventually.True(t, "the failure is told", func() bool { return r.Status().Error != "" })
 	if r.Status().Ready {
 		t.Error("it cannot be ready")
 	}
 	s.Register(member("orders", "a", 8001))
 	s.Fail(0)
-	waitFor("the service is there", func() bool { return addresses(r, "orders") == "127.0.0.1:8001" })
+	eventually.True(t, "the service is there", func() bool { return addresses(r, "orders") == "127.0.0.1:8001" })
 	if st := r.Status(); !st.Ready || st.Error != "" {
 		t.Errorf("got %+v", st)
 	}
