@@ -61,7 +61,7 @@ func (g *group) adopt(svc *resolver.Service, cfg *Settings) *roster {
 		r.members = append(r.members, g.member(kept, inst, cfg))
 	}
 	for _, m := range kept {
-		m.close()
+		m.retire()
 	}
 	r.order = weightedOrder(r.members)
 	g.readmitSurplus(r)
@@ -165,7 +165,7 @@ func (g *group) close() {
 	defer g.mu.Unlock()
 	if r := g.current.Swap(nil); r != nil {
 		for _, m := range r.members {
-			m.close()
+			m.retire()
 		}
 	}
 }

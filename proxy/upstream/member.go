@@ -61,8 +61,8 @@ func (p *peer) worked(at int64) {
 	}
 }
 
-// close ends the connections of p that are idle, and all care for it.
-func (p *peer) close() {
+// retire ends the connections of p that are idle, and all care for it.
+func (p *peer) retire() {
 	p.gone.Store(true)
 	p.pool.Close()
 	p.h2.close()
