@@ -91,13 +91,13 @@ func (d *decision) namesItself() bool {
 	if d.who.Name == d.who.ID {
 		return false
 	}
-	_, taken := d.set.byID.get(hashString(d.who.Name), d.who.Name)
+	_, taken := d.set.byID.Get(hashString(d.who.Name), d.who.Name)
 	return !taken
 }
 
 // acl applies C5, and C6 if it is on.
 func (d *decision) acl() bool {
-	a, ok := d.set.acls.get(hashString(d.route.API), d.route.API)
+	a, ok := d.set.acls.Get(hashString(d.route.API), d.route.API)
 	switch {
 	case !ok || len(a.enforced)+len(a.report) == 0:
 		d.rec.skip("acl", "the API has no ACL, so it is open")
@@ -196,7 +196,7 @@ func (d *decision) bound() bool {
 	}
 	var held, would *binding
 	look := func(s subject) bool { // reports whether the API is among those of s
-		b, ok := d.set.bindings.get(s.hash(), s)
+		b, ok := d.set.bindings.Get(s.hash(), s)
 		if !ok {
 			return false
 		}

@@ -111,7 +111,7 @@ func (b *Builder) Keys() []Key {
 	for k := range b.objects {
 		keys = append(keys, k)
 	}
-	b.set.rejected.all(func(k Key, _ *Rejection) bool {
+	b.set.rejected.All(func(k Key, _ *Rejection) bool {
 		if b.objects[k] == nil {
 			keys = append(keys, k)
 		}
@@ -229,9 +229,9 @@ func (b *Builder) path(k Key) string { return b.set.prefix + k.String() }
 func (b *Builder) reject(k Key, r *Rejection) {
 	h := k.hash()
 	if r == nil {
-		b.set.rejected = b.set.rejected.without(h, k)
+		b.set.rejected = b.set.rejected.Without(h, k)
 	} else {
-		b.set.rejected = b.set.rejected.with(h, k, r)
+		b.set.rejected = b.set.rejected.With(h, k, r)
 	}
 }
 
@@ -268,18 +268,18 @@ func (b *Builder) replace(k Key, old, next *object) {
 func (b *Builder) compile() {
 	for api := range b.dirty.apis {
 		if acls := b.acls[api]; len(acls) > 0 {
-			b.set.acls = b.set.acls.with(hashString(api), api, compileACLs(acls))
+			b.set.acls = b.set.acls.With(hashString(api), api, compileACLs(acls))
 		} else {
 			delete(b.acls, api)
-			b.set.acls = b.set.acls.without(hashString(api), api)
+			b.set.acls = b.set.acls.Without(hashString(api), api)
 		}
 	}
 	for s := range b.dirty.subjects {
 		if acls := b.subjects[s]; len(acls) > 0 {
-			b.set.bindings = b.set.bindings.with(s.hash(), s, compileBinding(acls))
+			b.set.bindings = b.set.bindings.With(s.hash(), s, compileBinding(acls))
 		} else {
 			delete(b.subjects, s)
-			b.set.bindings = b.set.bindings.without(s.hash(), s)
+			b.set.bindings = b.set.bindings.Without(s.hash(), s)
 		}
 	}
 	if b.dirty.plugins || b.set.plugins == nil {

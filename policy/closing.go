@@ -37,7 +37,7 @@ func (s *Set) Closings() []Closing {
 		return nil
 	}
 	all := slices.Clone(s.demands)
-	s.broken.all(func(k Key, o *object) bool {
+	s.broken.All(func(k Key, o *object) bool {
 		if what := closes(o.Object); what != "" {
 			all = append(all, Closing{Path: s.prefix + k.String(), Index: o.index, Closes: what, Why: "it can not be read and has no former value"})
 		}
@@ -86,7 +86,7 @@ func demanded(api string, why Rule) Closing {
 
 // compileClosed finds what closes a listener as a whole.
 func (s *Set) compileClosed() (closed [2][]Rule) {
-	s.broken.all(func(k Key, o *object) bool {
+	s.broken.All(func(k Key, o *object) bool {
 		rule := shut(true, Rule{Key: s.prefix + k.String(), Index: o.index})
 		ingress, outgoing := false, false
 		switch x := o.Object.(type) {

@@ -1,5 +1,7 @@
 package policy
 
+import "lictor/policy/internal/trie"
+
 // work works changes in and brings all tables up to date. If a step panics, the
 // builder goes back to what it was and tries the changes in parts, until it is
 // known which of them it was; that one is worked in as a value that cannot be
@@ -79,7 +81,7 @@ func (c Change) spoilt() (next Change, ok bool) {
 // mark is what an attempt may change of the objects, as it was.
 type mark struct {
 	objects  map[Key]*object // nil: there was none
-	rejected trie[Key, *Rejection]
+	rejected trie.Trie[Key, *Rejection]
 }
 
 func (b *Builder) mark(changes []Change) mark {

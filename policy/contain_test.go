@@ -27,7 +27,7 @@ func aclOf(name, api string, index uint64) Change {
 
 // guarded reports whether some ACL closes an API.
 func guarded(api string, set *Set) bool {
-	_, ok := set.acls.get(hashString(api), api)
+	_, ok := set.acls.Get(hashString(api), api)
 	return ok
 }
 

@@ -175,7 +175,7 @@ func (d *decision) inquire(x *listIndex, q *inquiry, any bool) bool {
 	if x.byHost(q) || x.byAddr(q, d.req.Client) || x.byService(q, d.route.Service) || x.byReadings(q, d.req.Path, readings, any) {
 		return true
 	}
-	if !any || x.paths.len == 0 {
+	if !any || x.paths.Len() == 0 {
 		return false
 	}
 	named := d.named()
@@ -254,7 +254,7 @@ func (s *Set) listRule(kind int, r *listRule) Rule {
 	if r == nil {
 		return Rule{}
 	}
-	live, ok := s.lists[kind].get(hashString(r.list), r.list)
+	live, ok := s.lists[kind].Get(hashString(r.list), r.list)
 	if !ok {
 		return Rule{}
 	}

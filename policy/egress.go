@@ -108,7 +108,7 @@ func (s *Set) AdmitsName(dst *Destination) bool {
 // DeniesServices reports whether a blacklist for the egress names services, so
 // that it matters to know where they are.
 func (s *Set) DeniesServices() bool {
-	return s != nil && s.guards[blacklists][egress].services.len > 0
+	return s != nil && s.guards[blacklists][egress].services.Len() > 0
 }
 
 func refused(v *Verdict, rec *Recorder, step string) bool {
@@ -146,7 +146,7 @@ func (x *listIndex) byName(q *inquiry, dst *Destination, any bool) bool {
 	if x.byHost(q) || x.byReadings(q, dst.Path, &dst.readings, any) {
 		return true
 	}
-	if x.services.len == 0 || dst.Registry == nil {
+	if x.services.Len() == 0 || dst.Registry == nil {
 		return false
 	}
 	for _, name := range dst.Registry.ServicesNamed(dst.Host, dst.Port) {
@@ -168,7 +168,7 @@ func (x *listIndex) byAddrs(q *inquiry, dst *Destination) bool {
 }
 
 func (x *listIndex) byServiceAt(q *inquiry, dst *Destination, addr netip.Addr) bool {
-	if x.services.len == 0 || dst.Registry == nil {
+	if x.services.Len() == 0 || dst.Registry == nil {
 		return false
 	}
 	for _, name := range dst.Registry.ServicesAt(netip.AddrPortFrom(addr.Unmap(), dst.Port)) {

@@ -216,7 +216,7 @@ func refs(names []string) []ref {
 func (s *Set) filtered(filters []ref, r *Request, as sense) bool {
 	named, hit := false, false
 	for _, f := range filters {
-		live, ok := s.filters.get(f.hash, f.name)
+		live, ok := s.filters.Get(f.hash, f.name)
 		fits := !ok && as == toRestrict || ok && live.matches(r, as)
 		switch {
 		case as == toGrant && !fits && (!ok && isUUID(f.name) || ok && live.broken):

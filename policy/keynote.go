@@ -7,7 +7,7 @@ func (d *decision) keyNote(key presented) string {
 	if d.rec == nil {
 		return ""
 	}
-	switch c, ok := d.set.credentials.get(digestHash(&key.digest), key.digest); {
+	switch c, ok := d.set.credentials.Get(digestHash(&key.digest), key.digest); {
 	case !key.found:
 		return "no key was sent"
 	case key.twice:

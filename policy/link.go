@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+
+	"lictor/policy/internal/trie"
 )
 
 // link enters an object into the tables of the next Set, or takes it out. Each
@@ -56,8 +58,8 @@ func (b *Builder) link(k Key, o *object, add bool) {
 func (b *Builder) rule(k Key, o *object) Rule { return Rule{Key: b.path(k), Index: o.index} }
 
 // among notes c among the consumers that have the same id, or takes it out.
-func among(t *trie[string, []*liveConsumer], id string, c *liveConsumer, add bool) {
-	same, _ := t.get(hashString(id), id)
+func among(t *trie.Trie[string, []*liveConsumer], id string, c *liveConsumer, add bool) {
+	same, _ := t.Get(hashString(id), id)
 	same = slices.DeleteFunc(slices.Clone(same), func(o *liveConsumer) bool { return o.Name == c.Name })
 	if add {
 		same = append(same, c)
@@ -76,7 +78,7 @@ func (b *Builder) linkConsumer(k Key, c *Consumer, o *object, add bool) {
 	}
 	for _, g := range c.Groups {
 		h := hashString(g)
-		before, _ := b.set.members.get(h, g)
+		before, _ := b.set.members.Get(h, g)
 		after := before - 1
 		if add {
 			after = before + 1
@@ -209,11 +211,11 @@ func (b *Builder) admit(o *object, sign int) {
 }
 
 // set enters a value into a trie, or takes the key out.
-func set[K comparable, V any](t *trie[K, V], hash uint64, key K, value V, add bool) {
+func set[K comparable, V any](t *trie.Trie[K, V], hash uint64, key K, value V, add bool) {
 	if add {
-		*t = t.with(hash, key, value)
+		*t = t.With(hash, key, value)
 	} else {
-		*t = t.without(hash, key)
+		*t = t.Without(hash, key)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/gaissmai/bart"
 
 	"lictor/internal/uri"
+	"lictor/policy/internal/trie"
 )
 
 // listRule is an entry of a list in force. Where it stands now and what mode
@@ -58,10 +59,10 @@ type pathHead struct {
 // and leaves copies of it as they were. There is one for each kind of list and
 // listener.
 type listIndex struct {
-	hosts    trie[string, []*listRule]
-	paths    trie[string, pathHead]
-	urls     trie[urlKey, []*listRule]
-	services trie[string, []*listRule]
+	hosts    trie.Trie[string, []*listRule]
+	paths    trie.Trie[string, pathHead]
+	urls     trie.Trie[urlKey, []*listRule]
+	services trie.Trie[string, []*listRule]
 	addrs    *bart.Table[[]*listRule]
 	naddrs   int
 	seen     presence // of hosts and paths
@@ -102,26 +103,26 @@ func (x *listIndex) enter(r *listRule, add bool) {
 // enterPath files a rule under one path prefix.
 func (x *listIndex) enterPath(r *listRule, path string, add bool) {
 	h := hashPath(path)
-	head, _ := x.paths.get(h, path)
+	head, _ := x.paths.Get(h, path)
 	if r.host == "" {
 		head.bare = withRule(head.bare, r, add)
 	} else {
 		k := urlKey{r.host, path}
-		before := x.urls.len
+		before := x.urls.Len()
 		file(&x.urls, hashURL(hashHost(r.host), h), k, r, add)
-		head.urls += x.urls.len - before
+		head.urls += x.urls.Len() - before
 	}
 	set(&x.paths, h, path, head, len(head.bare)+head.urls > 0)
 	x.seen.add(h, add)
 }
 
 // file puts a rule into, or takes it out of, its bucket of a trie.
-func file[K comparable](t *trie[K, []*listRule], hash uint64, key K, r *listRule, add bool) {
-	old, _ := t.get(hash, key)
+func file[K comparable](t *trie.Trie[K, []*listRule], hash uint64, key K, r *listRule, add bool) {
+	old, _ := t.Get(hash, key)
 	if bucket := withRule(old, r, add); len(bucket) > 0 {
-		*t = t.with(hash, key, bucket)
+		*t = t.With(hash, key, bucket)
 	} else {
-		*t = t.without(hash, key)
+		*t = t.Without(hash, key)
 	}
 }
 
@@ -135,9 +136,9 @@ func withRule(bucket []*listRule, r *listRule, add bool) []*listRule {
 	found := i < len(bucket) && bucket[i].list == r.list && bucket[i].text == r.text
 	switch {
 	case add && !found:
-		return insert(bucket, i, r)
+		return slices.Concat(bucket[:i], []*listRule{r}, bucket[i:])
 	case !add && found:
-		return remove(bucket, i)
+		return slices.Concat(bucket[:i], bucket[i+1:])
 	}
 	return bucket
 }
@@ -151,7 +152,7 @@ func ruleLess(a, b *listRule) bool {
 
 // inquiry is one look-up in a listIndex.
 type inquiry struct {
-	lists   *trie[string, *liveList]
+	lists   *trie.Trie[string, *liveList]
 	method  string
 	host    string
 	port    uint16
@@ -209,7 +210,7 @@ func (q *inquiry) try(bucket []*listRule) bool {
 }
 
 func (q *inquiry) take(r *listRule) bool {
-	live, ok := q.lists.get(hashString(r.list), r.list)
+	live, ok := q.lists.Get(hashString(r.list), r.list)
 	if !ok || !live.admits(q) {
 		return false
 	}
@@ -254,7 +255,7 @@ func (x *listIndex) byHost(q *inquiry) bool {
 }
 
 func (x *listIndex) tryHost(q *inquiry, hash uint64, name string) bool {
-	bucket, _ := x.hosts.get(hash, name)
+	bucket, _ := x.hosts.Get(hash, name)
 	not := hostExact
 	if len(name) == len(q.host) {
 		not = hostSubdomains
@@ -291,10 +292,10 @@ func (x *listIndex) byAddr(q *inquiry, addr netip.Addr) bool {
 
 // byService looks for the service of a route or a registered address.
 func (x *listIndex) byService(q *inquiry, name string) bool {
-	if x.services.len == 0 || name == "" {
+	if x.services.Len() == 0 || name == "" {
 		return false
 	}
-	bucket, _ := x.services.get(hashString(name), name)
+	bucket, _ := x.services.Get(hashString(name), name)
 	return q.try(bucket)
 }
 
@@ -315,14 +316,14 @@ func (x *listIndex) byPath(q *inquiry, path string) bool {
 }
 
 func (x *listIndex) tryPath(q *inquiry, hash uint64, prefix string) bool {
-	head, _ := x.paths.get(hash, prefix)
+	head, _ := x.paths.Get(hash, prefix)
 	if len(head.bare) > 0 && q.try(head.bare) {
 		return true
 	}
 	if head.urls == 0 {
 		return false
 	}
-	bucket, _ := x.urls.get(hashURL(q.hostSum, hash), urlKey{q.host, prefix})
+	bucket, _ := x.urls.Get(hashURL(q.hostSum, hash), urlKey{q.host, prefix})
 	return q.try(bucket)
 }
 
@@ -331,7 +332,7 @@ func (x *listIndex) tryPath(q *inquiry, hash uint64, prefix string) bool {
 // without a path can speak of (A12).
 func (x *listIndex) byReadings(q *inquiry, p *uri.Path, r *uri.ReadingSet, any bool) bool {
 	switch {
-	case x.paths.len == 0:
+	case x.paths.Len() == 0:
 		return false
 	case p == nil:
 		return x.byPath(q, "")

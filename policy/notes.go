@@ -21,14 +21,14 @@ func (s *Set) Notes(known func(service string) bool) []Note {
 		return nil
 	}
 	var keys []Key
-	s.noted.all(func(k Key, _ *object) bool {
+	s.noted.All(func(k Key, _ *object) bool {
 		keys = append(keys, k)
 		return true
 	})
 	slices.SortFunc(keys, Key.Compare)
 	var all []Note
 	for _, k := range keys {
-		o, _ := s.noted.get(k.hash(), k)
+		o, _ := s.noted.Get(k.hash(), k)
 		for _, p := range append(s.references(o.Object, known), o.notes...) {
 			all = append(all, Note{s.prefix + k.String(), p})
 		}
@@ -111,31 +111,31 @@ func (s *Set) hasConsumer(ref string) bool { return s.consumer(ref) != nil }
 
 func (s *Set) hasGroup(name string) bool {
 	h := hashString(name)
-	_, made := s.groups.get(h, name)
-	_, used := s.members.get(h, name)
+	_, made := s.groups.Get(h, name)
+	_, used := s.members.Get(h, name)
 	return made || used
 }
 
 func (s *Set) hasFilter(name string) bool {
-	_, ok := s.filters.get(hashString(name), name)
+	_, ok := s.filters.Get(hashString(name), name)
 	return ok
 }
 
 func (s *Set) hasPlugin(id string) bool {
-	_, ok := s.pluginIDs.get(hashString(id), id)
+	_, ok := s.pluginIDs.Get(hashString(id), id)
 	return ok
 }
 
 // names reports whether an API object or a mapped domain has a name.
 func (s *Set) names(api string) bool {
 	h := hashString(api)
-	if _, ok := s.apis.get(h, api); ok {
+	if _, ok := s.apis.Get(h, api); ok {
 		return true
 	}
 	if parent, wild := strings.CutPrefix(api, "*."); wild {
-		_, ok := s.wildcards.get(hashString(parent), parent)
+		_, ok := s.wildcards.Get(hashString(parent), parent)
 		return ok
 	}
-	_, ok := s.domains.get(h, api)
+	_, ok := s.domains.Get(h, api)
 	return ok
 }

@@ -116,7 +116,7 @@ func (b *Builder) expand(m *PluginMapping) (ids, groups []string) {
 	ids = slices.Clone(m.Plugins)
 	for _, name := range m.Groups {
 		g := b.groups[name]
-		members, _ := b.set.members.get(hashString(name), name)
+		members, _ := b.set.members.Get(hashString(name), name)
 		if g == nil || len(g.Plugins) == 0 || members > 0 {
 			groups = append(groups, name)
 		}

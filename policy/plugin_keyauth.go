@@ -93,7 +93,7 @@ func (keyAuth) run(d *decision, won, report *livePlugin) bool {
 		names = won.config.(*keyAuthConfig).names
 	}
 	var key presented
-	if won != nil || d.set.credentials.len > 0 {
+	if won != nil || d.set.credentials.Len() > 0 {
 		key = d.presented(names)
 	}
 	switch {
@@ -217,7 +217,7 @@ func (d *decision) presented(names []string) (key presented) {
 // identify returns the consumer that a digest belongs to, nil if it is unknown,
 // has run out, or its consumer is gone.
 func (s *Set) identify(digest *[32]byte, now time.Time) *liveConsumer {
-	c, ok := s.credentials.get(digestHash(digest), *digest)
+	c, ok := s.credentials.Get(digestHash(digest), *digest)
 	if !ok || subtle.ConstantTimeCompare(c.digest[:], digest[:]) != 1 {
 		return nil
 	}

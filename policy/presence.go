@@ -40,14 +40,20 @@ func (p *presence) add(hash uint64, add bool) {
 // publish ends the right to change the bits in place. When most that was ever
 // added is gone again, the bits are made anew.
 func (x *listIndex) publish() {
-	if live := x.hosts.len + x.paths.len; x.seen.added > 4*live+1000 {
+	if live := x.hosts.Len() + x.paths.Len(); x.seen.added > 4*live+1000 {
 		x.seen = presence{}
 		note := func(h uint64) { x.seen.add(h, true) }
-		x.hosts.hashes(note)
-		x.paths.hashes(note)
+		x.hosts.Hashes(note)
+		x.paths.Hashes(note)
 	}
 	x.seen.owned = false
 }
+
+// seed makes hashes unforeseeable; it is the same for the whole process, as
+// tries outlive Sets.
+var seed = maphash.MakeSeed()
+
+func hashString(s string) uint64 { return maphash.String(seed, s) }
 
 // Hosts and paths are hashed byte by byte, hosts from the right, so that one
 // pass gives the hash of every suffix or prefix. The seeds make hashes

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"lictor/internal/uri"
+	"lictor/policy/internal/trie"
 )
 
 var noPath uri.Path
@@ -60,17 +61,17 @@ func (s *Set) Knows(api string) bool {
 		return false
 	}
 	hash := hashString(api)
-	_, closed := s.acls.get(hash, api)
-	_, made := s.apis.get(hash, api)
+	_, closed := s.acls.Get(hash, api)
+	_, made := s.apis.Get(hash, api)
 	return closed || made || s.plugins[api] != nil
 }
 
 // asAPI adds what an API object of the route's name says.
 func (s *Set) asAPI(t *Route) {
-	if s.apis.len == 0 {
+	if s.apis.Len() == 0 {
 		return
 	}
-	if a, ok := s.apis.get(hashString(t.API), t.API); ok {
+	if a, ok := s.apis.Get(hashString(t.API), t.API); ok {
 		t.Backends, t.Protected, t.Rule = a.backends, a.ProtectedHeaders, a.rule
 		t.closed = shut(a.closed, a.rule)
 	}
@@ -105,10 +106,10 @@ func (s *Set) AllBackends() iter.Seq[*Backends] {
 			more = b == nil || yield(b)
 			return more
 		}
-		s.apis.all(func(_ string, a *liveAPI) bool { return give(a.backends) })
-		for _, domains := range []trie[string, *liveMapping]{s.domains, s.wildcards} {
+		s.apis.All(func(_ string, a *liveAPI) bool { return give(a.backends) })
+		for _, domains := range []trie.Trie[string, *liveMapping]{s.domains, s.wildcards} {
 			if more {
-				domains.all(func(_ string, m *liveMapping) bool { return give(m.backends) })
+				domains.All(func(_ string, m *liveMapping) bool { return give(m.backends) })
 			}
 		}
 	}
@@ -233,7 +234,7 @@ func (b *Builder) routeEntries(a *liveAPI) []*routeEntry {
 	lost, anyNamed := false, false
 	closed := shut(a.closed, a.rule)
 	for _, name := range a.Filters {
-		f, ok := b.set.filters.get(hashString(name), name)
+		f, ok := b.set.filters.Get(hashString(name), name)
 		switch {
 		case name == anyFilter:
 			named = append(named, &liveFilter{Filter: &Filter{}})

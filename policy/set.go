@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"lictor/policy/internal/trie"
 )
 
 // Set is a compiled policy. It is immutable; a nil Set refuses everything with
@@ -17,32 +19,32 @@ type Set struct {
 	index  uint64
 	sum    digestSum
 
-	lists  [2]trie[string, *liveList] // of blacklists, of whitelists
-	guards [2][2]listIndex            // blacklist, whitelist; gateway, egress
-	admits [2]admission               // gateway, egress: what whitelists there are
-	closed [2][]Rule                  // gateway, egress: what closes them as a whole (X6)
-	broken trie[Key, *object]         // stand-ins for what can not be read
-	noted  trie[Key, *object]         // what refers to others, or may be of no use
+	lists  [2]trie.Trie[string, *liveList] // of blacklists, of whitelists
+	guards [2][2]listIndex                 // blacklist, whitelist; gateway, egress
+	admits [2]admission                    // gateway, egress: what whitelists there are
+	closed [2][]Rule                       // gateway, egress: what closes them as a whole (X6)
+	broken trie.Trie[Key, *object]         // stand-ins for what can not be read
+	noted  trie.Trie[Key, *object]         // what refers to others, or may be of no use
 
-	consumers   trie[string, *liveConsumer]
-	byID        trie[string, []*liveConsumer] // in the order of their names
-	byCustomID  trie[string, []*liveConsumer]
-	credentials trie[[32]byte, *liveCredential]
-	filters     trie[string, *liveFilter]
-	acls        trie[string, *apiACLs]
-	bindings    trie[subject, *binding] // only with C6
-	plugins     map[string]*apiPlugins  // by API; "" is every API
-	demands     []Closing               // keys that are demanded as plugins are not known
-	members     trie[string, int]       // consumers that name a group
-	groups      trie[string, bool]      // group objects
-	pluginIDs   trie[string, bool]
+	consumers   trie.Trie[string, *liveConsumer]
+	byID        trie.Trie[string, []*liveConsumer] // in the order of their names
+	byCustomID  trie.Trie[string, []*liveConsumer]
+	credentials trie.Trie[[32]byte, *liveCredential]
+	filters     trie.Trie[string, *liveFilter]
+	acls        trie.Trie[string, *apiACLs]
+	bindings    trie.Trie[subject, *binding] // only with C6
+	plugins     map[string]*apiPlugins       // by API; "" is every API
+	demands     []Closing                    // keys that are demanded as plugins are not known
+	members     trie.Trie[string, int]       // consumers that name a group
+	groups      trie.Trie[string, bool]      // group objects
+	pluginIDs   trie.Trie[string, bool]
 
-	apis      trie[string, *liveAPI]
-	domains   trie[string, *liveMapping]
-	wildcards trie[string, *liveMapping] // by the domain behind "*."
+	apis      trie.Trie[string, *liveAPI]
+	domains   trie.Trie[string, *liveMapping]
+	wildcards trie.Trie[string, *liveMapping] // by the domain behind "*."
 	routes    *routeTable
 
-	rejected trie[Key, *Rejection]
+	rejected trie.Trie[Key, *Rejection]
 	counts   map[Kind]int
 }
 
@@ -95,7 +97,7 @@ func (s *Set) Rejected() []*Rejection {
 		return nil
 	}
 	var all []*Rejection
-	s.rejected.all(func(_ Key, r *Rejection) bool {
+	s.rejected.All(func(_ Key, r *Rejection) bool {
 		all = append(all, r)
 		return true
 	})
@@ -145,10 +147,10 @@ func (s *Set) Consumer(name string) *Identity {
 // consumer finds a consumer by id, else by name.
 func (s *Set) consumer(ref string) *liveConsumer {
 	h := hashString(ref)
-	if same, ok := s.byID.get(h, ref); ok {
+	if same, ok := s.byID.Get(h, ref); ok {
 		return same[0]
 	}
-	c, _ := s.consumers.get(h, ref)
+	c, _ := s.consumers.Get(h, ref)
 	return c
 }
 
@@ -157,7 +159,7 @@ func (s *Set) consumer(ref string) *liveConsumer {
 // two ids, leave open who it is.
 func (s *Set) certified(names []string) (found *liveConsumer) {
 	for _, n := range names {
-		same, _ := s.byCustomID.get(hashString(n), n)
+		same, _ := s.byCustomID.Get(hashString(n), n)
 		switch {
 		case len(same) == 0:
 		case len(same) > 1, found != nil && found != same[0]:
@@ -171,14 +173,14 @@ func (s *Set) certified(names []string) (found *liveConsumer) {
 
 // mapping finds the mapping of a host: exact, else wildcard (B14).
 func (s *Set) mapping(host string) *liveMapping {
-	if s.domains.len > 0 {
-		if m, ok := s.domains.get(hashString(host), host); ok {
+	if s.domains.Len() > 0 {
+		if m, ok := s.domains.Get(hashString(host), host); ok {
 			return m
 		}
 	}
-	if s.wildcards.len > 0 {
+	if s.wildcards.Len() > 0 {
 		if i := strings.IndexByte(host, '.'); i > 0 {
-			m, _ := s.wildcards.get(hashString(host[i+1:]), host[i+1:])
+			m, _ := s.wildcards.Get(hashString(host[i+1:]), host[i+1:])
 			return m
 		}
 	}

@@ -1,50 +1,52 @@
-package policy
+// Package trie is a persistent hash map. A change makes a new map that shares all
+// but the way to the changed entry with the old one, so that who reads the old one
+// keeps what it had, and a change costs the same with ten entries as with a million.
+package trie
 
 import (
-	"hash/maphash"
 	"math/bits"
 	"slices"
 )
 
-// trie is a persistent hash map: with and without return a new one that shares
-// all but the way to the changed entry, so an old Set keeps what it had while a
-// change costs the same with ten entries as with a million. The zero trie is
-// empty. Callers give the hash, which saves computing it twice.
-type trie[K comparable, V any] struct {
-	root *trieNode[K, V]
+// Trie is a persistent hash map: it never changes, [Trie.With] and [Trie.Without]
+// return another one. The zero Trie is empty. It may be read from any number of
+// goroutines.
+//
+// Callers give the hash of each key, which saves computing it twice. Equal keys
+// must have equal hashes. Keys with equal hashes cost a comparison each, so that
+// hashes of what strangers write must not be foreseeable.
+type Trie[K comparable, V any] struct {
+	root *node[K, V]
 	len  int
 }
 
-// trieNode holds up to 32 slots, by five bits of the hash a level; a slot is an
+// Len returns the number of entries.
+func (t Trie[K, V]) Len() int { return t.len }
+
+// node holds up to 32 slots, by five bits of the hash a level; a slot is an
 // entry or a child. Past the last level entries of equal hash lie side by side.
-type trieNode[K comparable, V any] struct {
+type node[K comparable, V any] struct {
 	entryMap, childMap uint32
-	entries            []trieEntry[K, V]
-	children           []*trieNode[K, V]
+	entries            []entry[K, V]
+	children           []*node[K, V]
 }
 
-type trieEntry[K comparable, V any] struct {
+type entry[K comparable, V any] struct {
 	hash  uint64
 	key   K
 	value V
 }
 
 const (
-	trieBits  = 5
-	trieDepth = 60 // bits used up; below it only equal hashes meet
+	bitsPerLevel = 5
+	lastBit      = 60 // bits used up; below it only equal hashes meet
 )
 
-// seed makes hashes unforeseeable; it is the same for the whole process, as
-// tries outlive Sets.
-var seed = maphash.MakeSeed()
-
-func hashString(s string) uint64 { return maphash.String(seed, s) }
-
-// get returns the value of a key.
-func (t trie[K, V]) get(hash uint64, key K) (v V, ok bool) {
+// Get returns the value of a key. ok is false, and the value zero, if there is none.
+func (t Trie[K, V]) Get(hash uint64, key K) (v V, ok bool) {
 	n := t.root
-	for shift := uint(0); n != nil; shift += trieBits {
-		if shift >= trieDepth {
+	for shift := uint(0); n != nil; shift += bitsPerLevel {
+		if shift >= lastBit {
 			for i := range n.entries {
 				if n.entries[i].key == key {
 					return n.entries[i].value, true
@@ -68,9 +70,9 @@ func (t trie[K, V]) get(hash uint64, key K) (v V, ok bool) {
 	return v, false
 }
 
-// with returns a trie in which key has a value.
-func (t trie[K, V]) with(hash uint64, key K, value V) trie[K, V] {
-	root, added := t.root.with(trieEntry[K, V]{hash, key, value}, 0)
+// With returns a trie in which key has the value, besides all that t has.
+func (t Trie[K, V]) With(hash uint64, key K, value V) Trie[K, V] {
+	root, added := t.root.with(entry[K, V]{hash, key, value}, 0)
 	if added {
 		t.len++
 	}
@@ -78,18 +80,18 @@ func (t trie[K, V]) with(hash uint64, key K, value V) trie[K, V] {
 	return t
 }
 
-// without returns a trie that does not hold key.
-func (t trie[K, V]) without(hash uint64, key K) trie[K, V] {
-	if _, ok := t.get(hash, key); !ok {
+// Without returns a trie that has what t has, but for key.
+func (t Trie[K, V]) Without(hash uint64, key K) Trie[K, V] {
+	if _, ok := t.Get(hash, key); !ok {
 		return t
 	}
-	return trie[K, V]{root: t.root.without(hash, key, 0), len: t.len - 1}
+	return Trie[K, V]{root: t.root.without(hash, key, 0), len: t.len - 1}
 }
 
-// hashes yields the hash of every entry.
-func (t trie[K, V]) hashes(yield func(uint64)) { t.root.hashes(yield) }
+// Hashes calls yield with the hash of every entry, in no order.
+func (t Trie[K, V]) Hashes(yield func(uint64)) { t.root.hashes(yield) }
 
-func (n *trieNode[K, V]) hashes(yield func(uint64)) {
+func (n *node[K, V]) hashes(yield func(uint64)) {
 	if n == nil {
 		return
 	}
@@ -101,10 +103,10 @@ func (n *trieNode[K, V]) hashes(yield func(uint64)) {
 	}
 }
 
-// all yields every entry, in no order.
-func (t trie[K, V]) all(yield func(K, V) bool) { t.root.all(yield) }
+// All calls yield with every entry, in no order, until it returns false.
+func (t Trie[K, V]) All(yield func(K, V) bool) { t.root.all(yield) }
 
-func (n *trieNode[K, V]) all(yield func(K, V) bool) bool {
+func (n *node[K, V]) all(yield func(K, V) bool) bool {
 	if n == nil {
 		return true
 	}
@@ -121,13 +123,13 @@ func (n *trieNode[K, V]) all(yield func(K, V) bool) bool {
 	return true
 }
 
-func (n *trieNode[K, V]) with(e trieEntry[K, V], shift uint) (*trieNode[K, V], bool) {
+func (n *node[K, V]) with(e entry[K, V], shift uint) (*node[K, V], bool) {
 	if n == nil {
-		n = &trieNode[K, V]{}
+		n = &node[K, V]{}
 	}
 	next := *n
-	if shift >= trieDepth {
-		i := slices.IndexFunc(n.entries, func(o trieEntry[K, V]) bool { return o.key == e.key })
+	if shift >= lastBit {
+		i := slices.IndexFunc(n.entries, func(o entry[K, V]) bool { return o.key == e.key })
 		next.entries = slices.Clone(n.entries)
 		if i >= 0 {
 			next.entries[i] = e
@@ -140,7 +142,7 @@ func (n *trieNode[K, V]) with(e trieEntry[K, V], shift uint) (*trieNode[K, V], b
 	ci, ei := bits.OnesCount32(n.childMap&(bit-1)), bits.OnesCount32(n.entryMap&(bit-1))
 	switch {
 	case n.childMap&bit != 0:
-		child, added := n.children[ci].with(e, shift+trieBits)
+		child, added := n.children[ci].with(e, shift+bitsPerLevel)
 		next.children = slices.Clone(n.children)
 		next.children[ci] = child
 		return &next, added
@@ -154,8 +156,8 @@ func (n *trieNode[K, V]) with(e trieEntry[K, V], shift uint) (*trieNode[K, V], b
 		return &next, false
 	}
 	// Two keys meet in one slot: both move a level down.
-	child, _ := (*trieNode[K, V])(nil).with(n.entries[ei], shift+trieBits)
-	child, _ = child.with(e, shift+trieBits)
+	child, _ := (*node[K, V])(nil).with(n.entries[ei], shift+bitsPerLevel)
+	child, _ = child.with(e, shift+bitsPerLevel)
 	next.entryMap &^= bit
 	next.entries = remove(n.entries, ei)
 	next.childMap |= bit
@@ -164,18 +166,18 @@ func (n *trieNode[K, V]) with(e trieEntry[K, V], shift uint) (*trieNode[K, V], b
 }
 
 // without removes a key that is there; an empty node is nil.
-func (n *trieNode[K, V]) without(hash uint64, key K, shift uint) *trieNode[K, V] {
+func (n *node[K, V]) without(hash uint64, key K, shift uint) *node[K, V] {
 	next := *n
 	bit := uint32(1) << (hash >> shift & 31)
-	if shift >= trieDepth {
-		i := slices.IndexFunc(n.entries, func(o trieEntry[K, V]) bool { return o.key == key })
+	if shift >= lastBit {
+		i := slices.IndexFunc(n.entries, func(o entry[K, V]) bool { return o.key == key })
 		next.entries = remove(n.entries, i)
 	} else if n.childMap&bit == 0 {
 		next.entryMap &^= bit
 		next.entries = remove(n.entries, bits.OnesCount32(n.entryMap&(bit-1)))
 	} else {
 		ci := bits.OnesCount32(n.childMap & (bit - 1))
-		if child := n.children[ci].without(hash, key, shift+trieBits); child != nil {
+		if child := n.children[ci].without(hash, key, shift+bitsPerLevel); child != nil {
 			next.children = slices.Clone(n.children)
 			next.children[ci] = child
 		} else {
