@@ -6,11 +6,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"lictor/internal/uri"
 	"lictor/proxy/egress/dns"
 )
 
@@ -109,8 +111,10 @@ func (n *naive) allowed(c call) map[netip.AddrPort]bool {
 			return nil
 		}
 		for _, e := range n.black {
-			if n.matches(e, c, append(embedded(nil, a), a)) {
-				return nil
+			for _, path := range readings(c.path) {
+				if n.matches(e, c, path, append(embedded(nil, a), a)) {
+					return nil
+				}
 			}
 		}
 		ok[netip.AddrPortFrom(a, c.port)] = true
@@ -142,28 +146,36 @@ func (n *naive) own(c call, a netip.Addr) bool {
 	return c.host == "own.example" && c.port == 8500
 }
 
-// admitted: by name, or by every address, each by some entry.
-func (n *naive) admitted(c call, addrs []netip.Addr) bool {
-	for _, e := range n.white {
-		if n.matches(e, c, nil) {
-			return true
-		}
+// readings are the ways in which a server may read a path (D22).
+func readings(path string) []string {
+	p, _, err := uri.ParseLenient(path, nil) // dot segments are passed on
+	if err != nil {
+		panic(err) // they are those of this file
 	}
-	for _, a := range addrs {
-		found := false
-		for _, e := range n.white {
-			found = found || n.matches(e, c, []netip.Addr{a})
-		}
-		if !found {
-			return false
-		}
+	all := []string{p.Canonical}
+	var r uri.Readings
+	r.Of(&p)
+	for path, ok := r.Next(); ok; path, ok = r.Next() {
+		all = append(all, strings.Clone(path))
 	}
-	return len(addrs) > 0
+	return all
 }
 
-func (n *naive) matches(entry string, c call, addrs []netip.Addr) bool {
+// admitted: by name in every reading of the path, or by every address; each by
+// some entry.
+func (n *naive) admitted(c call, addrs []netip.Addr) bool {
+	some := func(path string, addrs []netip.Addr) bool {
+		return slices.ContainsFunc(n.white, func(e string) bool { return n.matches(e, c, path, addrs) })
+	}
+	if all := readings(c.path); !slices.ContainsFunc(all, func(path string) bool { return !some(path, nil) }) {
+		return true
+	}
+	return len(addrs) > 0 && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !some("", []netip.Addr{a}) })
+}
+
+func (n *naive) matches(entry string, c call, reading string, addrs []netip.Addr) bool {
 	if method, rest, ok := strings.Cut(entry, " "); ok {
-		return method == c.method && n.matches(rest, c, addrs)
+		return method == c.method && n.matches(rest, c, reading, addrs)
 	}
 	if p, err := netip.ParsePrefix(entry); err == nil {
 		return contains(p, addrs)
@@ -186,11 +198,7 @@ func (n *naive) matches(entry string, c call, addrs []netip.Addr) bool {
 	case isURL && c.method == "CONNECT":
 		return host == c.host && path == ""
 	case isURL:
-		canonical := map[string]string{"/x/../p": "/p"}[c.path]
-		if canonical == "" {
-			canonical = c.path
-		}
-		return host == c.host && (path == "" || canonical == "/"+path || strings.HasPrefix(canonical, "/"+path+"/"))
+		return host == c.host && (path == "" || reading == "/"+path || strings.HasPrefix(reading, "/"+path+"/"))
 	case strings.HasPrefix(host, "*."):
 		return strings.HasSuffix(c.host, host[1:])
 	case strings.HasPrefix(host, "."):
