@@ -140,6 +140,16 @@ func TestOnlyDurableRenamesAndLocksFiles(t *testing.T) {
 	}
 }
 
+// The commands that talk to a running lictor need no part of it, but for the
+// values that both know.
+func TestTheCommandsKnowNoServer(t *testing.T) {
+	for _, dep := range list(t, "{{.ImportPath}} {{join .Imports \" \"}}", "./app/cli")["lictor/app/cli"] {
+		if dep != "lictor/admin/api" && (dep == "lictor/admin" || strings.HasPrefix(dep, "lictor/admin/") || strings.HasPrefix(dep, "lictor/proxy/")) {
+			t.Errorf("app/cli must not import %s: what both know belongs into admin/api", dep)
+		}
+	}
+}
+
 // list runs go list with a format whose first word is the key.
 func list(t *testing.T, format string, packages ...string) map[string][]string {
 	t.Helper()

@@ -48,7 +48,7 @@ func (p *Lictor) explainer() admin.Explainer {
 			return p.aged(p.gateway.Explain(question(q, from)))
 		},
 		Decision: p.gateway.Decision,
-		Answer:   openapi.Of(answer.Explanation{}),
+		Answer:   openapi.Of(api.Explanation{}),
 	}
 	if p.egress != nil {
 		e.Egress = func(ctx context.Context, q *api.Question, from netip.Addr) (any, error) {
@@ -63,7 +63,7 @@ func question(q *api.Question, from netip.Addr) *answer.Question {
 }
 
 // aged says how old the policy is that spoke.
-func (p *Lictor) aged(e *answer.Explanation, err error) (*answer.Explanation, error) {
+func (p *Lictor) aged(e *api.Explanation, err error) (*api.Explanation, error) {
 	if contact := p.policy.Store().Status().Contact; err == nil && !contact.IsZero() {
 		age := time.Since(contact).Seconds()
 		e.Policy.AgeSeconds = &age

@@ -16,7 +16,6 @@ import (
 	"lictor/admin/openapi"
 	"lictor/policy/live"
 	"lictor/policy/store/memory"
-	"lictor/proxy/answer"
 	"lictor/proxy/gateway"
 	"lictor/resolver"
 	"lictor/resolver/static"
@@ -127,7 +126,7 @@ func TestOpenAPIDocument(t *testing.T) {
 // TestExplanationIsDescribed holds what the gateway says against the document.
 func TestExplanationIsDescribed(t *testing.T) {
 	p, _, _ := wiredAdmin(t)
-	schema := openapi.Of(answer.Explanation{})
+	schema := openapi.Of(api.Explanation{})
 	for _, url := range []string{"/svc/x", "/", "/x/../..", "http://a.b/svc"} {
 		e, err := p.explainer().Gateway(t.Context(), &api.Question{URL: url}, netip.Addr{})
 		if err != nil {

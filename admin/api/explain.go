@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"lictor/policy"
 )
 
 // Question is what is asked about at /explain.
@@ -48,4 +50,55 @@ func (h Headers) Pairs() (pairs [][2]string) {
 		}
 	}
 	return pairs
+}
+
+// Explanation is the answer of /explain: what would become of a request, step by
+// step (contract 5). The evaluation that serves traffic makes it.
+type Explanation struct {
+	Allowed  bool                        `json:"allowed"`
+	Status   int                         `json:"status"` // of the refusal; 200 where a backend would answer
+	Reason   string                      `json:"reason,omitempty"`
+	Path     PathFact                    `json:"path"`
+	Client   ClientFact                  `json:"client"`
+	Route    *policy.RouteFact           `json:"route"`
+	Consumer *policy.ConsumerFact        `json:"consumer"`
+	Steps    []policy.Step               `json:"steps"`
+	Plugins  map[string]policy.PluginUse `json:"plugins"`
+	Dispatch *DispatchFact               `json:"dispatch"`
+	Policy   PolicyFact                  `json:"policy"`
+}
+
+// PathFact is a path as it came, as rules see it, and as the backend gets it.
+type PathFact struct {
+	Received  string `json:"received"`
+	Canonical string `json:"canonical"`
+	Forwarded string `json:"forwarded,omitempty"`
+}
+
+// ClientFact is the client's address and where it was taken from.
+type ClientFact struct {
+	Address string `json:"address"`
+	From    string `json:"from"` // socket, x-forwarded-for, forwarded
+}
+
+// DispatchFact is where a request would go.
+type DispatchFact struct {
+	Kind      string         `json:"kind"` // http, rabbitmq, egress
+	Instances []InstanceFact `json:"instances"`
+}
+
+// InstanceFact is an instance that might serve.
+type InstanceFact struct {
+	ID      string `json:"id"`
+	Address string `json:"address"`
+	State   string `json:"state"`
+	Note    string `json:"note,omitempty"` // until when and why it is ejected
+	Chosen  bool   `json:"chosen"`
+}
+
+// PolicyFact says which policy spoke.
+type PolicyFact struct {
+	Hash       string   `json:"hash"`
+	Index      uint64   `json:"index"`
+	AgeSeconds *float64 `json:"age_seconds"` // for the admin listener to fill in
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"lictor/admin/api"
-	"lictor/proxy/answer"
 )
 
 const hostile = "a\x1b[31m\u009b1A\r\n\t\x7f\u202ez"
@@ -55,7 +54,7 @@ func fill(v reflect.Value, text string, depth int) {
 // Whichever field of an answer holds what a terminal acts on, none of it is printed.
 func TestAnswersReachTheTerminalHarmless(t *testing.T) {
 	var st api.Status
-	var e answer.Explanation
+	var e api.Explanation
 	fill(reflect.ValueOf(&st).Elem(), hostile, 0)
 	fill(reflect.ValueOf(&e).Elem(), hostile, 0)
 	print := map[string]func(body []byte, out *bytes.Buffer) error{
@@ -67,7 +66,7 @@ func TestAnswersReachTheTerminalHarmless(t *testing.T) {
 			return printStatus(out, &st)
 		},
 		"explain": func(body []byte, out *bytes.Buffer) error {
-			var e answer.Explanation
+			var e api.Explanation
 			if err := decodeAnswer(body, &e); err != nil {
 				return err
 			}

@@ -12,7 +12,6 @@ import (
 
 	"lictor/admin/api"
 	"lictor/policy"
-	"lictor/proxy/answer"
 )
 
 // headerFlag collects header fields: -H 'K: V', as often as wanted.
@@ -57,7 +56,7 @@ func explainCommand(stdout io.Writer) *command {
 			_, err := stdout.Write(body)
 			return err
 		}
-		var e answer.Explanation
+		var e api.Explanation
 		if err := decodeAnswer(body, &e); err != nil {
 			return fmt.Errorf("the answer is no explanation: %w", err)
 		}
@@ -68,7 +67,7 @@ func explainCommand(stdout io.Writer) *command {
 
 // printExplanation writes an explanation for people: first what happens, then
 // the rule that says so and where it is stored, then the rest.
-func printExplanation(out io.Writer, method string, e *answer.Explanation) error {
+func printExplanation(out io.Writer, method string, e *api.Explanation) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, outcome(e))
 	if rule, note := speaker(e); rule != nil {
@@ -99,7 +98,7 @@ func printExplanation(out io.Writer, method string, e *answer.Explanation) error
 	return w.Flush()
 }
 
-func outcome(e *answer.Explanation) string {
+func outcome(e *api.Explanation) string {
 	switch {
 	case !e.Allowed:
 		return fmt.Sprintf("REFUSED: %d %s", e.Status, e.Reason)
@@ -111,7 +110,7 @@ func outcome(e *answer.Explanation) string {
 
 // speaker returns the rule that settled it and what is noted about it; a
 // refusal may have no rule.
-func speaker(e *answer.Explanation) (*policy.Rule, string) {
+func speaker(e *api.Explanation) (*policy.Rule, string) {
 	if e.Allowed {
 		return nil, ""
 	}
@@ -178,7 +177,7 @@ func pairs[V any](m map[string]V) string {
 	return strings.Join(all, " ")
 }
 
-func printDispatch(w io.Writer, e *answer.Explanation) {
+func printDispatch(w io.Writer, e *api.Explanation) {
 	if e.Dispatch == nil {
 		return
 	}

@@ -13,7 +13,6 @@ import (
 
 	"lictor/admin/api"
 	"lictor/policy"
-	"lictor/proxy/answer"
 )
 
 var update = flag.Bool("update", false, "write what comes out to the golden files")
@@ -46,7 +45,7 @@ func TestExplanationForPeople(t *testing.T) { // contract 1
 			if err != nil {
 				t.Fatal(err)
 			}
-			var e answer.Explanation
+			var e api.Explanation
 			if err := json.Unmarshal(text, &e); err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 
+	"lictor/admin/api"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
@@ -14,8 +15,8 @@ import (
 // traffic. Its name is looked up, but nothing is sent to the target. With the
 // method CONNECT the URL is host:port. An error is a question that cannot be
 // understood.
-func (p *Proxy) Explain(ctx context.Context, q *answer.Question) (*answer.Explanation, error) {
-	e := answer.NewExplanation(answer.ClientFact{Address: q.Peer().String(), From: "socket"})
+func (p *Proxy) Explain(ctx context.Context, q *answer.Question) (*api.Explanation, error) {
+	e := answer.NewExplanation(api.ClientFact{Address: q.Peer().String(), From: "socket"})
 	req, err := question(q)
 	if err != nil {
 		return nil, err
@@ -23,11 +24,11 @@ func (p *Proxy) Explain(ctx context.Context, q *answer.Question) (*answer.Explan
 	var s scratch
 	t, err := parseTarget(req, &s)
 	if err != nil {
-		e.Refuse(refuseTarget(err)).Path.Received = q.URL
+		answer.Refuse(e, refuseTarget(err)).Path.Received = q.URL
 		e.Steps = append(e.Steps, policy.Step{Step: "target", Verdict: "deny", Mode: policy.Enforce, Note: err.Error()})
 		return e, nil
 	}
-	e.Path = answer.PathFact{Received: t.path.Received, Canonical: t.path.Canonical, Forwarded: t.rest}
+	e.Path = api.PathFact{Received: t.path.Received, Canonical: t.path.Canonical, Forwarded: t.rest}
 
 	var rec policy.Recorder
 	var in inquiry
@@ -40,12 +41,12 @@ func (p *Proxy) Explain(ctx context.Context, q *answer.Question) (*answer.Explan
 	}
 	e.Allowed = r.Status == 0
 	if !e.Allowed {
-		return e.Refuse(r), nil
+		return answer.Refuse(e, r), nil
 	}
-	e.Dispatch = &answer.DispatchFact{Kind: "egress", Instances: []answer.InstanceFact{}}
+	e.Dispatch = &api.DispatchFact{Kind: "egress", Instances: []api.InstanceFact{}}
 	for i, a := range pm.Addrs() {
 		to := netip.AddrPortFrom(a, pm.Port()).String()
-		e.Dispatch.Instances = append(e.Dispatch.Instances, answer.InstanceFact{ID: t.host, Address: to, State: "checked", Chosen: i == 0})
+		e.Dispatch.Instances = append(e.Dispatch.Instances, api.InstanceFact{ID: t.host, Address: to, State: "checked", Chosen: i == 0})
 	}
 	return e, nil
 }

@@ -141,7 +141,7 @@ func TestExplain(t *testing.T) { // contract 5
 			for _, s := range e.Steps {
 				steps = append(steps, s.Step+":"+s.Verdict)
 			}
-			if got := strings.Join(steps, " "); e.Status != tt.status || e.Reason != tt.reason || got != tt.steps || e.Allowed != (tt.status == 200) {
+			if got := strings.Join(steps, " "); e.Status != tt.status || e.Reason != string(tt.reason) || got != tt.steps || e.Allowed != (tt.status == 200) {
 				t.Errorf("got %v %d %q %s, want %d %q %s", e.Allowed, e.Status, e.Reason, got, tt.status, tt.reason, tt.steps)
 			}
 			if e.Allowed && (e.Dispatch == nil || len(e.Dispatch.Instances) != 1 || !e.Dispatch.Instances[0].Chosen) {

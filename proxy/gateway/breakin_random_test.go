@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"lictor/admin/api"
 	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
@@ -117,7 +118,7 @@ func checkExplained(t *testing.T, r *rig, rnd *rand.Rand) {
 	if err != nil {
 		t.Fatalf("%+v: %v", q, err)
 	}
-	var said struct{ Reason answer.Reason }
+	var said struct{ Reason string }
 	if resp.StatusCode != 200 {
 		json.Unmarshal([]byte(body), &said)
 	}
@@ -130,7 +131,7 @@ func checkExplained(t *testing.T, r *rig, rnd *rand.Rand) {
 }
 
 // checkGivenAway looks at what a backend saw.
-func checkGivenAway(t *testing.T, e *answer.Explanation, path, key, body string) {
+func checkGivenAway(t *testing.T, e *api.Explanation, path, key, body string) {
 	t.Helper()
 	target, _, _ := strings.Cut(body, "\n")
 	sent, _, err := uri.ParsePath(target, nil)

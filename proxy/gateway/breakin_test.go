@@ -84,7 +84,7 @@ func TestReroutingShowsNoKey(t *testing.T) {
 // gateway does.
 func TestBadTargetsAreExplained(t *testing.T) {
 	r := newRig(t, nil)
-	for url, want := range map[string]answer.Reason{
+	for url, want := range map[string]string{
 		"/svc/%zz": "bad_path", "http://x/svc/%zz": "bad_path", "/svc/a b": "bad_path", "http://x/svc/%00": "bad_path",
 		"http://x": "no_service", "HTTP://x?y": "no_service", "/%2e%2e/": "no_service",
 	} {

@@ -7,9 +7,9 @@ import (
 	"net/netip"
 	"testing"
 
+	"lictor/admin/api"
 	"lictor/internal/eventually"
 	"lictor/policy"
-	"lictor/proxy/answer"
 )
 
 // ask is a request for /svc/x that asks why.
@@ -25,7 +25,7 @@ func TestDecisionOfOnesOwnRequest(t *testing.T) { // contract 5
 	back := r.backend(func(w http.ResponseWriter, req *http.Request) { upstream = req.Header })
 	r.rules.apply(policy.Change{Key: policy.Key{Kind: policy.KindBlacklist, Name: "ops"}, Index: 7, Object: &policy.List{Entries: []string{"/svc/admin"}}})
 
-	told := func(resp *http.Response) (e answer.Explanation) {
+	told := func(resp *http.Response) (e api.Explanation) {
 		t.Helper()
 		id := resp.Header.Get("X-Lictor-Decision")
 		if id == "" {

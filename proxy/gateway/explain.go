@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"lictor/admin/api"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
@@ -14,7 +15,7 @@ import (
 // Explain says what would become of a request, by the steps that serve one: read,
 // decide, find an instance. They are gone dry: nothing is sent, no limit is used
 // up, and nobody's turn is taken. An error is a question that cannot be understood.
-func (g *Gateway) Explain(q *answer.Question) (*answer.Explanation, error) {
+func (g *Gateway) Explain(q *answer.Question) (*api.Explanation, error) {
 	req, err := headOf(q)
 	if err != nil {
 		return nil, err
@@ -24,7 +25,7 @@ func (g *Gateway) Explain(q *answer.Question) (*answer.Explanation, error) {
 	x.decision.reset(g, &x.in)
 	x.decision.dry, x.decision.recorder = true, new(policy.Recorder)
 	x.in.identify()
-	var dispatch *answer.DispatchFact
+	var dispatch *api.DispatchFact
 	refused := x.decide()
 	if refused.Status == 0 {
 		dispatch = g.upstream.Preview(x.decision.permit, x.toSend(), &x.outcome)

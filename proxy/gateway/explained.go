@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"lictor/admin/api"
 	"lictor/internal/field"
 	"lictor/policy"
 	"lictor/proxy/answer"
@@ -42,7 +43,7 @@ func (d *decisions) keep(id string, text []byte) {
 	d.next = (d.next + 1) % keptDecisions
 }
 
-// Decision returns the [answer.Explanation], as JSON, of a request that asked for it;
+// Decision returns the [api.Explanation], as JSON, of a request that asked for it;
 // false if there is none, or none any more.
 func (g *Gateway) Decision(id string) (json.RawMessage, bool) {
 	d := &g.decisions
@@ -77,9 +78,9 @@ func (x *exchange) appendDecision(dst []byte) []byte {
 
 // keepDecision keeps what was decided and done, once it is over.
 func (x *exchange) keepDecision() {
-	var d *answer.DispatchFact
+	var d *api.DispatchFact
 	if x.outcome.Service != "" {
-		d = &answer.DispatchFact{Kind: x.gw.upstream.Kind(&x.decision.permit), Instances: x.outcome.Instances()}
+		d = &api.DispatchFact{Kind: x.gw.upstream.Kind(&x.decision.permit), Instances: x.outcome.Instances()}
 	}
 	text, err := json.Marshal(x.explanation(d))
 	if err != nil {
@@ -90,11 +91,11 @@ func (x *exchange) keepDecision() {
 }
 
 // explanation tells what became of the exchange, or would: of a recorded decision.
-func (x *exchange) explanation(dispatch *answer.DispatchFact) *answer.Explanation {
+func (x *exchange) explanation(dispatch *api.DispatchFact) *api.Explanation {
 	in, d := &x.in, x.decision
-	e := answer.NewExplanation(answer.ClientFact{Address: in.client.String(), From: in.from})
-	e.Allowed, e.Status, e.Reason = d.permit.Looks() && x.reason != upstream.BadPath, x.status, x.reason
-	e.Path = answer.PathFact{Received: in.path.Received, Canonical: in.path.Canonical, Forwarded: x.outcome.Target}
+	e := answer.NewExplanation(api.ClientFact{Address: in.client.String(), From: in.from})
+	e.Allowed, e.Status, e.Reason = d.permit.Looks() && x.reason != upstream.BadPath, x.status, string(x.reason)
+	e.Path = api.PathFact{Received: in.path.Received, Canonical: in.path.Canonical, Forwarded: x.outcome.Target}
 	e.Route, e.Policy, e.Dispatch = d.route.Explain(), answer.By(d.set.Version()), dispatch
 	if e.Path.Forwarded == "" && e.Route != nil {
 		e.Path.Forwarded = in.path.Target(d.route.Stripped)

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"lictor/admin/api"
 	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
@@ -100,16 +101,16 @@ type Outcome struct {
 }
 
 // Instances are those that were tried, in order.
-func (o *Outcome) Instances() []answer.InstanceFact {
-	all := make([]answer.InstanceFact, 0, len(o.tries))
+func (o *Outcome) Instances() []api.InstanceFact {
+	all := make([]api.InstanceFact, 0, len(o.tries))
 	for _, m := range o.tries {
 		all = append(all, m.fact(m == o.member))
 	}
 	return all
 }
 
-func (m *member) fact(chosen bool) answer.InstanceFact {
-	return answer.InstanceFact{ID: m.inst.ID, Address: m.inst.Address, State: m.inst.State.String(), Chosen: chosen}
+func (m *member) fact(chosen bool) api.InstanceFact {
+	return api.InstanceFact{ID: m.inst.ID, Address: m.inst.Address, State: m.inst.State.String(), Chosen: chosen}
 }
 
 // begin readies q for a run through its sender.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"lictor/admin/api"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
@@ -37,9 +38,9 @@ func (s *Sender) Send(p policy.Permit, q *Request, o *Outcome) {
 // Preview says where a request would go that was let pass, by the steps that send
 // one: it waits for services to be loaded, but opens no connection and uses up
 // nothing. o has the path and the refusal, if there is one.
-func (s *Sender) Preview(p policy.Permit, q *Request, o *Outcome) *answer.DispatchFact {
+func (s *Sender) Preview(p policy.Permit, q *Request, o *Outcome) *api.DispatchFact {
 	q.begin(s, p, o, true)
-	d := &answer.DispatchFact{Kind: s.Kind(&p), Instances: []answer.InstanceFact{}}
+	d := &api.DispatchFact{Kind: s.Kind(&p), Instances: []api.InstanceFact{}}
 	if !p.Looks() {
 		q.refuse(refuseForbidden)
 		return nil
@@ -60,7 +61,7 @@ func (s *Sender) Preview(p policy.Permit, q *Request, o *Outcome) *answer.Dispat
 	}
 	next := q.pick(r)
 	for _, i := range r.service.Instances {
-		f := answer.InstanceFact{ID: i.ID, Address: i.Address, State: i.State.String(), Chosen: next != nil && next.inst == i}
+		f := api.InstanceFact{ID: i.ID, Address: i.Address, State: i.State.String(), Chosen: next != nil && next.inst == i}
 		if e := r.ejectionOf(i); e != nil {
 			f.State, f.Note = "ejected", e.Note()
 		}
