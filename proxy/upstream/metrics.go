@@ -16,7 +16,20 @@ type metrics struct {
 	upstream *prometheus.HistogramVec
 	retries  *prometheus.CounterVec
 	nobody   *serviceMetrics // requests that belong to no service
+
+	// retired are services without a group whose series are kept, with the monotonic
+	// time at which each lost it. Sender.mu guards it.
+	retired map[string]int64
 }
+
+// A service that loses its last instance is gone from the registry, and is back a
+// moment later when it was only deployed anew. Its counters go on then: from one
+// that begins again at 0 Prometheus makes a wrong rate, and what was counted since
+// the last scrape would be lost.
+const (
+	keepRetired = int64(time.Hour)
+	maxRetired  = 1000 // of more the oldest go
+)
 
 // serviceMetrics are the series of one service.
 type serviceMetrics struct {
@@ -36,14 +49,18 @@ func newMetrics(s *Sender, counts *answer.Counts, r prometheus.Registerer) *metr
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lictor_retries_total", Help: "Attempts on a further instance."}, []string{"service"}),
 	}
-	m.nobody = m.service("")
+	m.retired = make(map[string]int64)
+	m.nobody = m.serviceLocked("") // nobody else knows m yet
 	if r != nil {
 		r.MustRegister(m.duration, m.upstream, m.retries, &connCollector{s})
 	}
 	return m
 }
 
-func (m *metrics) service(name string) *serviceMetrics {
+// serviceLocked returns the series of a service, those that it had before if they
+// are still kept. Sender.mu must be held.
+func (m *metrics) serviceLocked(name string) *serviceMetrics {
+	delete(m.retired, name)
 	return &serviceMetrics{
 		classes:  m.counts.Service(name),
 		duration: m.duration.WithLabelValues(name),
@@ -52,8 +69,34 @@ func (m *metrics) service(name string) *serviceMetrics {
 	}
 }
 
-// forget drops the series of a service that is gone.
-func (m *metrics) forget(name string) {
+// retireLocked notes that a service has no group any more. Sender.mu must be held.
+func (m *metrics) retireLocked(name string, now int64) {
+	m.retired[name] = now
+	if len(m.retired) <= maxRetired {
+		return
+	}
+	oldest := name
+	for other, since := range m.retired {
+		if since < m.retired[oldest] {
+			oldest = other
+		}
+	}
+	m.forgetLocked(oldest)
+}
+
+// expireLocked drops the series that were kept for long enough. Sender.mu must be
+// held.
+func (m *metrics) expireLocked(now int64) {
+	for name, since := range m.retired {
+		if now-since > keepRetired {
+			m.forgetLocked(name)
+		}
+	}
+}
+
+// forgetLocked drops the series of a service. Sender.mu must be held.
+func (m *metrics) forgetLocked(name string) {
+	delete(m.retired, name)
 	m.counts.Forget(name)
 	m.duration.DeleteLabelValues(name)
 	m.upstream.DeleteLabelValues(name)

@@ -69,8 +69,8 @@ func (s *Sender) Close() {
 func (s *Sender) Bus() *BusRoute { return s.bus }
 
 // Sweep drops what is gone: groups of vanished services, connections to vanished
-// instances, connections that were idle for too long. It is to be called now and
-// then.
+// instances, connections that were idle for too long, counters of services that
+// vanished an hour ago. It is to be called now and then.
 func (s *Sender) Sweep(set *Settings) {
 	var gone []string
 	for name, g := range *s.groups.Load() {
@@ -87,6 +87,9 @@ func (s *Sender) Sweep(set *Settings) {
 	for _, name := range gone {
 		s.drop(name)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.metrics.expireLocked(monotonic())
 }
 
 // fixedIdle is how long a group that no resolver knows is kept without a request.
@@ -117,7 +120,7 @@ func (s *Sender) group(name string) *group {
 		return g
 	}
 	g := s.newGroup(name)
-	g.metrics = s.metrics.service(name)
+	g.metrics = s.metrics.serviceLocked(name)
 	next := maps.Clone(old)
 	next[name] = g
 	s.groups.Store(&next)
@@ -134,7 +137,7 @@ func (s *Sender) drop(name string) {
 		g.close()
 		delete(next, name)
 		s.groups.Store(&next)
-		s.metrics.forget(name)
+		s.metrics.retireLocked(name, monotonic())
 	}
 }
 
