@@ -1,6 +1,6 @@
 package http2
 
-//lint:file-ignore SA1019 net/http has no hook for which connection a request that was not processed goes to next
+//lint:file-ignore SA1019 net/http does not say that a request was not processed (docs/decisions/0008)
 
 import (
 	"bytes"
