@@ -142,7 +142,9 @@ func (r *race) appendByAPI(node *lictorProcess, who string) {
 // appendByKV does the same past lictor.
 func (r *race) appendByKV(who string) {
 	kv := r.agent.Client.KV()
+	pace := time.Tick(5 * time.Millisecond) // an operator at the command line is not that fast
 	for n := 0; r.running(); n++ {
+		<-pace
 		list, entry := fmt.Sprintf("shared-%d", n%sharedLists), fmt.Sprintf("/%s/%d", who, n)
 		pair, _, err := kv.Get("lictor/policy/blacklist/"+list, nil)
 		if err != nil || pair == nil {
@@ -167,7 +169,6 @@ func (r *race) appendByKV(who string) {
 		default:
 			r.note(func() { r.conflicts++ })
 		}
-		time.Sleep(5 * time.Millisecond) // an operator at the command line is not that fast
 	}
 }
 

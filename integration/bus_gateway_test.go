@@ -293,14 +293,16 @@ func gatewaySilentWorker(t *testing.T, l *busLictor) {
 }
 
 func gatewayLateReply(t *testing.T, l *busLictor) {
+	over := make(chan struct{})
 	startWorker(t, busWorker{l.node.URL, "late", "late.worker", "#", func(d amqp.Delivery) *amqp.Publishing {
 		if string(d.Body) == "slow" {
-			time.Sleep(2200 * time.Millisecond) // longer than the request waits
+			<-over
 		}
 		return echo(d)
 	}})
 	before := metric(t, l.lictorProcess, "lictor_bus_late_replies_total")
 	l.want(t, 504, "timeout", "POST", "/late/x", "slow")
+	close(over)
 	if resp, text, err := l.call("POST", "/late/x", "quick"); err != nil || resp.StatusCode != 200 || text != "quick" {
 		t.Errorf("got %q, %v, want the second request's own answer", text, err)
 	}

@@ -91,7 +91,7 @@ func gatewayBusStop(t *testing.T, l *busLictor) {
 	}()
 	<-arrived
 	other.Signal(t, syscall.SIGTERM)
-	time.Sleep(200 * time.Millisecond)
+	eventually(t, soon, "it stops", func() error { return logged(other.lictorProcess, "stopping") })
 	close(release)
 	if got := <-answer; got != "hello<nil>" {
 		t.Errorf("got %s", got)

@@ -323,6 +323,20 @@ func eventually(t testing.TB, limit time.Duration, what string, ok func() error)
 	}
 }
 
+// holds checks that ok goes on returning nil for a while, in which it has every
+// chance not to.
+func holds(t testing.TB, while time.Duration, what string, ok func() error) {
+	t.Helper()
+	for end := time.Now().Add(while); ; time.Sleep(20 * time.Millisecond) {
+		if err := ok(); err != nil {
+			t.Fatalf("not for %v: %s: %v", while, what, err)
+		}
+		if time.Now().After(end) {
+			return
+		}
+	}
+}
+
 func atoi(t *testing.T, s string) int {
 	t.Helper()
 	var n int

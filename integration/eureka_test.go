@@ -110,17 +110,17 @@ func TestEurekaAwayUnderLoad(t *testing.T) {
 	serves(t, p, "/orders/x", "one")
 	l := startLoad("http://"+p.Gateway+"/orders/x", 4)
 	first.Fail(500) // the second one answers
-	time.Sleep(500 * time.Millisecond)
+	l.lasts(t, 500*time.Millisecond)
 	second.Fail(503) // nobody does
-	time.Sleep(500 * time.Millisecond)
+	l.lasts(t, 500*time.Millisecond)
 	first.Forget()
 	first.Fail(0) // a fresh server, to which nobody has reported yet
-	time.Sleep(time.Second)
+	l.lasts(t, time.Second)
 	if _, body := fetch(t, "http://"+p.Admin+"/status"); !strings.Contains(body, "are kept until") {
 		t.Errorf("status does not say that a loss is held: %s", body)
 	}
 	enrol(t, first, "orders", "o-1", one.Addr, "UP")
-	time.Sleep(500 * time.Millisecond)
+	l.lasts(t, 500*time.Millisecond)
 	l.stop(t)
 
 	t.Run("a cold start from the last-good file", func(t *testing.T) {

@@ -32,7 +32,8 @@ func TestClientsCannotUseUpTheProcess(t *testing.T) {
 	silent := peerOf(t, func(net.Conn) {})
 	slow := peerOf(t, func(c net.Conn) {
 		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
-		for buf := make([]byte, 16<<10); ; time.Sleep(5 * time.Millisecond) {
+		buf := make([]byte, 16<<10)
+		for range time.Tick(5 * time.Millisecond) {
 			if _, err := c.Read(buf); err != nil {
 				return
 			}
@@ -89,7 +90,6 @@ func TestClientsCannotUseUpTheProcess(t *testing.T) {
 					f.request(2*i+1, false, "POST", "/silent/x")
 				}
 			}
-			time.Sleep(time.Until(until))
 		}},
 		{"connections", func(t *testing.T, l *lictorProcess, until time.Time) {
 			from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
@@ -125,23 +125,19 @@ func TestClientsCannotUseUpTheProcess(t *testing.T) {
 			until := time.Now().Add(4 * time.Second)
 			go func() { defer close(over); tt.attack(t, l, until) }()
 			fresh := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-			for time.Now().Before(until) {
-				if err := ask("http://" + l.Gateway + "/open/"); err != nil {
-					t.Errorf("a calm client: %v", err)
+			holds(t, time.Until(until), "a calm client and the admin listener are served", func() error {
+				if n := resident(t, l); n > 256<<10 {
+					return fmt.Errorf("%d kB of memory", n)
 				}
 				for _, path := range []string{"/healthz", "/metrics"} {
 					resp, err := fresh.Get("http://" + l.Admin + path)
 					if err != nil {
-						t.Errorf("the admin listener: %v", err)
-						continue
+						return err
 					}
 					resp.Body.Close()
 				}
-				if n := resident(t, l); n > 256<<10 {
-					t.Fatalf("%d kB of memory", n)
-				}
-				time.Sleep(100 * time.Millisecond)
-			}
+				return ask("http://" + l.Gateway + "/open/")
+			})
 			<-over
 			select {
 			case <-l.exited:

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ func startLoad(url string, clients int) *load {
 func (l *load) run() {
 	client := &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
 	defer client.CloseIdleConnections()
+	pace := time.Tick(10 * time.Millisecond) // of what fails
 	for {
 		select {
 		case <-l.quit:
@@ -50,7 +52,7 @@ func (l *load) run() {
 				l.bad = append(l.bad, time.Now().Format("15:04:05.000 ")+err.Error())
 			}
 			l.mu.Unlock()
-			time.Sleep(10 * time.Millisecond)
+			<-pace
 		}
 		l.answers.Add(1)
 	}
@@ -72,13 +74,29 @@ func (l *load) once(client *http.Client) error {
 	return nil
 }
 
+// whole reports as an error if an answer was none of 200.
+func (l *load) whole() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.bad) > 0 {
+		return fmt.Errorf("of %d requests these failed, at least:\n%s", l.answers.Load(), strings.Join(l.bad, "\n"))
+	}
+	return nil
+}
+
+// lasts goes on with the load for a while.
+func (l *load) lasts(t *testing.T, while time.Duration) {
+	t.Helper()
+	holds(t, while, "no request is lost", l.whole)
+}
+
 // stop ends the load; every answer must have been a 200.
 func (l *load) stop(t *testing.T) {
 	t.Helper()
 	close(l.quit)
 	l.wg.Wait()
-	if len(l.bad) > 0 {
-		t.Errorf("of %d requests these failed, at least:\n%s", l.answers.Load(), strings.Join(l.bad, "\n"))
+	if err := l.whole(); err != nil {
+		t.Error(err)
 	}
 	if l.answers.Load() == 0 {
 		t.Error("no request was sent")
@@ -204,9 +222,9 @@ func TestConsulAwayUnderLoad(t *testing.T) {
 	answersFrom(t, p, soon, "one", "two")
 	l := startLoad("http://"+p.Gateway+"/shop/x", 8)
 	c.Kill(t)
-	time.Sleep(10 * time.Second)
+	l.lasts(t, 10*time.Second)
 	c.Start(t)
-	time.Sleep(8 * time.Second)
+	l.lasts(t, 8*time.Second)
 	l.stop(t)
 	if status, body := fetch(t, "http://"+p.Admin+"/status"); status != 200 || !strings.Contains(body, `"shop-1"`) && !strings.Contains(body, "shop-1") {
 		t.Errorf("status: %d %s", status, body)
@@ -229,9 +247,9 @@ func TestEmptyConsulUnderLoad(t *testing.T) {
 	l := startLoad("http://"+p.Gateway+"/shop/x", 8)
 	c.Kill(t)
 	c.Start(t)
-	time.Sleep(8 * time.Second)
+	l.lasts(t, 8*time.Second)
 	enrol()
-	time.Sleep(10 * time.Second)
+	l.lasts(t, 10*time.Second)
 	l.stop(t)
 }
 
@@ -263,12 +281,15 @@ func TestColdStartWithoutConsul(t *testing.T) {
 	dir := t.TempDir()
 	p := startLictor(t, lictorConfig{DataDir: dir, Rest: consulConfig(c, "")})
 	answersFrom(t, p, soon, "one")
-	time.Sleep(3 * time.Second) // the files are written a moment after the change
+	eventually(t, soon, "the service is kept", func() error {
+		text, err := os.ReadFile(filepath.Join(dir, "catalog-consul.json"))
+		if err == nil && !strings.Contains(string(text), "shop-1") {
+			err = fmt.Errorf("not in %s", text)
+		}
+		return err
+	})
 	p.Stop(t)
 	c.Kill(t)
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) == 0 {
-		t.Fatalf("nothing was kept: %v %v", entries, err)
-	}
 	p.Start(t)
 	answersFrom(t, p, time.Second, "one")
 	_, body := fetch(t, "http://"+p.Admin+"/status")
@@ -301,11 +322,11 @@ func TestAgentRestartUnderLoad(t *testing.T) {
 	answersFrom(t, p, soon, "one")
 	l := startLoad("http://"+p.Gateway+"/shop/x", 4)
 	c.Kill(t)
-	time.Sleep(12 * time.Second) // long enough for serfHealth to be critical
+	l.lasts(t, 12*time.Second) // long enough for serfHealth to be critical
 	c.Start(t)
-	time.Sleep(8 * time.Second)
+	l.lasts(t, 8*time.Second)
 	c.Kill(t) // at once: its checks have not run when it answers again
 	c.Start(t)
-	time.Sleep(6 * time.Second)
+	l.lasts(t, 6*time.Second)
 	l.stop(t)
 }

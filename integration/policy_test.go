@@ -229,38 +229,39 @@ func TestPolicySurvivesConsul(t *testing.T) {
 	for _, n := range []string{"a", "b", "c"} {
 		kvPut(t, c, "lictor/policy/blacklist/"+n, `{"entries": ["/mockbin/`+n+`"], "direction": "ingress"}`)
 	}
-	closed := func(when string) {
+	closed := func(while time.Duration, when string) {
 		t.Helper()
-		for _, n := range []string{"a", "b", "c"} {
-			if status, why, _ := ask(t, "GET", "http://"+p.Gateway+"/mockbin/"+n); status != 403 || why != "blacklist" {
-				t.Errorf("%s: /mockbin/%s is %d %s", when, n, status, why)
+		holds(t, while, when, func() error {
+			for _, n := range []string{"a", "b", "c"} {
+				if status, why, _ := ask(t, "GET", "http://"+p.Gateway+"/mockbin/"+n); status != 403 || why != "blacklist" {
+					return fmt.Errorf("/mockbin/%s is %d %s", n, status, why)
+				}
 			}
-		}
-		if status, why, _ := ask(t, "GET", "http://"+p.Gateway+"/mockbin/open"); status != 200 {
-			t.Errorf("%s: /mockbin/open is %d %s", when, status, why)
-		}
+			if status, why, _ := ask(t, "GET", "http://"+p.Gateway+"/mockbin/open"); status != 200 {
+				return fmt.Errorf("/mockbin/open is %d %s", status, why)
+			}
+			return nil
+		})
 	}
 	asks(t, soon, 403, "GET", "http://"+p.Gateway+"/mockbin/c")
-	closed("at first")
+	closed(0, "at first")
 	if _, err := c.Client.KV().DeleteTree("lictor/", nil); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second)
-	closed("prefix deleted")
+	closed(2*time.Second, "the prefix is deleted")
 	c.Kill(t)
-	closed("Consul killed")
-	time.Sleep(2 * time.Second)
-	closed("Consul away")
+	closed(2*time.Second, "Consul is away")
 	c.Start(t)
-	time.Sleep(4 * time.Second)
-	closed("Consul back and empty")
-	if st := policyOf(t, p); st.Held != 3 {
-		t.Errorf("status: %+v, want three objects held", st)
-	}
+	closed(4*time.Second, "Consul is back and empty")
+	eventually(t, soon, "three objects are held", func() error {
+		if st := policyOf(t, p); st.Held != 3 {
+			return fmt.Errorf("status: %+v", st)
+		}
+		return nil
+	})
 	p.Stop(t)
 	p.Start(t)
-	time.Sleep(time.Second)
-	closed("lictor restarted over an empty Consul")
+	closed(time.Second, "lictor is restarted over an empty Consul")
 	kvPut(t, c, "lictor/policy/.cleared", "")
 	asks(t, soon, 200, "GET", "http://"+p.Gateway+"/mockbin/a")
 }
@@ -294,13 +295,12 @@ func TestPolicySurvivesTheLossOfRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	kvPut(t, c, "lictor/policy/blacklist/b", `["10.1.1.1"]`) // wakes the watch
-	for range 8 {
-		time.Sleep(500 * time.Millisecond)
-		if status, why, _ := ask(t, "GET", "http://"+p.Gateway+"/mockbin/a"); status != 403 {
-			t.Fatalf("without rights: %d %s", status, why)
+	holds(t, 4*time.Second, "all is as it was, without rights", func() error {
+		for path, want := range map[string]int{"a": 403, "open": 200} {
+			if status, why, _ := ask(t, "GET", "http://"+p.Gateway+"/mockbin/"+path); status != want {
+				return fmt.Errorf("/mockbin/%s is %d %s", path, status, why)
+			}
 		}
-		if status, why, _ := ask(t, "GET", "http://"+p.Gateway+"/mockbin/open"); status != 200 {
-			t.Fatalf("without rights: %d %s", status, why)
-		}
-	}
+		return nil
+	})
 }

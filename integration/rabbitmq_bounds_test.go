@@ -69,10 +69,12 @@ func busFullTable(t *testing.T, node *rabbitNode) {
 	})
 	_, err := b.Call(t.Context(), post("works", "/x", ""))
 	wantFailure(t, err, 503, "overloaded", true)
-	time.Sleep(3 * time.Second) // several probes
-	if s := b.Stats(); !s.Connected || s.Connects != 1 || s.InFlight != 100 || s.Lost != 0 {
-		t.Errorf("a full table cost the link: %+v", s)
-	}
+	holds(t, 3*time.Second, "a full table does not cost the link its probes", func() error {
+		if s := b.Stats(); !s.Connected || s.Connects != 1 || s.InFlight != 100 || s.Lost != 0 {
+			return fmt.Errorf("stats are %+v", s)
+		}
+		return nil
+	})
 	cancel()
 	wg.Wait()
 	ctx2, cancel2 := context.WithCancel(t.Context())
@@ -327,7 +329,12 @@ func busOtherURL(t *testing.T, node *rabbitNode) {
 		}
 		return nil
 	})
-	time.Sleep(2500 * time.Millisecond) // the old one is asked more than once whether it may end
+	holds(t, 2500*time.Millisecond, "the old one waits for its answer", func() error { // it looks each second
+		if len(answer) > 0 {
+			return errors.New("there is one")
+		}
+		return nil
+	})
 	close(release)
 	if err := <-answer; err != nil {
 		t.Errorf("a request in flight was lost: %v", err)

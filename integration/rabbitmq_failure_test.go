@@ -213,7 +213,12 @@ func busMemoryAlarm(t *testing.T, node *rabbitNode) {
 	}
 	release()
 	// Longer than the bus waits for a broker that may answer.
-	time.Sleep(6 * time.Second)
+	holds(t, 6*time.Second, "the link stays, and the answer is not given up", func() error {
+		if s := b.Stats(); !s.Blocked || s.Connects != 1 || len(answer) > 0 {
+			return fmt.Errorf("stats are %+v, %d answers", s, len(answer))
+		}
+		return nil
+	})
 	node.ctl(t, "set_vm_memory_high_watermark", "0.9")
 	if err := <-answer; err != nil {
 		t.Errorf("a request in flight lost its answer to the alarm: %v", err)
@@ -261,6 +266,7 @@ func busRestart(t *testing.T, node *rabbitNode) {
 	var good, bad atomic.Int64
 	for i := range 32 {
 		wg.Go(func() {
+			pace := time.Tick(20 * time.Millisecond) // a client that honours Retry-After, in small
 			for k := 0; ctx.Err() == nil; k++ {
 				began, want := time.Now(), fmt.Sprint(i, " ", k)
 				reply, err := b.Call(t.Context(), post("load", "/x", want))
@@ -272,7 +278,7 @@ func busRestart(t *testing.T, node *rabbitNode) {
 					good.Add(1)
 				case e != nil && e.Status >= 502 && e.Status <= 504:
 					bad.Add(1)
-					time.Sleep(20 * time.Millisecond) // a client that honours Retry-After, in small
+					<-pace
 				default:
 					t.Errorf("got %+v, %v, want %q or 502..504", reply, err, want)
 				}
@@ -291,7 +297,12 @@ func busRestart(t *testing.T, node *rabbitNode) {
 	}
 	again("it serves")
 	node.Stop()
-	time.Sleep(300 * time.Millisecond) // some requests without a broker
+	eventually(t, soon, "there are requests without a broker", func() error {
+		if bad.Load() == 0 {
+			return errors.New("none has failed")
+		}
+		return nil
+	})
 	node.start(t)
 	again("it serves after a stop and a start")
 	node.Kill()

@@ -295,9 +295,10 @@ func busSilentWorker(t *testing.T, node *rabbitNode) {
 }
 
 func busLateReply(t *testing.T, node *rabbitNode) {
+	over := make(chan struct{})
 	startWorker(t, busWorker{node.URL, "late", "late.worker", "#", func(d amqp.Delivery) *amqp.Publishing {
 		if string(d.Body) == "slow" {
-			time.Sleep(500 * time.Millisecond) // longer than the request waits
+			<-over
 		}
 		return echo(d)
 	}})
@@ -305,6 +306,7 @@ func busLateReply(t *testing.T, node *rabbitNode) {
 	r := post("late", "/x", "slow")
 	r.Deadline = time.Now().Add(200 * time.Millisecond)
 	_, err := b.Call(t.Context(), r)
+	close(over)
 	wantFailure(t, err, 504, "timeout", false)
 	reply, err := b.Call(t.Context(), post("late", "/x", "quick"))
 	if err != nil || string(reply.Body) != "quick" {

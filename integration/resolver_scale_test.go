@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -116,16 +117,15 @@ func setInstance(t *testing.T, c *consulAgent, name, id string, port int) {
 	}
 }
 
-// spin waits for ok, and notices it within a fraction of a millisecond.
-func spin(t *testing.T, what string, ok func() bool) {
+// until waits for ok.
+func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 10s: %s", what)
+	eventually(t, soon, what, func() error {
+		if !ok() {
+			return errors.New("not yet")
 		}
-		time.Sleep(200 * time.Microsecond)
-	}
+		return nil
+	})
 }
 
 // quantile sorts d and returns its given percentile.
@@ -177,9 +177,9 @@ func scale(t *testing.T, wanted int) {
 		}
 		return nil
 	})
-	count("5 s without a change", 20, func() { time.Sleep(5 * time.Second) }) // what is counted is a rate
+	count("5 s without a change", 20, func() { served(t, r, 5*time.Second, "svc-0000") })
 	count("40 services that appear or go", all+200, func() { turns(t, c, r) })
-	count("200 changes to services that nobody asks for", all+450, func() { churn(t, c) })
+	count("200 changes to services that nobody asks for", all+450, func() { churn(t, c, r) })
 	prompt(t, c, r)
 }
 
@@ -229,13 +229,14 @@ func loadServices(t *testing.T, r *consul.Resolver, n int) {
 	}
 }
 
-// churn changes 200 services that exist, and leaves time for what follows.
-func churn(t *testing.T, c *consulAgent) {
+// churn changes 200 services that exist, and leaves time for what follows, which
+// is counted and ends in nothing to wait for.
+func churn(t *testing.T, c *consulAgent, r *consul.Resolver) {
 	t.Helper()
 	for i := range 200 {
 		setInstance(t, c, fmt.Sprintf("other-%d", i), fmt.Sprintf("other-%d", i), 81)
 	}
-	time.Sleep(5 * time.Second) // what follows is counted, and ends in nothing to wait for
+	served(t, r, 5*time.Second, "svc-0000")
 }
 
 // turns lets a service appear and go, twenty times.
@@ -243,9 +244,9 @@ func turns(t *testing.T, c *consulAgent, r *consul.Resolver) {
 	t.Helper()
 	for range 20 {
 		setInstance(t, c, "turn", "turn", 80)
-		spin(t, "it is known", func() bool { return r.Catalog().Lookup("turn") != nil })
+		until(t, "it is known", func() bool { return r.Catalog().Lookup("turn") != nil })
 		setInstance(t, c, "turn", "turn", 0)
-		spin(t, "it is gone", func() bool { return r.Catalog().Lookup("turn") == nil })
+		until(t, "it is gone", func() bool { return r.Catalog().Lookup("turn") == nil })
 	}
 }
 
@@ -259,7 +260,7 @@ func prompt(t *testing.T, c *consulAgent, r *consul.Resolver) {
 		name := fmt.Sprintf("new-%d", i)
 		setInstance(t, c, name, name, 80)
 		began := time.Now()
-		spin(t, "it is served", func() bool {
+		until(t, "it is served", func() bool {
 			r.Want(name)
 			s := r.Catalog().Lookup(name)
 			return s != nil && s.Usable()
@@ -267,7 +268,7 @@ func prompt(t *testing.T, c *consulAgent, r *consul.Resolver) {
 		appear = append(appear, time.Since(began))
 		setInstance(t, c, name, name, 0)
 		began = time.Now()
-		spin(t, "it is refused", func() bool { return r.Catalog().Lookup(name) == nil })
+		until(t, "it is refused", func() bool { return r.Catalog().Lookup(name) == nil })
 		vanish = append(vanish, time.Since(began))
 		began = time.Now()
 		if _, _, err := c.Client.Catalog().Services(nil); err != nil {

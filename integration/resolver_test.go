@@ -54,6 +54,19 @@ func neverWithout(t *testing.T, r *consul.Resolver, names ...string) (stop func(
 	}
 }
 
+// served goes on for a while in which the services may be asked for all the time.
+func served(t *testing.T, r *consul.Resolver, while time.Duration, names ...string) {
+	t.Helper()
+	holds(t, while, "they serve", func() error {
+		for _, name := range names {
+			if s := r.Catalog().Lookup(name); s == nil || !s.Usable() {
+				return errors.New(name + ": " + describe(s))
+			}
+		}
+		return nil
+	})
+}
+
 // describe tells a service's instances and their states.
 func describe(s *resolver.Service) string {
 	if s == nil {
@@ -162,11 +175,11 @@ func TestResolverSurvivesKill(t *testing.T) {
 	becomes(t, r, soon, "cart", states{"two": resolver.Passing})
 	stop := neverWithout(t, r, "shop", "cart")
 	c.Kill(t)
-	time.Sleep(10 * time.Second)
+	served(t, r, 10*time.Second, "shop", "cart")
 	c.Start(t)
 	register(t, c, "late", "late", b.Addr)
 	loadedWithin(t, r, 30*time.Second, "late")
-	time.Sleep(3 * time.Second)
+	served(t, r, 3*time.Second, "shop", "cart")
 	stop()
 	becomes(t, r, time.Second, "shop", states{"one": resolver.Passing})
 }
@@ -210,9 +223,9 @@ func TestResolverSurvivesEmptyRestart(t *testing.T) {
 			stop := neverWithout(t, r, names...)
 			c.Kill(t)
 			c.Start(t)
-			time.Sleep(8 * time.Second)
+			served(t, r, 8*time.Second, names...)
 			enrol()
-			time.Sleep(8 * time.Second)
+			served(t, r, 8*time.Second, names...)
 			if held := r.Status().Held; held == "" {
 				t.Error("status does not say that the last list is held")
 			}
@@ -262,9 +275,9 @@ func TestResolverSurvivesAgentRestart(t *testing.T) {
 			becomes(t, r, soon, "shop", states{"one": resolver.Passing})
 			stop := neverWithout(t, r, "shop")
 			restarted.Kill(t)
-			time.Sleep(12 * time.Second) // long enough for the server to see that the agent is dead
+			served(t, r, 12*time.Second, "shop") // long enough for the server to see that the agent is dead
 			restarted.Start(t)
-			time.Sleep(8 * time.Second)
+			served(t, r, 8*time.Second, "shop")
 			stop()
 			becomes(t, r, soon, "shop", states{"one": resolver.Passing})
 		})
@@ -277,10 +290,12 @@ func TestResolverStartsBeforeConsul(t *testing.T) {
 	c := startConsul(t)
 	c.Kill(t)
 	r := startResolver(t, c, nil)
-	time.Sleep(2 * time.Second)
-	if s := r.Status(); s.Ready || s.Error == "" {
-		t.Errorf("got %+v, want an error", s)
-	}
+	eventually(t, soon, "the status tells that Consul is away", func() error {
+		if s := r.Status(); s.Ready || s.Error == "" {
+			return fmt.Errorf("got %+v", s)
+		}
+		return nil
+	})
 	c.Start(t)
 	register(t, c, "shop", "one", "127.0.0.1:9")
 	loadedWithin(t, r, soon, "shop")
@@ -306,9 +321,9 @@ func TestResolverColdStart(t *testing.T) {
 	}
 	stop := neverWithout(t, r, "shop")
 	c.Start(t)
-	time.Sleep(8 * time.Second)
+	served(t, r, 8*time.Second, "shop")
 	register(t, c, "shop", "one", b.Addr, httpCheck(b.URL+"/health", "2s"))
-	time.Sleep(5 * time.Second)
+	served(t, r, 5*time.Second, "shop")
 	stop()
 }
 
@@ -344,7 +359,7 @@ func TestResolverKeepsWhatACLsHide(t *testing.T) {
 		t.Fatal(err)
 	}
 	register(t, c, "wakes-up", "wakes-up", "127.0.0.1:9")
-	time.Sleep(4 * time.Second)
+	served(t, r, 4*time.Second, "shop-0", "shop-1", "shop-2", "shop-3")
 	if _, err := c.Client.ACL().TokenDelete(token.AccessorID, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -138,6 +138,7 @@ func (m *modelConsul) Patience() time.Duration { return 2 * time.Second }
 // TestNothingOpensByAccidentOnARealConsul is the model test of policy/store/consul,
 // shortened, on a Consul that is none of ours.
 func TestNothingOpensByAccidentOnARealConsul(t *testing.T) {
+	together(t)
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			modeltest.Run(t, &modelConsul{t: t, agent: startConsul(t)}, t.TempDir(), seed, 150)

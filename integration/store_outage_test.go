@@ -51,11 +51,24 @@ func wantTested(t *testing.T, w *storetest.Watch, want string) {
 // store had every chance to go wrong.
 func stays(t *testing.T, w *storetest.Watch, want string, while time.Duration) {
 	t.Helper()
-	for end := time.Now().Add(while); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	holds(t, while, "the content stays (X6)", func() error {
 		if got := tested(w.Content()); got != want {
-			t.Fatalf("content is %q, want %q for all time (X6)", got, want)
+			return fmt.Errorf("it is %q, want %q", got, want)
 		}
-	}
+		return nil
+	})
+}
+
+// staysEmpty checks that a store that can know nothing does not take that for a
+// policy.
+func staysEmpty(t *testing.T, s store.Store) {
+	t.Helper()
+	holds(t, time.Second, "nothing is loaded", func() error {
+		if s.Status().Loaded {
+			return fmt.Errorf("status is %+v", s.Status())
+		}
+		return nil
+	})
 }
 
 func putTested(t *testing.T, agent *consulAgent) {
@@ -162,7 +175,7 @@ func TestPolicyPrefixVanishes(t *testing.T) {
 			w := storetest.Follow(t, s)
 			kvPut(t, agent, "lictor/policy/.cleared", "")
 			w.Eventually("settled", func(map[string]store.Object) bool { return s.Status().Live })
-			time.Sleep(2 * time.Second) // a person does it one after the other
+			stays(t, w, testedAll, 2*time.Second) // a person does it one after the other
 			deleteTree(t, agent)
 			wantTested(t, w, "")
 			wantHeld(t, s, 0)
@@ -212,10 +225,7 @@ func TestPolicyKept(t *testing.T) {
 	}
 	nothing := openStore(t, agent, "", t.TempDir())
 	storetest.Start(t, nothing)
-	time.Sleep(time.Second)
-	if nothing.Status().Loaded {
-		t.Errorf("nothing kept, nothing reachable, but loaded: %+v", nothing.Status())
-	}
+	staysEmpty(t, nothing)
 	agent.Start(t)
 	putTested(t, agent)
 	wantTested(t, w, testedAll)
@@ -321,10 +331,7 @@ func TestPolicyWithoutRights(t *testing.T) {
 			}
 			bare := openStore(t, lictor, "", "")
 			storetest.Start(t, bare)
-			time.Sleep(time.Second)
-			if bare.Status().Loaded {
-				t.Errorf("a start without rights: %+v", bare.Status())
-			}
+			staysEmpty(t, bare)
 			if test.remove {
 				return
 			}

@@ -178,6 +178,7 @@ func openStoreBy(t *testing.T, addr string) *consulstore.Store {
 // and heals it (X6): until then what was in force stays in force, and then what
 // was changed comes into force, but for what looks like an accident.
 func TestPolicyOverAPartition(t *testing.T) {
+	together(t)
 	for _, test := range []struct {
 		name string
 		deaf bool

@@ -105,6 +105,7 @@ func askUntil(ctx context.Context, base, contentType string, clients int) []outc
 		wg.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
 			defer client.CloseIdleConnections()
+			pace := time.Tick(2 * time.Millisecond)
 			for k := 0; ctx.Err() == nil; k++ {
 				method, body := "GET", ""
 				if k%3 == 2 {
@@ -123,7 +124,7 @@ func askUntil(ctx context.Context, base, contentType string, clients int) []outc
 				mu.Lock()
 				all = append(all, o)
 				mu.Unlock()
-				time.Sleep(2 * time.Millisecond) // a pace, not a wait
+				<-pace
 			}
 		})
 	}
