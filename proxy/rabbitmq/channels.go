@@ -47,10 +47,20 @@ func (l *link) divide() {
 	}
 }
 
-// awaitRoom takes a lane's room, once there is one.
+// awaitRoom takes a lane's room, once there is one. Who came first is next.
 func (l *link) awaitRoom() *Error {
 	if cap(l.rooms) == 0 {
 		return noChannel()
+	}
+	limit := time.NewTimer(roomWait)
+	defer limit.Stop()
+	select {
+	case l.line <- struct{}{}: // a channel lets senders in as they came
+		defer func() { <-l.line }()
+	case <-limit.C:
+		return noChannel()
+	case <-l.dead:
+		return unreachable(errNotConnected)
 	}
 	select {
 	case l.rooms <- struct{}{}:
@@ -58,8 +68,6 @@ func (l *link) awaitRoom() *Error {
 	default:
 	}
 	l.scarcity(cap(l.rooms) + cap(l.checks) + ownChannels)
-	limit := time.NewTimer(roomWait)
-	defer limit.Stop()
 	turn := time.NewTicker(laneTurn)
 	defer turn.Stop()
 	for {

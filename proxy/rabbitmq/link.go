@@ -31,6 +31,7 @@ type link struct {
 	jobs    chan *call    // to the publisher
 	checks  chan struct{} // room for questions
 	rooms   chan struct{} // room for lanes, see divide
+	line    chan struct{} // held by the lane that is next to have a room
 	blocked atomic.Bool   // the broker takes no messages, see connection.blocked
 
 	channels, mostChannels atomic.Int32 // that are open, and were at most
@@ -55,6 +56,7 @@ func newLink(b *Bus, cfg *Config, retired chan struct{}) *link {
 		retired: retired,
 		table:   newTable(cfg.MaxInFlight),
 		jobs:    make(chan *call, 256),
+		line:    make(chan struct{}, 1),
 		dead:    make(chan struct{}),
 		lanes:   make(map[laneKey]*lane),
 		seen:    make(map[string]time.Time),
