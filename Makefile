@@ -22,7 +22,7 @@ export GOFLAGS := -buildvcs=false -trimpath
 BUILD := CGO_ENABLED=0 go build
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint vuln fmt consul compiler namespaces rabbitmq peers front
+.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint docs vuln fmt consul compiler namespaces rabbitmq peers front
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ lint: $(LINT)/golangci-lint ## Check the format, and what .golangci.yml names; c
 	@diff=$$(gofmt -d $$(git ls-files '*.go')); if [ -n "$$diff" ]; then echo "$$diff"; exit 1; fi
 	go mod tidy -diff
 	$(LINT)/golangci-lint run ./...
+
+docs: ## Write the pages of docs/reference that are made of the code
+	go test -count=1 ./policy -run TestReference -update
+	go test -count=1 ./app -run TestAdminTables -update
 
 vuln: ## Look for known vulnerabilities, where their data base can be reached
 	cd integration/lint && go build -o bin/govulncheck golang.org/x/vuln/cmd/govulncheck

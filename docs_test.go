@@ -59,7 +59,16 @@ func TestEveryReasonIsExplainedToOperators(t *testing.T) {
 			t.Errorf("docs/reference/reasons.md does not have %q", reason)
 		}
 	}
+	rules, err := os.ReadFile("docs/behaviour.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, closed, _ := strings.Cut(string(rules), "**Reasons** (X5; a closed set).")
+	closed, _, _ = strings.Cut(closed, "\n---")
 	for reason := range known {
+		if !strings.Contains(closed, "`"+reason+"`") && reason != "client_left" { // which no client gets to see
+			t.Errorf("docs/behaviour.md does not have %q among the reasons", reason)
+		}
 		if !advised[reason] {
 			t.Errorf("docs/operations.md says nothing about %q", reason)
 		}

@@ -168,7 +168,7 @@ func TestAdminTables(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatal("the tables of docs/reference/admin.md are out of date: go test ./app -run TestAdminTables -update")
+		t.Fatal("the tables of docs/reference/admin.md are out of date: make docs")
 	}
 	if err := os.WriteFile("../docs/reference/admin.md", []byte(before+tablesBegin+want+tablesEnd+after), 0o600); err != nil {
 		t.Fatal(err)

@@ -46,7 +46,7 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	r.scratch.namedReadings.Reset()
 	d := &r.scratch.decision
 	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
-	if d.readable() && d.blacklist() && d.whitelist() && d.admitted() && d.others() && d.limits() {
+	if d.readable() && d.blacklist() && d.whitelist() && d.authorized() && d.others() && d.afterACL() {
 		v.Action = Allow
 	}
 	*d, r.scratch.inquiry = decision{}, inquiry{} // keeps no set alive
@@ -64,8 +64,8 @@ func (d *decision) readable() bool {
 	return d.deny("policy", refusal{Reason: ReasonPolicyUnavailable, Status: 503, Message: messageUnavailable, Rule: rule})
 }
 
-// admitted asks who it is and whether the API is for them.
-func (d *decision) admitted() bool { return d.plugin(typeKeyAuth) && d.acl() }
+// authorized asks who it is and whether the API is for them.
+func (d *decision) authorized() bool { return d.plugin(typeKeyAuth) && d.acl() }
 
 // others asks the same for each other API that some reading of an odd path leads
 // to by its filters, or would lead to but for them: whether a backend reads the
@@ -95,7 +95,7 @@ func (d *decision) passesAs(api string, closed Rule) bool {
 	route, who, rec, v := d.route, d.who, d.rec, d.verdict
 	identity, hide, digest, nwould := v.Identity, v.Hide, v.digest, v.nwould
 	d.route.API, d.route.Service, d.route.closed, d.rec = api, api, closed, nil
-	passes := d.readable() && d.admitted()
+	passes := d.readable() && d.authorized()
 	d.route, d.rec = route, rec
 	if passes {
 		d.who, v.Identity, v.Hide, v.digest, v.nwould = who, identity, hide, digest, nwould
@@ -122,8 +122,8 @@ func Unavailable(v *Verdict) {
 	*v = Verdict{Reason: ReasonPolicyUnavailable, Status: 503, Message: messageUnavailable}
 }
 
-// limits runs the plugin types that come after the ACL.
-func (d *decision) limits() bool {
+// afterACL runs the plugin types that come after the ACL.
+func (d *decision) afterACL() bool {
 	for kind := typeKeyAuth + 1; kind < nPluginTypes; kind++ {
 		if !d.plugin(kind) {
 			return false

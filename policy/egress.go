@@ -45,7 +45,7 @@ func (s *Set) Whitelisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 		v.Action = Allow
 		return true
 	}
-	rule, ok, asks := s.admitted(dst, seekEnforced)
+	rule, ok, asks := s.whitelisted(dst, seekEnforced)
 	if n.enforced > 0 && !ok {
 		v.Action, v.Reason, v.Status, v.Message = Deny, ReasonWhitelist, 403, "Denied"
 		if asks {
@@ -56,7 +56,7 @@ func (s *Set) Whitelisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 	}
 	v.Action = Allow
 	if n.enforced == 0 {
-		if rule, ok, _ = s.admitted(dst, seekAny); !ok {
+		if rule, ok, _ = s.whitelisted(dst, seekAny); !ok {
 			noteWould(v, rec, "whitelist", ReasonWhitelist, Rule{})
 			return true
 		}
@@ -65,9 +65,9 @@ func (s *Set) Whitelisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 	return true
 }
 
-// Admit is the last step about a destination that Blacklisted let pass with v:
+// PermitDial is the last step about a destination that Blacklisted let pass with v:
 // if it is Whitelisted, the Permit is to connect to its addresses, as dst has them.
-func (s *Set) Admit(dst *Destination, v *Verdict, rec *Recorder) Permit {
+func (s *Set) PermitDial(dst *Destination, v *Verdict, rec *Recorder) Permit {
 	if !v.Allowed() || !s.Whitelisted(dst, v, rec) {
 		return Permit{}
 	}
@@ -86,7 +86,7 @@ func (s *Set) RefusedByName(dst *Destination, v *Verdict, rec *Recorder) bool {
 	if n := s.admits[egress]; n.enforced == 0 || n.byAddr > 0 {
 		return false
 	}
-	if _, ok, _ := s.admitted(dst, seekEnforced); ok {
+	if _, ok, _ := s.whitelisted(dst, seekEnforced); ok {
 		return false
 	}
 	return !s.Whitelisted(dst, v, rec)
@@ -100,7 +100,7 @@ func (s *Set) AdmitsName(dst *Destination) bool {
 	}
 	addrs, registry := dst.Addrs, dst.Registry
 	dst.Addrs, dst.Registry = nil, nil
-	_, ok, _ := s.admitted(dst, seekEnforced)
+	_, ok, _ := s.whitelisted(dst, seekEnforced)
 	dst.Addrs, dst.Registry = addrs, registry
 	return ok
 }
@@ -123,9 +123,9 @@ func (s *Set) destination(kind int, dst *Destination, how seek) inquiry {
 		denies: kind == blacklists, seek: how, who: dst.Identity}
 }
 
-// admitted reports whether whitelists admit a destination, by which rule, and,
+// whitelisted reports whether whitelists admit a destination, by which rule, and,
 // if not, whether they might if they knew who asks.
-func (s *Set) admitted(dst *Destination, how seek) (rule Rule, ok, asks bool) {
+func (s *Set) whitelisted(dst *Destination, how seek) (rule Rule, ok, asks bool) {
 	x := &s.guards[whitelists][egress]
 	q := s.destination(whitelists, dst, how)
 	if x.byName(&q, dst, false) {

@@ -3,7 +3,7 @@ package policy
 import "net/netip"
 
 // Permit proves that a Set let a request pass, and says where it may go. Only
-// [Set.Decide] and [Set.Admit] fill one, and nobody can change it: whoever sends
+// [Set.Decide] and [Set.PermitDial] fill one, and nobody can change it: whoever sends
 // a request wants a Permit, so what was not decided on is not sent. The zero
 // Permit permits nothing.
 //

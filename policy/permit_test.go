@@ -58,11 +58,11 @@ func TestOnlyWhatPassesHasAPermit(t *testing.T) {
 	}
 	for addr, want := range map[string]int{"192.0.2.1": 0, "192.0.2.2": 1} {
 		d, v := &Destination{Host: addr, Port: 80, Addrs: []netip.Addr{netip.MustParseAddr(addr)}}, Verdict{}
-		if p := denies.Admit(d, &v, nil); len(p.Addrs()) != 0 {
+		if p := denies.PermitDial(d, &v, nil); len(p.Addrs()) != 0 {
 			t.Errorf("%s is admitted before it was asked whether it is denied", addr)
 		}
 		denies.Blacklisted(d, &v, nil)
-		if p := denies.Admit(d, &v, nil); len(p.Addrs()) != want || p.Forwards() || p.Looks() {
+		if p := denies.PermitDial(d, &v, nil); len(p.Addrs()) != want || p.Forwards() || p.Looks() {
 			t.Errorf("%s: got %+v", addr, p)
 		}
 	}

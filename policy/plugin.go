@@ -1,14 +1,19 @@
 package policy
 
-// A plugin type is one file: its configuration, what beats what, and what it
-// does to a request. To add one, write the file and name it here.
-var pluginTypes = [...]pluginType{keyAuth{}, rateLimiting{}}
-
+// The plugin types, in the order in which they run: key-auth before the ACL, the
+// others after it.
 const (
 	typeKeyAuth = iota
 	typeRateLimiting
 	nPluginTypes
 )
+
+// A plugin type is one file: its configuration, what beats what, and what it
+// does to a request. To add one, write the file and name it above and here.
+var pluginTypes = [nPluginTypes]pluginType{
+	typeKeyAuth:      keyAuth{},
+	typeRateLimiting: rateLimiting{},
+}
 
 type pluginType interface {
 	// name is what Plugin.Name says.
@@ -27,7 +32,10 @@ type pluginType interface {
 
 	// run applies the plugin. won is the configuration that won, nil if none
 	// applies; report is one in report mode that would have won, nil if none.
-	// It reports whether the request may go on; if not, it has called d.deny.
+	// It reports whether the request may go on; if not, it has called d.deny. What
+	// it does besides refusing goes into d's Verdict, which the gateway acts upon
+	// (proxy/gateway/fields.go). It runs again when a policy changes under a
+	// request that lasts.
 	run(d *decision, won, report *livePlugin) bool
 }
 

@@ -34,7 +34,7 @@ func TestReferenceTellsEveryField(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s is out of date: go test ./policy -run TestReference -update", page)
+		t.Fatalf("%s is out of date: make docs", page)
 	}
 	if err := os.WriteFile(page, []byte(before+tablesBegin+want+tablesEnd+after), 0o600); err != nil {
 		t.Fatal(err)

@@ -63,6 +63,11 @@ func readSettings(table []Field, config map[string]any, wrong wrongFunc) values 
 			wrong("config."+name, "is %v, want %s", config[name], want)
 		}
 	}
+	for i := range table {
+		if f := &table[i]; f.Needed && spelled[f.Name] == "" {
+			wrong("config."+f.Name, "is missing")
+		}
+	}
 	return good
 }
 

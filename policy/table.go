@@ -33,13 +33,13 @@ type Field struct {
 	Enum    []string // of a text: the values that it may have, of which Default is one; nil = any
 	Least   int64    // of a whole number
 	Most    int64    // of a whole number; 0 = no limit
-	Default string   // what it means to leave the field out; "" = nothing
+	Default string   // what it means to leave the field out; "" = nothing. A truth that is false is left out of answers
 	Refers  Kind     // a list of references to objects of that kind, none of them empty; "" = no references
 
 	// How the admin API treats it.
 	Needed bool // it must be given when an object is made
 	Fixed  bool // lictor sets it, clients cannot
-	Sticky bool // PUT keeps the value that there is, where it gives none
+	Sticky bool // PUT keeps the value that there is, where it gives none: for what would open something if it were forgotten
 	Always bool // an empty list is shown too
 
 	index int // of the field in the Go type

@@ -75,6 +75,20 @@ func TestEveryRowOfATableIsReadAndWritten(t *testing.T) {
 	}
 }
 
+// The admin API takes a setting by its name, whichever plugin it is for.
+func TestSettingsOfOneNameAreOfOneType(t *testing.T) {
+	types := make(map[string]policy.Type)
+	for _, table := range policy.PluginTables() {
+		for i := range table.Fields {
+			f := &table.Fields[i]
+			if known, ok := types[f.Name]; ok && known != f.Type {
+				t.Errorf("%s of %s is of the type %s, that of another plugin %s", f.Name, table.Plugin, f.Type, known)
+			}
+			types[f.Name] = f.Type
+		}
+	}
+}
+
 // Every setting of every plugin is read in both of its spellings.
 func TestEverySettingOfAPluginIsRead(t *testing.T) {
 	for _, table := range policy.PluginTables() {
@@ -96,6 +110,17 @@ func TestEverySettingOfAPluginIsRead(t *testing.T) {
 				}
 				if _, err := document.Parse(policy.Key{Kind: policy.KindPlugins, Name: "x"}, text); err != nil {
 					t.Errorf("%s: %v", text, err)
+				}
+				for i := range table.Fields {
+					f := &table.Fields[i]
+					without, err := json.Marshal(map[string]any{"name": table.Plugin, "config": map[string]any{}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, err = document.Parse(policy.Key{Kind: policy.KindPlugins, Name: "x"}, without)
+					if told := err != nil && strings.Contains(err.Error(), "config."+f.Name+": is missing"); told != f.Needed {
+						t.Errorf("without %s: got %v, and the table says needed: %v", f.Name, err, f.Needed)
+					}
 				}
 				for name := range config {
 					wrong, err := json.Marshal(map[string]any{"name": table.Plugin, "config": map[string]any{name: []any{map[string]any{}}}})

@@ -178,7 +178,7 @@ func (q *inquiry) checkAddrs() (policy.Permit, answer.Refusal) {
 	}
 	// A whitelist admits the addresses that are dialled, in their own spelling.
 	q.dst.Addrs = q.addrs
-	p := q.set.Admit(&q.dst, &q.verdict, q.rec)
+	p := q.set.PermitDial(&q.dst, &q.verdict, q.rec)
 	if len(p.Addrs()) == 0 {
 		return p, refuseVerdict(&q.verdict, true)
 	}
