@@ -35,7 +35,7 @@ type Builder struct {
 	dirty dirty
 
 	options Options
-	tables  func(*Builder) // brings the small tables up to date: (*Builder).compile, or a test's, which panics
+	tables  func(*Builder) // brings the small tables up to date: (*Builder).compileDirty, or a test's, which panics
 }
 
 // object is a stored object in force, or what stands in for one that can not be
@@ -77,7 +77,7 @@ type Options struct {
 // NewBuilder returns a builder of an empty policy.
 func NewBuilder(o Options) *Builder {
 	return &Builder{
-		options: o, tables: (*Builder).compile, dirty: newDirty(),
+		options: o, tables: (*Builder).compileDirty, dirty: newDirty(),
 		set: Set{prefix: o.Prefix, bind: o.BindConsumers, counts: map[Kind]int{}},
 
 		objects: make(map[Key]*object), acls: make(map[string]map[string]*liveACL),
@@ -120,7 +120,8 @@ func (b *Builder) Keys() []Key {
 	return keys
 }
 
-// apply works one change in and returns what is wrong with it.
+// apply enters one change into the objects and tables, and returns what is wrong
+// with it, nil if nothing is.
 func (b *Builder) apply(c *Change) *Rejection {
 	old := b.objects[c.Key]
 	if c.Err == nil && c.Object == nil {
@@ -128,7 +129,7 @@ func (b *Builder) apply(c *Change) *Rejection {
 		b.replace(c.Key, old, nil)
 		return nil
 	}
-	wrong := judge(c)
+	wrong := problemsOf(c)
 	next := &object{Object: c.Object, index: c.Index, created: c.Created}
 	var partly Problems
 	if l, ok := c.Object.(*List); ok && len(wrong) == 0 {
@@ -155,8 +156,8 @@ func (b *Builder) apply(c *Change) *Rejection {
 	return r
 }
 
-// judge returns what is wrong with a changed value as a whole.
-func judge(c *Change) Problems {
+// problemsOf returns what is wrong with a changed value as a whole, nil if nothing is.
+func problemsOf(c *Change) Problems {
 	switch p, ok := errors.AsType[Problems](c.Err); {
 	case ok:
 		return p
@@ -225,7 +226,7 @@ const (
 
 func (b *Builder) path(k Key) string { return b.set.prefix + k.String() }
 
-// reject notes what is wrong with a key, or that nothing is.
+// reject records the rejection of a key, or with nil that it has none.
 func (b *Builder) reject(k Key, r *Rejection) {
 	h := k.hash()
 	if r == nil {
@@ -238,14 +239,14 @@ func (b *Builder) reject(k Key, r *Rejection) {
 // replace takes the former object out of every table and puts the next one in.
 func (b *Builder) replace(k Key, old, next *object) {
 	if old != nil {
-		b.set.sum.subtract(old.digest)
+		b.set.sum.minus(old.digest)
 		if !old.broken {
 			b.set.counts[k.Kind]--
 		}
 		delete(b.objects, k)
 	}
 	if next != nil {
-		b.set.sum.add(next.digest)
+		b.set.sum.plus(next.digest)
 		if !next.broken {
 			b.set.counts[k.Kind]++
 		}
@@ -264,8 +265,8 @@ func (b *Builder) replace(k Key, old, next *object) {
 	}
 }
 
-// compile brings the small tables up to date.
-func (b *Builder) compile() {
+// compileDirty compiles the small tables that b.dirty names anew.
+func (b *Builder) compileDirty() {
 	for api := range b.dirty.apis {
 		if acls := b.acls[api]; len(acls) > 0 {
 			b.set.acls = b.set.acls.With(hashString(api), api, compileACLs(acls))
@@ -293,7 +294,7 @@ func (b *Builder) compile() {
 	}
 }
 
-// remember keeps what [Set.Closings] and [Set.Notes] tell of.
+// remember keeps the objects that [Set.Closings] and [Set.Notes] report.
 func (b *Builder) remember(k Key, old, next *object) {
 	h := k.hash()
 	if old != nil && old.broken || next != nil && next.broken {

@@ -27,7 +27,7 @@ func Check(name string, o Object) Problems {
 // check judges an object by the table of its kind, then by what a table cannot
 // say.
 func check(name string, o Object, wrong wrongFunc) {
-	TableOf(o.Kind()).check(o, wrong)
+	TableOf(o.Kind()).checkFields(o, wrong)
 	o.check(name, wrong)
 }
 

@@ -107,6 +107,6 @@ func (b *Builder) restore(before mark) {
 		fresh.replace(k, nil, o)
 	}
 	fresh.set.rejected = before.rejected
-	fresh.compile()
+	fresh.compileDirty()
 	*b = *fresh
 }

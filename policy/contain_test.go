@@ -16,7 +16,7 @@ func crashing(told *int) *Builder {
 				panic("boom")
 			}
 		}
-		b.compile()
+		b.compileDirty()
 	}
 	return b
 }
@@ -73,13 +73,13 @@ func TestAPanicKeepsTheLastGoodValue(t *testing.T) {
 	told := 0
 	b := crashing(&told)
 	tables := b.tables
-	b.tables = (*Builder).compile
+	b.tables = (*Builder).compileDirty
 	first, _ := b.Apply(1, []Change{aclOf("boom", "svc", 1), aclOf("other", "svc", 1)})
 	b.tables = func(b *Builder) {
 		if b.objects[Key{KindACLs, "boom"}].index == 2 {
 			tables(b)
 		}
-		b.compile()
+		b.compileDirty()
 	}
 	set, rejections := b.Apply(2, []Change{aclOf("boom", "elsewhere", 2)})
 	if len(rejections) != 1 || !rejections[0].Kept || told != 1 {
@@ -116,7 +116,7 @@ func TestADeletionThatPanicsKeepsTheObject(t *testing.T) {
 		if len(b.objects) == 0 {
 			panic("empty")
 		}
-		b.compile()
+		b.compileDirty()
 	}
 	set, rejections := b.Apply(2, []Change{{Key: Key{KindACLs, "a"}}})
 	if len(rejections) != 1 || !rejections[0].Kept || set.Objects(KindACLs) != 1 {

@@ -11,14 +11,14 @@ import (
 // does not depend on their order, and that a change moves at its own cost.
 type digestSum [4]uint64
 
-func (s *digestSum) add(d [32]byte) {
+func (s *digestSum) plus(d [32]byte) {
 	carry := uint64(0)
 	for i := range s {
 		s[i], carry = bits.Add64(s[i], binary.LittleEndian.Uint64(d[8*i:]), carry)
 	}
 }
 
-func (s *digestSum) subtract(d [32]byte) {
+func (s *digestSum) minus(d [32]byte) {
 	borrow := uint64(0)
 	for i := range s {
 		s[i], borrow = bits.Sub64(s[i], binary.LittleEndian.Uint64(d[8*i:]), borrow)

@@ -80,8 +80,9 @@ func (rec *Recorder) would(step string, rule Rule) {
 	rec.Steps = append(rec.Steps, Step{Step: step, Verdict: "would_deny", Mode: Report, Rule: rule.pointer(), Note: rule.Note})
 }
 
-// plugin notes which configuration won, so far as is known at this point.
-func (rec *Recorder) plugin(name string, won *candidate) {
+// recordPlugin records which configuration of a plugin won; won is nil if none did.
+// A later call for the same plugin replaces it.
+func (rec *Recorder) recordPlugin(name string, won *candidate) {
 	if won == nil {
 		delete(rec.Plugins, name)
 		return

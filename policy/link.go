@@ -22,7 +22,7 @@ func (b *Builder) link(k Key, o *object, add bool) {
 			set(&b.set.credentials, digestHash(&d), d, &liveCredential{Credential: x, digest: d}, add)
 		}
 	case *Group:
-		setMap(b.groups, k.Name, &pluginGroup{x, b.rule(k, o), o.broken}, add)
+		setMap(b.groups, k.Name, &pluginGroup{x, b.ruleOf(k, o), o.broken}, add)
 		set(&b.set.groups, hashString(k.Name), k.Name, true, add)
 		b.dirty.plugins = true
 	case *Filter:
@@ -34,19 +34,19 @@ func (b *Builder) link(k Key, o *object, add bool) {
 		set(&b.set.pluginIDs, hashString(k.Name), k.Name, true, add)
 		b.dirty.plugins = true
 	case *PluginMapping:
-		setMap(b.mappings, k.Name, &mappedPlugins{x, b.rule(k, o), o.broken}, add)
+		setMap(b.mappings, k.Name, &mappedPlugins{x, b.ruleOf(k, o), o.broken}, add)
 		b.dirty.plugins = true
 	case *ACL:
 		b.linkACL(k, x, o, add)
 	case *API:
-		a := &liveAPI{API: x, rule: b.rule(k, o), created: o.created, backends: compileBackends(x.Name, x.Backends), closed: o.broken}
+		a := &liveAPI{API: x, rule: b.ruleOf(k, o), created: o.created, backends: compileBackends(x.Name, x.Backends), closed: o.broken}
 		set(&b.set.apis, hashString(k.Name), k.Name, a, add)
 		if len(x.Filters) > 0 {
 			setMap(b.routing, k.Name, a, add)
 			b.dirty.routes = true
 		}
 	case *Mapping:
-		m := &liveMapping{Mapping: x, rule: b.rule(k, o), closed: o.broken, backends: compileBackends(x.Domain, x.Backends)}
+		m := &liveMapping{Mapping: x, rule: b.ruleOf(k, o), closed: o.broken, backends: compileBackends(x.Domain, x.Backends)}
 		table, domain := &b.set.domains, x.Domain
 		if parent, ok := strings.CutPrefix(domain, "*."); ok {
 			table, domain = &b.set.wildcards, parent
@@ -55,7 +55,7 @@ func (b *Builder) link(k Key, o *object, add bool) {
 	}
 }
 
-func (b *Builder) rule(k Key, o *object) Rule { return Rule{Key: b.path(k), Index: o.index} }
+func (b *Builder) ruleOf(k Key, o *object) Rule { return Rule{Key: b.path(k), Index: o.index} }
 
 // among notes c among the consumers that have the same id, or takes it out.
 func among(t *trie.Trie[string, []*liveConsumer], id string, c *liveConsumer, add bool) {

@@ -65,7 +65,7 @@ type listIndex struct {
 	services trie.Trie[string, []*listRule]
 	addrs    *bart.Table[[]*listRule]
 	naddrs   int
-	seen     presence // of hosts and paths
+	seen     bloom // of hosts and paths
 
 	labels int // most dots in any host entry so far: longer names are looked up only that far
 	depth  int // most slashes in any path so far

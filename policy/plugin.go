@@ -160,12 +160,13 @@ func (d *decision) plugin(kind int) bool {
 		report = nil
 	}
 	if d.rec != nil {
-		d.rec.plugin(pluginTypes[kind].name(), won)
+		d.rec.recordPlugin(pluginTypes[kind].name(), won)
 	}
-	return pluginTypes[kind].run(d, won.plugin(), report.plugin())
+	return pluginTypes[kind].run(d, won.live(), report.live())
 }
 
-func (x *candidate) plugin() *livePlugin {
+// live returns the configuration of a candidate, nil of none.
+func (x *candidate) live() *livePlugin {
 	if x == nil {
 		return nil
 	}

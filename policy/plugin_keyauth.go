@@ -155,7 +155,7 @@ func (d *decision) identified(digest [32]byte) {
 		d.verdict.Hide = won.config.(*keyAuthConfig).names
 	}
 	if d.rec != nil {
-		d.rec.plugin("key-auth", won)
+		d.rec.recordPlugin("key-auth", won)
 		d.rec.identity(d.who)
 		d.rec.pass("key-auth", won.ruleOf(), d.shown(digest)+" belongs to consumer "+d.who.Name)
 	}

@@ -30,6 +30,7 @@ import (
 // Kind is a kind of object, the part of a store key after "policy/" (X11).
 type Kind string
 
+// The kinds of objects; [TableOf] says what each is.
 const (
 	KindBlacklist      Kind = "blacklist"
 	KindWhitelist      Kind = "whitelist"
@@ -89,8 +90,8 @@ func (k Key) hash() uint64 { return hashString(k.Name) ^ hashString(string(k.Kin
 type Mode string
 
 const (
-	Enforce Mode = "enforce"
-	Report  Mode = "report" // evaluated, logged, counted; not enforced
+	Enforce Mode = "enforce" // a rule does what it says
+	Report  Mode = "report"  // evaluated, logged, counted; not enforced
 )
 
 // Reports reports whether m is report mode.
@@ -102,7 +103,7 @@ type Direction string
 const (
 	Ingress Direction = "ingress" // the gateway
 	Egress  Direction = "egress"  // the forward proxy
-	Both    Direction = "both"
+	Both    Direction = "both"    // the gateway and the forward proxy
 )
 
 func (d Direction) covers(other Direction) bool { return d == Both || d == other }

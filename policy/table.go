@@ -144,9 +144,9 @@ func typeOf(t reflect.Type) Type {
 	panic(fmt.Sprintf("policy: no field can be of the type %s", t))
 }
 
-// check completes an object by the defaults of its table, and judges what can be
-// judged by the table alone.
-func (t *Table) check(o Object, wrong wrongFunc) {
+// checkFields sets the defaults of an Enum in an object, and calls wrong for each
+// value that is none of its Enum and each reference that is empty.
+func (t *Table) checkFields(o Object, wrong wrongFunc) {
 	for i := range t.Fields {
 		f := &t.Fields[i]
 		switch value := f.Of(o).(type) {

@@ -6,8 +6,8 @@ import "time"
 type Action uint8
 
 const (
-	Deny Action = iota
-	Allow
+	Deny  Action = iota // refuse with the Verdict's Status and Reason
+	Allow               // go on
 )
 
 // Reason says why a verdict was given. The set is closed and small, so that a
@@ -15,15 +15,15 @@ const (
 type Reason string
 
 const (
-	ReasonNone              Reason = "" // allowed
-	ReasonPolicyUnavailable Reason = "policy_unavailable"
-	ReasonBlacklist         Reason = "blacklist"
-	ReasonWhitelist         Reason = "whitelist"
-	ReasonNoCredentials     Reason = "no_credentials"
-	ReasonBadCredentials    Reason = "bad_credentials"
-	ReasonACL               Reason = "acl"
-	ReasonBoundConsumer     Reason = "bound_consumer"
-	ReasonRateLimit         Reason = "rate_limit"
+	ReasonNone              Reason = ""                   // allowed
+	ReasonPolicyUnavailable Reason = "policy_unavailable" // no policy is loaded, or what cannot be read closes this
+	ReasonBlacklist         Reason = "blacklist"          // an entry of a blacklist matches
+	ReasonWhitelist         Reason = "whitelist"          // there are whitelists, and no entry matches
+	ReasonNoCredentials     Reason = "no_credentials"     // a key is demanded, and there is none
+	ReasonBadCredentials    Reason = "bad_credentials"    // the key is unknown, has run out or is given twice
+	ReasonACL               Reason = "acl"                // no ACL of the API names the consumer
+	ReasonBoundConsumer     Reason = "bound_consumer"     // ACLs that name the consumer name other APIs only (C6)
+	ReasonRateLimit         Reason = "rate_limit"         // the limit of a window is used up
 )
 
 // Rule names the stored rule that spoke. The zero Rule is none: the lack of a
@@ -82,6 +82,7 @@ type Identity struct {
 // Window is a calendar window of a rate limit, in UTC (C16).
 type Window uint8
 
+// The windows, shortest first.
 const (
 	Second Window = iota
 	Minute

@@ -118,7 +118,7 @@ func (r *hclReader) body(v *value, end hclsyntax.TokenType) {
 			return
 		}
 		if err == nil {
-			err = r.take(f.name)
+			err = r.spend(f.name)
 		}
 		if err == nil && names.enter(v, f) != nil {
 			err = fmt.Errorf("Attribute redefined: %.100s is given twice", f.name)
@@ -268,7 +268,7 @@ func (r *hclReader) object(v *value) error {
 		if err := r.value(&f.value); err != nil {
 			return err
 		}
-		if err := r.take(f.name); err != nil {
+		if err := r.spend(f.name); err != nil {
 			return err
 		}
 		if err := names.enter(v, f); err != nil {

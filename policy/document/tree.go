@@ -95,8 +95,9 @@ const (
 // budget counts what was read of a document against its bounds.
 type budget struct{ fields int }
 
-// take pays for a field, or says why it must not be read.
-func (b *budget) take(name string) error {
+// spend counts a field, and returns an error if it is one too many or its name is
+// too long.
+func (b *budget) spend(name string) error {
 	switch b.fields++; {
 	case b.fields > maxFields:
 		return fmt.Errorf("more than %d fields", maxFields)
@@ -213,7 +214,7 @@ func (r *jsonReader) children(v *value, open json.Delim, depth int) error {
 				return err
 			}
 			f.name, f.line = t.(string), r.here()
-			if err := r.take(f.name); err != nil {
+			if err := r.spend(f.name); err != nil {
 				return err
 			}
 		}

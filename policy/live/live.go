@@ -33,7 +33,8 @@ type Config struct {
 	Metrics       prometheus.Registerer // nil: none are kept
 }
 
-// Policy is the policy in force.
+// Policy is the policy in force. All methods but Run and OnChange may be called by
+// any goroutine, and do not block.
 type Policy struct {
 	cfg     Config
 	builder *policy.Builder // Run's only
@@ -82,14 +83,15 @@ func (p *Policy) Loaded() *policy.Set { return p.set.Load() }
 // Store returns the store that is followed.
 func (p *Policy) Store() store.Store { return p.cfg.Store }
 
-// Run follows the store until ctx ends.
+// Run follows the store until ctx ends, and returns nil then. An error is that of
+// the store's Watch, after which nothing is followed any more.
 func (p *Policy) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	if p.cfg.MaxStale > 0 {
-		wg.Go(func() { p.age(ctx) })
+		wg.Go(func() { p.watchAge(ctx) })
 	}
-	err := p.cfg.Store.Watch(ctx, p.take)
+	err := p.cfg.Store.Watch(ctx, p.apply)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -99,8 +101,9 @@ func (p *Policy) Run(ctx context.Context) error {
 // ageEvery is how often the age of the policy is held against MaxStale.
 const ageEvery = 250 * time.Millisecond
 
-// age refuses by a policy that is too old, until the store answers again.
-func (p *Policy) age(ctx context.Context) {
+// watchAge runs until ctx ends. It makes Set return nil while the policy is older
+// than MaxStale.
+func (p *Policy) watchAge(ctx context.Context) {
 	tick := time.NewTicker(ageEvery)
 	defer tick.Stop()
 	for {
@@ -110,13 +113,13 @@ func (p *Policy) age(ctx context.Context) {
 		case <-tick.C:
 		}
 		if st := p.cfg.Store.Status(); st.Loaded {
-			p.judge(st)
+			p.updateStale(st)
 		}
 	}
 }
 
-// judge refuses by a policy that is too old, and goes by one that is not.
-func (p *Policy) judge(st store.Status) {
+// updateStale compares the age of the policy with MaxStale, and logs a change.
+func (p *Policy) updateStale(st store.Status) {
 	stale := time.Since(st.Contact) > p.cfg.MaxStale
 	switch {
 	case p.stale.Swap(stale) == stale:
@@ -127,19 +130,20 @@ func (p *Policy) judge(st store.Status) {
 	}
 }
 
-// take works an update of the store in. It returns the keys whose values are not
-// good, so that the store keeps the last good ones.
-func (p *Policy) take(u store.Update) (bad []string) {
+// apply compiles an update of the store and publishes the Set. It returns the keys
+// whose values are not valid, so that the store keeps their last good ones. It is
+// called on the goroutine of Run.
+func (p *Policy) apply(u store.Update) (bad []string) {
 	began := time.Now()
 	if u.LastGood && p.cfg.MaxStale > 0 {
-		p.judge(p.cfg.Store.Status()) // not a request is let in by a kept policy that is too old
+		p.updateStale(p.cfg.Store.Status()) // not a request is let in by a kept policy that is too old
 	}
 	before := p.set.Load()
 	set, rejections := p.builder.Apply(u.Index, p.changes(u))
 	p.set.Store(set)
 	took := time.Since(began)
 	p.seconds.Observe(took.Seconds())
-	p.tell(before, set, rejections, u, took)
+	p.logUpdate(before, set, rejections, u, took)
 	for _, f := range p.watcher {
 		call(f)
 	}
@@ -158,7 +162,8 @@ func call(f func()) {
 	f()
 }
 
-func (p *Policy) tell(before, set *policy.Set, rejections []*policy.Rejection, u store.Update, took time.Duration) {
+// logUpdate logs what an update changed and what of it is not in force.
+func (p *Policy) logUpdate(before, set *policy.Set, rejections []*policy.Rejection, u store.Update, took time.Duration) {
 	for _, r := range rejections {
 		p.cfg.Log.Error("policy object is not in force", "key", r.Path, "index", r.Index, "former_value_kept", r.Kept,
 			"closes", r.Closes, "in_part", r.Partial, "error", r.Problems.Error())
@@ -205,7 +210,7 @@ func (p *Policy) changes(u store.Update) []policy.Change {
 			seen[c.Key] = true
 			continue
 		}
-		p.stray(c)
+		p.noteStrayLocked(c)
 	}
 	if u.Reset {
 		for _, k := range p.builder.Keys() {
@@ -233,9 +238,9 @@ func read(c *store.Change) (change policy.Change) {
 	return document.Change(key, c.Index, c.CreateIndex, c.Value)
 }
 
-// stray notes a key that is no object's, to be told and otherwise ignored. The
-// store's own marks and folders are none.
-func (p *Policy) stray(c *policy.Change) {
+// noteStrayLocked records a key that is not an object's, for Rejected, and logs it. The
+// store's own marks, and folders, are no strays. p.mu must be held.
+func (p *Policy) noteStrayLocked(c *policy.Change) {
 	k := c.Key
 	if k.Name == "" || k.Kind == "" && k.Name[0] == '.' {
 		return
@@ -256,7 +261,8 @@ func (p *Policy) stray(c *policy.Change) {
 	p.cfg.Log.Error("policy key is no object's", "key", path)
 }
 
-// Rejected returns what is not in force, and why.
+// Rejected returns the objects and keys that are not in force, and why. The slice
+// is the caller's.
 func (p *Policy) Rejected() []*policy.Rejection {
 	all := p.set.Load().Rejected()
 	p.mu.Lock()

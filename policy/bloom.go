@@ -6,42 +6,44 @@ import (
 	"slices"
 )
 
-// presence answers "certainly not" for nearly every key that an index does not
-// hold, in one memory access: most requests are on no list, and this is what
-// they pay for each host and path prefix. The zero presence holds nothing.
-type presence struct {
+// bloom is a Bloom filter with one hash function: for nearly every key that an
+// index does not hold it answers "certainly not", in one memory access. Most
+// requests are on no list, and this is what each of their hosts and path prefixes
+// costs. The zero bloom holds nothing.
+type bloom struct {
 	bits  []uint64 // nil until something is added; copies share it
 	owned bool     // bits are not part of any published Set yet
 	added int      // since bits were made; what is taken out stays in them
 }
 
-const presenceBits = 20 // 128 KiB; one key in ten passes in vain at 100,000 keys
+const bloomBits = 20 // 128 KiB; one key in ten passes in vain at 100,000 keys
 
-func (p *presence) may(hash uint64) bool {
-	return p.bits != nil && p.bits[hash>>(64-presenceBits+6)]>>(hash>>(64-presenceBits)&63)&1 != 0
+func (p *bloom) may(hash uint64) bool {
+	return p.bits != nil && p.bits[hash>>(64-bloomBits+6)]>>(hash>>(64-bloomBits)&63)&1 != 0
 }
 
-// add notes a key; taking one out changes nothing, for others may share its bit.
-func (p *presence) add(hash uint64, add bool) {
+// add enters a key. Without add it does nothing: other keys may share the bit of
+// the one that is taken out.
+func (p *bloom) add(hash uint64, add bool) {
 	if !add {
 		return
 	}
 	switch {
 	case p.bits == nil:
-		p.bits = make([]uint64, 1<<presenceBits/64)
+		p.bits = make([]uint64, 1<<bloomBits/64)
 	case !p.owned:
 		p.bits = slices.Clone(p.bits)
 	}
 	p.owned = true
 	p.added++
-	p.bits[hash>>(64-presenceBits+6)] |= 1 << (hash >> (64 - presenceBits) & 63)
+	p.bits[hash>>(64-bloomBits+6)] |= 1 << (hash >> (64 - bloomBits) & 63)
 }
 
 // publish ends the right to change the bits in place. When most that was ever
 // added is gone again, the bits are made anew.
 func (x *listIndex) publish() {
 	if live := x.hosts.Len() + x.paths.Len(); x.seen.added > 4*live+1000 {
-		x.seen = presence{}
+		x.seen = bloom{}
 		note := func(h uint64) { x.seen.add(h, true) }
 		x.hosts.Hashes(note)
 		x.paths.Hashes(note)
@@ -65,7 +67,7 @@ var (
 
 func step(h uint64, c byte) uint64 { return (h ^ uint64(c)) * 0x100000001b3 }
 
-// finish spreads the hash over all bits: tries use the low ones, presence the
+// finish spreads the hash over all bits: tries use the low ones, bloom the
 // high ones.
 func finish(h uint64) uint64 {
 	h ^= h >> 32
