@@ -58,7 +58,7 @@ func (p *Proxy) Lasting(c *http1.Conn) {
 
 // settleLasting takes the exchange out again, and notes if it was cut.
 func (x *exchange) settleLasting() {
-	cause, refused := x.lasting.End()
+	refused, cause := x.lasting.End()
 	if cause == nil || x.err == nil {
 		return
 	}

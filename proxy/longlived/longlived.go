@@ -91,9 +91,9 @@ func (r *Registry) Changed() {
 	}
 }
 
-// End takes the exchange out. It returns why it was cut, and the refusal if that
-// was by the policy; nil if it was not cut.
-func (e *Entry) End() (cause error, refused answer.Refusal) {
+// End takes the exchange out. It returns why it was cut, nil if it was not, and
+// the refusal if that was by the policy.
+func (e *Entry) End() (refused answer.Refusal, cause error) {
 	r := e.registry
 	r.mu.Lock()
 	delete(r.entries, e)
@@ -107,7 +107,7 @@ func (e *Entry) End() (cause error, refused answer.Refusal) {
 	if e.refused.Status != 0 {
 		r.watched.Add(-1)
 	}
-	return e.cause, e.refused
+	return e.refused, e.cause
 }
 
 const (

@@ -59,7 +59,7 @@ func TestWhatTakesLong(t *testing.T) {
 				if cut := c.cuts.Load() > 0; cut != (tt.cause != nil) {
 					t.Errorf("cut is %v", cut)
 				}
-				cause, refused := e.End()
+				refused, cause := e.End()
 				if !errors.Is(cause, tt.cause) || (refused.Status == 403) != (cause == ErrRevoked) {
 					t.Errorf("it ended by %v, %v", cause, refused)
 				}
