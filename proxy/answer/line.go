@@ -154,14 +154,12 @@ func appendTime(dst []byte, at time.Time) []byte {
 		seconds.Store(t)
 	}
 	dst = append(dst, t.text...)
-	digits := [...]byte{6: 'Z'}
 	us := uint32(at.Nanosecond()) / 1000
-	for i := 5; i >= 0; i-- {
-		digits[i] = '0' + byte(us%10)
-		us /= 10
-	}
-	return append(dst, digits[:]...)
+	return append(dst, digit(us/100_000), digit(us/10_000), digit(us/1000), digit(us/100), digit(us/10), digit(us), 'Z')
 }
+
+// digit is the last one of n.
+func digit(n uint32) byte { return '0' + byte(n%10) }
 
 type second struct {
 	unix int64

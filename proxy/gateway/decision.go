@@ -40,11 +40,14 @@ type decision struct {
 	hostBuf, queryBuf []byte
 }
 
-// reset readies d for what came.
+// reset readies d for what came. Each large part is cleared by itself, in place:
+// in one assignment, or with values, they would be built aside and copied.
 func (d *decision) reset(g *Gateway, in *inbound) {
 	d.gw, d.in, d.dry = g, in, false
 	d.set, d.recorder, d.former, d.hide, d.edits = nil, nil, nil, nil, nil
-	d.route, d.verdict, d.permit = policy.Route{}, policy.Verdict{}, policy.Permit{}
+	d.route = policy.Route{}
+	d.verdict = policy.Verdict{}
+	d.permit = policy.Permit{}
 	d.prefix, d.query, d.alias = "", "", ""
 }
 

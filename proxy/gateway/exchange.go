@@ -139,11 +139,11 @@ func (x *exchange) finish() {
 // tell writes the lines of the access log, and those that middleware wants.
 func (x *exchange) tell(took time.Duration) {
 	in, o := &x.in, &x.outcome
-	l := answer.Line{
-		Began: in.began, Took: took, ID: in.id, Client: in.client, Method: in.req.Method, Host: in.req.Host, Path: in.path.Received,
-		Version: in.version, Status: x.status, Reason: x.reason, Service: o.Service, Answered: o.Answered, Tries: o.Tries,
-		In: in.c.BodyBytes(), Out: x.bytesOut, Err: x.err,
-	}
+	var l answer.Line // filled in place: a literal would be built aside and copied
+	l.Began, l.Took, l.ID, l.Client = in.began, took, in.id, in.client
+	l.Method, l.Host, l.Path, l.Version = in.req.Method, in.req.Host, in.path.Received, in.version
+	l.Status, l.Reason, l.Service, l.Answered, l.Tries = x.status, x.reason, o.Service, o.Answered, o.Tries
+	l.In, l.Out, l.Err = in.c.BodyBytes(), x.bytesOut, x.err
 	if o.Instance != nil {
 		l.Instance, l.Upstream = o.Instance.ID, o.Instance.Address
 	}

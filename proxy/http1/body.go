@@ -28,7 +28,8 @@ var (
 )
 
 func (b *body) begin(req *RequestHead) {
-	*b = body{framing: req.Framing()}
+	*b = body{}
+	b.framing = req.Framing()
 	switch b.framing {
 	case NoBody:
 		b.done = true

@@ -232,7 +232,9 @@ func (h *Head) LimitFields(n int) { h.maxFields = n }
 
 // reset makes h ready for a message.
 func (h *Head) reset() {
-	*h = Head{Fields: h.Fields[:0], ConnectionNames: h.ConnectionNames[:0], ContentLength: -1, maxFields: h.maxFields}
+	fields, names, most := h.Fields[:0], h.ConnectionNames[:0], h.maxFields
+	*h = Head{} // cleared in place: with values it would be built aside and copied
+	h.Fields, h.ConnectionNames, h.maxFields, h.ContentLength = fields, names, most, -1
 }
 
 // wholeHead reports whether b ends like a head.

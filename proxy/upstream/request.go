@@ -117,7 +117,9 @@ func (m *member) fact(chosen bool) api.InstanceFact {
 func (q *Request) begin(s *Sender, p policy.Permit, o *Outcome, dry bool) {
 	*o = Outcome{}
 	o.tries = o.triesArr[:0]
-	q.progress = progress{s: s, out: o, permit: p, dry: dry, stripped: q.Stripped}
+	q.progress = progress{} // cleared in place: with values it would be built aside and copied
+	q.s, q.out, q.dry, q.stripped = s, o, dry, q.Stripped
+	q.permit = p
 	o.Target = q.Path.Target(q.Stripped)
 	if q.onInterim == nil {
 		q.onInterim = q.interim
@@ -125,7 +127,11 @@ func (q *Request) begin(s *Sender, p policy.Permit, o *Outcome, dry bool) {
 }
 
 // Release forgets what q was about. Its memory may be used again.
-func (q *Request) Release() { *q = Request{onInterim: q.onInterim} }
+func (q *Request) Release() {
+	kept := q.onInterim
+	*q = Request{}
+	q.onInterim = kept
+}
 
 // refuse notes that the client is to be told r.
 func (q *Request) refuse(r answer.Refusal) { q.out.Refusal = r }
