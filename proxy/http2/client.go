@@ -184,9 +184,6 @@ func (c *Client) connect(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		cc.SetDoNotReuse()
-	}
 	c.made++
 	c.lines = append(c.lines, &line{cc: cc, wire: w, serial: c.made})
 	return nil
@@ -342,13 +339,24 @@ func (c *Client) seat(ctx context.Context, k *call) error {
 	return err
 }
 
-// leave gives back the place of k.
+// leave gives back the place of k. A closed client keeps no connection that it
+// made for a late request.
 func (c *Client) leave(k *call) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k.line != nil {
-		k.line.leave(k.need)
-		k.line = nil
+	l := k.line
+	if l == nil {
+		c.mu.Unlock()
+		return
+	}
+	l.leave(k.need)
+	k.line = nil
+	last := c.closed && l.streams == 0
+	if last {
+		c.drop(l)
+	}
+	c.mu.Unlock()
+	if last {
+		_ = l.cc.Close() // nobody uses it any more
 	}
 }
 
