@@ -137,15 +137,18 @@ func TestFilesThatChangeAreReadAgain(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	shows := func(want string) {
-		t.Helper()
-		eventually.True(t, "the certificate is the "+want, func() bool {
+	is := func(want string) func() bool {
+		return func() bool {
 			state, err := shake(t, s.Config(), &tls.Config{RootCAs: ca.Pool(), ServerName: "site.test"})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return state.PeerCertificates[0].Subject.CommonName == want
-		})
+		}
+	}
+	shows := func(want string) {
+		t.Helper()
+		eventually.True(t, "the certificate is the "+want, is(want))
 	}
 	shows("first")
 	certtest.Write(t, dir, "site", ca.Issue(t, "second", "site.test"))
@@ -153,8 +156,8 @@ func TestFilesThatChangeAreReadAgain(t *testing.T) {
 	if err := os.WriteFile(c, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(1500 * time.Millisecond) // longer than a look at the files takes to come
-	shows("second")
+	// Longer than a look at the files takes to come.
+	eventually.Holds(t, 1500*time.Millisecond, "nonsense is not taken", is("second"))
 	certtest.Write(t, dir, "site", ca.Issue(t, "third", "site.test"))
 	shows("third")
 }

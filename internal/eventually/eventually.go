@@ -21,3 +21,14 @@ func True(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+// Holds checks that ok goes on holding for a while, in which it has every chance
+// not to.
+func Holds(t testing.TB, while time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for until := time.Now().Add(while); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+		if !ok() {
+			t.Fatalf("not for %v: %s", while, what)
+		}
+	}
+}

@@ -99,7 +99,7 @@ func TestRevokedCredentialsCutTunnels(t *testing.T) {
 	over := ended(c.r)
 	less := known()
 	delete(less, policy.Key{Kind: policy.KindConsumers, Name: "bob"})
-	time.Sleep(50 * time.Millisecond)
+	b.last(1)
 	b.policy(less)
 	eventually.True(b, "the tunnel is cut", over)
 }

@@ -39,6 +39,20 @@ func (b *bench) open(host string) []runs {
 	}
 }
 
+// last waits until so many exchanges are among those that a change may cut.
+func (b *bench) last(n int) {
+	b.Helper()
+	eventually.True(b, "they last", func() bool { return b.proxy.live.Len() == n })
+}
+
+// uncut checks that none is cut in a while in which others would be.
+func (b *bench) uncut(all []runs) {
+	b.Helper()
+	for _, r := range all {
+		eventually.Holds(b, 250*time.Millisecond, r.name+" is not cut", func() bool { return !r.cut() })
+	}
+}
+
 // ended reports, whenever it is called, whether r is at its end by then.
 func ended(r *bufio.Reader) func() bool {
 	over := make(chan struct{})
@@ -79,16 +93,11 @@ func TestPolicyChangeReachesWhatRuns(t *testing.T) {
 			b.dns.Set("shop.example", dnstest.Name{Addrs: []string{"127.0.0.2"}})
 			all := b.open("shop.example")
 			b.dns.Set("shop.example", dnstest.Name{NoName: true}) // it is not looked up again
-			time.Sleep(120 * time.Millisecond)                    // until they count as lasting
+			b.last(len(all))
 			began := time.Now()
 			tt.change(b)
 			if tt.reason == "" {
-				time.Sleep(500 * time.Millisecond)
-				for _, r := range all {
-					if r.cut() {
-						t.Errorf("%s was cut", r.name)
-					}
-				}
+				b.uncut(all)
 				return
 			}
 			for _, r := range all {
@@ -112,15 +121,10 @@ func TestLossOfAnInstanceCutsNothing(t *testing.T) {
 	b.run(s)
 	b.registry.set(map[string][]string{b.at("127.0.0.2"): {"api"}})
 	all := b.open("127.0.0.2")
-	time.Sleep(120 * time.Millisecond)
+	b.last(len(all))
 	b.registry.set(nil)
 	b.policy(lists{whiteKey: white("service:api", "other.example")})
-	time.Sleep(400 * time.Millisecond)
-	for _, r := range all {
-		if r.cut() {
-			t.Errorf("%s was cut", r.name)
-		}
-	}
+	b.uncut(all)
 	_, a := b.connect(b.at("127.0.0.2"))
 	b.expect(a, 403, answer.Reason(policy.ReasonWhitelist))
 }

@@ -67,7 +67,7 @@ func TestAccessLog(t *testing.T) {
 			b.run(quick(), func(c *Config) { c.AccessLog, c.AccessFormat = log, format })
 			b.get(b.url("127.0.0.2", "/a?secret=1"), `User-Agent: test "agent"`)
 			b.connect("10.0.0.1:443")
-			time.Sleep(20 * time.Millisecond) // the line is written behind the answer
+			time.Sleep(20 * time.Millisecond) // the line is written behind the answer, to a file that is flushed below
 			ctx, stop := context.WithCancel(t.Context())
 			stop()
 			if err := log.Run(ctx); err != nil {

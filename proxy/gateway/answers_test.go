@@ -91,7 +91,7 @@ func TestAnswersOfOddUpstreams(t *testing.T) {
 				c.(*net.TCPConn).SetLinger(0)
 				return
 			default:
-				time.Sleep(5 * time.Millisecond)
+				time.Sleep(5 * time.Millisecond) // it is late
 				io.WriteString(c, strings.TrimPrefix(do, "late: "))
 				late <- struct{}{}
 			}
@@ -141,7 +141,6 @@ func TestCutIsVisibleInHTTP10(t *testing.T) {
 	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
 		readHead(in)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\n"+te+"\r\n5\r\nhello\r\n")
-		time.Sleep(30 * time.Millisecond)
 	})
 	c := r.dial()
 	c.send("GET /svc/ HTTP/1.0\r\n\r\n")

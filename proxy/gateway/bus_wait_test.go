@@ -30,7 +30,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		r := newBusRig(t, &fakeBus{answer: waits}, nil, func(c *Config) { c.AccessLog = book.log })
 		c := r.dial()
 		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watched)
+		r.oneLasts()
 		c.Close()
 		if line := book.until(t, 1)[0]; !strings.Contains(line, `"status": 499, "reason": "client_left", "service": "orders"`) {
 			t.Errorf("got %s", line)
@@ -41,7 +41,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		r := newBusRig(t, &fakeBus{answer: waits}, nil, func(c *Config) { c.AccessLog = book.log })
 		c := r.dial()
 		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watched)
+		r.oneLasts()
 		r.rules.apply(put(t, policy.KindBlacklist, "b", `["/orders"]`))
 		r.gw.PolicyChanged()
 		if line := book.until(t, 1)[0]; !strings.Contains(line, `"reason": "blacklist"`) {
@@ -57,7 +57,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		r := newBusRig(t, bus, nil, func(c *Config) { c.AccessLog = book.log })
 		c := r.dial()
 		c.send("POST /orders/x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
-		time.Sleep(2 * watched)
+		r.oneLasts()
 		r.rules.apply(put(t, policy.KindBlacklist, "b", `["/orders"]`))
 		r.gw.PolicyChanged()
 		if line := book.until(t, 1)[0]; !strings.Contains(line, `"reason": "blacklist"`) || len(bus.take()) != 0 {
@@ -85,7 +85,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		r := newBusRig(t, &fakeBus{answer: waits}, func(s *Settings) { s.Drain = 200 * time.Millisecond }, nil)
 		c := r.dial()
 		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watched)
+		r.oneLasts()
 		began := time.Now()
 		r.stop()
 		if took := time.Since(began); took > time.Second {
@@ -153,7 +153,7 @@ func TestBusByHTTP2AndTLS(t *testing.T) {
 			t.Errorf("got %d %q", resp.StatusCode, body)
 		}
 		c.send("GET /orders/wait HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(2 * watched)
+		r.oneLasts()
 		c.Close()
 		gone(t, "a connection that was closed")
 	})

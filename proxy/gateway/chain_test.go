@@ -149,7 +149,7 @@ func TestRevocationReachesReroutedAnswers(t *testing.T) {
 			c := r.dial()
 			c.send("GET /shop/s HTTP/1.1\r\nHost: x\r\n\r\n")
 			readHead(c.in)
-			time.Sleep(150 * time.Millisecond)
+			r.oneLasts()
 			began := time.Now()
 			r.rules.apply(put(t, policy.KindBlacklist, "b", `["`+entry+`"]`))
 			r.gw.PolicyChanged()

@@ -86,7 +86,7 @@ func TestDrain(t *testing.T) {
 			})
 			c := r.dial()
 			c.send(tt.request)
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond) // until it is stuck, each at another place
 			began := time.Now()
 			r.stop()
 			if took := time.Since(began); took > 3*time.Second {

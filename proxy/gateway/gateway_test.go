@@ -165,7 +165,7 @@ func TestClientThatLeavesCancelsTheUpstream(t *testing.T) {
 	})
 	c := r.dial()
 	c.send("GET /svc/ HTTP/1.1\r\nHost: x\r\n\r\n")
-	time.Sleep(100 * time.Millisecond)
+	r.oneLasts()
 	c.Close()
 	select {
 	case <-gone:
@@ -299,7 +299,7 @@ func TestUpgrade(t *testing.T) {
 	if err != nil || !strings.HasPrefix(head, "HTTP/1.1 101 ") || !strings.Contains(head, "Upgrade: echo\r\n") {
 		t.Fatalf("%v %q", err, head)
 	}
-	time.Sleep(100 * time.Millisecond)
+	r.oneLasts()
 	c.send("late")
 	c.Conn.(*net.TCPConn).CloseWrite()
 	if all, err := io.ReadAll(c.in); err != nil || string(all) != "hello early late bye" {
@@ -375,6 +375,7 @@ func TestRetries(t *testing.T) {
 // A kept-alive connection that the upstream closed costs no request, safe or not.
 func TestStaleConnections(t *testing.T) {
 	r := newRig(t, nil)
+	closed := make(chan struct{})
 	r.rawBackend(func(c net.Conn, in *bufio.Reader) { // one request per connection, without saying so
 		req, err := http.ReadRequest(in)
 		if err != nil {
@@ -382,6 +383,8 @@ func TestStaleConnections(t *testing.T) {
 		}
 		io.Copy(io.Discard, req.Body)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		c.Close()
+		closed <- struct{}{}
 	})
 	c := r.dial()
 	for i := range 20 {
@@ -389,7 +392,7 @@ func TestStaleConnections(t *testing.T) {
 		if resp, _ := c.answer("POST"); resp.StatusCode != 200 {
 			t.Fatalf("request %d: %d", i, resp.StatusCode)
 		}
-		time.Sleep(5 * time.Millisecond)
+		<-closed
 	}
 }
 

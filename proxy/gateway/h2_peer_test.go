@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"lictor/internal/eventually"
 	"lictor/resolver"
 )
 
@@ -293,7 +295,7 @@ func TestClientThatLeavesResetsItsStream(t *testing.T) {
 func TestInstanceThatTakesOneStreamAtATime(t *testing.T) {
 	r := newRig(t, nil)
 	r.h2peerBackend([]http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 1}}, func(p *h2peer, id uint32, n int) bool {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched() // others come
 		return p.ok(id)
 	})
 	var wg sync.WaitGroup
@@ -333,7 +335,10 @@ func TestConnectionThatEndsWhileIdleCostsNoRequest(t *testing.T) {
 		if string(body) != "ok" {
 			t.Errorf("request %d: got %d %q", i, resp.StatusCode, body)
 		}
-		time.Sleep(20 * time.Millisecond) // for the end to arrive
+		eventually.True(t, "the end has arrived", func() bool {
+			active, idle := r.gw.upstream.Connections("svc")
+			return active+idle == 0
+		})
 	}
 	if n := conns.Load(); n != 5 {
 		t.Errorf("%d connections", n)

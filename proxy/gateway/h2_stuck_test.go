@@ -140,6 +140,13 @@ func stalls(t *testing.T, n *atomic.Int64) {
 // lasting is how many exchanges last.
 func (r *rig) lasting() int { return r.gw.live.Len() }
 
+// oneLasts waits until the exchange is one that a policy change may cut, and
+// whose client is watched.
+func (r *rig) oneLasts() {
+	r.t.Helper()
+	eventually.True(r.t, "the exchange lasts", func() bool { return r.lasting() == 1 })
+}
+
 // D4: a client that leaves while the backend takes no more of its upload ends
 // the request at once, whatever it and the backend speak.
 func TestStuckUploadsEndWithTheirClient(t *testing.T) {

@@ -102,9 +102,10 @@ func TestMaxBodyOfAStream(t *testing.T) {
 	c := r.dial()
 	c.send(post + te + "\r\n")
 	chunk := "2710\r\n" + strings.Repeat("x", 10_000) + "\r\n"
+	pace := time.Tick(time.Millisecond)
 	for range 21 {
 		c.send(chunk)
-		time.Sleep(time.Millisecond)
+		<-pace
 	}
 	if resp, body := c.answerOr(t, "POST"); resp.StatusCode != 413 || !resp.Close {
 		t.Errorf("got %d %s", resp.StatusCode, body)

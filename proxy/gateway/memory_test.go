@@ -41,8 +41,8 @@ func TestMemoryOfIdleConnections(t *testing.T) {
 	open(50) // what is made once
 	before := inUse()
 	open(conns)
-	runtime.GC() // new stacks are as large as those in use were on average
-	time.Sleep(lim.Nap + 300*time.Millisecond)
+	runtime.GC()                               // new stacks are as large as those in use were on average
+	time.Sleep(lim.Nap + 300*time.Millisecond) // until all nap, which nothing tells
 	each := (inUse() - before) / conns
 	t.Logf("%d bytes for each idle connection", each)
 	if each > most {

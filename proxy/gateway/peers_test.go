@@ -104,8 +104,9 @@ func TestUploadWithPauses(t *testing.T) {
 	r.recorder()
 	c := r.dial()
 	c.send(post + te + "\r\n")
+	pace := time.Tick(120 * time.Millisecond) // longer than the timeout, which is not for uploads
 	for range 3 {
-		time.Sleep(120 * time.Millisecond)
+		<-pace
 		c.send("2\r\nab\r\n")
 	}
 	c.send("0\r\n\r\n")
@@ -209,7 +210,7 @@ func TestClientLeaves(t *testing.T) {
 			if tt.answer != "" {
 				readHead(c.in)
 			}
-			time.Sleep(80 * time.Millisecond)
+			r.oneLasts()
 			c.Close()
 			select {
 			case <-gone:
@@ -299,11 +300,13 @@ func TestEventsByteByByte(t *testing.T) {
 func TestEarlyAnswerToAClientThatSendsAllFirst(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
+	answered := make(chan struct{})
 	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
 		readHead(in)
 		io.WriteString(c, "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
-		time.Sleep(50 * time.Millisecond)
+		<-answered
 	})
+	defer close(answered)
 	c := r.dial()
 	c.send(fmt.Sprintf("%sContent-Length: %d\r\n\r\n", post, 8<<20))
 	if n, err := c.Write(make([]byte, 8<<20)); err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/policy/document"
 	"lictor/proxy/middleware"
@@ -127,7 +128,7 @@ func TestRevocationCutsRunningAnswers(t *testing.T) {
 						t.Fatalf("%v %q", err, head)
 					}
 				}
-				time.Sleep(150 * time.Millisecond)
+				r.oneLasts()
 				began := time.Now()
 				r.rules.apply(revoke(t))
 				r.gw.PolicyChanged()
@@ -153,11 +154,10 @@ func TestKeyThatRunsOutCutsRunningAnswers(t *testing.T) {
 	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
 		readHead(in)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
-		for {
+		for range time.Tick(20 * time.Millisecond) {
 			if _, err := io.WriteString(c, "event\n"); err != nil {
 				return
 			}
-			time.Sleep(20 * time.Millisecond)
 		}
 	})
 	soon := time.Now().Add(time.Second).Format(time.RFC3339Nano)
@@ -199,10 +199,10 @@ func TestUnrelatedChangeCutsNothing(t *testing.T) {
 	c.send("GET /svc/s HTTP/1.1\r\nHost: x\r\n\r\n")
 	next <- "1\r\na\r\n"
 	readHead(c.in)
-	time.Sleep(100 * time.Millisecond)
+	r.oneLasts()
 	r.rules.apply(put(t, policy.KindBlacklist, "b", `["10.1.1.1", "/other"]`))
 	r.gw.PolicyChanged()
-	time.Sleep(300 * time.Millisecond)
+	eventually.Holds(t, 300*time.Millisecond, "it is not cut", func() bool { return r.lasting() == 1 })
 	next <- "1\r\nb\r\n0\r\n\r\n"
 	close(next)
 	if all, _ := c.in.ReadString('b'); !strings.HasSuffix(all, "b") {

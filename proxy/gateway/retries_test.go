@@ -320,8 +320,9 @@ func TestInstancesComeAndGoUnderLoad(t *testing.T) {
 	stop := make(chan struct{})
 	const clients = 8
 	load := r.load(clients, stop)
+	pace := time.Tick(3 * time.Millisecond)
 	for i := range 100 {
-		time.Sleep(3 * time.Millisecond)
+		<-pace
 		svc := &resolver.Service{Name: "svc", Loaded: true}
 		for _, a := range lists[i%len(lists)] {
 			svc.Instances = append(svc.Instances, &resolver.Instance{ID: a, Address: a, Weight: 1 + i%2, State: resolver.Passing})

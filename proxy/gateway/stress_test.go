@@ -191,7 +191,7 @@ func (s *stresser) upload(chunked bool, fields string, pause time.Duration) erro
 		if chunked {
 			io.WriteString(s.c, "\r\n")
 		}
-		time.Sleep(pause)
+		s.rest(pause)
 		left -= piece
 	}
 	if chunked {
@@ -207,10 +207,13 @@ func (s *stresser) upload(chunked bool, fields string, pause time.Duration) erro
 	return nil
 }
 
+// rest does nothing for a while, as clients do at moments that nobody chooses.
+func (s *stresser) rest(d time.Duration) { time.Sleep(d) }
+
 // leave goes away in the middle.
 func (s *stresser) leave(format string, args ...any) error {
 	err := s.send(format, args...)
-	time.Sleep(time.Duration(rand.IntN(80)) * time.Millisecond)
+	s.rest(time.Duration(rand.IntN(80)) * time.Millisecond)
 	if s.c != nil && rand.IntN(2) == 0 {
 		s.c.(*net.TCPConn).SetLinger(0)
 	}

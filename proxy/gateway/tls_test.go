@@ -268,7 +268,7 @@ func TestCertificateThatRunsOutEnds(t *testing.T) {
 	c := tls.Client(r.dial().Conn, &tls.Config{RootCAs: ca.Pool(), ServerName: "gw.test", Certificates: []tls.Certificate{clients.Issue(t, "me")}})
 	in := bufio.NewReader(c)
 	served := 0
-	for {
+	for range time.Tick(20 * time.Millisecond) {
 		io.WriteString(c, "GET /svc/ HTTP/1.1\r\nHost: gw.test\r\n\r\n")
 		resp, err := http.ReadResponse(in, nil)
 		if err != nil {
@@ -278,7 +278,6 @@ func TestCertificateThatRunsOutEnds(t *testing.T) {
 		if served++; time.Since(until) > 5*time.Second {
 			t.Fatal("it is served on")
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	if early := time.Until(until); served == 0 || early > 0 {
 		t.Errorf("%d requests were served, and it ended %v early", served, early)

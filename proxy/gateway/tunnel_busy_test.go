@@ -21,9 +21,11 @@ func TestTunnelThatIsBusyNowAndThen(t *testing.T) {
 	const rounds, burst = 4, 2<<20 + 12345
 	send := func(c *net.TCPConn, seed uint64) {
 		all := stuff(seed)
+		quiet := time.NewTimer(0)
 		for range rounds {
 			io.CopyN(c, all, burst)
-			time.Sleep(150 * time.Millisecond)
+			quiet.Reset(150 * time.Millisecond)
+			<-quiet.C
 			io.CopyN(c, all, 1)
 		}
 		c.CloseWrite()

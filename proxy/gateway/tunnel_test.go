@@ -80,8 +80,9 @@ func TestTunnelHalfClose(t *testing.T) {
 	t.Run("by the client", func(t *testing.T) {
 		r := tunnelRig(t, nil, func(c *net.TCPConn, in *bufio.Reader) {
 			all, _ := io.ReadAll(in)
+			pace := time.Tick(10 * time.Millisecond)
 			for range 3 {
-				time.Sleep(10 * time.Millisecond)
+				<-pace
 				c.Write(all)
 			}
 		})
@@ -126,11 +127,13 @@ func TestTunnelReset(t *testing.T) {
 		<-gone
 	})
 	t.Run("by the upstream", func(t *testing.T) {
+		there := make(chan struct{})
 		r := tunnelRig(t, nil, func(c *net.TCPConn, in *bufio.Reader) {
-			time.Sleep(20 * time.Millisecond)
+			<-there
 			c.SetLinger(0)
 		})
 		c := r.tunnel("")
+		close(there)
 		if _, err := c.in.ReadByte(); err == nil {
 			t.Error("the client's side stays open")
 		}
@@ -152,8 +155,9 @@ func TestTunnelIdleLimit(t *testing.T) {
 	})
 	t.Run("one way", func(t *testing.T) {
 		r := tunnelRig(t, limit, func(c *net.TCPConn, in *bufio.Reader) {
+			pace := time.Tick(50 * time.Millisecond)
 			for range 12 {
-				time.Sleep(50 * time.Millisecond)
+				<-pace
 				io.WriteString(c, "x")
 			}
 		})

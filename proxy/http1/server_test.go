@@ -12,9 +12,12 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 const plainGet = "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -61,7 +64,7 @@ func TestNap(t *testing.T) {
 	c := dialTest(t, addr)
 	in := bufio.NewReader(c)
 	for _, pause := range []time.Duration{0, 60, 60, 0, 10, 60} {
-		time.Sleep(pause * time.Millisecond)
+		time.Sleep(pause * time.Millisecond) // some longer than a nap is waited for
 		wantAnswer(t, c, in, plainGet)
 	}
 	began := time.Now()
@@ -73,7 +76,7 @@ func TestNap(t *testing.T) {
 	c = dialTest(t, addr)
 	in = bufio.NewReader(c)
 	wantAnswer(t, c, in, plainGet)
-	time.Sleep(60 * time.Millisecond)
+	time.Sleep(60 * time.Millisecond) // until it naps, which nothing tells
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := stop(ctx); err != nil {
@@ -116,7 +119,9 @@ func TestShutdownAtAnyMoment(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(time.Duration(i) * 100 * time.Microsecond)
+		for range i * 20 { // any moment
+			runtime.Gosched()
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		began := time.Now()
 		if err := stop(ctx); err != nil {
@@ -203,12 +208,12 @@ func TestOverTLS(t *testing.T) {
 	}
 	open[0].Close()
 	mu.Unlock()
-	time.Sleep(20 * time.Millisecond)
-	f.pool.Expire() // notices
+	time.Sleep(20 * time.Millisecond) // for the end to arrive, which only the kernel sees
+	f.pool.Expire()                   // notices
 	wantAnswer(t, c, in, upload)
 
 	io.WriteString(c, "GET /silent HTTP/1.1\r\nHost: x\r\n\r\n")
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // until the client is watched
 	for len(gone) > 0 {
 		<-gone
 	}
@@ -252,9 +257,11 @@ func TestPool(t *testing.T) {
 	counts(0, 1)
 	p.Expire()
 	counts(0, 1)
-	time.Sleep(60 * time.Millisecond)
-	p.Expire()
-	counts(0, 0)
+	eventually.True(t, "the old one goes", func() bool {
+		p.Expire()
+		active, idle := p.Counts()
+		return active == 0 && idle == 0
+	})
 	a = get()
 	p.Close()
 	p.put(a, nil)

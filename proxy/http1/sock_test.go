@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 // socketPair is two connected TCP sockets.
@@ -42,8 +45,7 @@ func newSock(t testing.TB, nc net.Conn) *sock {
 func TestExchangeWritesThoughItsDeadlinePassed(t *testing.T) {
 	a, b := socketPair(t)
 	s := newSock(t, a)
-	s.readBy(time.Nanosecond)
-	time.Sleep(5 * time.Millisecond)
+	late(s)
 	if _, err := s.exchange([]byte("hello"), make([]byte, 10), time.Second); !isTimeout(err) {
 		t.Errorf("got %v, want a deadline error", err)
 	}
@@ -60,16 +62,21 @@ func TestExchangeWritesThoughItsDeadlinePassed(t *testing.T) {
 	}
 }
 
+// late gives s a deadline and lets it pass, which nothing tells before a read.
+func late(s *sock) {
+	s.readBy(time.Nanosecond)
+	time.Sleep(5 * time.Millisecond)
+}
+
 // The same, where the peer closed meanwhile: nothing was sent.
 func TestExchangeThatIsLateAndStale(t *testing.T) {
 	a, b := socketPair(t)
 	s := newSock(t, a)
 	b.Close()
-	time.Sleep(5 * time.Millisecond)
-	for _, d := range []time.Duration{time.Nanosecond, time.Second} {
+	eventually.True(t, "the end has arrived", s.stale)
+	for _, deadline := range []func(){func() { late(s) }, func() { s.readBy(time.Second) }} {
 		s.woken()
-		s.readBy(d)
-		time.Sleep(2 * time.Millisecond)
+		deadline()
 		if _, err := s.exchange([]byte("hello"), make([]byte, 10), time.Second); err != errStale {
 			t.Errorf("got %v, want errStale", err)
 		}
@@ -119,7 +126,9 @@ func TestHalt(t *testing.T) {
 				s.woken()
 			}
 		})
-		time.Sleep(time.Duration(i%20) * 50 * time.Microsecond)
+		for range i % 20 * 20 { // any moment
+			runtime.Gosched()
+		}
 		s.halt()
 		wg.Wait()
 		if _, err := s.write([]byte("x"), time.Minute); err == nil {
@@ -152,9 +161,10 @@ func TestWake(t *testing.T) {
 func TestDeadlines(t *testing.T) {
 	a, _ := socketPair(t)
 	s := newSock(t, a)
+	pace := time.Tick(time.Millisecond)
 	for range 20 {
 		s.readBy(50 * time.Millisecond)
-		time.Sleep(time.Millisecond)
+		<-pace
 	}
 	s.readBy(50 * time.Millisecond)
 	began := time.Now()

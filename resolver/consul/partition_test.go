@@ -41,6 +41,7 @@ func TestAServiceThatRegistersAsAPartitionEndsIsKnownWithinASecond(t *testing.T)
 	}
 	r, stop := runAgainst(t, server.URL)
 	defer stop()
+	// Within a second, not eventually: the time is what is tested.
 	within := func(limit time.Duration, what string, ok func() bool) {
 		t.Helper()
 		for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {

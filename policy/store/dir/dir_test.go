@@ -105,11 +105,12 @@ func TestAHalfWrittenFileIsNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pace := time.Tick(20 * time.Millisecond)
 	for _, piece := range []string{"one.", "exam", "ple\n", "two.example\n"} {
 		if _, err := f.WriteString(piece); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-pace
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 // TestConversation holds the fake to what E1, E2, E10 and E12 say of servers.
@@ -86,10 +88,10 @@ func TestLastInstanceLingers(t *testing.T) { // E12
 	if status, _ := ask(t, "GET", s.URL()+"/apps/a", "", "application/json"); status != 200 {
 		t.Errorf("got %d, want it still there", status)
 	}
-	time.Sleep(60 * time.Millisecond)
-	if status, _ := ask(t, "GET", s.URL()+"/apps/a", "", "application/json"); status != 404 {
-		t.Errorf("got %d, want it gone", status)
-	}
+	eventually.True(t, "it is gone", func() bool {
+		status, _ := ask(t, "GET", s.URL()+"/apps/a", "", "application/json")
+		return status == 404
+	})
 }
 
 func ask(t *testing.T, method, url, body, accept string) (int, string) {
