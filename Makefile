@@ -53,7 +53,7 @@ unit: compiler namespaces ## Only the unit tests
 	CGO_ENABLED=0 go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./internal/uri ./resolver
 
 integration: compiler consul rabbitmq front bin/integration.test ## Only the integration tests; says which took longest
-	cd integration && $(CURDIR)/bin/integration.test -test.parallel 6 -test.timeout 15m
+	cd integration && $(CURDIR)/bin/integration.test -test.parallel 6 -test.timeout 30m
 
 .PHONY: bin/integration.test
 bin/integration.test:
