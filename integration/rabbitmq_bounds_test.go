@@ -302,9 +302,12 @@ func busOtherURL(t *testing.T, node *rabbitNode) {
 	node.ctl(t, "add_user", "rotated", "first")
 	node.ctl(t, "set_permissions", "rotated", ".*", ".*", ".*")
 	as := func(user string) rabbitmq.Config {
-		return rabbitmq.Config{URL: strings.Replace(node.URL, "guest:guest", user, 1)}
+		// The broker's tools may take long to start.
+		return rabbitmq.Config{URL: strings.Replace(node.URL, "guest:guest", user, 1), Timeout: 5 * time.Minute}
 	}
 	release := make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	defer let()
 	arrived := make(chan struct{}, 1)
 	startWorker(t, busWorker{node.URL, "sleeps", "sleeps.worker", "#", func(d amqp.Delivery) *amqp.Publishing {
 		arrived <- struct{}{}
@@ -324,7 +327,7 @@ func busOtherURL(t *testing.T, node *rabbitNode) {
 	node.ctl(t, "change_password", "rotated", "second")
 	must(t, b.Update(as("rotated:second")))
 	eventually(t, soon, "the new connection is used", func() error {
-		if b.Stats().Connects != 2 {
+		if b.Stats().Connects < 2 {
 			return fmt.Errorf("stats are %+v", b.Stats())
 		}
 		return nil
@@ -335,7 +338,7 @@ func busOtherURL(t *testing.T, node *rabbitNode) {
 		}
 		return nil
 	})
-	close(release)
+	let()
 	if err := <-answer; err != nil {
 		t.Errorf("a request in flight was lost: %v", err)
 	}

@@ -146,6 +146,10 @@ func TestScale(t *testing.T) {
 	}
 }
 
+// closing is how many connections the kernel may still show that the client has
+// given up: on a machine with other work six were seen.
+const closing = 16
+
 func scale(t *testing.T, wanted int) {
 	c := startConsul(t)
 	fill(t, c, 1000)
@@ -165,8 +169,8 @@ func scale(t *testing.T, wanted int) {
 			t.Errorf("%s: %d requests, want at most %d", what, got, most)
 		}
 		conns, err := established(p.Addr)
-		if err != nil || conns > client.MostConns() {
-			t.Errorf("%s: %d connections, %v, want at most %d", what, conns, err, client.MostConns())
+		if err != nil || conns > client.MostConns()+closing {
+			t.Errorf("%s: %d connections, %v, want at most %d and %d that are being closed", what, conns, err, client.MostConns(), closing)
 		}
 	}
 	all := int64(wanted) // may be read once more, where that takes long enough for a sweep
