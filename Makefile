@@ -40,10 +40,8 @@ demo-bus: build rabbitmq ## Serve in front of a real RabbitMQ and an example wor
 build: ## Build bin/lictor
 	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/lictor .
 
-# The integration tests mostly wait, and the unit tests mostly compute.
 test: compiler namespaces consul rabbitmq front ## Lint, unit and integration tests with -race, and a minute of adversary
-	$(MAKE) --no-print-directory lint bin/integration.test
-	$(MAKE) --no-print-directory -j2 --output-sync=target unit integration
+	$(MAKE) --no-print-directory lint unit integration
 	# Machines that run tests are busy with other things: the budgets of a quiet one are those of make adversary.
 	$(MAKE) --no-print-directory adversary ADVERSARY='-memory 512 -admin 5s'
 
@@ -53,7 +51,7 @@ unit: compiler namespaces ## Only the unit tests
 	CGO_ENABLED=0 go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./internal/uri ./resolver
 
 integration: compiler consul rabbitmq front bin/integration.test ## Only the integration tests; says which took longest
-	cd integration && $(CURDIR)/bin/integration.test -test.parallel 6 -test.timeout 30m
+	cd integration && ./run $(CURDIR)/bin/integration.test
 
 .PHONY: bin/integration.test
 bin/integration.test:
