@@ -36,6 +36,21 @@ func TestDrain(t *testing.T) {
 			}
 		}
 	})
+	t.Run("the first request of a connection comes late and is served", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.recorder()
+		c := r.dial()
+		eventually.True(t, "it was accepted", func() bool { return r.gw.server.Open() == 1 })
+		stopped := make(chan struct{})
+		go func() { r.stop(); close(stopped) }()
+		eventually.True(t, "the gateway stops", r.gw.server.Draining)
+		time.Sleep(50 * time.Millisecond) // as a client that is slow to write: ten times what used connections get
+		c.send(get + "\r\n")
+		if resp, _ := c.answer("GET"); resp == nil || resp.StatusCode != 200 || !resp.Close {
+			t.Errorf("got %+v", resp)
+		}
+		<-stopped
+	})
 	t.Run("a request under way ends, and so does its connection", func(t *testing.T) {
 		r := newRig(t, nil)
 		asked, go_ := make(chan struct{}), make(chan struct{})
@@ -57,6 +72,7 @@ func TestDrain(t *testing.T) {
 			}
 			return err != nil
 		})
+		eventually.True(t, "the gateway stops", r.gw.server.Draining)
 		close(go_)
 		if resp, body := c.answer("GET"); resp.StatusCode != 200 || body != "ok" || !resp.Close {
 			t.Errorf("got %d %q close=%v", resp.StatusCode, body, resp.Close)

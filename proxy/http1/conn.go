@@ -209,8 +209,12 @@ func (c *Conn) readHead() error {
 const defaultNap = 30 * time.Millisecond
 
 // lastLook is how long a server that stops waits for a request that may be on
-// its way.
-const lastLook = 5 * time.Millisecond
+// its way; firstLook the same on a connection that has not had any yet: its
+// client made it for one, and will not expect that it is idle.
+const (
+	lastLook  = 5 * time.Millisecond
+	firstLook = 250 * time.Millisecond
+)
 
 // awaitFirst waits, holding nothing, until bytes of a request are there. It
 // returns errNap once, for a connection whose stack may have grown.
@@ -238,7 +242,11 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 		return errIdle // closed, timed out: nobody waits for an answer
 	}
 	c.s.woken()
-	c.s.readBy(lastLook)
+	if c.served || !c.srv.draining.Load() {
+		c.s.readBy(lastLook)
+	} else {
+		c.s.readBy(firstLook)
+	}
 	if c.w, _ = c.s.readLent(c); c.w == 0 {
 		return errDrain
 	}
