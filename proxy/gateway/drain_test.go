@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -44,7 +45,12 @@ func TestDrain(t *testing.T) {
 		stopped := make(chan struct{})
 		go func() { r.stop(); close(stopped) }()
 		eventually.True(t, "the gateway stops", r.gw.server.Draining)
-		time.Sleep(50 * time.Millisecond) // as a client that is slow to write: ten times what used connections get
+		// A client that is slow to write: ten times what used connections get.
+		c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if _, err := c.in.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("the connection does not wait for its first request: %v", err)
+		}
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		c.send(get + "\r\n")
 		if resp, _ := c.answer("GET"); resp == nil || resp.StatusCode != 200 || !resp.Close {
 			t.Errorf("got %+v", resp)
