@@ -152,10 +152,8 @@ func (p *Lictor) addConsul(block *config.ConsulResolver) error {
 	r, err := consul.New(consul.Config{
 		Client:       client,
 		Log:          p.log.Named("resolver"),
-		Tag:          block.Tag,
+		Selection:    selection(block),
 		PassingOnly:  block.PassingOnly,
-		Expose:       block.Expose,
-		Hide:         block.Hide,
 		MaxStale:     block.MaxStale,
 		EmptyHold:    block.EmptyHold,
 		OwnService:   presence.Service,

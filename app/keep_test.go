@@ -10,7 +10,7 @@ import (
 func TestKeep(t *testing.T) { // X10
 	change := func(edit func(*config.Config)) *config.Config {
 		cfg := config.Default()
-		cfg.Resolvers = []config.Resolver{{Static: &config.StaticResolver{}}}
+		cfg.Resolvers = []config.Resolver{{Static: &config.StaticResolver{}}, {Consul: &config.ConsulResolver{}}}
 		edit(cfg)
 		return cfg
 	}
@@ -22,6 +22,10 @@ func TestKeep(t *testing.T) { // X10
 		{"nothing changed", func(*config.Config) {}, nil},
 		{"time limits can change", func(c *config.Config) { c.Gateway.Timeout++ }, nil},
 		{"static services can change", func(c *config.Config) { c.Resolvers[0].Static.Services = map[string][]string{"a": nil} }, nil},
+		{"what of Consul a path may reach can change", func(c *config.Config) {
+			c.Resolvers[1].Consul.Tag, c.Resolvers[1].Consul.Expose, c.Resolvers[1].Consul.Hide = "public", []string{"a"}, []string{"b"}
+		}, nil},
+		{"how Consul is believed cannot", func(c *config.Config) { c.Resolvers[1].Consul.PassingOnly = true }, []string{"resolver"}},
 		{"addresses cannot", func(c *config.Config) { c.Gateway.Address = ":1"; c.Admin.Address = ":2" }, []string{"gateway: address", "admin"}},
 		{"Consul cannot", func(c *config.Config) { c.Consul.TLS.CAFile = "x" }, []string{"consul"}},
 		{"the choice of resolvers cannot", func(c *config.Config) { c.Resolvers = nil }, []string{"resolver"}},

@@ -67,6 +67,9 @@ func (p *Lictor) apply(next *config.Config) error {
 			return err
 		}
 	}
+	if err := p.selectServices(next); err != nil {
+		return err
+	}
 	if err := p.updateBus(&next.RabbitMQ); err != nil {
 		return err
 	}
@@ -116,12 +119,17 @@ func keep(old, next *config.Config) []string {
 	return kept
 }
 
-// lasting leaves out what a static resolver takes at any time.
+// lasting leaves out what resolvers take at any time.
 func lasting(all []config.Resolver) []config.Resolver {
 	all = slices.Clone(all)
 	for i := range all {
 		if all[i].Static != nil {
 			all[i].Static = &config.StaticResolver{}
+		}
+		if block := all[i].Consul; block != nil {
+			kept := *block
+			kept.Tag, kept.Expose, kept.Hide = "", nil, nil
+			all[i].Consul = &kept
 		}
 	}
 	return all

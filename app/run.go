@@ -62,6 +62,7 @@ func (p *Lictor) Run(ctx context.Context, reload <-chan os.Signal) error {
 	p.services = append(p.services, p.systemd())
 	at := p.Addresses()
 	p.log.Info("serving", "version", version.Number, "gateway", at.Gateway.String(), "admin", at.Admin.String())
+	p.warnExposed()
 	if err := supervisor.Run(p.delayed(ctx), p.log, p.services...); err != nil {
 		return err
 	}

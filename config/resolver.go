@@ -37,7 +37,7 @@ func (d *decoder) resolverConsul(b *hcl.Block) {
 	r := &ConsulResolver{
 		PassingOnly: true,
 		Expose:      []string{"*"},
-		Hide:        []string{"consul"},
+		Hide:        []string{"consul", "nomad", "nomad-client", "nomad-server", "vault", "lictor"},
 		EmptyHold:   30 * time.Second,
 	}
 	d.cfg.Resolvers = append(d.cfg.Resolvers, Resolver{Consul: r})

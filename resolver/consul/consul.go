@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"path"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,13 +47,11 @@ type Config struct {
 	Client *client.Client // required
 	Log    hclog.Logger   // required
 
-	Tag           string // only instances that carry it; "" = all
+	Selection            // to begin with; Select changes it
 	TaggedAddress string // dial this tagged address (wan, lan_ipv4 ...) of instances that have it; "" = the plain one
 	PassingOnly   bool   // false: instances in warning too, by their warning weight
 
-	Expose     []string // globs of names that may be looked up; nil = all
-	Hide       []string // globs of names that may not; wins over Expose; nil = consul
-	OwnService string   // lictor's own name in Consul, which is never reachable; "" = not registered
+	OwnService string // lictor's own name in Consul, which is never reachable; "" = not registered
 
 	// Everywhere is for who wants to know where anything at all is registered and
 	// sends no requests there: all names and the sidecars and gateways of the mesh
@@ -76,7 +73,9 @@ type Resolver struct {
 	seed maphash.Seed
 
 	// cur is what lookups see: truth, or its blank form past MaxStale.
-	cur  atomic.Pointer[resolver.Catalog]
+	cur       atomic.Pointer[resolver.Catalog]
+	selection atomic.Pointer[Selection] // stored with mu held
+
 	wake chan struct{} // tells Run that pending has something
 	save chan struct{} // tells the snapshot writer that truth changed
 
@@ -112,16 +111,8 @@ func New(cfg Config) (*Resolver, error) {
 	if cfg.MaxStale < 0 || cfg.EmptyHold < 0 || cfg.Watches < 0 {
 		return nil, errors.New("consul resolver: MaxStale, EmptyHold and Watches must not be negative")
 	}
-	if cfg.Expose == nil {
-		cfg.Expose = []string{"*"}
-	}
-	if cfg.Hide == nil {
-		cfg.Hide = []string{"consul"}
-	}
-	for _, glob := range append(cfg.Expose[:len(cfg.Expose):len(cfg.Expose)], cfg.Hide...) {
-		if _, err := path.Match(glob, ""); err != nil {
-			return nil, fmt.Errorf("consul resolver: %q is no glob: %w", glob, err)
-		}
+	if err := cfg.complete(); err != nil {
+		return nil, err
 	}
 	room := cfg.Client.Conns() - spareConns
 	if room < 1 || cfg.Watches > room {
@@ -140,6 +131,7 @@ func New(cfg Config) (*Resolver, error) {
 		followers: make(map[string]*follower),
 	}
 	r.cur.Store(r.truth)
+	r.selection.Store(&cfg.Selection)
 	return r, nil
 }
 
@@ -161,6 +153,9 @@ func (r *Resolver) Status() resolver.Status {
 	}
 	if r.doubt.open(time.Now()) {
 		s.Held = r.doubt.why
+	}
+	if name := r.otherTagLocked(); name != "" && s.Held == "" {
+		s.Held = "consul has not told of the new tag yet: the instances of " + name + " are those of the former one"
 	}
 	for _, f := range r.followers {
 		if s.Error == "" && f.err != "" {

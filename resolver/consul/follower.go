@@ -28,6 +28,7 @@ type follower struct {
 	busy     bool          // beyond Watches: its first answer is on the way
 	spoke    time.Time     // when the last answer was in, or the watch began
 	told     uint64        // index of that answer
+	tag      string        // that its instances were selected by
 	nudged   time.Time     // when it was nudged for an index that Consul has not reached
 
 	nudge client.Nudge // of its watch; has a lock of its own
@@ -44,7 +45,7 @@ type follower struct {
 
 // followLocked makes a follower and has Run start it. r.mu is held.
 func (r *Resolver) followLocked(s *resolver.Service) *follower {
-	f := &follower{r: r, name: s.Name, doubtful: s.Loaded, answered: make(chan struct{})}
+	f := &follower{r: r, name: s.Name, doubtful: s.Loaded, tag: r.selection.Load().Tag, answered: make(chan struct{})}
 	r.followers[s.Name] = f
 	r.pending = append(r.pending, f)
 	poke(r.wake)
@@ -125,7 +126,8 @@ func (f *follower) empties(entries []entry, m meta) bool {
 func (f *follower) apply(entries []entry, m meta) {
 	r := f.r
 	now := time.Now()
-	seen, options, problems := r.sightings(entries)
+	selected := r.selection.Load()
+	seen, options, problems := r.sightings(selected.carrying(entries))
 	registered := r.registered(entries)
 
 	r.mu.Lock()
@@ -149,12 +151,16 @@ func (f *follower) apply(entries []entry, m meta) {
 		f.answerLocked()
 		return
 	}
+	if f.tag != selected.Tag {
+		f.tag = selected.Tag
+		poke(r.save) // which waits until no service has those of a former one
+	}
 
 	until, why := f.hold, "consul came back without its instances"
 	if r.doubt.until.After(until) {
 		until, why = r.doubt.until, r.doubt.why
 	}
-	out := f.belief.judge(old.Instances, seen, now, until, r.cfg.EmptyHold)
+	out := f.belief.judge(selected.without(old.Instances, entries), seen, now, until, r.cfg.EmptyHold)
 	f.deadline = out.deadline
 	next := &resolver.Service{Name: f.name, Index: m.Index, Loaded: !f.partial(entries, m),
 		Instances: out.instances, Options: options, Problems: problems, Registered: registered}

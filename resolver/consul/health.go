@@ -108,7 +108,7 @@ type sighting struct {
 	doubt string // it is critical only for something that Consul does not know; "" = its state is a verdict
 }
 
-// sightings reads the entries that carry the tag, ordered by ID. What cannot be
+// sightings reads the entries, ordered by ID. What cannot be
 // dialled is no instance; the problems say why.
 func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []string) {
 	var p problems
@@ -117,9 +117,6 @@ func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []s
 	slices.SortStableFunc(entries, func(a, b entry) int { return strings.Compare(a.id(), b.id()) })
 	for i := range entries {
 		e := &entries[i]
-		if r.cfg.Tag != "" && !slices.Contains(e.Service.Tags, r.cfg.Tag) {
-			continue
-		}
 		s := sighting{Instance: resolver.Instance{ID: e.id()}}
 		address, why := r.address(e)
 		switch {

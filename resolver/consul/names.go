@@ -2,8 +2,7 @@ package consul
 
 import (
 	"context"
-	"path"
-	"strings"
+	"slices"
 	"time"
 
 	client "lictor/internal/consul"
@@ -23,6 +22,7 @@ type nameWatch struct {
 	held     map[string]bool // names that Consul lists no more, kept until the window closes
 	doubtful bool            // contact was lost, or the catalog is a snapshot's
 	trouble  client.Trouble
+	selected *Selection // that the last answer was compared by
 }
 
 // watchNames runs until ctx ends.
@@ -54,6 +54,9 @@ func waitUntil(d time.Duration, deadline time.Time) time.Duration {
 // step asks for the names once. A name is gone only if an answer past all
 // caches says so too.
 func (n *nameWatch) step(ctx context.Context, q query) (uint64, error) {
+	if s := n.r.selection.Load(); s != n.selected {
+		n.selected, n.hash = s, 0 // what is known of the list says nothing of what was hidden
+	}
 	list := nameList{seed: n.r.seed, known: n.hash, room: n.r.Catalog().Len()}
 	m, err := n.r.readNames(ctx, &list, q)
 	if err != nil {
@@ -165,6 +168,7 @@ func (n *nameWatch) settle(added, missing []string, m meta) {
 		}
 		clear(n.held)
 	}
+	added = slices.DeleteFunc(added, func(name string) bool { return !r.exposes(name) }) // any more
 	put := make([]*resolver.Service, len(added))
 	for i, name := range added {
 		put[i] = &resolver.Service{Name: name, Index: m.Index}
@@ -243,26 +247,6 @@ func (n *nameWatch) noteLocked(kind client.Trouble, text string) {
 	case client.Filtered:
 		n.r.log.Error("consul's ACLs hide services, keeping the known ones", "services", services)
 	}
-}
-
-// exposes reports whether a path may reach the service.
-func (r *Resolver) exposes(name string) bool {
-	if r.cfg.Everywhere {
-		return name != ""
-	}
-	if name == "" || name == r.cfg.OwnService || len(name) > maxName || strings.Contains(name, "/") {
-		return false
-	}
-	return matches(r.cfg.Expose, name) && !matches(r.cfg.Hide, name)
-}
-
-func matches(globs []string, name string) bool {
-	for _, glob := range globs {
-		if ok, _ := path.Match(glob, name); ok { // New has checked the globs
-			return true
-		}
-	}
-	return false
 }
 
 // catalog returns what is true, past MaxStale as well.

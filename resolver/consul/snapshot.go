@@ -86,7 +86,7 @@ func (r *Resolver) load() (index uint64) {
 	if r.cfg.SnapshotFile == "" {
 		return 0
 	}
-	s, err := readSnapshot(r.cfg.SnapshotFile, r.cfg.Tag, r.cfg.Client.Place())
+	s, err := readSnapshot(r.cfg.SnapshotFile, r.selection.Load().Tag, r.cfg.Client.Place())
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0
 	}
@@ -142,16 +142,17 @@ func (r *Resolver) keepSnapshot(ctx context.Context) {
 	}
 }
 
-// write replaces the file. Nothing is written before Consul has answered.
+// write replaces the file. Nothing is written before Consul has answered, about
+// every service since the tag was changed.
 func (s *saver) write() {
 	r := s.r
 	r.mu.Lock()
-	truth, contact, index := r.truth, r.status.Contact, r.namesIndex
+	truth, contact, index, tag, mixed := r.truth, r.status.Contact, r.namesIndex, r.selection.Load().Tag, r.otherTagLocked() != ""
 	r.mu.Unlock()
-	if contact.IsZero() {
+	if contact.IsZero() || mixed {
 		return
 	}
-	text, err := s.encode(truth, contact, index)
+	text, err := s.encode(truth, tag, contact, index)
 	if err == nil {
 		err = durable.Replace(r.cfg.SnapshotFile, text, 0o600, time.Time{})
 	}
@@ -177,8 +178,8 @@ func (s *saver) touch() {
 }
 
 // encode returns the file's content.
-func (s *saver) encode(truth *resolver.Catalog, contact time.Time, index uint64) ([]byte, error) {
-	head, err := json.Marshal(snapshot{Version: snapshotVersion, Tag: s.r.cfg.Tag, Place: s.r.cfg.Client.Place(), Saved: contact, Index: index,
+func (s *saver) encode(truth *resolver.Catalog, tag string, contact time.Time, index uint64) ([]byte, error) {
+	head, err := json.Marshal(snapshot{Version: snapshotVersion, Tag: tag, Place: s.r.cfg.Client.Place(), Saved: contact, Index: index,
 		Services: []*resolver.Service{}})
 	if err != nil {
 		return nil, err

@@ -173,8 +173,8 @@ func TestSnapshotFormat(t *testing.T) {
 	}
 	const golden = "testdata/snapshot.json"
 	encode := func(services ...*resolver.Service) string {
-		s := saver{r: &Resolver{cfg: Config{Tag: "blue", Client: newTestClient(t, nil)}}}
-		text, err := s.encode(resolver.NewCatalog(services...), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), 42)
+		s := saver{r: &Resolver{cfg: Config{Client: newTestClient(t, nil)}}}
+		text, err := s.encode(resolver.NewCatalog(services...), "blue", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), 42)
 		if err != nil {
 			t.Fatal(err)
 		}

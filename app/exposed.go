@@ -1,0 +1,41 @@
+package app
+
+import (
+	"slices"
+
+	"lictor/app/listener"
+	"lictor/config"
+	"lictor/resolver/consul"
+)
+
+// selection is what of Consul's services a path may reach.
+func selection(block *config.ConsulResolver) consul.Selection {
+	return consul.Selection{Tag: block.Tag, Expose: block.Expose, Hide: block.Hide}
+}
+
+// selectServices has the resolvers of Consul select by next, whose blocks are
+// those that the sources were made from, in their order.
+func (p *Lictor) selectServices(next *config.Config) error {
+	for i, block := range next.Resolvers {
+		if r, ok := p.sources[i].(*consul.Resolver); ok {
+			if err := r.Select(selection(block.Consul)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// warnExposed says, once, that everybody who reaches the gateway reaches every
+// service of Consul by its name (K1): few mean that.
+func (p *Lictor) warnExposed() {
+	at := p.gatewayListener.Addr()
+	all := slices.ContainsFunc(p.cfg.Resolvers, func(r config.Resolver) bool {
+		return r.Consul != nil && r.Consul.Tag == "" && slices.Contains(r.Consul.Expose, "*")
+	})
+	if all && !listener.IsLocal(at) {
+		p.log.Warn(`a path reaches every service in consul but the hidden ones, and other machines reach the gateway: `+
+			`name those that are meant in resolver "consul" { expose = ["shop", "api-*"] }, or the tag that they carry in { tag = "public" }`,
+			"address", at.String())
+	}
+}
