@@ -119,6 +119,7 @@ front: $(H2SPEC)/h2spec $(GRPC)/grpc-interop-client $(GRPC)/grpc-interop-server
 	@integration/need curl curl
 	@integration/need chromium chromium
 	@integration/need systemd-analyze systemd
+	@integration/need promtool prometheus
 
 $(H2SPEC)/h2spec: integration/h2spec/go.mod
 	cd integration/h2spec && CGO_ENABLED=0 go build -o $@ github.com/summerwind/h2spec/cmd/h2spec

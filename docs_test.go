@@ -129,3 +129,37 @@ func constants(t *testing.T, folders ...string) (values []string) {
 	}
 	return values
 }
+
+// Every metric of the program has a row, and every row is one of its metrics.
+func TestMetricsAreInTheDocs(t *testing.T) {
+	told := column(t, "docs/reference/metrics.md", "# Metrics")
+	used := make(map[string]bool)
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path == "integration":
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`"(lictor_[a-z_]+)"`).FindAllStringSubmatch(string(text), -1) {
+			used[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range used {
+		if !told[name] {
+			t.Errorf("docs/reference/metrics.md does not have %s", name)
+		}
+	}
+	for name := range told {
+		if !used[name] {
+			t.Errorf("docs/reference/metrics.md has %s, which is no metric", name)
+		}
+	}
+}

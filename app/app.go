@@ -50,14 +50,15 @@ import (
 
 // Lictor is a configured lictor whose sockets are open. Open makes one, Run has it serve.
 type Lictor struct {
-	log        hclog.Logger
-	cfg        *config.Config                // that the process was built from; it never changes
-	inForce    atomic.Pointer[config.Config] // the same with what was reloaded since
-	generation atomic.Uint64                 // of inForce
-	reloads    reloads
-	files      []string      // that a reload reads again
-	output     *lines.Writer // where log writes
-	logs       []namedLog    // whose dropped lines are counted
+	log          hclog.Logger
+	cfg          *config.Config                // that the process was built from; it never changes
+	inForce      atomic.Pointer[config.Config] // the same with what was reloaded since
+	generation   atomic.Uint64                 // of inForce
+	reloads      reloads
+	files        []string      // that a reload reads again
+	output       *lines.Writer // where log writes
+	logs         []namedLog    // whose dropped lines are counted
+	certificates []namedTLS    // that may expire
 
 	services []supervisor.Service // in the order they start in
 	sources  []resolver.Source
@@ -88,7 +89,8 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, 
 	p := &Lictor{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
 	p.inForce.Store(cfg)
 	p.generation.Store(1)
-	p.registry.MustRegister(&p.reloads)
+	p.reloads.done(nil)
+	p.registry.MustRegister(&p.reloads, metrics{p})
 	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			p.release()

@@ -11,17 +11,19 @@ import (
 	"testing"
 
 	"lictor/app"
+	"lictor/config"
 )
 
 // serve runs the development mode on free ports until the test ends, and fails
-// the test if it does not end well.
-func serve(t *testing.T) (at app.Addresses, token string) {
+// the test if it does not end well. edit may change its configuration.
+func serve(t *testing.T, edit func(*config.Config)) (at app.Addresses, token string) {
 	t.Helper()
 	dev, err := app.NewDev()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := dev.Config("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0")
+	edit(cfg)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	log := new(output)
 	l, err := app.Open(ctx, app.Options{Config: cfg, Dev: dev, Log: log})
@@ -81,7 +83,7 @@ func ask(t *testing.T, method, url, token, body string) (status int, reason stri
 }
 
 func TestAWholeLictorRunsInOneProcess(t *testing.T) {
-	at, token := serve(t)
+	at, token := serve(t, func(*config.Config) {})
 	hello := "http://" + at.Gateway.String() + "/echo/hello"
 	if status, _ := ask(t, http.MethodGet, hello, "", ""); status != http.StatusOK {
 		t.Errorf("before the change: got %d, want 200", status)

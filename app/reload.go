@@ -158,7 +158,8 @@ type reloads struct {
 	mu   sync.Mutex
 	err  error
 	at   time.Time
-	kept []string // what waits for a restart
+	kept []string  // what waits for a restart
+	good time.Time // when what is in force was read
 }
 
 func (r *reloads) failed(err error) {
@@ -170,7 +171,7 @@ func (r *reloads) failed(err error) {
 func (r *reloads) done(kept []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.err, r.kept = nil, kept
+	r.err, r.kept, r.good = nil, kept, time.Now()
 }
 
 // problems are what an operator who reloaded should know.
@@ -186,10 +187,16 @@ func (r *reloads) problems() (all []string) {
 	return all
 }
 
-var descReload = prometheus.NewDesc("lictor_config_last_reload_successful", "0 if the last SIGHUP changed nothing, for the configuration was wrong.", nil, nil)
+var (
+	descReload   = prometheus.NewDesc("lictor_config_last_reload_successful", "0 if the last SIGHUP changed nothing, for the configuration was wrong.", nil, nil)
+	descReloaded = prometheus.NewDesc("lictor_config_last_reload_seconds", "When the configuration in force was read, in seconds since 1970.", nil, nil)
+)
 
 // Describe implements prometheus.Collector.
-func (r *reloads) Describe(ch chan<- *prometheus.Desc) { ch <- descReload }
+func (r *reloads) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descReload
+	ch <- descReloaded
+}
 
 // Collect implements prometheus.Collector.
 func (r *reloads) Collect(ch chan<- prometheus.Metric) {
@@ -200,4 +207,5 @@ func (r *reloads) Collect(ch chan<- prometheus.Metric) {
 		good = 0
 	}
 	ch <- prometheus.MustNewConstMetric(descReload, prometheus.GaugeValue, good)
+	ch <- prometheus.MustNewConstMetric(descReloaded, prometheus.GaugeValue, float64(r.good.UnixMilli())/1e3)
 }

@@ -32,6 +32,7 @@ func (p *Lictor) buildTLS(name string, cfg *config.TLS, protocols ...string) (*l
 	if err != nil {
 		return nil, fmt.Errorf("%s: tls: %w", name, err)
 	}
+	p.certificates = append(p.certificates, namedTLS{name, t})
 	p.services = append(p.services, supervisor.Service{Name: name + " certificates", Run: t.Run, Grace: time.Second})
 	return t, nil
 }

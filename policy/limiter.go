@@ -44,6 +44,9 @@ func (l *Limiter) client(a netip.Addr) netip.Addr {
 // less than 1 counts as 1.
 func (l *Limiter) SetInstances(n int) { l.instances.Store(int64(n)) }
 
+// Instances returns among how many lictors split limits are divided, at least 1.
+func (l *Limiter) Instances() int { return max(1, int(l.instances.Load())) }
+
 // Counters returns how many counters are in use.
 func (l *Limiter) Counters() int {
 	n := 0

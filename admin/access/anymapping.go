@@ -24,9 +24,9 @@ var mapping = resource{
 		field{name: "type", fixed: true, enum: []string{"acl", "plugin"}, about: "what it became"}),
 }
 
-func (m *anyMapping) routes() []admin.Route {
+func (m *anyMapping) mappingRoutes() []admin.Route {
 	doc := describer{tag: "Mappings", one: "mapping: with any plugin in it a plugin mapping, else an ACL", schema: mapping.schema(), needed: []string{"api"}, query: mapping.query()}
-	return []admin.Route{route("GET", "/mappings", m.list, doc.list()), route("POST", "/mappings", m.create, doc.create())}
+	return []admin.Route{route("GET", "/mappings", m.listBoth, doc.describeList()), route("POST", "/mappings", m.createEither, doc.describeCreate())}
 }
 
 func typeOf(o *edit.Object) (*resource, string) {
@@ -36,13 +36,13 @@ func typeOf(o *edit.Object) (*resource, string) {
 	return &pluginMappings, "plugin"
 }
 
-func (m *anyMapping) show(v *viewer, o *edit.Object) (object, error) {
+func (m *anyMapping) showEither(v *viewer, o *edit.Object) (object, error) {
 	res, name := typeOf(o)
 	shown, err := v.show(res, o, nil)
 	return append(shown, member{"type", name}), err
 }
 
-func (m *anyMapping) list(w http.ResponseWriter, r *http.Request) error {
+func (m *anyMapping) listBoth(w http.ResponseWriter, r *http.Request) error {
 	p, err := readPage(r, &mapping)
 	if err != nil {
 		return err
@@ -50,20 +50,20 @@ func (m *anyMapping) list(w http.ResponseWriter, r *http.Request) error {
 	v := m.viewer(r.Context())
 	var all []*edit.Object
 	for _, kind := range []policy.Kind{policy.KindACLs, policy.KindPluginMappings} {
-		list, err := v.list(kind)
+		list, err := v.objects(kind)
 		if err != nil {
 			return err
 		}
 		all = append(all, list...)
 	}
 	slices.SortFunc(all, func(a, b *edit.Object) int { return placeOf(a).compare(placeOf(b)) })
-	if all, err = narrow(p, all, func(o *edit.Object) (object, error) { return m.show(v, o) }); err != nil {
+	if all, err = narrow(p, all, func(o *edit.Object) (object, error) { return m.showEither(v, o) }); err != nil {
 		return err
 	}
 	part, next := p.cut(all)
 	data := make([]object, len(part))
 	for i, o := range part {
-		if data[i], err = m.show(v, o); err != nil {
+		if data[i], err = m.showEither(v, o); err != nil {
 			return err
 		}
 	}
@@ -71,7 +71,7 @@ func (m *anyMapping) list(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (m *anyMapping) create(w http.ResponseWriter, r *http.Request) error {
+func (m *anyMapping) createEither(w http.ResponseWriter, r *http.Request) error {
 	given, err := mapping.read(r)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (m *anyMapping) create(w http.ResponseWriter, r *http.Request) error {
 	}
 	var o *edit.Object
 	err = m.change(w, r, func(t *edit.Txn) error {
-		res, err := m.become(t, given)
+		res, err := m.kindOfMapping(t, given)
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (m *anyMapping) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	shown, err := m.show(m.telling(r.Context()), o)
+	shown, err := m.showEither(m.viewerWithWarnings(r.Context()), o)
 	if err != nil {
 		return err
 	}
@@ -110,8 +110,9 @@ func (m *anyMapping) create(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// become returns which of the two it is.
-func (m *anyMapping) become(t *edit.Txn, given map[string]any) (*resource, error) {
+// kindOfMapping returns what a body of POST /mappings asks for: a plugin mapping
+// if it names a plugin, or a group that holds some; else an ACL.
+func (m *anyMapping) kindOfMapping(t *edit.Txn, given map[string]any) (*resource, error) {
 	if ids, _ := given["plugins"].([]string); len(ids) > 0 {
 		return &pluginMappings, nil
 	}

@@ -24,15 +24,15 @@ var apis = resourceOf(policy.KindAPIs, "API", "name", resource{
 })
 
 func fillAPI(d *draft) error {
-	if url := d.said("upstream_url"); url != "" {
-		if d.gave("backends") && !slices.Equal(d.strings("backends"), []string{url}) {
+	if url := d.givenText("upstream_url"); url != "" {
+		if d.isGiven("backends") && !slices.Equal(d.strings("backends"), []string{url}) {
 			return admin.Invalid("upstream_url", "upstream_url is another spelling of backends, and says something else")
 		}
 		d.doc["backends"] = []string{url}
-	} else if d.gave("upstream_url") && !d.gave("backends") {
+	} else if d.isGiven("upstream_url") && !d.isGiven("backends") {
 		delete(d.doc, "backends")
 	}
-	return d.refer("filters", func(name string) (string, error) {
+	return d.resolveRefs("filters", func(name string) (string, error) {
 		o, err := d.Use(policy.Key{Kind: policy.KindFilters, Name: name})
 		switch {
 		case err != nil:
@@ -51,7 +51,7 @@ func validAPI(name string) bool {
 	return policy.ValidName(strings.TrimPrefix(name, "*."))
 }
 
-// The lists of A in the manners of the policy API.
+// Blacklists and whitelists: one resource, of two kinds.
 var (
 	blacklist = listResource(policy.KindBlacklist, "Blacklist")
 	whitelist = listResource(policy.KindWhitelist, "Whitelist")
@@ -77,11 +77,11 @@ func listResource(kind policy.Kind, schemaName string) resource {
 }
 
 func fillList(d *draft) error {
-	d.name = d.said("name")
-	if err := d.referConsumers(); err != nil {
+	d.name = d.givenText("name")
+	if err := d.resolveConsumers(); err != nil {
 		return err
 	}
-	if err := d.mentionGroups(); err != nil {
+	if err := d.ensureGroups(); err != nil {
 		return err
 	}
 	wrong := &admin.Refusal{Status: 400, Reason: "invalid", Fields: map[string]string{}}
@@ -103,7 +103,7 @@ func fillList(d *draft) error {
 	return nil
 }
 
-// maxWrong bounds how many entries of a list are told one by one.
+// maxWrong bounds how many bad entries of a list an answer tells of.
 const maxWrong = 100
 
 func entryField(i int) string { return fmt.Sprintf("entries[%d]", i) }

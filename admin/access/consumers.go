@@ -28,7 +28,7 @@ var consumers = resourceOf(policy.KindConsumers, "Consumer", "name", resource{
 		out["username"] = o.Content.(*policy.Consumer).Name
 		return nil
 	},
-	gone: consumerGone,
+	beforeDelete: releaseConsumer,
 })
 
 // findConsumer finds a consumer by name, else by id.
@@ -44,8 +44,8 @@ func findConsumer(t *edit.Txn, ref string) (*edit.Object, error) {
 }
 
 func fillConsumer(d *draft) error {
-	if other := d.said("username"); other != "" {
-		if name, _ := d.doc["name"].(string); name != "" && d.gave("name") && name != other {
+	if other := d.givenText("username"); other != "" {
+		if name, _ := d.doc["name"].(string); name != "" && d.isGiven("name") && name != other {
 			return admin.Invalid("username", "username is another spelling of name, and says something else")
 		}
 		d.doc["name"] = other
@@ -61,16 +61,16 @@ func fillConsumer(d *draft) error {
 	if err := d.freeCustomID(); err != nil {
 		return err
 	}
-	if err := d.mentionGroups(); err != nil {
+	if err := d.ensureGroups(); err != nil {
 		return err
 	}
-	return d.firstKeys()
+	return d.writeFirstKeys()
 }
 
 // freeCustomID refuses a custom_id that another consumer has: by it a client
 // certificate says who somebody is.
 func (d *draft) freeCustomID() error {
-	id := d.said("custom_id")
+	id := d.givenText("custom_id")
 	if name, _ := d.doc["name"].(string); id == "" || name == "" {
 		return nil // the name is asked for first
 	}
@@ -89,10 +89,10 @@ func (d *draft) freeCustomID() error {
 	return nil
 }
 
-// mentionGroups takes the groups that were given, and makes those that do not
+// ensureGroups checks the groups that were given, and makes those that do not
 // exist (C2).
-func (d *draft) mentionGroups() error {
-	return d.refer("groups", func(group string) (string, error) {
+func (d *draft) ensureGroups() error {
+	return d.resolveRefs("groups", func(group string) (string, error) {
 		if !policy.ValidName(group) {
 			return "", admin.Invalid("groups", fmt.Sprintf("group %q: a name may have letters, digits and ._~- and no leading dot", group))
 		}
@@ -105,11 +105,11 @@ func (d *draft) mentionGroups() error {
 	})
 }
 
-// firstKeys writes the keys that were given with a new consumer.
-func (d *draft) firstKeys() error {
+// writeFirstKeys writes the keys that were given with a new consumer.
+func (d *draft) writeFirstKeys() error {
 	keys, _ := d.given["keys"].([]string)
-	if d.gave("key") {
-		key := d.said("key")
+	if d.isGiven("key") {
+		key := d.givenText("key")
 		if key == "" {
 			key = newKey()
 		}
@@ -125,7 +125,7 @@ func (d *draft) firstKeys() error {
 	if d.old != nil {
 		return admin.Invalid("key", "key is taken only when the consumer is made; use key-auth below it")
 	}
-	if d.gave("keys") {
+	if d.isGiven("keys") {
 		d.once["keys"] = keys
 	}
 	owner, _ := d.doc["id"].(string)
@@ -152,24 +152,25 @@ func (d *draft) putKey(key string, c *policy.Credential) (*edit.Object, error) {
 	return d.Put(at, c)
 }
 
-// consumerGone removes the keys with the consumer, and first. What refers to it
-// by its name gets a dead id instead, so that it means nobody, also not a later
-// consumer of that name (C35). What is more than a transaction holds goes in
-// parts; whoever was interrupted deletes the consumer once more.
-func consumerGone(t *edit.Txn, o *edit.Object) error {
+// releaseConsumer runs before a consumer is deleted. It deletes the consumer's
+// keys, and replaces references to its name by an id that nobody has: else they
+// would mean a later consumer of the same name (C35). Where that is more than
+// one transaction holds, it is done in parts, and [edit.ErrPart] asks for the
+// next; a client that was interrupted deletes the consumer again.
+func releaseConsumer(t *edit.Txn, o *edit.Object) error {
 	c := o.Content.(*policy.Consumer)
 	if err := t.Current(o.Key); err != nil {
 		return err
 	}
-	means := meant(t, c)
-	if err := revokeKeys(t, means); err != nil {
+	refers := refersTo(t, c)
+	if err := revokeKeys(t, refers); err != nil {
 		return err
 	}
 	dead := "deleted-" + uuid.NewString()
-	bury := func(refs []string) ([]string, bool) {
+	disown := func(refs []string) ([]string, bool) {
 		next, found := slices.Clone(refs), false
 		for i, ref := range refs {
-			if ref == c.Name && means(ref) {
+			if ref == c.Name && refers(ref) {
 				next[i], found = dead, true
 			}
 		}
@@ -179,15 +180,15 @@ func consumerGone(t *edit.Txn, o *edit.Object) error {
 		switch x := o.Content.(type) {
 		case *policy.ACL:
 			clone := *x
-			clone.Consumers, found = bury(x.Consumers)
+			clone.Consumers, found = disown(x.Consumers)
 			return &clone, found
 		case *policy.PluginMapping:
 			clone := *x
-			clone.Consumers, found = bury(x.Consumers)
+			clone.Consumers, found = disown(x.Consumers)
 			return &clone, found
 		case *policy.List:
 			clone := *x
-			clone.Consumers, found = bury(x.Consumers)
+			clone.Consumers, found = disown(x.Consumers)
 			return &clone, found
 		}
 		return nil, false
@@ -197,22 +198,22 @@ func consumerGone(t *edit.Txn, o *edit.Object) error {
 // subjectKinds are the kinds whose objects may name consumers.
 var subjectKinds = []policy.Kind{policy.KindACLs, policy.KindPluginMappings, policy.KindWhitelist}
 
-// meant reports whether a reference means the consumer. One by name does not if
-// it is the id of another one.
-func meant(t *edit.Txn, c *policy.Consumer) func(ref string) bool {
+// refersTo returns a function that reports whether a reference is to the
+// consumer c: by its id, or by its name unless that is another consumer's id.
+func refersTo(t *edit.Txn, c *policy.Consumer) func(ref string) bool {
 	first := t.Consumer(c.Name)
 	byName := first == nil || first.Name == c.Name
 	return func(ref string) bool { return ref == c.ID || ref == c.Name && byName }
 }
 
 // revokeKeys deletes the keys of a consumer.
-func revokeKeys(t *edit.Txn, means func(ref string) bool) error {
+func revokeKeys(t *edit.Txn, refers func(ref string) bool) error {
 	keys, err := t.List(policy.KindCredentials)
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
-		if !means(k.Content.(*policy.Credential).Consumer) {
+		if !refers(k.Content.(*policy.Credential).Consumer) {
 			continue
 		}
 		if err := t.Delete(k.Key); err != nil {
@@ -225,7 +226,8 @@ func revokeKeys(t *edit.Txn, means func(ref string) bool) error {
 	return nil
 }
 
-// rewrite changes the objects of the kinds that edit wants changed.
+// rewrite replaces each object of the kinds for which edited returns a new
+// content and true. It may return [edit.ErrPart], as releaseConsumer does.
 func rewrite(t *edit.Txn, kinds []policy.Kind, edited func(o *edit.Object) (policy.Object, bool)) error {
 	for _, kind := range kinds {
 		all, err := t.List(kind)
@@ -258,7 +260,8 @@ func rewrite(t *edit.Txn, kinds []policy.Kind, edited func(o *edit.Object) (poli
 	return nil
 }
 
-// digest is the name of a key's object: the store never holds the key (C21).
+// digest returns the name of the object of an API key, its SHA-256 in hex: the
+// store never holds the key itself (C21).
 func digest(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:])

@@ -8,7 +8,7 @@ import (
 	"lictor/policy"
 )
 
-// schema describes an object of the resource, as it is given and shown.
+// schema returns the OpenAPI schema of an object, for requests and answers.
 func (r *resource) schema() *openapi.Schema {
 	s := &openapi.Schema{Name: r.schemaName, Type: "object", About: r.about}
 	for i := range r.fields {
@@ -57,7 +57,7 @@ func (r *resource) needed() (names []string) {
 	return names
 }
 
-// query are the arguments of lists of the resource.
+// query returns the arguments that a list of the resource takes.
 func (r *resource) query() []openapi.Parameter {
 	args := []openapi.Parameter{
 		{Name: "size", Schema: openapi.Whole("1 to 1000, 100 if it is not given")},
@@ -86,8 +86,8 @@ func pageOf(s *openapi.Schema) *openapi.Schema {
 	)
 }
 
-// settingsSchema describes the settings of plugins, all of them in one, since
-// what a plugin does not know it refuses.
+// settingsSchema returns the schema of "config": the settings of all plugins in
+// one, for which of them may be given depends on the plugin's name.
 func settingsSchema(about string) *openapi.Schema {
 	s := &openapi.Schema{Name: "PluginConfig", Type: "object", About: about, Closed: true}
 	for _, f := range pluginSettings {
@@ -96,7 +96,7 @@ func settingsSchema(about string) *openapi.Schema {
 	return s
 }
 
-// describer makes the operations of one collection.
+// describer makes the OpenAPI operations of one collection.
 type describer struct {
 	tag    string
 	one    string
@@ -104,7 +104,7 @@ type describer struct {
 	needed []string
 	name   string // the field that names an object
 	query  []openapi.Parameter
-	cached bool // a client may ask whether it has changed
+	cached bool // GET of one object may be conditional (304)
 }
 
 func (d *describer) article() string {
@@ -119,17 +119,17 @@ var conditions = []openapi.Parameter{
 	{Name: "If-None-Match", Schema: openapi.Text("`*`: the object must not exist")},
 }
 
-func (d *describer) list() *openapi.Operation {
+func (d *describer) describeList() *openapi.Operation {
 	return &openapi.Operation{Tag: d.tag, Summary: "List, in the order of creation", Query: d.query,
 		Answers: []openapi.Answer{{Status: 200, About: "a page", Body: pageOf(d.schema)}}, Refuses: []int{400, 404, 503}}
 }
 
-func (d *describer) create() *openapi.Operation {
+func (d *describer) describeCreate() *openapi.Operation {
 	return &openapi.Operation{Tag: d.tag, Summary: "Make " + d.article(), Body: d.schema, Sends: "Create", Needed: d.needed, Forms: true,
 		Answers: []openapi.Answer{d.shown(201, "made", "Location")}, Refuses: []int{400, 404, 409, 413, 415, 503}}
 }
 
-func (d *describer) get() *openapi.Operation {
+func (d *describer) describeGet() *openapi.Operation {
 	op := &openapi.Operation{Tag: d.tag, Summary: "The " + d.one,
 		Answers: []openapi.Answer{d.shown(200, "the "+d.one)}, Refuses: []int{404, 503}}
 	if d.cached {
@@ -139,15 +139,15 @@ func (d *describer) get() *openapi.Operation {
 	return op
 }
 
-// replace is PUT, where the path names the object.
-func (d *describer) replace(summary string) *openapi.Operation {
-	op := d.update(summary, 200, 201)
+// describeReplace describes PUT, for which the path names the object.
+func (d *describer) describeReplace(summary string) *openapi.Operation {
+	op := d.describeUpdate(summary, 200, 201)
 	op.Sends = "Replace"
 	op.Needed = slices.DeleteFunc(slices.Clone(d.needed), func(name string) bool { return name == d.name })
 	return op
 }
 
-func (d *describer) update(summary string, statuses ...int) *openapi.Operation {
+func (d *describer) describeUpdate(summary string, statuses ...int) *openapi.Operation {
 	op := &openapi.Operation{Tag: d.tag, Summary: summary, Body: d.schema, Sends: "Patch", Forms: true, Headers: conditions,
 		Refuses: []int{400, 404, 409, 412, 413, 415, 503}}
 	for _, status := range statuses {
@@ -156,7 +156,7 @@ func (d *describer) update(summary string, statuses ...int) *openapi.Operation {
 	return op
 }
 
-func (d *describer) remove() *openapi.Operation {
+func (d *describer) describeRemove() *openapi.Operation {
 	return &openapi.Operation{Tag: d.tag, Summary: "Delete " + d.article(), Headers: conditions,
 		Answers: []openapi.Answer{{Status: 204, About: "deleted"}}, Refuses: []int{404, 409, 412, 413, 503}}
 }

@@ -23,7 +23,8 @@ const (
 	change              // PATCH: what is given, the rest stays
 )
 
-// draft is an object that is being written. It lives for one attempt.
+// draft is an object that is being written. It lives for one attempt of a
+// transaction, on one goroutine.
 type draft struct {
 	*edit.Txn
 	cfg   *Config
@@ -33,11 +34,12 @@ type draft struct {
 	old   *edit.Object   // nil: it is made
 	given map[string]any // what the client said, by field; nil takes a field away
 	doc   map[string]any // the document, as JSON has it
-	name  string         // what to call the object, where no field of the document says it
+	name  string         // in the key; "" = the field resource.name of doc
 	once  map[string]any // shown in this answer and never again
 }
 
-// draft begins to write an object. given is not changed.
+// draft starts a draft of an object of res; old is nil if there is none yet. given
+// is copied.
 func (c *Config) draft(t *edit.Txn, res *resource, v verb, old *edit.Object, given map[string]any) (*draft, error) {
 	d := &draft{Txn: t, cfg: c, res: res, verb: v, old: old, given: maps.Clone(given), doc: map[string]any{}, once: map[string]any{}}
 	if old != nil && v == change {
@@ -64,7 +66,8 @@ func (c *Config) draft(t *edit.Txn, res *resource, v verb, old *edit.Object, giv
 	return d, nil
 }
 
-// documentOf returns what could be read of an object, as JSON has it.
+// documentOf returns the document of an object as JSON decodes it; of one that is
+// not valid what could be read of it.
 func documentOf(o *edit.Object) (map[string]any, error) {
 	data, err := document.JSON(o.Content)
 	if err != nil {
@@ -75,7 +78,8 @@ func documentOf(o *edit.Object) (map[string]any, error) {
 	return doc, err
 }
 
-// write makes the document and writes it with all that goes with it.
+// write checks the draft, and puts it and the objects that it makes or changes
+// into the transaction.
 func (d *draft) write() (*edit.Object, error) {
 	if err := d.overlay(); err != nil {
 		return nil, err
@@ -103,8 +107,9 @@ func (d *draft) write() (*edit.Object, error) {
 	return d.Put(key, content)
 }
 
-// keepGuards refuses a change by which an object would guard no more what it
-// guarded: who means that deletes it.
+// keepGuards refuses a change that takes away the last thing by which an object
+// restricts anybody, such as the last subject of an ACL: a client that means that
+// deletes the object.
 func (d *draft) keepGuards() error {
 	if d.old == nil || d.old.Problems != nil {
 		return nil // what is not in force guards nothing; PUT repairs it
@@ -115,7 +120,7 @@ func (d *draft) keepGuards() error {
 	}
 	was := draft{doc: before}
 	for _, g := range d.res.guards {
-		if !was.says(g.fields) || d.says(g.fields) {
+		if !was.anyIn(g.fields) || d.anyIn(g.fields) {
 			continue
 		}
 		counts := true
@@ -131,12 +136,12 @@ func (d *draft) keepGuards() error {
 	return nil
 }
 
-// says reports whether any of the lists has anything in it.
-func (d *draft) says(fields []string) bool {
+// anyIn reports whether any of these lists of the document has an element.
+func (d *draft) anyIn(fields []string) bool {
 	return slices.ContainsFunc(fields, func(name string) bool { return len(d.strings(name)) > 0 })
 }
 
-// overlay puts what the client gave over the document.
+// overlay sets the fields of the document that the client gave.
 func (d *draft) overlay() error {
 	for i := range d.res.fields {
 		f := &d.res.fields[i]
@@ -164,7 +169,8 @@ func (d *draft) overlay() error {
 	return nil
 }
 
-// sameText reports whether a client only gave back what it was shown.
+// sameText reports whether the value given for a fixed field is the one that it
+// has, as when a client puts back what it was shown.
 func sameText(given, have any) bool {
 	if have == nil {
 		return given == nil || given == "" || given == false
@@ -172,7 +178,8 @@ func sameText(given, have any) bool {
 	return fmt.Sprint(given) == fmt.Sprint(have)
 }
 
-// key returns where the object is to stand, and refuses to change that.
+// key returns the key of the object. It refuses a name that is not valid, that is
+// taken, or that is not the one that the object has.
 func (d *draft) key() (policy.Key, error) {
 	key := policy.Key{Kind: d.res.kind, Name: d.name}
 	if key.Name == "" {
@@ -207,7 +214,7 @@ func (d *draft) key() (policy.Key, error) {
 	return key, err
 }
 
-// strings returns a list of the document.
+// strings returns a list field of the document, nil if it has none.
 func (d *draft) strings(name string) []string {
 	switch v := d.doc[name].(type) {
 	case []string:
@@ -223,21 +230,21 @@ func (d *draft) strings(name string) []string {
 	return nil
 }
 
-// said returns a string that the client gave.
-func (d *draft) said(name string) string {
+// givenText returns a text field that the client gave, "" if it did not.
+func (d *draft) givenText(name string) string {
 	s, _ := d.given[name].(string)
 	return s
 }
 
-// gave reports whether the client said anything about a field.
-func (d *draft) gave(name string) bool {
+// isGiven reports whether the client gave a field, null included.
+func (d *draft) isGiven(name string) bool {
 	_, given := d.given[name]
 	return given
 }
 
-// had are the references that the object had before. They stay as they are,
-// also those to what is gone (C35).
-func (d *draft) had(name string) []string {
+// refsBefore returns the references that a field had before. They stay valid,
+// even if what they refer to was deleted since (C35).
+func (d *draft) refsBefore(name string) []string {
 	if d.old == nil {
 		return nil
 	}
@@ -249,13 +256,14 @@ func (d *draft) had(name string) []string {
 	return was.strings(name)
 }
 
-// refer replaces the references in a field by what resolve makes of them.
-func (d *draft) refer(name string, resolve func(ref string) (string, error)) error {
-	if !d.gave(name) {
+// resolveRefs replaces each reference that is new in a field by what resolve
+// returns for it, and drops those that are there twice.
+func (d *draft) resolveRefs(name string, resolve func(ref string) (string, error)) error {
+	if !d.isGiven(name) {
 		return nil
 	}
-	given, before := d.strings(name), setOf(d.had(name))
-	// Each new one is read, and is an operation of the transaction.
+	given, before := d.strings(name), setOf(d.refsBefore(name))
+	// Each new reference costs an operation of the transaction.
 	if n := len(setOf(given)) - len(before); n > maxNewRefs {
 		return admin.Invalid(name, fmt.Sprintf("%s has %d more objects than before, want at most %d more at once", name, n, maxNewRefs))
 	}
@@ -276,8 +284,8 @@ func (d *draft) refer(name string, resolve func(ref string) (string, error)) err
 	return nil
 }
 
-// maxNewRefs bounds how many references a request may add to an object: no
-// transaction could hold more.
+// maxNewRefs bounds how many references a request may add to an object, since
+// each costs an operation of the transaction.
 const maxNewRefs = store.MaxOps
 
 func setOf(list []string) map[string]bool {
@@ -288,7 +296,7 @@ func setOf(list []string) map[string]bool {
 	return set
 }
 
-// missing refuses a reference to what does not exist.
+// missing returns the refusal of a reference to an object that does not exist.
 func missing(field, one, ref string) error {
 	return admin.Invalid(field, fmt.Sprintf("%s %q does not exist", one, ref))
 }

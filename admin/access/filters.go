@@ -22,7 +22,7 @@ var filters = resourceOf(policy.KindFilters, "Filter", "name", resource{
 		d.warnLocations()
 		return nil
 	},
-	gone: func(t *edit.Txn, o *edit.Object) error {
+	beforeDelete: func(t *edit.Txn, o *edit.Object) error {
 		return unused(t, o, "filter", filtersOf, policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs)
 	},
 })
@@ -39,15 +39,16 @@ func filtersOf(o *edit.Object) []string {
 	return nil
 }
 
-// warnLocations says that a filter will match nothing (C29).
+// warnLocations logs that a filter with locations matches nothing while there is
+// no GeoIP data base (C29).
 func (d *draft) warnLocations() {
 	if locations, _ := d.given["locations"].([]string); len(locations) > 0 && !d.cfg.Locations {
 		d.cfg.Log.Warn("a filter asks for locations, but no geoip database is configured: it matches nothing", "locations", strings.Join(locations, ","))
 	}
 }
 
-// unused refuses to let an object go that others of the kinds refer to, also
-// since a moment ago.
+// unused is inUse for a deletion: it also makes the transaction fail if a
+// reference to the object is written at the same time.
 func unused(t *edit.Txn, o *edit.Object, one string, refs func(*edit.Object) []string, kinds ...policy.Kind) error {
 	if err := t.Current(o.Key); err != nil {
 		return err
@@ -55,7 +56,8 @@ func unused(t *edit.Txn, o *edit.Object, one string, refs func(*edit.Object) []s
 	return inUse(t, one, o.Key.Name, refs, kinds...)
 }
 
-// inUse refuses to let an object go while others of the kinds refer to it (C35).
+// inUse returns a refusal (409) if objects of the kinds refer to the object by
+// that name, nil if none does (C35). refs returns the references of an object.
 func inUse(t *edit.Txn, one, name string, refs func(*edit.Object) []string, kinds ...policy.Kind) error {
 	var users []string
 	for _, kind := range kinds {
@@ -79,8 +81,8 @@ func inUse(t *edit.Txn, one, name string, refs func(*edit.Object) []string, kind
 	return &admin.Refusal{Status: 409, Reason: "in_use", Message: fmt.Sprintf("%s %s is in use by %s", one, name, strings.Join(users, ", "))}
 }
 
-// fillFilters takes the filters of an ACL or a mapping: those named, and the
-// one made of the properties given with it (C27, C28).
+// fillFilters sets the filters of an ACL or a mapping: those that it names, and
+// the inline filter, which is made of the properties given with it (C27, C28).
 func (d *draft) fillFilters() error {
 	own, err := d.ownFilter()
 	if err != nil {
@@ -90,7 +92,7 @@ func (d *draft) fillFilters() error {
 	if own != nil {
 		ownName = own.Key.Name
 	}
-	err = d.refer("filters", func(name string) (string, error) {
+	err = d.resolveRefs("filters", func(name string) (string, error) {
 		o, err := d.Use(policy.Key{Kind: policy.KindFilters, Name: name})
 		switch {
 		case err != nil:
@@ -123,7 +125,7 @@ func (d *draft) fillFilters() error {
 	return nil
 }
 
-// ownFilter returns the filter that was made for the object, nil if none was.
+// ownFilter returns the inline filter of the object, nil if it has none.
 func (d *draft) ownFilter() (*edit.Object, error) {
 	if d.old == nil {
 		return nil, nil
@@ -140,8 +142,8 @@ func (d *draft) ownFilter() (*edit.Object, error) {
 	return nil, nil
 }
 
-// inline writes the filter of the properties that were given and returns its
-// name; "" if there are none. kept: what is not given stays.
+// inline writes the inline filter and returns its name, "" if it would have no
+// property. With kept, properties that are not given stay as they are in own.
 func (d *draft) inline(own *edit.Object, kept bool) (string, error) {
 	f := policy.Filter{Name: uuid.NewString(), Inline: true}
 	if own != nil {
@@ -169,7 +171,7 @@ func (d *draft) inline(own *edit.Object, kept bool) (string, error) {
 	return f.Name, err
 }
 
-// propertiesOf returns the lists of a filter by the names of their fields.
+// propertiesOf returns pointers to the lists of a filter, by field name.
 func propertiesOf(f *policy.Filter) map[string]*[]string {
 	lists := make(map[string]*[]string)
 	for _, row := range policy.TableOf(policy.KindFilters).Fields {
@@ -180,7 +182,8 @@ func propertiesOf(f *policy.Filter) map[string]*[]string {
 	return lists
 }
 
-// showFilters shows the properties of the inline filter where they were given.
+// showFilters adds the properties of the inline filter to an answer about its ACL
+// or mapping.
 func showFilters(v *viewer, o *edit.Object, out map[string]any) error {
 	for _, name := range filtersOf(o) {
 		f, err := v.filter(name)
@@ -199,8 +202,9 @@ func showFilters(v *viewer, o *edit.Object, out map[string]any) error {
 	return nil
 }
 
-// filtersGone removes the filters that were made for an object that goes.
-func filtersGone(t *edit.Txn, o *edit.Object) error {
+// deleteInlineFilter deletes the inline filter of an object that is deleted, unless
+// another object refers to it.
+func deleteInlineFilter(t *edit.Txn, o *edit.Object) error {
 	for _, name := range filtersOf(o) {
 		f, err := t.Get(policy.Key{Kind: policy.KindFilters, Name: name})
 		if err != nil {

@@ -21,7 +21,7 @@ var groups = resourceOf(policy.KindGroups, "Group", "name", resource{
 		out["consumers"] = members
 		return err
 	},
-	gone: func(t *edit.Txn, o *edit.Object) error {
+	beforeDelete: func(t *edit.Txn, o *edit.Object) error {
 		return unused(t, o, "group", groupsOf, policy.KindConsumers, policy.KindACLs, policy.KindPluginMappings, policy.KindWhitelist)
 	},
 })
@@ -41,7 +41,7 @@ func groupsOf(o *edit.Object) []string {
 }
 
 func fillGroup(d *draft) error {
-	if err := d.refer("plugins", d.pluginID); err != nil {
+	if err := d.resolveRefs("plugins", d.pluginID); err != nil {
 		return err
 	}
 	name, _ := d.doc["name"].(string)
@@ -55,10 +55,10 @@ func fillGroup(d *draft) error {
 	return d.markMapped(d.strings("plugins"))
 }
 
-// setMembers puts the consumers that were given into the group, and takes the
-// others out.
+// setMembers makes the consumers that were given, and no others, members of the
+// group.
 func (d *draft) setMembers(group string) error {
-	if !d.gave("consumers") {
+	if !d.isGiven("consumers") {
 		return nil
 	}
 	if _, err := d.Use(policy.Key{Kind: policy.KindGroups, Name: group}); err != nil {
@@ -80,7 +80,7 @@ func (d *draft) setMembers(group string) error {
 			delete(want, o.Key)
 		}
 	}
-	for key := range want { // too new for the list
+	for key := range want { // written after the list was made
 		if err := d.setMember(key, group, true); err != nil {
 			return err
 		}
@@ -88,8 +88,8 @@ func (d *draft) setMembers(group string) error {
 	return nil
 }
 
-// wantedMembers finds the consumers that were given, of which only few may be
-// too new for the list.
+// wantedMembers returns the keys of the consumers that were given. all are those
+// of the policy in force; few may have been written since then.
 func (d *draft) wantedMembers(all []*edit.Object) (map[policy.Key]bool, error) {
 	known := make(map[string]policy.Key, 2*len(all))
 	for _, o := range all {

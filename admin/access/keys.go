@@ -22,8 +22,8 @@ var keys = resourceOf(policy.KindCredentials, "Key", "key", resource{
 	},
 })
 
-// keyID is what the API calls a key: its id, or the name of one that was
-// written without.
+// keyID returns the id by which the API shows a key: its id, or its SHA-256 if the
+// document has none.
 func keyID(o *edit.Object) string {
 	if id := o.Content.(*policy.Credential).ID; id != "" {
 		return id
@@ -49,19 +49,19 @@ func findKey(t *edit.Txn, ref string) (*edit.Object, error) {
 }
 
 func fillKey(d *draft) error {
-	if id := d.said("id"); id != "" && (d.old != nil && id != keyID(d.old) || d.old == nil && id != d.ref) {
+	if id := d.givenText("id"); id != "" && (d.old != nil && id != keyID(d.old) || d.old == nil && id != d.ref) {
 		return admin.Invalid("id", "id cannot be set")
 	}
 	if d.old != nil {
 		d.name = d.old.Key.Name
 		d.doc["id"] = keyID(d.old)
 		d.doc["consumer"] = d.old.Content.(*policy.Credential).Consumer
-		if key := d.said("key"); key != "" && digest(key) != d.name {
+		if key := d.givenText("key"); key != "" && digest(key) != d.name {
 			return admin.Invalid("key", "key cannot be changed; make another one and delete this one")
 		}
 		return nil
 	}
-	key := d.said("key")
+	key := d.givenText("key")
 	if key == "" {
 		key = newKey()
 	}
@@ -82,7 +82,7 @@ func fillKey(d *draft) error {
 	return nil
 }
 
-// ownedBy reports whether a key is one of a consumer.
+// ownedBy reports whether a key belongs to a consumer.
 func ownedBy(o *edit.Object, c *policy.Consumer) bool {
 	owner := o.Content.(*policy.Credential).Consumer
 	return owner == c.ID || owner == c.Name

@@ -11,25 +11,25 @@ import (
 )
 
 var acls = resourceOf(policy.KindACLs, "ACL", "id", resource{
-	fields:  fieldsOf(policy.KindACLs, nil, inlineFields()...),
-	derived: true,
-	fill:    (*draft).fillScope,
-	guards:  []guard{{fields: []string{"consumers", "groups"}, why: "would admit anybody"}},
-	show:    showScope,
-	gone:    filtersGone,
+	fields:       fieldsOf(policy.KindACLs, nil, inlineFields()...),
+	derived:      true,
+	fill:         (*draft).fillScope,
+	guards:       []guard{{fields: []string{"consumers", "groups"}, why: "would admit anybody"}},
+	show:         showScope,
+	beforeDelete: deleteInlineFilter,
 })
 
 var pluginMappings = resourceOf(policy.KindPluginMappings, "PluginMapping", "id", resource{
-	fields:  fieldsOf(policy.KindPluginMappings, nil, inlineFields()...),
-	derived: true,
-	fill:    fillPluginMapping,
-	show:    showScope,
-	gone:    filtersGone,
+	fields:       fieldsOf(policy.KindPluginMappings, nil, inlineFields()...),
+	derived:      true,
+	fill:         fillPluginMapping,
+	show:         showScope,
+	beforeDelete: deleteInlineFilter,
 })
 
 func newID() string { return uuid.NewString() }
 
-// fillScope takes what ACLs and plugin mappings have in common.
+// fillScope checks and completes the fields that ACLs and plugin mappings share.
 func (d *draft) fillScope() error {
 	if d.doc["id"] == nil {
 		d.doc["id"] = newID()
@@ -37,17 +37,17 @@ func (d *draft) fillScope() error {
 	if err := d.checkAPI(); err != nil {
 		return err
 	}
-	if err := d.referConsumers(); err != nil {
+	if err := d.resolveConsumers(); err != nil {
 		return err
 	}
-	if err := d.mentionGroups(); err != nil {
+	if err := d.ensureGroups(); err != nil {
 		return err
 	}
 	return d.fillFilters()
 }
 
-// checkAPI wants an API, and the one that it was: an API whose rules go elsewhere
-// is open.
+// checkAPI refuses an object without an API, and a change of the API: the former
+// one would be open then.
 func (d *draft) checkAPI() error {
 	api, _ := d.doc["api"].(string)
 	switch {
@@ -63,18 +63,18 @@ func (d *draft) checkAPI() error {
 	return nil
 }
 
-// referConsumers takes references to consumers. The list that was shown is the
-// one that there is, whether its document has names or ids.
-func (d *draft) referConsumers() error {
-	before := d.had("consumers")
-	if d.gave("consumers") && len(before) > 0 && slices.Equal(d.strings("consumers"), namesOf(d.Consumer, before)) {
+// resolveConsumers makes the references to consumers ids. A list that is given as
+// it was shown changes nothing, though the document has ids where names are shown.
+func (d *draft) resolveConsumers() error {
+	before := d.refsBefore("consumers")
+	if d.isGiven("consumers") && len(before) > 0 && slices.Equal(d.strings("consumers"), namesOf(d.Consumer, before)) {
 		d.doc["consumers"] = before
 		return nil
 	}
-	return d.refer("consumers", d.consumerID)
+	return d.resolveRefs("consumers", d.consumerID)
 }
 
-// consumerID makes a reference to a consumer one by id (C35).
+// consumerID returns the id of the consumer that ref names by id or name (C35).
 func (d *draft) consumerID(ref string) (string, error) {
 	o, err := findConsumer(d.Txn, ref)
 	switch {
@@ -93,7 +93,7 @@ func (d *draft) consumerID(ref string) (string, error) {
 }
 
 func fillPluginMapping(d *draft) error {
-	if err := d.refer("plugins", d.pluginID); err != nil {
+	if err := d.resolveRefs("plugins", d.pluginID); err != nil {
 		return err
 	}
 	if err := d.fillScope(); err != nil {
@@ -127,7 +127,7 @@ func showScope(v *viewer, o *edit.Object, out map[string]any) error {
 	return showFilters(v, o, out)
 }
 
-// apiOf is the API that an ACL or a mapping belongs to.
+// apiOf returns the API of an ACL or a plugin mapping, "" for other kinds.
 func apiOf(o *edit.Object) string {
 	switch x := o.Content.(type) {
 	case *policy.ACL:

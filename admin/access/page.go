@@ -16,14 +16,16 @@ import (
 	"lictor/policy"
 )
 
-// page says which part of a list is wanted (C34), and of which objects.
+// page is what a list was asked for: how many objects, behind which, and which
+// filters they have to meet (C34).
 type page struct {
 	size    int
 	after   place
 	filters []filter
 }
 
-// filter is a field and what it has to be, or to have in it.
+// filter is the name of a field and the value that it has to have, or to have
+// among its elements.
 type filter struct{ name, value string }
 
 // matches reports whether an object as it is shown meets the filters.
@@ -49,8 +51,9 @@ func holds(value any, want string) bool {
 	return fmt.Sprint(value) == want
 }
 
-// place is where an object stands in a list. It stays there, whatever others
-// write, so that no page shows it twice and none leaves it out.
+// place is the position of an object in a list. It depends on the object alone,
+// so that whatever is written between two requests, no page shows it twice and
+// none leaves it out.
 type place struct {
 	created uint64
 	name    string
@@ -84,7 +87,7 @@ const (
 	maxSize     = 1000
 )
 
-// filterable reports whether lists can be narrowed by a field.
+// filterable reports whether a list takes the field as an argument.
 func (f *field) filterable() bool { return f != nil && !f.hidden && f.kind != policy.TypeSettings }
 
 // readPage reads the arguments of a list of the resource.
@@ -123,7 +126,8 @@ func readPage(r *http.Request, res *resource) (page, error) {
 	return p, nil
 }
 
-// narrow leaves the objects that meet the filters; show tells how each looks.
+// narrow returns the objects that meet the filters. show returns an object as an
+// answer has it.
 func narrow[T any](p page, all []T, show func(T) (object, error)) ([]T, error) {
 	if len(p.filters) == 0 {
 		return all, nil

@@ -15,7 +15,7 @@ var plugins = resourceOf(policy.KindPlugins, "Plugin", "id", resource{
 	derived: true,
 	fill:    fillPlugin,
 	show:    showPlugin,
-	gone: func(t *edit.Txn, o *edit.Object) error {
+	beforeDelete: func(t *edit.Txn, o *edit.Object) error {
 		return unused(t, o, "plugin", pluginsOf, policy.KindPluginMappings, policy.KindGroups)
 	},
 })
@@ -76,17 +76,18 @@ func fillPlugin(d *draft) error {
 		return err
 	}
 	if global, _ := d.given["global"].(bool); global && d.old != nil {
-		// It could not hold everywhere while it is mapped, and would all of a sudden when it is no more.
+		// While it is mapped it would not hold everywhere; it would all of a sudden once the mapping is deleted.
 		return unused(d.Txn, d.old, "plugin", pluginsOf, policy.KindPluginMappings)
 	}
 	return nil
 }
 
-// fillConfig puts the settings given over those there are, or in their place.
+// fillConfig sets the plugin's config: PATCH changes the settings that are given,
+// anything else replaces them all.
 func (d *draft) fillConfig() error {
 	given, ok := d.given["config"].(form.Fields)
 	if !ok {
-		if d.gave("config") {
+		if d.isGiven("config") {
 			delete(d.doc, "config")
 		}
 		return nil
@@ -106,7 +107,7 @@ func (d *draft) fillConfig() error {
 		default:
 			config[name] = v
 		}
-		// A setting takes the place of what it was called otherwise before.
+		// The former value may be stored under the other spelling.
 		if _, both := given[known.other]; !both {
 			delete(config, known.other)
 		}
@@ -146,7 +147,7 @@ func showPlugin(v *viewer, o *edit.Object, out map[string]any) error {
 	return err
 }
 
-// pluginID checks a reference to a plugin.
+// pluginID returns the id of a plugin that a reference names, or refuses it.
 func (d *draft) pluginID(ref string) (string, error) {
 	o, err := d.Use(policy.Key{Kind: policy.KindPlugins, Name: ref})
 	if err == nil && o == nil {
@@ -155,7 +156,8 @@ func (d *draft) pluginID(ref string) (string, error) {
 	return ref, err
 }
 
-// markMapped notes that plugins are no longer global, for good (C12).
+// markMapped writes "global": false into plugins: one that was mapped once never
+// holds everywhere again (C12).
 func (d *draft) markMapped(ids []string) error {
 	for _, id := range ids {
 		o, err := d.Get(policy.Key{Kind: policy.KindPlugins, Name: id})

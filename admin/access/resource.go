@@ -24,13 +24,13 @@ import (
 // maxBody bounds the body of a request (C32).
 const maxBody = 10 << 20
 
-// Config is what the API works on. Policy and Log are required.
+// Config is what the API works with. Policy and Log are required.
 type Config struct {
 	Policy    *edit.Policy
 	Log       hclog.Logger
-	Locations bool // countries of addresses are known (C29)
-	// Notes returns what an object may not do that its writer meant, such as what
-	// it refers to and does not exist. Nil: nothing is told.
+	Locations bool // there is a GeoIP data base (C29); without it filters with locations match nothing
+	// Notes returns warnings about an object that is in force, such as a reference
+	// to nothing. Nil: answers have no warnings.
 	Notes func(policy.Key, policy.Object) policy.Problems
 }
 
@@ -43,23 +43,25 @@ type resource struct {
 	name       string // the field that is the object's name; "" if no field is
 	fields     []field
 	guards     []guard // see [draft.keepGuards]
-	derived    bool    // what is shown depends on other objects, too, which the ETag says nothing of
+	derived    bool    // answers depend on other objects too, so the ETag does not tell whether they changed
 
 	// find returns the object that a path names, nil if there is none; nil = by name.
 	find func(t *edit.Txn, ref string) (*edit.Object, error)
-	// fill turns what the client gave into the document and what goes with it.
+	// fill checks what the client gave, completes the document, and writes what
+	// belongs to it, such as the keys of a new consumer.
 	fill func(d *draft) error
-	// show adds what is not in the document.
+	// show adds the fields of an answer that are not in the document.
 	show func(v *viewer, o *edit.Object, out map[string]any) error
-	// gone removes what goes with an object, or refuses to let it go.
-	gone func(t *edit.Txn, o *edit.Object) error
+	// beforeDelete deletes or changes what belongs to an object that is to be
+	// deleted, or refuses the deletion.
+	beforeDelete func(t *edit.Txn, o *edit.Object) error
 }
 
-// guard are fields of which one has to say something once one did, for without
-// any the object would let more pass than before.
+// guard names list fields by which an object restricts what passes. An object
+// that has an element in any of them must keep one.
 type guard struct {
 	fields []string
-	why    string // what it would do without
+	why    string // what the object would do without, for the message
 	// counts reports whether it matters for the object; nil = always.
 	counts func(d *draft) (bool, error)
 }
@@ -73,8 +75,8 @@ func (r *resource) field(name string) *field {
 	return nil
 }
 
-// read reads the body of a request into values of the types of the fields. All
-// that is wrong is told at once.
+// read returns the fields of a request's body, with the types that they have. Its
+// error tells of all fields that are wrong at once.
 func (r *resource) read(req *http.Request) (map[string]any, error) {
 	fields, err := form.Read(req)
 	if err != nil {
@@ -95,8 +97,8 @@ func badBody(err error) error {
 	return err
 }
 
-// notes are what an answer says of an object besides its fields. They may come
-// back, and change nothing.
+// notes are members of an answer that are no fields of the object. A request may
+// have them, as when a client puts back what it was shown; they are ignored.
 var notes = map[string]bool{"error": true, "held": true, "warnings": true}
 
 func (r *resource) typed(fields form.Fields) (map[string]any, error) {
@@ -105,7 +107,7 @@ func (r *resource) typed(fields form.Fields) (map[string]any, error) {
 	var texts []string
 	for _, name := range fields.Names() {
 		if notes[name] {
-			continue // as it was shown
+			continue
 		}
 		f := r.field(name)
 		err := form.Unknown(name)
@@ -127,8 +129,7 @@ func (r *resource) typed(fields form.Fields) (map[string]any, error) {
 	return given, nil
 }
 
-// typed returns the value of a field as the document has it; nil takes the
-// field away.
+// typed returns a value of a body with the field's type; nil removes the field.
 func (f *field) typed(v any) (any, error) {
 	if v == nil || f.kind != policy.TypeText && f.kind != policy.TypeList && form.Empty(v) {
 		return nil, nil
@@ -152,7 +153,8 @@ func (r *resource) lookup(t *edit.Txn, ref string) (*edit.Object, error) {
 	return t.Get(policy.Key{Kind: r.kind, Name: ref})
 }
 
-// unreadable refuses to build on a value that is not in force.
+// unreadable returns a refusal to change an object whose stored value is not
+// valid, nil if it is.
 func unreadable(o *edit.Object) error {
 	if o == nil || o.Problems == nil {
 		return nil

@@ -9,7 +9,8 @@ import (
 	"lictor/admin/openapi"
 )
 
-// Routes returns the routes of the policy API.
+// Routes returns the routes of the policy API. It fails if a required part of cfg
+// is missing.
 func Routes(cfg Config) ([]admin.Route, error) {
 	if cfg.Policy == nil || cfg.Log == nil {
 		return nil, errors.New("access: Policy and Log are required")
@@ -35,7 +36,7 @@ func Routes(cfg Config) ([]admin.Route, error) {
 		}
 		routes = append(routes, c.routes()...)
 	}
-	return slices.Concat(routes, (&shortForm{&cfg}).routes(), (&anyMapping{&cfg}).routes()), nil
+	return slices.Concat(routes, (&shortForm{&cfg}).routes(), (&anyMapping{&cfg}).mappingRoutes()), nil
 }
 
 func (c *collection) routes() []admin.Route {
@@ -45,12 +46,12 @@ func (c *collection) routes() []admin.Route {
 		doc.needed = nil // the path says it
 	}
 	return []admin.Route{
-		route("GET", c.path, c.list, doc.list()),
-		route("POST", c.path, c.create, doc.create()),
-		route("GET", item, c.get, doc.get()),
-		route("PATCH", item, c.patch, doc.update("Change what is given", 200)),
-		route("PUT", item, c.put, doc.replace("Replace it whole, or make it")),
-		route("DELETE", item, c.remove, doc.remove()),
+		route("GET", c.path, c.list, doc.describeList()),
+		route("POST", c.path, c.create, doc.describeCreate()),
+		route("GET", item, c.get, doc.describeGet()),
+		route("PATCH", item, c.patch, doc.describeUpdate("Change what is given", 200)),
+		route("PUT", item, c.put, doc.describeReplace("Replace it whole, or make it")),
+		route("DELETE", item, c.remove, doc.describeRemove()),
 	}
 }
 

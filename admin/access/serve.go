@@ -27,10 +27,10 @@ type collection struct {
 // within narrows a collection to what belongs to one API or one consumer.
 type within struct {
 	param string // of the path
-	// enter returns what of the collection belongs there, and refuses a place
-	// that does not exist.
+	// enter returns a function that reports whether an object belongs to value, the
+	// API or consumer of the path. It refuses (404) what does not exist.
 	enter func(t *edit.Txn, value string) (holds func(*edit.Object) bool, err error)
-	// set makes a new object belong there.
+	// set makes a draft belong to value.
 	set func(d *draft, value string) error
 }
 
@@ -74,14 +74,15 @@ var withinConsumer = &within{
 	},
 }
 
-// writeTime is how long a change may take. It goes on when the client leaves.
+// writeTime bounds how long a change may take. It goes on if the client leaves.
 const writeTime = 25 * time.Second
 
 func writing(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(r.Context()), writeTime)
 }
 
-// change runs a change for a request.
+// change runs a transaction for a request. It blocks until the change is in force
+// on this node, for at most writeTime.
 func (c *Config) change(w http.ResponseWriter, r *http.Request, change func(*edit.Txn) error) error {
 	ctx, cancel := writing(r)
 	defer cancel()
@@ -127,7 +128,7 @@ func (c *collection) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := c.viewer(r.Context())
-	all, err := v.list(c.kind)
+	all, err := v.objects(c.kind)
 	if err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func (c *collection) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *collection) answer(w http.ResponseWriter, r *http.Request, status int, o *edit.Object, once map[string]any) error {
-	shown, err := c.telling(r.Context()).show(c.resource, o, once)
+	shown, err := c.viewerWithWarnings(r.Context()).show(c.resource, o, once)
 	if err != nil {
 		return err
 	}
@@ -288,10 +289,10 @@ func (c *collection) remove(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// delete removes an object with what goes with it, which goes first.
+// delete deletes an object, and before it what belongs to it.
 func (r *resource) delete(t *edit.Txn, o *edit.Object) error {
-	if r.gone != nil {
-		if err := r.gone(t, o); err != nil {
+	if r.beforeDelete != nil {
+		if err := r.beforeDelete(t, o); err != nil {
 			return err
 		}
 	}

@@ -10,16 +10,16 @@ import (
 	"lictor/policy"
 )
 
-// shortForm serves /apis/{api}/plugins, where a plugin and its mapping are one
-// thing (C14).
+// shortForm serves /apis/{api}/plugins, where a plugin and its mapping are shown
+// and written as one object (C14).
 type shortForm struct{ *Config }
 
-// pair is that thing: a mapping and one of its plugins.
+// pair is such an object: a mapping and one of its plugins.
 type pair struct {
 	mapping, plugin *edit.Object
 }
 
-// both are the fields of both, as one resource.
+// both is the resource whose fields are those of a plugin and its mapping.
 var both = resource{
 	one: "plugin", schemaName: "APIPlugin", name: "id",
 	about: "Plugins of one API: a plugin and its mapping in one request.",
@@ -32,18 +32,18 @@ func (s *shortForm) routes() []admin.Route {
 	const path, item = "/apis/{api}/plugins", "/apis/{api}/plugins/{id}"
 	doc := describer{tag: "Plugins", one: "plugin and its mapping", schema: both.schema(), needed: []string{"name"}, query: both.query()}
 	return []admin.Route{
-		route("GET", path, s.list, doc.list()),
-		route("POST", path, s.create, doc.create()),
-		route("GET", item, s.get, doc.get()),
+		route("GET", path, s.list, doc.describeList()),
+		route("POST", path, s.create, doc.describeCreate()),
+		route("GET", item, s.get, doc.describeGet()),
 		route("PATCH", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, change) },
-			doc.update("Change what is given of the plugin and its mapping", 200)),
+			doc.describeUpdate("Change what is given of the plugin and its mapping", 200)),
 		route("PUT", item, func(w http.ResponseWriter, r *http.Request) error { return s.update(w, r, replace) },
-			doc.replace("Replace the plugin and its mapping whole, or make them")),
-		route("DELETE", item, s.remove, doc.remove()),
+			doc.describeReplace("Replace the plugin and its mapping whole, or make them")),
+		route("DELETE", item, s.remove, doc.describeRemove()),
 	}
 }
 
-// split parts what was given into what the plugin and what the mapping says.
+// split divides the fields of a body into the plugin's and the mapping's.
 func split(given map[string]any) (plugin, mapping map[string]any) {
 	plugin, mapping = map[string]any{}, map[string]any{}
 	for name, value := range given {
@@ -119,11 +119,11 @@ func (s *shortForm) make(t *edit.Txn, r *http.Request, given map[string]any) (p 
 
 // pairs returns the plugins of an API, oldest mapping first.
 func (s *shortForm) pairs(v *viewer, api string) ([]pair, error) {
-	mappings, err := v.list(policy.KindPluginMappings)
+	mappings, err := v.objects(policy.KindPluginMappings)
 	if err != nil {
 		return nil, err
 	}
-	all, err := v.list(policy.KindPlugins)
+	all, err := v.objects(policy.KindPlugins)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (s *shortForm) find(t *edit.Txn, r *http.Request) (p pair, err error) {
 	return p, nil
 }
 
-func (s *shortForm) show(v *viewer, p pair) (object, error) {
+func (s *shortForm) showPair(v *viewer, p pair) (object, error) {
 	shown, err := v.show(&plugins, p.plugin, nil)
 	if err != nil {
 		return nil, err
@@ -184,7 +184,7 @@ func (s *shortForm) show(v *viewer, p pair) (object, error) {
 			shown = append(shown, member{"mapping", m.value})
 		case "plugins":
 		case "warnings", "held", "error":
-			shown = shown.also(m)
+			shown = shown.merge(m)
 		default:
 			shown = append(shown, m)
 		}
@@ -193,7 +193,7 @@ func (s *shortForm) show(v *viewer, p pair) (object, error) {
 }
 
 func (s *shortForm) answer(w http.ResponseWriter, r *http.Request, status int, p pair) error {
-	shown, err := s.show(s.telling(r.Context()), p)
+	shown, err := s.showPair(s.viewerWithWarnings(r.Context()), p)
 	if err == nil {
 		answer(w, status, p.plugin, shown)
 	}
@@ -214,10 +214,10 @@ func (s *shortForm) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if all, err = narrow(p, all, func(one pair) (object, error) { return s.show(v, one) }); err != nil {
+	if all, err = narrow(p, all, func(one pair) (object, error) { return s.showPair(v, one) }); err != nil {
 		return err
 	}
-	// A mapping of several plugins stands on the page of its mapping, whole.
+	// All plugins of one mapping are on the same page.
 	var mappings []*edit.Object
 	for _, one := range all {
 		if n := len(mappings); n == 0 || mappings[n-1] != one.mapping {
@@ -230,7 +230,7 @@ func (s *shortForm) list(w http.ResponseWriter, r *http.Request) error {
 		if !slices.Contains(part, one.mapping) {
 			continue
 		}
-		shown, err := s.show(v, one)
+		shown, err := s.showPair(v, one)
 		if err != nil {
 			return err
 		}

@@ -12,8 +12,9 @@ import (
 	"lictor/policy"
 )
 
-// freeScope returns the id for a new mapping, made of its plugin's type and its
-// scope, so that of two who make the same at once one finds it taken (C14).
+// freeScope returns the id for a new mapping, or refuses it if a plugin of the
+// type is mapped with the same scope. The id is a hash of type and scope: of two
+// clients that make the same mapping at once, one finds the id taken (C14).
 func (s *shortForm) freeScope(t *edit.Txn, plugin *edit.Object, m *draft) (string, error) {
 	kind := plugin.Content.(*policy.Plugin).Name
 	want, err := m.scope(kind)
@@ -25,7 +26,7 @@ func (s *shortForm) freeScope(t *edit.Txn, plugin *edit.Object, m *draft) (strin
 		return "", err
 	}
 	for _, o := range all {
-		if apiOf(o) != m.said("api") {
+		if apiOf(o) != m.givenText("api") {
 			continue
 		}
 		same, err := s.hasScope(t, o, kind, want)
@@ -48,7 +49,7 @@ func (s *shortForm) freeScope(t *edit.Txn, plugin *edit.Object, m *draft) (strin
 		}
 		return "", err
 	}
-	return newID(), nil // its scope was changed since
+	return newID(), nil // the mapping of that id has another scope by now
 }
 
 func takenScope(kind string) error {
@@ -84,9 +85,9 @@ func (s *shortForm) hasScope(t *edit.Txn, o *edit.Object, kind, want string) (bo
 	return is.String() == want, nil
 }
 
-// scope is what a mapping that is being made covers.
+// scope returns the text of the scope of a mapping that is being made.
 func (d *draft) scope(kind string) (string, error) {
-	is := scopeText{kind: kind, api: d.said("api")}
+	is := scopeText{kind: kind, api: d.givenText("api")}
 	refs, _ := d.given["consumers"].([]string)
 	for _, ref := range refs {
 		id, err := d.consumerID(ref)
@@ -103,7 +104,8 @@ func (d *draft) scope(kind string) (string, error) {
 	return is.String(), nil
 }
 
-// scopeText names a scope, the same one always alike.
+// scopeText is a scope; its String is the same for equal scopes, in whatever order
+// their lists are.
 type scopeText struct {
 	kind, api                  string
 	consumers, groups, filters []string

@@ -13,7 +13,8 @@ import (
 	"lictor/policy"
 )
 
-// viewer shows objects to one request. It lists each kind once.
+// viewer makes the answers of one request. It reads each kind at most once, and
+// belongs to one goroutine.
 type viewer struct {
 	ctx    context.Context
 	policy *edit.Policy
@@ -29,15 +30,15 @@ func (c *Config) viewer(ctx context.Context) *viewer {
 	return &viewer{ctx: ctx, policy: c.Policy, lists: make(map[policy.Kind][]*edit.Object)}
 }
 
-// telling is a viewer that also tells what of an object does not do what it
-// seems to. It is for answers about one object.
-func (c *Config) telling(ctx context.Context) *viewer {
+// viewerWithWarnings returns a viewer whose answers have warnings, for answers
+// about one object.
+func (c *Config) viewerWithWarnings(ctx context.Context) *viewer {
 	v := c.viewer(context.WithoutCancel(ctx))
 	v.notes = c.Notes
 	return v
 }
 
-func (v *viewer) list(kind policy.Kind) ([]*edit.Object, error) {
+func (v *viewer) objects(kind policy.Kind) ([]*edit.Object, error) {
 	if all, ok := v.lists[kind]; ok {
 		return all, nil
 	}
@@ -51,7 +52,7 @@ func (v *viewer) list(kind policy.Kind) ([]*edit.Object, error) {
 // members returns the names of the consumers in a group, oldest first.
 func (v *viewer) members(group string) ([]string, error) {
 	if v.byGroup == nil {
-		all, err := v.list(policy.KindConsumers)
+		all, err := v.objects(policy.KindConsumers)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +69,8 @@ func (v *viewer) members(group string) ([]string, error) {
 
 func (v *viewer) names(refs []string) []string { return namesOf(v.policy.Consumer, refs) }
 
-// namesOf makes ids of consumers names. An id that nobody has is left as it is.
+// namesOf returns refs with ids of consumers replaced by names; an id that nobody
+// has stays.
 func namesOf(consumer func(ref string) *policy.Identity, refs []string) []string {
 	names := append([]string{}, refs...)
 	for i, ref := range names {
@@ -81,7 +83,7 @@ func namesOf(consumer func(ref string) *policy.Identity, refs []string) []string
 
 func (v *viewer) filter(name string) (*policy.Filter, error) {
 	if v.filters == nil {
-		all, err := v.list(policy.KindFilters)
+		all, err := v.objects(policy.KindFilters)
 		if err != nil {
 			return nil, err
 		}
@@ -96,11 +98,11 @@ func (v *viewer) filter(name string) (*policy.Filter, error) {
 // mapped reports whether a mapping names a plugin, or a group that holds it.
 func (v *viewer) mapped(id string) (bool, error) {
 	if v.plugins == nil {
-		mappings, err := v.list(policy.KindPluginMappings)
+		mappings, err := v.objects(policy.KindPluginMappings)
 		if err != nil {
 			return false, err
 		}
-		groups, err := v.list(policy.KindGroups)
+		groups, err := v.objects(policy.KindGroups)
 		if err != nil {
 			return false, err
 		}
@@ -131,8 +133,9 @@ type member struct {
 // object is an answer whose fields keep their order.
 type object []member
 
-// also adds a field, or to one that there is.
-func (o object) also(m member) object {
+// merge adds a field. If there is one of that name and it is a list, its elements
+// are added; else the field stays as it is.
+func (o object) merge(m member) object {
 	for i := range o {
 		if o[i].name != m.name {
 			continue
@@ -169,7 +172,8 @@ func (o object) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// show returns an object as the API has it, with what is shown only once.
+// show returns the answer about an object; once has the fields that are shown only
+// in the answer to the request that made it.
 func (v *viewer) show(r *resource, o *edit.Object, once map[string]any) (object, error) {
 	out, err := documentOf(o)
 	if err != nil {

@@ -1,10 +1,12 @@
 package listener
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -110,6 +112,31 @@ func Expiry(chain []*x509.Certificate) time.Time {
 		}
 	}
 	return first
+}
+
+// Expiries returns when each certificate, or one of its chain, expires, by the
+// first name in it; one without a name goes by that of its file.
+func (t *TLS) Expiries() map[string]time.Time {
+	all := make(map[string]time.Time)
+	for i, cert := range t.current.Load().certificates {
+		var chain []*x509.Certificate
+		for _, der := range cert.Certificate {
+			if c, err := x509.ParseCertificate(der); err == nil {
+				chain = append(chain, c)
+			}
+		}
+		if len(chain) > 0 {
+			all[nameOf(chain[0], t.cfg.Pairs[i].CertFile)] = Expiry(chain)
+		}
+	}
+	return all
+}
+
+func nameOf(c *x509.Certificate, file string) string {
+	if len(c.DNSNames) > 0 {
+		return c.DNSNames[0]
+	}
+	return cmp.Or(c.Subject.CommonName, filepath.Base(file))
 }
 
 // checkEvery is how often the files are looked at.
