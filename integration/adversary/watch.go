@@ -154,7 +154,7 @@ func (w *watch) calmCalls(ctx context.Context) {
 			body, err = io.ReadAll(resp.Body)
 			resp.Body.Close()
 			if err == nil && string(body) != "calm" {
-				err = fmt.Errorf("status %d: %.200q", resp.StatusCode, body)
+				err = fmt.Errorf("status %d, grpc-status %q %q: %.200q", resp.StatusCode, resp.Header.Get("Grpc-Status"), resp.Header.Get("Grpc-Message"), body)
 			}
 		}
 		if err != nil && life != 0 && w.lab.plain.life() == life {

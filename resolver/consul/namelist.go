@@ -54,8 +54,9 @@ func (r *Resolver) readNames(ctx context.Context, list *nameList, q query) (meta
 	return r.read(ctx, "/v1/catalog/services", q, list.parse)
 }
 
-// scanNames appends the keys of the JSON object in text. It finds them in all
-// that is valid, and finds out if the end is missing.
+// scanNames appends the keys of the JSON object in text, but for those that are
+// too long for a service. It finds them in all that is valid, and finds out if
+// the end is missing.
 func scanNames(text []byte, names []string) ([]string, error) {
 	if len(text) == 0 || text[0] != '{' {
 		return nil, errors.New("the list of services is no JSON object")
@@ -80,7 +81,7 @@ func scanNames(text []byte, names []string) ([]string, error) {
 			if key && len(names) == maxNames {
 				return nil, fmt.Errorf("consul lists more than %d services", maxNames)
 			}
-			if key {
+			if key && end-i <= 6*maxName+1 { // \u0041 is the longest that JSON makes of a byte
 				name, err := unquote(text[i:end+1], escaped)
 				if err != nil {
 					return nil, err
