@@ -33,9 +33,12 @@ func (d *decoder) middleware(b *hcl.Block) {
 			}, nil)
 		},
 		"route": func(in *hcl.Block) {
-			place := d.body(in, options{"service": parsed(&rule.Effect.Route, serviceName)}, nil)
-			if _, written := place["service"]; !written {
-				d.wrong(in.DefRange, "%s: route: service: want the name of a service", title(b))
+			place := d.body(in, options{
+				"service": parsed(&rule.Effect.Route, serviceName),
+				"canary":  boolean(&rule.Effect.Canary),
+			}, nil)
+			if _, written := place["service"]; !written && !rule.Effect.Canary {
+				d.wrong(in.DefRange, "%s: route: want service, the name of one, or canary = true", title(b))
 			}
 		},
 	})
@@ -58,6 +61,12 @@ func (d *decoder) match(b *hcl.Block, m *middleware.Match) {
 		"methods": list(&m.Methods, method),
 		"hosts":   list(&m.Hosts, hostPattern),
 		"paths":   list(&m.Paths, pathPrefix),
+		"consumers": list(&m.Consumers, func(s string) (string, error) {
+			if s == "" {
+				return "", errors.New("want the name or id of a consumer")
+			}
+			return s, nil
+		}),
 		"headers": func(v value) {
 			m.Headers = nil
 			pairs(v, func(p part, name, text string) {

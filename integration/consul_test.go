@@ -352,9 +352,13 @@ type backend struct {
 	Addr string // host:port
 	URL  string
 
+	srv    *http.Server
 	mu     sync.Mutex // guards status
 	status int
 }
+
+// Close ends the backend at once: whoever connects is refused.
+func (b *backend) Close() { b.srv.Close() }
 
 // startBackend serves until the test ends.
 func startBackend(t *testing.T, name string) *backend {
@@ -373,6 +377,7 @@ func startBackend(t *testing.T, name string) *backend {
 		t.Fatal(err)
 	}
 	srv := &http.Server{Handler: mux}
+	b.srv = srv
 	go srv.Serve(l) //nolint:errcheck // always ErrServerClosed
 	t.Cleanup(func() { srv.Close() })
 	b.Addr = l.Addr().String()

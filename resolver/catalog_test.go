@@ -78,6 +78,28 @@ func TestUsable(t *testing.T) {
 	}
 }
 
+// TestCanaryIsUsableByItsOwnRequests: K6.
+func TestCanaryIsUsableByItsOwnRequests(t *testing.T) {
+	canary := &Instance{State: Passing, Weight: 1, Canary: true}
+	stable := &Instance{State: Passing, Weight: 1}
+	for _, tt := range []struct {
+		name       string
+		instances  []*Instance
+		plain, own bool
+	}{
+		{"nothing", nil, false, false},
+		{"a canary alone", []*Instance{canary}, false, true},
+		{"a stable one alone", []*Instance{stable}, true, true},
+		{"both", []*Instance{canary, stable}, true, true},
+		{"a canary that fails", []*Instance{{State: Critical, Weight: 1, Canary: true}}, false, false},
+	} {
+		s := Service{Instances: tt.instances}
+		if plain, own := s.Usable(), s.UsableBy(true); plain != tt.plain || own != tt.own {
+			t.Errorf("%s: usable %v, by canary requests %v", tt.name, plain, own)
+		}
+	}
+}
+
 // TestStateNames: every state has a name, which status and metrics show.
 func TestStateNames(t *testing.T) {
 	want := []string{"unknown", "passing", "warning", "critical", "maintenance", "last_resort"}

@@ -47,6 +47,7 @@ type Instance struct {
 	Weight   int    // share of traffic; 0 = no new requests
 	State    State
 	Note     string // why it is not passing, in the registry's words; "" if nothing is known
+	Canary   bool   `json:",omitempty"` // lictor-canary: only requests that are routed to canaries go to it
 }
 
 // Usable reports whether new requests may go to the instance.
@@ -91,10 +92,15 @@ type Service struct {
 	Held string // why an older list is served than the registry answered; "" = it is not
 }
 
-// Usable reports whether any instance may get a request.
-func (s *Service) Usable() bool {
+// Usable reports whether any instance may get a request that is not routed to
+// canaries.
+func (s *Service) Usable() bool { return s.UsableBy(false) }
+
+// UsableBy reports whether any instance may get a request; canary says that it is
+// routed to canaries.
+func (s *Service) UsableBy(canary bool) bool {
 	for _, i := range s.Instances {
-		if i.Usable() {
+		if i.Usable() && (canary || !i.Canary) {
 			return true
 		}
 	}

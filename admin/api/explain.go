@@ -92,6 +92,7 @@ type InstanceFact struct {
 	ID      string `json:"id"`
 	Address string `json:"address"`
 	State   string `json:"state"`
+	Canary  bool   `json:"canary,omitempty"`
 	Note    string `json:"note,omitempty"` // until when and why it is ejected
 	Chosen  bool   `json:"chosen"`
 }

@@ -81,6 +81,7 @@ type InstanceStatus struct {
 	Address string `json:"address"`
 	State   string `json:"state"`
 	Weight  int    `json:"weight"`
+	Canary  bool   `json:"canary,omitempty"`
 	Note    string `json:"note"`
 }
 

@@ -190,8 +190,16 @@ func printDispatch(w io.Writer, e *api.Explanation) {
 		if i.Chosen {
 			mark = strings.TrimSpace("<- next " + mark)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", oneLine(i.ID), i.Address, i.State, mark)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", oneLine(i.ID), i.Address, stateText(i.State, i.Canary), mark)
 	}
+}
+
+// stateText is the state of an instance, and whether it is a canary.
+func stateText(state string, canary bool) string {
+	if canary {
+		return state + ", canary"
+	}
+	return state
 }
 
 func agoText(age *float64) string {

@@ -124,7 +124,7 @@ func printService(w io.Writer, s *api.ServiceStatus) {
 		fmt.Fprintf(w, "%s\t%s\t-\t-\tno instance\t\t\n", s.Name, s.Resolver)
 	}
 	for _, i := range s.Instances {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.Resolver, i.ID, i.Address, i.State, i.Weight, oneLine(i.Note))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.Resolver, i.ID, i.Address, stateText(i.State, i.Canary), i.Weight, oneLine(i.Note))
 	}
 }
 

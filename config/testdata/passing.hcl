@@ -18,6 +18,8 @@ middleware "canary" {
     paths   = ["/shop/../a%62"]
     headers = { "User-Agent" = "~(?i)mobile", "X-Any" = "" }
     percent = 12.5
+
+    consumers = ["anna", "b-1"]
   }
   request {
     set    = { "X-Canary" = "yes" }
@@ -30,6 +32,11 @@ middleware "canary" {
     service = "shop-canary"
   }
   mode = "report"
+}
+middleware "early" {
+  route {
+    canary = true
+  }
 }
 middleware "shut" {
   block {

@@ -57,11 +57,27 @@ var classNames = [6]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
 
 // Service returns the counters of a service, "" for requests that belong to none.
 // They are looked up once and kept, so that counting is an atomic add.
-func (c *Counts) Service(name string) (of Classes) {
+func (c *Counts) Service(name string) Classes {
+	return ClassesOf(c.requests, c.listener, name)
+}
+
+// ClassesOf returns the counters in v of the labels, of which the status class is
+// the last.
+func ClassesOf(v *prometheus.CounterVec, labels ...string) (of Classes) {
 	for i, class := range classNames {
-		of[i] = c.requests.WithLabelValues(c.listener, name, class)
+		of[i] = v.WithLabelValues(append(labels[:len(labels):len(labels)], class)...)
 	}
 	return of
+}
+
+// Count counts an answer of the status, or none where r says that nobody was there
+// to be answered.
+func (of *Classes) Count(status int, r Reason) {
+	class := status / 100
+	if r == ClientLeft || class < 1 || class > 5 {
+		class = 0
+	}
+	of[class].Inc()
 }
 
 // Forget drops the counters of a service that is gone.
@@ -71,11 +87,7 @@ func (c *Counts) Forget(name string) {
 
 // Count counts a request that is over, and why it was refused, if it was.
 func (c *Counts) Count(of *Classes, status int, r Reason) {
-	class := status / 100
-	if r == ClientLeft || class < 1 || class > 5 {
-		class = 0
-	}
-	of[class].Inc()
+	of.Count(status, r)
 	if r != ReasonNone && r != ClientLeft {
 		c.denied.WithLabelValues(c.listener, string(r), "enforce").Inc()
 	}

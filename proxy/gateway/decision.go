@@ -27,6 +27,7 @@ type decision struct {
 	recorder *policy.Recorder // nil if nobody asked for it
 	former   []*policy.Facts  // of decisions for services that middleware took it away from
 
+	canary bool     // middleware routed it to canaries
 	prefix string   // the segment that named the first service, "" if none did
 	query  string   // that goes to the backend, if the path has one
 	hide   []string // fields and arguments that the backend must not see, by all verdicts (C24)
@@ -48,7 +49,7 @@ func (d *decision) reset(g *Gateway, in *inbound) {
 	d.route = policy.Route{}
 	d.verdict = policy.Verdict{}
 	d.permit = policy.Permit{}
-	d.prefix, d.query, d.alias = "", "", ""
+	d.prefix, d.query, d.alias, d.canary = "", "", "", false
 }
 
 // run decides. It returns the refusal; after the zero one there is a permit.

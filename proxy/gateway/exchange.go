@@ -104,6 +104,7 @@ func (x *exchange) toSend() *upstream.Request {
 	in, q := &x.in, x.outgoing
 	q.Exchange, q.Settings, q.Conn, q.Head = x, &in.set.Settings, in.c, in.req
 	q.Began, q.Client, q.Path, q.Stripped = in.began, in.client, &in.path, x.decision.route.Stripped
+	q.Canary = x.decision.canary
 	q.Query, q.Upgrade, q.MaxBody, q.Header = x.decision.query, in.upgrade, in.set.MaxBody, in.set.Header
 	return q
 }

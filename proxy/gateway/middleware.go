@@ -63,6 +63,7 @@ func (d *decision) runMiddleware() answer.Refusal {
 			e = middleware.Effect{Record: e.Record}
 		}
 		d.applyEdits(l, &e)
+		d.canary = d.canary || e.Canary
 		if e.Block != nil {
 			return blocked(e.Block)
 		}
@@ -94,9 +95,9 @@ func (d *decision) seen() *middleware.Request {
 
 // goesTo says in r whom the request goes to by now.
 func (d *decision) goesTo(r *middleware.Request) {
-	r.Service, r.Consumer = d.route.Service, ""
+	r.Service, r.Consumer, r.Name = d.route.Service, "", ""
 	if who := d.verdict.Identity; who != nil {
-		r.Consumer = who.ID
+		r.Consumer, r.Name = who.ID, who.Name
 	}
 }
 

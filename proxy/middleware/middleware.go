@@ -30,6 +30,7 @@ type Request struct {
 	Service  string     // that it is routed to; changes where a rule routes it elsewhere
 	Client   netip.Addr // behind trusted proxies
 	Consumer string     // id, "" = anonymous
+	Name     string     // of the consumer
 	Fields   Fields
 	// Readings are what rules that deny go by besides Path.
 	Readings *uri.ReadingSet
@@ -51,6 +52,7 @@ type Effect struct {
 	Response *Edit  // of the header as it goes to the client
 	Block    *Block // answer, and go no further
 	Route    string // go to this service instead; it is decided on anew
+	Canary   bool   // go to a canary of the service, if one is usable
 	Record   bool   // write a line about the request, and count it
 }
 
@@ -113,6 +115,7 @@ func (e Effect) with(own Effect) Effect {
 	if own.Route != "" {
 		e.Route = own.Route
 	}
+	e.Canary = e.Canary || own.Canary
 	e.Record = e.Record || own.Record
 	return e
 }
@@ -125,6 +128,9 @@ func (e Effect) String() string {
 	}
 	if e.Route != "" {
 		does = append(does, "route to "+e.Route)
+	}
+	if e.Canary {
+		does = append(does, "route to canaries")
 	}
 	if !e.Request.Empty() {
 		does = append(does, "edit the request")

@@ -17,11 +17,12 @@ type Rule struct {
 // Match says which requests a rule is for: all of its parts must fit, of a
 // list one element. The zero Match fits every request.
 type Match struct {
-	Methods []string        // upper case
-	Hosts   []string        // as uri.CompileHost gives them, or "*.x" for its subdomains
-	Paths   []string        // prefixes by whole segments, canonical
-	Headers []HeaderPattern // all must fit
-	Share   float64         // of the requests, above 0 to below 1; 0 = all. Sticky by consumer, else by address
+	Methods   []string        // upper case
+	Hosts     []string        // as uri.CompileHost gives them, or "*.x" for its subdomains
+	Paths     []string        // prefixes by whole segments, canonical
+	Headers   []HeaderPattern // all must fit
+	Consumers []string        // names or ids
+	Share     float64         // of the requests, above 0 to below 1; 0 = all. Sticky by consumer, else by address
 }
 
 // HeaderPattern is a value that some field of a name must have. Value "" with
@@ -43,7 +44,7 @@ func CompilePattern(name, value string) (HeaderPattern, error) {
 }
 
 func (m *Match) fits(r *Request, name string, denies bool) bool {
-	return oneMethod(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, denies) && m.fitsHeaders(r) && m.fitsShare(r, name)
+	return oneMethod(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, denies) && m.fitsConsumer(r) && m.fitsHeaders(r) && m.fitsShare(r, name)
 }
 
 // oneMethod compares without case, as lists and filters do where they deny:
@@ -86,6 +87,10 @@ func (m *Match) fitsReading(path string) bool {
 		}
 	}
 	return false
+}
+
+func (m *Match) fitsConsumer(r *Request) bool {
+	return len(m.Consumers) == 0 || r.Consumer != "" && (slices.Contains(m.Consumers, r.Name) || slices.Contains(m.Consumers, r.Consumer))
 }
 
 func (m *Match) fitsHeaders(r *Request) bool {

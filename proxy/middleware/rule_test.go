@@ -43,10 +43,19 @@ func pattern(t testing.TB, name, value string) HeaderPattern {
 	return p
 }
 
+// K6: nobody is no consumer, whatever the list.
+func TestAnonymousIsNoConsumer(t *testing.T) {
+	m := Match{Consumers: []string{"", "anna"}}
+	if m.fits(request(t, "GET", "h", "/"), "m", false) {
+		t.Error("an anonymous request fits a list of consumers")
+	}
+}
+
 // D19, D22: what a match fits.
 func TestMatch(t *testing.T) {
 	record, block := Effect{Record: true}, Effect{Block: &Block{Status: 403}}
 	req := request(t, "GET", "a.example.org", "/shop/admin;v=1/x", "User-Agent: A", "user-agent: Mobile 1")
+	req.Consumer, req.Name = "c1", "anna"
 	tests := []struct {
 		name   string
 		match  Match
@@ -70,6 +79,9 @@ func TestMatch(t *testing.T) {
 		{"an expression on the second of them", Match{Headers: []HeaderPattern{pattern(t, "USER-AGENT", "~^Mobile")}}, record, true},
 		{"another value", Match{Headers: []HeaderPattern{pattern(t, "User-Agent", "Mobile")}}, record, false},
 		{"all fields must fit", Match{Headers: []HeaderPattern{pattern(t, "User-Agent", "A"), pattern(t, "Accept", "")}}, record, false},
+		{"the name of the consumer", Match{Consumers: []string{"bob", "anna"}}, record, true},
+		{"the id of the consumer", Match{Consumers: []string{"c1"}}, record, true},
+		{"another consumer", Match{Consumers: []string{"bob"}}, record, false},
 		{"all parts must fit", Match{Methods: []string{"GET"}, Hosts: []string{"b.example.org"}}, record, false},
 	}
 	for _, tt := range tests {

@@ -7,41 +7,62 @@ import (
 	"lictor/resolver"
 )
 
-// pick chooses a member that was not tried yet, nil if there is none. An
+// pick chooses a member that was not tried yet, nil if there is none: a canary
+// for who is routed to canaries, else and where none is left a stable one. An
 // ejected one is chosen only if nothing else is left: better an attempt than a
 // refusal without one.
 func (q *Request) pick(r *roster) *member {
-	if m := q.pickBound(r); m != nil {
+	if q.Canary {
+		if m := q.pickOf(r, &r.canary); m != nil {
+			return m
+		}
+	}
+	if m := q.pickOf(r, &r.stable); m != nil {
+		return m
+	}
+	if m := q.pickAny(&r.stable); m != nil || !q.Canary {
+		return m
+	}
+	return q.pickAny(&r.canary)
+}
+
+// choices is how many members q may go to.
+func (q *Request) choices(r *roster) int {
+	if q.Canary {
+		return len(r.members)
+	}
+	return len(r.stable.members)
+}
+
+// pickOf chooses a member of t that was not tried yet and is not ejected, nil if
+// there is none.
+func (q *Request) pickOf(r *roster, t *tier) *member {
+	if m := q.pickBound(t); m != nil {
 		return m
 	}
 	balance := r.service.Options.Balance
 	if balance == "" {
 		balance = q.Settings.Balance
 	}
-	var m *member
 	switch balance {
 	case resolver.LeastRequests:
-		m = q.pickLeast(r)
+		return q.pickLeast(t)
 	case resolver.RandomTwo:
-		m = q.pickTwo(r)
+		return q.pickTwo(t)
 	case resolver.Hash:
-		m = q.pickHash(r)
+		return q.pickHash(t)
 	default:
-		m = q.pickTurn(r)
+		return q.pickTurn(t)
 	}
-	if m != nil {
-		return m
-	}
-	return q.pickAny(r)
 }
 
 // pickBound takes the member on whose connection the client may be logged in,
 // nil if there is none: on any other one it would have to begin again.
-func (q *Request) pickBound(r *roster) *member {
+func (q *Request) pickBound(t *tier) *member {
 	if q.Conn == nil || !q.Conn.Binds() { // there is no connection in a preview
 		return nil
 	}
-	for _, m := range r.members {
+	for _, m := range t.members {
 		if q.Conn.BoundTo(m.pool) && q.open(m) {
 			return m
 		}
@@ -61,36 +82,36 @@ func (q *Request) tried(m *member) bool {
 // open reports whether m may be chosen now.
 func (q *Request) open(m *member) bool { return !q.tried(m) && m.ready() }
 
-// slots is the number of places in the order of r, slot the member in one of
+// slots is the number of places in the order of t, slot the member in one of
 // them: members have places by their weight.
-func (r *roster) slots() uint64 {
-	if r.order != nil {
-		return uint64(len(r.order))
+func (t *tier) slots() uint64 {
+	if t.order != nil {
+		return uint64(len(t.order))
 	}
-	return uint64(len(r.members))
+	return uint64(len(t.members))
 }
 
-func (r *roster) slot(i uint64) *member {
-	if r.order != nil {
-		return r.members[r.order[i]]
+func (t *tier) slot(i uint64) *member {
+	if t.order != nil {
+		return t.members[t.order[i]]
 	}
-	return r.members[i]
+	return t.members[i]
 }
 
 // turn is the place in the order that is due. A preview leaves it to the next one.
-func (q *Request) turn() uint64 {
+func (q *Request) turn(t *tier) uint64 {
 	if q.dry {
-		return q.group.turn.Load() + 1
+		return t.turn.Load() + 1
 	}
-	return q.group.turn.Add(1)
+	return t.turn.Add(1)
 }
 
 // pickTurn is round robin, by weight.
-func (q *Request) pickTurn(r *roster) *member {
-	n := r.slots()
-	at := q.turn()
+func (q *Request) pickTurn(t *tier) *member {
+	n := t.slots()
+	at := q.turn(t)
 	for i := range n {
-		if m := r.slot((at + i) % n); q.open(m) {
+		if m := t.slot((at + i) % n); q.open(m) {
 			return m
 		}
 	}
@@ -99,17 +120,17 @@ func (q *Request) pickTurn(r *roster) *member {
 
 // pickLeast takes the member with the fewest requests under way for its
 // weight; of equal ones, the next in turn.
-func (q *Request) pickLeast(r *roster) *member {
-	n := uint64(len(r.members))
+func (q *Request) pickLeast(t *tier) *member {
+	n := uint64(len(t.members))
 	if n == 0 {
 		return nil
 	}
-	at := q.turn()
+	at := q.turn(t)
 	best, least := (*member)(nil), math.Inf(1)
 	for i := range n + 1 {
-		m := r.members[(at+i)%n]
+		m := t.members[(at+i)%n]
 		if i == 0 {
-			m = r.slot(at % r.slots())
+			m = t.slot(at % t.slots())
 		}
 		if load := m.load(); load < least && q.open(m) {
 			best, least = m, load
@@ -122,12 +143,12 @@ func (q *Request) pickLeast(r *roster) *member {
 func (m *member) load() float64 { return float64(m.inflight.Load()) / float64(m.inst.Weight) }
 
 // pickTwo takes the better of two drawn by chance.
-func (q *Request) pickTwo(r *roster) *member {
-	a := q.draw(r, nil)
+func (q *Request) pickTwo(t *tier) *member {
+	a := q.draw(t, nil)
 	if a == nil {
 		return nil
 	}
-	b := q.draw(r, a)
+	b := q.draw(t, a)
 	if b == nil || a.load() <= b.load() {
 		return a
 	}
@@ -135,14 +156,14 @@ func (q *Request) pickTwo(r *roster) *member {
 }
 
 // draw takes a member by chance, by weight, but not the one to skip.
-func (q *Request) draw(r *roster, skip *member) *member {
-	n := r.slots()
+func (q *Request) draw(t *tier, skip *member) *member {
+	n := t.slots()
 	if n == 0 {
 		return nil
 	}
 	at := rand.Uint64N(n)
 	for i := range n {
-		if m := r.slot((at + i) % n); m != skip && q.open(m) {
+		if m := t.slot((at + i) % n); m != skip && q.open(m) {
 			return m
 		}
 	}
@@ -151,11 +172,11 @@ func (q *Request) draw(r *roster, skip *member) *member {
 
 // pickHash is rendezvous hashing: the same key meets the same member for as
 // long as that one is there, and a member that goes moves only its own keys.
-func (q *Request) pickHash(r *roster) *member {
+func (q *Request) pickHash(t *tier) *member {
 	key := q.hashKey()
 	var best *member
 	top := math.Inf(-1)
-	for _, m := range r.members {
+	for _, m := range t.members {
 		if !q.open(m) {
 			continue
 		}
@@ -169,13 +190,13 @@ func (q *Request) pickHash(r *roster) *member {
 }
 
 // pickAny takes any member that was not tried, ejected or not.
-func (q *Request) pickAny(r *roster) *member {
-	if len(r.members) == 0 {
+func (q *Request) pickAny(t *tier) *member {
+	if len(t.members) == 0 {
 		return nil
 	}
-	at := rand.IntN(len(r.members))
-	for i := range r.members {
-		if m := r.members[(at+i)%len(r.members)]; !q.tried(m) {
+	at := rand.IntN(len(t.members))
+	for i := range t.members {
+		if m := t.members[(at+i)%len(t.members)]; !q.tried(m) {
 			return m
 		}
 	}

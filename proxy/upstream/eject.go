@@ -54,8 +54,7 @@ func (p *peer) eject(why string, err error) {
 	p.pool.Clear() // what is idle leads to the same place
 	g := p.group
 	g.mu.Lock()
-	out, all := g.ejectedBeside(p)
-	if p.gone.Load() || 2*(out+1) > all {
+	if p.gone.Load() || !g.spares(p) {
 		g.mu.Unlock()
 		return
 	}
@@ -81,19 +80,26 @@ func (p *peer) eject(why string, err error) {
 	})
 }
 
-// ejectedBeside counts the ejected members of g other than p, and all members.
-// g.mu must be held.
-func (g *group) ejectedBeside(p *peer) (out, all int) {
+// spares reports whether g can do without p: if at most half of its stable members
+// are ejected then. For a canary the stable ones stand in. g.mu must be held.
+func (g *group) spares(p *peer) bool {
 	r := g.current.Load()
 	if r == nil {
-		return 0, 0
+		return false
 	}
-	for _, m := range r.members {
-		if m.peer != p && m.ejected() {
+	out, stable := 1, false
+	for _, m := range r.stable.members {
+		switch {
+		case m.peer == p:
+			stable = true
+		case m.ejected():
 			out++
 		}
 	}
-	return out, len(r.members)
+	if !stable {
+		return len(r.stable.members) > 0
+	}
+	return 2*out <= len(r.stable.members)
 }
 
 // readmit ends the ejection of p.
@@ -129,13 +135,13 @@ func (p *peer) check() error {
 	return p.pool.Check(p.patience)
 }
 
-// readmitSurplus has no more than half of the members of r ejected, now that
-// there are others. g.mu must be held.
+// readmitSurplus has no more than half of the stable members of r ejected, now
+// that there are others. g.mu must be held.
 func (g *group) readmitSurplus(r *roster) {
 	out := 0
-	for _, m := range r.members {
+	for _, m := range r.stable.members {
 		if m.ejected() {
-			if out++; 2*out > len(r.members) {
+			if out++; 2*out > len(r.stable.members) {
 				m.readmit("half of the service is ejected without it")
 				out--
 			}

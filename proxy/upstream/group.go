@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ import (
 type group struct {
 	name    string
 	current atomic.Pointer[roster]
-	turn    atomic.Uint64 // round robin
+	turns   [2]atomic.Uint64 // round robin, of stable members and of canaries
 	metrics *serviceMetrics
 	fixed   atomic.Pointer[fixedService] // nil: the instances come from discovery
 	onBus   atomic.Bool                  // a bus serves it
@@ -30,8 +31,16 @@ type group struct {
 // roster is the members of one version of a service. Immutable.
 type roster struct {
 	service *resolver.Service
-	members []*member // those that may get requests
-	order   []uint16  // indexes into members for weighted round robin; nil if all weigh the same
+	members []*member // those that may get requests, of both tiers
+	stable  tier
+	canary  tier // whom only requests that are routed there go to
+}
+
+// tier is the members between which requests are balanced. Immutable but for the turn.
+type tier struct {
+	members []*member
+	order   []uint16       // indexes into members for weighted round robin; nil if all weigh the same
+	turn    *atomic.Uint64 // the group's
 }
 
 // maxOrder bounds the length of the weighted order; larger weights are scaled.
@@ -57,16 +66,25 @@ func (g *group) adopt(svc *resolver.Service, cfg *Settings) *roster {
 			kept[keyOf(m.inst)] = m
 		}
 	}
-	for _, inst := range candidates(svc) {
-		r.members = append(r.members, g.member(kept, inst, cfg))
-	}
+	r.stable = g.tier(kept, candidates(svc, false), cfg, &g.turns[0])
+	r.canary = g.tier(kept, candidates(svc, true), cfg, &g.turns[1])
+	r.members = slices.Concat(r.stable.members, r.canary.members)
 	for _, m := range kept {
 		m.retire()
 	}
-	r.order = weightedOrder(r.members)
 	g.readmitSurplus(r)
 	g.current.Store(r)
 	return r
+}
+
+// tier returns the tier of the instances.
+func (g *group) tier(kept map[memberKey]*member, instances []*resolver.Instance, cfg *Settings, turn *atomic.Uint64) tier {
+	t := tier{turn: turn}
+	for _, inst := range instances {
+		t.members = append(t.members, g.member(kept, inst, cfg))
+	}
+	t.order = weightedOrder(t.members)
+	return t
 }
 
 // memberKey is what must stay the same for connections to be kept.
@@ -104,13 +122,14 @@ func newPool(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *http1.
 // usual keep-alive limits of servers, so that we close first.
 const upstreamIdle = 50 * time.Second
 
-// candidates are the instances that may get requests: the usable ones, and
-// those of last resort only if there is nothing else (D8).
-func candidates(svc *resolver.Service) []*resolver.Instance {
+// candidates are the instances that may get requests, of the canaries or of the
+// others: the usable ones, and those of last resort only if there is nothing else
+// (D8).
+func candidates(svc *resolver.Service, canary bool) []*resolver.Instance {
 	var sure, last []*resolver.Instance
 	for _, i := range svc.Instances {
 		switch {
-		case !i.Usable():
+		case !i.Usable() || i.Canary != canary:
 		case i.State == resolver.LastResort:
 			last = append(last, i)
 		default:

@@ -14,7 +14,7 @@ func (q *Request) locate(p *policy.Permit) (*roster, answer.Refusal) {
 		return q.roster(b.Name, func(g *group) *resolver.Service { return g.fix(b) })
 	}
 	svc, known := q.s.lookup(p.Service())
-	if known && (svc == nil || !svc.Usable()) {
+	if known && (svc == nil || !svc.UsableBy(q.Canary)) {
 		q.waited = true
 		svc, known = q.s.resolve(p.Service())
 	}
@@ -45,7 +45,7 @@ func (q *Request) roster(name string, of func(*group) *resolver.Service) (*roste
 	}
 	q.out.metrics = q.group.metrics
 	r := q.group.adopt(of(q.group), q.Settings)
-	if len(r.members) == 0 {
+	if q.choices(r) == 0 {
 		return r, refuseNoHealthy
 	}
 	return r, answer.Refusal{}

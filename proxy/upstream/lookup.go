@@ -7,7 +7,9 @@ import (
 )
 
 // lookup returns the service that requests for name go to: of the first source
-// with a usable instance, or else of the first that knows it. known tells an
+// with a usable instance, or else of the first with a usable canary, or else of
+// the first that knows it. For canaries it is the same one, so that each service
+// has its members of one source at a time. known tells an
 // unknown name from one whose instances are not loaded: before they are, what
 // later sources have does not count (D10).
 func (s *Sender) lookup(name string) (svc *resolver.Service, known bool) {
@@ -25,7 +27,7 @@ func (s *Sender) lookupLoaded(name string, leaveOut bool) (svc *resolver.Service
 			return svc, true
 		case found.Loaded && found.Usable():
 			return found, true
-		case svc == nil && found.Loaded:
+		case found.Loaded && (svc == nil || !svc.UsableBy(true) && found.UsableBy(true)):
 			svc = found
 		}
 		known = true

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,7 +16,9 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	upstream *prometheus.HistogramVec
 	retries  *prometheus.CounterVec
-	nobody   *serviceMetrics // requests that belong to no service
+	canary   *prometheus.CounterVec   // those of requests that went to canaries
+	canaries *prometheus.HistogramVec // how long these took
+	nobody   *serviceMetrics          // requests that belong to no service
 
 	// retired are services without a group whose series are kept, with the monotonic
 	// time at which each lost it. Sender.mu guards it.
@@ -37,6 +40,14 @@ type serviceMetrics struct {
 	duration prometheus.Observer
 	upstream prometheus.Observer
 	retries  prometheus.Counter
+	canary   atomic.Pointer[canaryMetrics] // nil until a canary is asked
+}
+
+// canaryMetrics are the series of the canaries of one service. What they count
+// stands in those of the service as well.
+type canaryMetrics struct {
+	classes  answer.Classes
+	upstream prometheus.Observer
 }
 
 func newMetrics(s *Sender, counts *answer.Counts, r prometheus.Registerer) *metrics {
@@ -49,10 +60,14 @@ func newMetrics(s *Sender, counts *answer.Counts, r prometheus.Registerer) *metr
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lictor_retries_total", Help: "Attempts on a further instance."}, []string{"service"}),
 	}
+	m.canary = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lictor_canary_requests_total", Help: "Requests that went to a canary, by status class."}, []string{"service", "code"})
+	m.canaries = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "lictor_canary_upstream_duration_seconds", Help: "From the first attempt to the head of the answer of a canary.", Buckets: answer.Buckets}, []string{"service"})
 	m.retired = make(map[string]int64)
 	m.nobody = m.serviceLocked("") // nobody else knows m yet
 	if r != nil {
-		r.MustRegister(m.duration, m.upstream, m.retries, &connCollector{s})
+		r.MustRegister(m.duration, m.upstream, m.retries, m.canary, m.canaries, &connCollector{s})
 	}
 	return m
 }
@@ -101,6 +116,8 @@ func (m *metrics) forgetLocked(name string) {
 	m.duration.DeleteLabelValues(name)
 	m.upstream.DeleteLabelValues(name)
 	m.retries.DeleteLabelValues(name)
+	m.canary.DeletePartialMatch(prometheus.Labels{"service": name})
+	m.canaries.DeleteLabelValues(name)
 }
 
 // Count counts a request that is over, sent or not: what the client was told, and
@@ -114,6 +131,22 @@ func (s *Sender) Count(o *Outcome, status int, reason answer.Reason, took time.D
 	of.duration.Observe(took.Seconds())
 	if o.Answered > 0 {
 		of.upstream.Observe(o.Answered.Seconds())
+	}
+	if n := len(o.tries); n > 0 && o.tries[n-1].inst.Canary {
+		s.metrics.countCanary(of, o, status, reason)
+	}
+}
+
+// countCanary counts a request that a canary was the last to be asked for.
+func (m *metrics) countCanary(of *serviceMetrics, o *Outcome, status int, reason answer.Reason) {
+	c := of.canary.Load()
+	if c == nil {
+		c = &canaryMetrics{answer.ClassesOf(m.canary, o.Service), m.canaries.WithLabelValues(o.Service)}
+		of.canary.Store(c) // whoever comes second makes the same
+	}
+	c.classes.Count(status, reason)
+	if o.Answered > 0 {
+		c.upstream.Observe(o.Answered.Seconds())
 	}
 }
 

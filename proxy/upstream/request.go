@@ -58,6 +58,7 @@ type Request struct {
 	Client   netip.Addr
 	Path     *uri.Path
 	Stripped bool          // the path goes without its first segment
+	Canary   bool          // it goes to a canary of its service, if one is usable
 	Query    string        // that goes with the path, if that has one
 	Upgrade  string        // the protocol to upgrade to, "" if none
 	MaxBody  int64         // bytes of the body; 0 = no limit
@@ -109,8 +110,13 @@ func (o *Outcome) Instances() []api.InstanceFact {
 	return all
 }
 
+// factOf is what an explanation says of an instance.
+func factOf(i *resolver.Instance, chosen bool) api.InstanceFact {
+	return api.InstanceFact{ID: i.ID, Address: i.Address, State: i.State.String(), Canary: i.Canary, Chosen: chosen}
+}
+
 func (m *member) fact(chosen bool) api.InstanceFact {
-	return api.InstanceFact{ID: m.inst.ID, Address: m.inst.Address, State: m.inst.State.String(), Chosen: chosen}
+	return factOf(m.inst, chosen)
 }
 
 // begin readies q for a run through its sender.

@@ -61,7 +61,7 @@ func (s *Sender) Preview(p policy.Permit, q *Request, o *Outcome) *api.DispatchF
 	}
 	next := q.pick(r)
 	for _, i := range r.service.Instances {
-		f := api.InstanceFact{ID: i.ID, Address: i.Address, State: i.State.String(), Chosen: next != nil && next.inst == i}
+		f := factOf(i, next != nil && next.inst == i)
 		if e := r.ejectionOf(i); e != nil {
 			f.State, f.Note = "ejected", e.Note()
 		}
@@ -198,7 +198,7 @@ func (q *Request) failed(m *member, r *roster, f *http1.Failure) verdict {
 	case f.Kind == http1.Unprocessed && !q.resent:
 		// It came to m, which says that it did not act on it. Once is believed.
 		q.resent = true
-		if len(q.out.tries) < len(r.members) && len(q.out.tries)-q.busy <= q.Settings.Retries {
+		if len(q.out.tries) < q.choices(r) && len(q.out.tries)-q.busy <= q.Settings.Retries {
 			return another
 		}
 		return onceMore

@@ -112,7 +112,7 @@ type sighting struct {
 // dialled is no instance; the problems say why.
 func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []string) {
 	var p problems
-	var metas []instanceMeta
+	var metas, canaries []instanceMeta
 	seen := make([]sighting, 0, len(entries))
 	slices.SortStableFunc(entries, func(a, b entry) int { return strings.Compare(a.id(), b.id()) })
 	for i := range entries {
@@ -132,14 +132,19 @@ func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []s
 		}
 		s.Address = address
 		s.TLS, s.Protocol = p.protocol(s.ID, e.Service.Meta)
+		s.Canary = p.canary(s.ID, e.Service.Meta)
 		slices.SortFunc(e.Checks, func(a, b check) int { return strings.Compare(a.CheckID, b.CheckID) })
 		s.State, s.Note, s.doubt = judge(e.Checks)
 		s.Note, s.doubt = cut(s.Note, maxNote), cut(s.doubt, maxNote)
 		s.Weight = e.weight(s.State, r.cfg.PassingOnly)
 		seen = append(seen, s)
-		metas = append(metas, instanceMeta{s.ID, e.Service.Meta})
+		if s.Canary {
+			canaries = append(canaries, instanceMeta{s.ID, e.Service.Meta})
+		} else {
+			metas = append(metas, instanceMeta{s.ID, e.Service.Meta})
+		}
 	}
-	options := p.options(metas)
+	options := p.options(append(metas, canaries...)) // a canary changes nothing for the others
 	return seen, options, p.texts
 }
 

@@ -17,6 +17,7 @@ const (
 	metaStrip    = "lictor-strip"
 	metaHost     = "lictor-host"
 	metaProxy    = "lictor-send-proxy"
+	metaCanary   = "lictor-canary"
 )
 
 // instanceMeta is the metadata of one instance.
@@ -64,6 +65,16 @@ func (p *problems) protocol(id string, meta map[string]string) (tls bool, proto 
 		p.add(id, metaProtocol, value, "http1, h2c or h2")
 	}
 	return scheme == "https", resolver.HTTP1
+}
+
+// canary reads whether an instance is one.
+func (p *problems) canary(id string, meta map[string]string) bool {
+	text, told := meta[metaCanary]
+	is, ok := parseBool(text)
+	if told && !ok {
+		p.add(id, metaCanary, text, "true or false")
+	}
+	return is
 }
 
 // options reads the settings of the service. Where instances disagree, the

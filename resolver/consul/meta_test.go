@@ -88,3 +88,28 @@ func TestOptions(t *testing.T) {
 		})
 	}
 }
+
+// TestCanaries: K6. A canary is known by its meta, and its options count only where
+// no other instance says anything.
+func TestCanaries(t *testing.T) {
+	one := func(id string, meta map[string]string) entry {
+		var e entry
+		e.Node.Node, e.Service.ID, e.Service.Service, e.Service.Address, e.Service.Port, e.Service.Meta = "n", id, "svc", "192.0.2.1", 80, meta
+		return e
+	}
+	r := new(Resolver)
+	seen, options, texts := r.sightings([]entry{
+		one("a", map[string]string{metaCanary: "true", metaTimeout: "1s", metaBalance: "hash"}),
+		one("b", map[string]string{metaCanary: "false", metaTimeout: "2s"}),
+		one("c", map[string]string{metaCanary: "yes"}),
+	})
+	if len(seen) != 3 || !seen[0].Canary || seen[1].Canary || seen[2].Canary {
+		t.Errorf("got %+v", seen)
+	}
+	if want := (resolver.Options{Timeout: 2 * time.Second, Balance: resolver.Hash}); options != want {
+		t.Errorf("got %+v, want %+v", options, want)
+	}
+	if want := []string{`n/c: lictor-canary = "yes": want true or false`, `n/a: lictor-timeout = "1s": want the value of n/b`}; !slices.Equal(texts, want) {
+		t.Errorf("got %q, want %q", texts, want)
+	}
+}
