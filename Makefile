@@ -47,8 +47,9 @@ test: compiler namespaces consul rabbitmq front ## Lint, unit and integration te
 
 unit: compiler namespaces ## Only the unit tests
 	go test -race -shuffle=on ./...
-	# What the race detector blurs: allocations and memory.
-	CGO_ENABLED=0 go test -run 'Allocat|MemoryOf' ./proxy/... ./policy ./internal/uri ./resolver
+	# What the race detector blurs or makes slow for nothing: allocations, memory, and what computes much in one goroutine.
+	CGO_ENABLED=0 go test -shuffle=on -run 'Allocat|MemoryOf' ./internal/uri ./policy ./proxy/... ./resolver
+	@integration/plain
 
 integration: compiler consul rabbitmq front bin/integration.test ## Only the integration tests; says which took longest
 	cd integration && ./run $(CURDIR)/bin/integration.test
