@@ -17,6 +17,7 @@ type Query struct {
 	Wait       time.Duration // how long the answer may take while nothing changes
 	Time       time.Duration // for the answer itself, beyond Wait; 0 = 10 s
 	Consistent bool          // past every cache, by the leader and with a quorum
+	Known      uint64        // an index that Consul has reached: an older answer is asked for again, Consistent; 0 = none is too old
 	Fresh      bool          // on a connection that is made for it: what an older one may have become does not matter
 	MayBeEmpty bool          // 404 with an index is an answer, as of KV: there is nothing
 	Whole      bool          // an answer of which ACLs hide a part is an error, see ErrFiltered
@@ -36,6 +37,10 @@ type Meta struct {
 // a dead connection never answers; Consul adds up to a sixteenth to the time it
 // may wait. Without an index it does not wait. An answer without an index is an
 // error, and so is every status but 200: a [*StatusError].
+//
+// A server that was restarted answers as leader while it still reads its log: as
+// if it had lost what it comes to later. So an index below one that is known is
+// believed only of a leader that has read all of it, which Consistent asks for.
 func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
 	if q.Index == 0 {
 		q.Wait = 0
@@ -43,13 +48,13 @@ func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Rea
 	if q.Time == 0 {
 		q.Time = answerTime
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.Wait+q.Wait/16+q.Time)
+	asked, cancel := context.WithTimeout(ctx, q.Wait+q.Wait/16+q.Time)
 	defer cancel()
 	by := c.kept
 	if q.Fresh {
 		by = c.fresh
 	}
-	resp, err := c.send(ctx, by, http.MethodGet, path, q.form(), nil)
+	resp, err := c.send(asked, by, http.MethodGet, path, q.form(), nil)
 	if err != nil {
 		return Meta{}, err
 	}
@@ -67,6 +72,9 @@ func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Rea
 		return Meta{}, errors.New("consul answers without an index")
 	}
 	switch {
+	case !q.Consistent && WentBack(max(q.Known, q.Index), m.Index):
+		q.Consistent, q.Index = true, 0
+		return c.Get(ctx, path, q, read)
 	case q.Whole && m.Filtered:
 		return m, ErrFiltered
 	case m.Empty:

@@ -13,7 +13,8 @@ import (
 //
 //   - An index that went backwards means that the servers lost history, and one
 //     after a failure may be of other servers: both begin at 0, without waiting.
-//     An index of 0 would never wait, so it becomes 1.
+//     An index of 0 would never wait, so it becomes 1. Whether it went backwards
+//     [Client.Get] makes sure of, by [Query.Known].
 //   - A new index does not promise new data: Step compares what it reads with what
 //     is known.
 //   - A query has a deadline of its own (see [Client.Get]), and Wait bounds how
@@ -44,6 +45,7 @@ type Watch struct {
 func (w *Watch) Run(ctx context.Context) {
 	var (
 		index  = w.Index
+		known  = w.Index // of the last answer, over failures
 		back   Backoff
 		idle   Pace
 		reread = time.Now().Add(Jitter(w.Reread))
@@ -52,7 +54,7 @@ func (w *Watch) Run(ctx context.Context) {
 		w.Contact = NewContact()
 	}
 	for {
-		q := Query{Index: index, Wait: w.Wait()}
+		q := Query{Index: index, Known: known, Wait: w.Wait()}
 		if w.Reread > 0 && time.Now().After(reread) {
 			q.Index, reread = 0, time.Now().Add(Jitter(w.Reread))
 		}
@@ -73,7 +75,7 @@ func (w *Watch) Run(ctx context.Context) {
 		}
 		back.Reset()
 		pause := idle.After(q.Index, next, time.Since(began), q.Wait)
-		index = NextIndex(index, next)
+		index, known = NextIndex(index, next), next
 		for i := range w.Pace {
 			pause = max(pause, w.Pace[i].Take(time.Now()))
 		}

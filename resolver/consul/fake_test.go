@@ -41,6 +41,7 @@ type fakeConsul struct {
 	refuse   string          // answers 403 to what begins so; "" = to nothing
 	filtered string          // of what begins so, ACLs hide something; "" = of nothing
 	lies     map[string]bool // services whose answer is empty unless it is a consistent one
+	reading  uint64          // it is as far in its log, where it knows no service; consistent answers wait until it has read it; 0 = it has
 }
 
 func newFake() *fakeConsul {
@@ -115,6 +116,9 @@ func (f *fakeConsul) queries() []string {
 // RoundTrip implements [http.RoundTripper].
 func (f *fakeConsul) RoundTrip(req *http.Request) (*http.Response, error) {
 	q, path := req.URL.Query(), req.URL.Path
+	if resp := f.readingItsLog(q.Has("consistent")); resp != nil {
+		return resp, nil
+	}
 	index, _ := strconv.ParseUint(q.Get("index"), 10, 64)
 	wait, _ := time.ParseDuration(q.Get("wait"))
 	deadline := time.Now().Add(wait + wait/16)
@@ -158,6 +162,21 @@ func (f *fakeConsul) RoundTrip(req *http.Request) (*http.Response, error) {
 		case <-time.After(time.Until(deadline)):
 		}
 	}
+}
+
+// readingItsLog answers as a leader does that was just restarted with its data.
+func (f *fakeConsul) readingItsLog(consistent bool) *http.Response {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.reading == 0 {
+		return nil
+	}
+	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}"))}
+	resp.Header.Set("X-Consul-Index", strconv.FormatUint(f.reading, 10))
+	if consistent {
+		resp.StatusCode = http.StatusInternalServerError
+	}
+	return resp
 }
 
 // at returns the index of a path, which does not mind the case of a service.

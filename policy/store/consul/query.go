@@ -100,14 +100,14 @@ func (c *Store) one(ctx context.Context, kind, name string, q client.Query) (o *
 // servers lose history. It costs Consul nothing: below a prefix without keys
 // there is nothing to walk over.
 func (c *Store) now(ctx context.Context) (uint64, error) {
-	m, err := c.probe(ctx, ".now/", client.Query{})
+	m, err := c.probe(ctx, ".now/", client.Query{Known: c.newest.Load()})
 	return m.Index, err
 }
 
 // pulse is now on a new connection, and soon: a Consul that cannot say this much
 // is away, and the sooner that is known, the sooner its return is.
 func (c *Store) pulse(ctx context.Context) (uint64, error) {
-	q := client.Query{Fresh: true, Time: pulseTime}
+	q := client.Query{Fresh: true, Time: pulseTime, Known: c.newest.Load()}
 	m, err := c.probe(ctx, ".now/", q)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		m, err = c.probe(ctx, ".now/", q)

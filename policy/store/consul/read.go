@@ -35,7 +35,7 @@ func (s *session) readAll(ctx context.Context, dirty []*node) ([]*node, error) {
 
 func (s *session) readNode(ctx context.Context, n *node) error {
 	s.round++
-	a, err := s.c.read(ctx, n.prefix, client.Query{}, func(e *entry) error {
+	a, err := s.c.read(ctx, n.prefix, client.Query{Known: n.index}, func(e *entry) error {
 		key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
 		if !ok || !bytes.HasPrefix(key, []byte(n.within)) {
 			return nil

@@ -103,7 +103,7 @@ func TestAnIdleStoreAsksLittle(t *testing.T) {
 func TestEverythingIsReadAgainNowAndThen(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeConsul, _ *consul.Store, w *storetest.Watch) {
 		pass(consul.RereadEvery + time.Second)
-		if asked := f.requests(); !slices.Contains(asked, "?recurse=") {
+		if asked := f.requests(); !slices.Contains(asked, "?consistent=&recurse=") {
 			t.Error("nothing was read again (B50)")
 		}
 		if n := len(w.Updates()); n != 1 {

@@ -71,7 +71,8 @@ func (s *session) meet(ctx context.Context) error {
 func (s *session) readWhole(ctx context.Context) (a client.Meta, found mirror.Marks, err error) {
 	s.round++
 	s.size, s.tops, found = 0, map[string]bool{}, mirror.Marks{}
-	a, err = s.c.read(ctx, "", client.Query{}, func(e *entry) error {
+	q := client.Query{Consistent: !s.loaded, Known: s.explained} // nothing is in force yet of which a part could be missed
+	a, err = s.c.read(ctx, "", q, func(e *entry) error {
 		s.size += int64(len(e.key) + len(e.value))
 		key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
 		if !ok {
