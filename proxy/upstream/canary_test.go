@@ -137,7 +137,7 @@ func TestSourceOfCanaries(t *testing.T) {
 			both := []*resolver.Service{of(tt.first), of(tt.second)}
 			s := newSender(t)
 			s.sources = []resolver.Source{oneSource{catalog: resolver.NewCatalog(both[0])}, oneSource{catalog: resolver.NewCatalog(both[1])}}
-			if got, known := s.lookup("svc"); !known || got != both[tt.want] {
+			if got, _, known := s.lookup("svc"); !known || got != both[tt.want] {
 				t.Errorf("got the one with %d instances", len(got.Instances))
 			}
 		})

@@ -53,6 +53,7 @@ const upkeep = "upstream upkeep"
 func (p *peer) eject(why string, err error) {
 	p.pool.Clear() // what is idle leads to the same place
 	g := p.group
+	g.misses.Add(1)
 	g.mu.Lock()
 	if p.gone.Load() || !g.spares(p) {
 		g.mu.Unlock()

@@ -13,10 +13,12 @@ import (
 	"lictor/resolver"
 )
 
-// group is a service at run time. Its members follow the catalog: whoever sees
-// first that the catalog has another version of the service takes it over.
+// group is a service at run time, as one source knows it. Its members follow the
+// catalog: whoever sees first that the catalog has another version of the service
+// takes it over.
 type group struct {
 	name    string
+	source  int // its place among the sources
 	current atomic.Pointer[roster]
 	turns   [2]atomic.Uint64 // round robin, of stable members and of canaries
 	metrics *serviceMetrics
@@ -24,6 +26,11 @@ type group struct {
 	onBus   atomic.Bool                  // a bus serves it
 	log     hclog.Logger
 	used    atomic.Int64 // monotonic time of the last request, with fixed or onBus
+
+	// See failover.
+	next   atomic.Pointer[group]  // the same service as a further source knows it; nil if nobody needed that
+	misses atomic.Int64           // connections in a row that could not be made
+	cut    atomic.Pointer[outage] // nil: its members can be reached, or nobody knows better
 
 	mu sync.Mutex // serialises adopt and eject
 }
@@ -178,8 +185,15 @@ func weightedOrder(members []*member) []uint16 {
 	return order
 }
 
-// close ends the group's idle connections.
+// close ends the idle connections of all its sites.
 func (g *group) close() {
+	for site := range g.sites() {
+		site.empty()
+	}
+}
+
+// empty retires the members.
+func (g *group) empty() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if r := g.current.Swap(nil); r != nil {

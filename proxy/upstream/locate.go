@@ -11,38 +11,52 @@ import (
 func (q *Request) locate(p *policy.Permit) (*roster, answer.Refusal) {
 	if b := p.Backends(); b != nil {
 		q.out.Service = b.Name
-		return q.roster(b.Name, func(g *group) *resolver.Service { return g.fix(b) })
+		return q.roster(b.Name, 0, func(g *group) *resolver.Service { return g.fix(b) })
 	}
-	svc, known := q.s.lookup(p.Service())
+	svc, at, known := q.s.lookup(p.Service())
 	if known && (svc == nil || !svc.UsableBy(q.Canary)) {
 		q.waited = true
-		svc, known = q.s.resolve(p.Service())
+		svc, at, known = q.s.resolve(p.Service())
 	}
 	switch {
 	case !known:
 		return nil, RefuseUnknown
 	case svc == nil:
 		return nil, refuseNoHealthy
-	case p.By() == policy.BySegment && svc.Name != p.Service(): // another resolver's, by another spelling: it was not decided on
+	case !decidedOn(p, svc):
 		return nil, RefuseUnknown
 	}
-	q.out.Service = svc.Name
-	if svc.Options.KeepSegment {
-		q.out.Target, q.stripped = q.Path.Target(false), false
-	}
-	return q.roster(svc.Name, func(*group) *resolver.Service { return svc })
+	return q.use(svc, at)
 }
 
-// roster returns the members of the group called name. In a preview a service
-// that nobody asked for yet gets no group that is kept.
-func (q *Request) roster(name string, of func(*group) *resolver.Service) (*roster, answer.Refusal) {
-	if q.group = (*q.s.groups.Load())[name]; q.group == nil {
+// decidedOn reports whether a service is the one that was permitted, and not
+// another resolver's by another spelling.
+func decidedOn(p *policy.Permit, svc *resolver.Service) bool {
+	return p.By() != policy.BySegment || svc.Name == p.Service()
+}
+
+// use makes svc, as the source at a place knows it, the service that the request
+// goes to.
+func (q *Request) use(svc *resolver.Service, at int) (*roster, answer.Refusal) {
+	q.out.Service = svc.Name
+	if stripped := q.Stripped && !svc.Options.KeepSegment; stripped != q.stripped {
+		q.out.Target, q.stripped = q.Path.Target(stripped), stripped
+	}
+	return q.roster(svc.Name, at, func(*group) *resolver.Service { return svc })
+}
+
+// roster returns the members of the group called name, of what the source at a
+// place knows. In a preview a service that nobody asked for yet gets no group that
+// is kept.
+func (q *Request) roster(name string, at int, of func(*group) *resolver.Service) (*roster, answer.Refusal) {
+	if q.group = q.s.site(name, at); q.group == nil {
 		if q.dry {
 			q.group = q.s.newGroup(name)
 		} else {
-			q.group = q.s.group(name)
+			q.group = q.s.siteOf(q.s.group(name), at)
 		}
 	}
+	q.sites |= 1 << at
 	q.out.metrics = q.group.metrics
 	r := q.group.adopt(of(q.group), q.Settings)
 	if q.choices(r) == 0 {

@@ -6,40 +6,39 @@ import (
 	"lictor/resolver"
 )
 
-// lookup returns the service that requests for name go to: of the first source
-// with a usable instance, or else of the first with a usable canary, or else of
-// the first that knows it. For canaries it is the same one, so that each service
-// has its members of one source at a time. known tells an
-// unknown name from one whose instances are not loaded: before they are, what
-// later sources have does not count (D10).
-func (s *Sender) lookup(name string) (svc *resolver.Service, known bool) {
+// lookup returns the service that requests for name go to, and the place of its
+// source: the first with a usable instance that is not cut off, or else with a
+// usable one, or else with a usable canary, or else the first that knows it. For
+// canaries it is the same one. known tells an unknown name from one whose instances
+// are not loaded: before they are, what later sources have does not count (D10).
+func (s *Sender) lookup(name string) (svc *resolver.Service, at int, known bool) {
 	return s.lookupLoaded(name, false)
 }
 
 // lookupLoaded is lookup that may leave out sources that have not loaded the service.
-func (s *Sender) lookupLoaded(name string, leaveOut bool) (svc *resolver.Service, known bool) {
-	for _, src := range s.sources {
+func (s *Sender) lookupLoaded(name string, leaveOut bool) (svc *resolver.Service, at int, known bool) {
+	for i, src := range s.sources {
 		found := src.Catalog().Lookup(name)
 		switch {
 		case found == nil:
 			continue
 		case !found.Loaded && !leaveOut:
-			return svc, true
-		case found.Loaded && found.Usable():
-			return found, true
-		case found.Loaded && (svc == nil || !svc.UsableBy(true) && found.UsableBy(true)):
-			svc = found
+			return svc, at, true
+		case found.Loaded && found.Usable() && !s.isCut(found.Name, i):
+			return found, i, true
+		case found.Loaded && (svc == nil || found.Usable() && !svc.Usable() || found.UsableBy(true) && !svc.UsableBy(true)):
+			svc, at = found, i
 		}
 		known = true
 	}
-	return svc, known
+	return svc, at, known
 }
 
 // Spelling returns the name by which a resolver knows the service that a path
 // calls name: of the one that a request would go to, else the first. folded says
 // that some resolver knows it in any case.
 func (s *Sender) Spelling(name string) (proper string, folded, known bool) {
-	if svc, _ := s.lookup(name); svc != nil {
+	if svc, _, _ := s.lookup(name); svc != nil {
 		proper, known = svc.Name, true
 	}
 	for _, src := range s.sources {
@@ -62,31 +61,35 @@ const (
 	briefPatience = 250 * time.Millisecond
 )
 
-// resolve is lookup that waits for services to be loaded.
-func (s *Sender) resolve(name string) (*resolver.Service, bool) {
-	for _, src := range s.sources {
+// resolve is lookup that waits for services to be loaded. Later sources are asked
+// to load the service as well, for the time when they are needed.
+func (s *Sender) resolve(name string) (svc *resolver.Service, at int, known bool) {
+	for i, src := range s.sources {
 		found := src.Catalog().Lookup(name)
 		if found != nil && !found.Loaded {
-			s.await(src, name)
-			found = src.Catalog().Lookup(name)
+			patience := loadPatience
+			if other, _, _ := s.lookupLoaded(name, true); other != nil && other.Usable() {
+				patience = briefPatience
+			}
+			found = await(src, name, patience)
 		}
-		if found != nil && found.Loaded && found.Usable() {
-			return found, true
+		if found != nil && found.Loaded && found.Usable() && !s.isCut(found.Name, i) {
+			for _, later := range s.sources[i+1:] {
+				later.Want(name)
+			}
+			return found, i, true
 		}
 	}
 	return s.lookupLoaded(name, true)
 }
 
-// await has src load a service.
-func (s *Sender) await(src resolver.Source, name string) {
-	patience := loadPatience
-	if found, _ := s.lookupLoaded(name, true); found != nil && found.Usable() {
-		patience = briefPatience
-	}
+// await has src load a service and returns what it knows of it then.
+func await(src resolver.Source, name string, patience time.Duration) *resolver.Service {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-src.Want(name):
 	case <-timer.C:
 	}
+	return src.Catalog().Lookup(name)
 }

@@ -56,6 +56,9 @@ func (p *peer) ejected() bool { return !p.ready() }
 // worked is called when an answer came, at that moment of monotonic.
 func (p *peer) worked(at int64) {
 	p.answered.Store(at)
+	if p.group.misses.Load() != 0 {
+		p.group.misses.Store(0)
+	}
 	if p.fails.Load() != 0 {
 		p.readmit("it answers")
 	}

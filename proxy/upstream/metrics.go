@@ -174,17 +174,19 @@ func (c *connCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// census counts the connections and the ejected members of g.
+// census counts the connections and the ejected members of all sites of g.
 func (g *group) census() (active, idle, ejected int) {
-	r := g.current.Load()
-	if r == nil {
-		return 0, 0, 0
-	}
-	for _, m := range r.members {
-		a, i := m.counts()
-		active, idle = active+a, idle+i
-		if m.ejected() {
-			ejected++
+	for site := range g.sites() {
+		r := site.current.Load()
+		if r == nil {
+			continue
+		}
+		for _, m := range r.members {
+			a, i := m.counts()
+			active, idle = active+a, idle+i
+			if m.ejected() {
+				ejected++
+			}
 		}
 	}
 	return active, idle, ejected

@@ -80,6 +80,8 @@ type progress struct {
 	waited   bool // for the first answer about the service
 	resent   bool // it was sent again because an instance said that it did not act on it
 	busy     int  // how many of the tries had as many connections as they may
+	sites    uint64 // places of the sources whose instances were tried, a bit for each
+	former   int    // how many of the tries were of sites before this one
 }
 
 // Outcome is what became of a request. It is not changed once Send returned.

@@ -105,21 +105,25 @@ func (q *Request) forward(r *roster) {
 		began = time.Now()
 	}
 	for {
-		m := q.pick(r)
+		var m *member
+		if len(q.out.tries)-q.former-q.busy <= q.Settings.Retries {
+			m = q.pick(r)
+		}
 		if m == nil {
-			q.refuseTried()
-			return
+			if r = q.elsewhere(r); r == nil {
+				q.refuseTried()
+				return
+			}
+			continue
+		}
+		if len(q.out.tries) > 0 {
+			q.group.metrics.retries.Inc()
 		}
 		q.out.tries = append(q.out.tries, m)
 		q.out.Tries++
 		if again := q.attempt(m, r, began); !again {
 			return
 		}
-		if len(q.out.tries)-q.busy > q.Settings.Retries {
-			q.refuseTried()
-			return
-		}
-		q.group.metrics.retries.Inc()
 	}
 }
 

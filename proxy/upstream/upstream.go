@@ -11,6 +11,7 @@ package upstream
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -41,12 +42,19 @@ type Sender struct {
 
 	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
 	mu     sync.Mutex                        // serialises changes of groups
+	cuts   atomic.Int64                      // sites that are cut off
 }
+
+// maxSources is how many a request remembers that it tried.
+const maxSources = 64
 
 // New returns a Sender without connections.
 func New(cfg Config) (*Sender, error) {
 	if len(cfg.Sources) == 0 || cfg.Log == nil || cfg.Counts == nil {
 		return nil, errors.New("upstream: Sources, Log and Counts are required")
+	}
+	if len(cfg.Sources) > maxSources {
+		return nil, fmt.Errorf("upstream: %d sources, want %d at most", len(cfg.Sources), maxSources)
 	}
 	s := &Sender{sources: cfg.Sources, log: cfg.Log, bus: cfg.Bus}
 	if s.bus != nil {
@@ -74,11 +82,17 @@ func (s *Sender) Bus() *BusRoute { return s.bus }
 func (s *Sender) Sweep(set *Settings) {
 	var gone []string
 	for name, g := range *s.groups.Load() {
-		switch svc, alive := s.following(g); {
-		case !alive:
+		if !s.needs(g) {
 			gone = append(gone, name)
-		case svc != nil:
-			for _, m := range g.adopt(svc, set).members {
+			continue
+		}
+		for site := range g.sites() {
+			svc := s.following(site)
+			if svc == nil {
+				site.empty()
+				continue
+			}
+			for _, m := range site.adopt(svc, set).members {
 				m.pool.Expire()
 				m.slots.SetMost(set.MaxConnections)
 			}
@@ -95,16 +109,33 @@ func (s *Sender) Sweep(set *Settings) {
 // fixedIdle is how long a group that no resolver knows is kept without a request.
 const fixedIdle = 10 * time.Minute
 
-// following returns what the members of g are taken from, and whether the group
-// is still needed.
-func (s *Sender) following(g *group) (svc *resolver.Service, alive bool) {
-	if f := g.fixed.Load(); f != nil {
-		return f.service, monotonic()-g.used.Load() < int64(fixedIdle)
+// needs reports whether a group is still needed.
+func (s *Sender) needs(g *group) bool {
+	if g.fixed.Load() != nil || g.onBus.Load() {
+		if monotonic()-g.used.Load() < int64(fixedIdle) {
+			return true
+		}
 	}
-	if g.onBus.Load() && monotonic()-g.used.Load() < int64(fixedIdle) {
-		return nil, true
+	if g.fixed.Load() != nil {
+		return false
 	}
-	return s.lookup(g.name)
+	_, _, known := s.lookup(g.name)
+	return known
+}
+
+// following returns what the members of a site are taken from; nil if there is
+// nothing, or it is not loaded.
+func (s *Sender) following(site *group) *resolver.Service {
+	if f := site.fixed.Load(); f != nil {
+		return f.service
+	}
+	if site.onBus.Load() && monotonic()-site.used.Load() < int64(fixedIdle) {
+		return nil
+	}
+	if found := s.sources[site.source].Catalog().Lookup(site.name); found != nil && found.Loaded {
+		return found
+	}
+	return nil
 }
 
 // group returns the group called name, making it at the first request. name
@@ -144,9 +175,11 @@ func (s *Sender) drop(name string) {
 // InFlight is the number of requests that instances are working on.
 func (s *Sender) InFlight() (n int) {
 	for _, g := range *s.groups.Load() {
-		if r := g.current.Load(); r != nil {
-			for _, m := range r.members {
-				n += int(m.inflight.Load())
+		for site := range g.sites() {
+			if r := site.current.Load(); r != nil {
+				for _, m := range r.members {
+					n += int(m.inflight.Load())
+				}
 			}
 		}
 	}
@@ -160,8 +193,10 @@ func (s *Sender) Ejected(service, id, address string) string {
 	if g == nil {
 		return ""
 	}
-	if e := g.current.Load().ejectionOf(&resolver.Instance{ID: id, Address: address}); e != nil {
-		return e.Note()
+	for site := range g.sites() {
+		if e := site.current.Load().ejectionOf(&resolver.Instance{ID: id, Address: address}); e != nil {
+			return e.Note()
+		}
 	}
 	return ""
 }
