@@ -29,7 +29,7 @@ var floors = []string{
 	"policy resolver policy/store", // the core, and what it is kept in
 	"internal/consul/presence app/listener app/supervisor app/echo admin/form admin/openapi",
 	"internal/consul",
-	"policy/internal/trie internal/uri internal/crash internal/durable internal/eventually internal/secret internal/lines internal/limits internal/descriptors internal/field internal/version",
+	"policy/internal/trie internal/uri internal/crash internal/durable internal/eventually internal/files internal/secret internal/lines internal/limits internal/descriptors internal/field internal/version",
 }
 
 // pure are the packages that are values alone: they can be read, tested and

@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	hashicorp "github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,8 +24,6 @@ import (
 	"lictor/app/listener"
 	"lictor/app/supervisor"
 	"lictor/config"
-	consulapi "lictor/internal/consul"
-	"lictor/internal/consul/presence"
 	"lictor/internal/descriptors"
 	"lictor/internal/durable"
 	"lictor/internal/lines"
@@ -43,7 +40,6 @@ import (
 	"lictor/proxy/rabbitmq"
 	"lictor/proxy/upstream"
 	"lictor/resolver"
-	"lictor/resolver/consul"
 	"lictor/resolver/eureka"
 	"lictor/resolver/static"
 )
@@ -64,8 +60,8 @@ type Lictor struct {
 	sources  []resolver.Source
 	static   *static.Resolver // one of sources; nil if there is none
 	registry *prometheus.Registry
-	access   *answer.AccessLog  // nil if there is none
-	consul   *consulapi.Contact // nil until a client needs it
+	access   *answer.AccessLog // nil if there is none
+	consul   asksConsul
 	policy   *live.Policy
 	geoip    *geoip.Reader // nil if there is none
 	bus      *rabbitmq.Bus // nil if there is none
@@ -142,33 +138,6 @@ func (p *Lictor) addStatic(services map[string][]string) (err error) {
 	return nil
 }
 
-func (p *Lictor) addConsul(block *config.ConsulResolver) error {
-	client, err := p.consulClient(consulapi.MaxCatalogue, gatewayConns)
-	if err != nil {
-		return err
-	}
-	snapshot, err := p.dataFile("catalog-consul.json")
-	if err != nil {
-		return err
-	}
-	r, err := consul.New(consul.Config{
-		Client:       client,
-		Log:          p.log.Named("resolver"),
-		Selection:    selection(block),
-		PassingOnly:  block.PassingOnly,
-		MaxStale:     block.MaxStale,
-		EmptyHold:    block.EmptyHold,
-		OwnService:   presence.Service,
-		SnapshotFile: snapshot,
-	})
-	if err != nil {
-		return err
-	}
-	p.sources = append(p.sources, r)
-	p.services = append(p.services, supervisor.Service{Name: "resolver consul", Run: r.Run, Grace: 5 * time.Second})
-	return nil
-}
-
 func (p *Lictor) addEureka(block *config.EurekaResolver) error {
 	snapshot, err := p.dataFile("catalog-eureka.json")
 	if err != nil {
@@ -189,41 +158,6 @@ func (p *Lictor) addEureka(block *config.EurekaResolver) error {
 	p.sources = append(p.sources, r)
 	p.services = append(p.services, supervisor.Service{Name: "resolver eureka", Run: r.Run, Grace: 5 * time.Second})
 	return nil
-}
-
-// Connections to Consul, of which an agent accepts 200 from one address
-// (http_max_conns_per_client), whatever else on the machine asks it as well.
-const (
-	gatewayConns  = consulapi.DefaultConns
-	registryConns = 24 // of the egress alone
-	policyConns   = 40
-	presenceConns = 4
-)
-
-// consulClient returns a client whose answers and connections are bounded. All
-// clients share what they know of Consul's presence.
-func (p *Lictor) consulClient(maxAnswer int64, conns int) (*consulapi.Client, error) {
-	first := p.consul == nil
-	if first {
-		p.consul = consulapi.NewContact()
-	}
-	client, err := consulapi.New(consulapi.Config{API: consulConfig(&p.cfg.Consul), MaxAnswer: maxAnswer, Conns: conns, Contact: p.consul})
-	if err == nil && first {
-		p.services = append(p.services, supervisor.Service{
-			Name: "consul contact", Grace: time.Second,
-			Run: func(ctx context.Context) error { return p.consul.Probe(ctx, client) },
-		})
-	}
-	return client, err
-}
-
-// consulConfig sets only what the file says or consul/api takes from its
-// environment in just the same way; the rest it finds there by itself.
-func consulConfig(c *config.Consul) *hashicorp.Config {
-	cfg := hashicorp.DefaultConfig()
-	cfg.Address, cfg.Scheme, cfg.Token, cfg.Datacenter = c.Address, c.Scheme, c.Token.Reveal(), c.Datacenter
-	cfg.TLSConfig.CAFile, cfg.TLSConfig.CertFile, cfg.TLSConfig.KeyFile = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile
-	return cfg
 }
 
 // dataFile returns the path of a file in data_dir, which it makes if need be,
@@ -383,7 +317,7 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Closed:   p.closed,
-		Describe: []func(*api.Status){p.describe, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry, p.describeOwn},
+		Describe: []func(*api.Status){p.describe, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry, p.describeOwn},
 		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, p.policyChecks()...),
 	})
 	if err != nil {

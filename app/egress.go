@@ -9,7 +9,6 @@ import (
 	"lictor/admin/api"
 	"lictor/app/supervisor"
 	"lictor/config"
-	consulapi "lictor/internal/consul"
 	"lictor/proxy/egress"
 	"lictor/proxy/own"
 	"lictor/resolver"
@@ -63,23 +62,15 @@ func (p *Lictor) buildRegistry() (*egress.Catalogs, error) {
 		if block.Consul == nil {
 			continue
 		}
-		client, err := p.consulClient(consulapi.MaxCatalogue, registryConns)
+		_, conns, err := shares(p.cfg)
 		if err != nil {
 			return nil, err
 		}
-		snapshot, err := p.dataFile("registry-consul.json")
-		if err != nil {
-			return nil, err
-		}
-		r, err := consul.New(consul.Config{
-			Client: client, Log: p.log.Named("registry"), Everywhere: true, EmptyHold: block.Consul.EmptyHold,
-			SnapshotFile: snapshot,
-		})
+		r, err := p.consulResolver("registry", "registry", conns, block.Consul, consul.Config{Everywhere: true})
 		if err != nil {
 			return nil, err
 		}
 		sources = append(sources, r)
-		p.services = append(p.services, supervisor.Service{Name: "registry consul", Run: r.Run, Grace: 5 * time.Second})
 	}
 	p.catalogs = egress.NewCatalogs(sources)
 	p.services = append(p.services, supervisor.Service{Name: "registry", Run: p.catalogs.Run, Grace: time.Second})

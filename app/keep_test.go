@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"lictor/config"
+	"lictor/internal/secret"
 )
 
 func TestKeep(t *testing.T) { // X10
@@ -27,6 +28,7 @@ func TestKeep(t *testing.T) { // X10
 		}, nil},
 		{"how Consul is believed cannot", func(c *config.Config) { c.Resolvers[1].Consul.PassingOnly = true }, []string{"resolver"}},
 		{"addresses cannot", func(c *config.Config) { c.Gateway.Address = ":1"; c.Admin.Address = ":2" }, []string{"gateway: address", "admin"}},
+		{"who asks Consul can", func(c *config.Config) { c.Consul.Token, c.Consul.TokenFile = secret.New("x"), "y" }, nil},
 		{"Consul cannot", func(c *config.Config) { c.Consul.TLS.CAFile = "x" }, []string{"consul"}},
 		{"the choice of resolvers cannot", func(c *config.Config) { c.Resolvers = nil }, []string{"resolver"}},
 	}
@@ -35,6 +37,9 @@ func TestKeep(t *testing.T) { // X10
 			old, next := change(func(*config.Config) {}), change(tt.edit)
 			if got := keep(old, next); !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if next.Consul.Token.Reveal() != change(tt.edit).Consul.Token.Reveal() {
+				t.Error("the new token is lost")
 			}
 			if got := keep(old, next); got != nil {
 				t.Errorf("the second time: got %q, want nothing left", got)

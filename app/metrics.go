@@ -26,7 +26,7 @@ var (
 		"1, with the first 8 digits of the hash of the policy in force: lictors that show the same one decide alike.", []string{"hash"}, nil)
 	heldDesc     = prometheus.NewDesc("lictor_policy_held_objects", "Policy objects that are in force although the store has lost them, until that is confirmed.", nil, nil)
 	presenceDesc = prometheus.NewDesc("lictor_presence_live", "Lictors alive that share split rate limits, this one included.", nil, nil)
-	contactDesc  = prometheus.NewDesc("lictor_consul_up", "0 if Consul does not answer at all at the moment.", nil, nil)
+	contactDesc  = prometheus.NewDesc("lictor_consul_up", "0 if Consul does not answer at all at the moment; of a datacenter, if it is another than that of the block consul.", []string{"datacenter"}, nil)
 	expiryDesc   = prometheus.NewDesc("lictor_certificate_expiry_seconds",
 		"Seconds until a certificate of a listener, or one of its chain, expires; negative afterwards.", []string{"listener", "name"}, nil)
 )
@@ -51,12 +51,12 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 	if m.p.cfg.Consul.Configured {
 		gauge(presenceDesc, float64(m.p.gateway.Limiter().Instances()))
 	}
-	if m.p.consul != nil {
+	for dc, contact := range m.p.consul.contacts {
 		up := 1.0
-		if m.p.consul.Down() {
+		if contact.Down() {
 			up = 0
 		}
-		gauge(contactDesc, up)
+		gauge(contactDesc, up, dc)
 	}
 	for _, t := range m.p.certificates {
 		for name, until := range t.tls.Expiries() {

@@ -57,7 +57,7 @@ func (p *Lictor) infrastructure() []own.Endpoint {
 		}
 		all = append(all, e)
 	}
-	if !p.cfg.Consul.Configured && p.consul == nil && os.Getenv(hashicorp.HTTPAddrEnvName) == "" {
+	if !p.cfg.Consul.Configured && p.consul.identity == nil && os.Getenv(hashicorp.HTTPAddrEnvName) == "" {
 		return append(all, p.brokers()...)
 	}
 	return append(all, p.servers(p.cfg)...)

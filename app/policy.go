@@ -54,7 +54,7 @@ func (p *Lictor) policyStore() (store.Store, error) {
 		if _, err := p.dataFile("policy"); err != nil {
 			return nil, err
 		}
-		client, err := p.consulClient(consulapi.MaxPolicy, policyConns)
+		client, err := p.consulClient(consulUse{answer: consulapi.MaxPolicy, conns: policyConns})
 		if err != nil {
 			return nil, err
 		}
@@ -194,7 +194,7 @@ func (p *Lictor) buildPresence() error {
 	if !p.cfg.Consul.Configured {
 		return nil
 	}
-	client, err := p.consulClient(consulapi.MaxCatalogue, presenceConns)
+	client, err := p.consulClient(consulUse{answer: consulapi.MaxCatalogue, conns: presenceConns})
 	if err != nil {
 		return err
 	}
@@ -204,6 +204,7 @@ func (p *Lictor) buildPresence() error {
 	if err != nil {
 		return err
 	}
+	p.consul.presence = here
 	p.services = append(p.services, supervisor.Service{Name: "presence", Run: here.Run, Grace: 3 * time.Second})
 	return nil
 }

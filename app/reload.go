@@ -73,6 +73,9 @@ func (p *Lictor) apply(next *config.Config) error {
 	if err := p.updateBus(&next.RabbitMQ); err != nil {
 		return err
 	}
+	if err := p.updateConsul(&next.Consul); err != nil {
+		return err
+	}
 	p.log.SetLevel(next.LogLevel)
 	p.gateway.Update(p.settings(next))
 	if p.egress != nil {
@@ -85,6 +88,9 @@ func (p *Lictor) apply(next *config.Config) error {
 // options that were changed.
 func keep(old, next *config.Config) []string {
 	var kept []string
+	token, file := next.Consul.Token, next.Consul.TokenFile // who asks may change
+	next.Consul.Token, next.Consul.TokenFile = old.Consul.Token, old.Consul.TokenFile
+	defer func() { next.Consul.Token, next.Consul.TokenFile = token, file }()
 	for _, option := range []struct {
 		name      string
 		old, next any // pointers to the same field of both

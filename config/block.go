@@ -12,8 +12,8 @@ import (
 // anyLabel stands in blocks for a label that is the operator's to choose.
 const anyLabel = "*"
 
-// blocks are the blocks that a file may hold, each at most once. A kind with
-// labels has one entry for each label.
+// blocks are the blocks that a file may hold, each at most once but for those in
+// repeatable. A kind with labels has one entry for each label.
 var blocks = []struct {
 	kind, label string
 	decode      func(*decoder, *hcl.Block)
@@ -41,8 +41,8 @@ type options map[string]setter
 // once but for those in repeatable.
 type nested map[string]func(*hcl.Block)
 
-// repeatable are the nested blocks of which there may be several.
-var repeatable = map[string]bool{"certificate": true}
+// repeatable are the blocks of which there may be several.
+var repeatable = map[string]bool{"certificate": true, `resolver "consul"`: true}
 
 // places says where the options stand that a body does hold.
 type places map[string]hcl.Range
@@ -69,7 +69,7 @@ func (d *decoder) file(body hcl.Body) {
 	seen := make(map[string]hcl.Range)
 	for _, b := range content.Blocks {
 		name := title(b)
-		if first, dup := seen[name]; dup {
+		if first, dup := seen[name]; dup && !repeatable[name] {
 			d.wrong(b.DefRange, "%s: already written at %s", name, first)
 		} else {
 			seen[name] = b.DefRange

@@ -16,7 +16,8 @@ import (
 type Consul struct {
 	Configured bool        // there is a block
 	Address    string      // in a form that consul.ParseAddress reads
-	Token      secret.Text // none = none, or that of CONSUL_HTTP_TOKEN_FILE
+	Token      secret.Text // none = none, or that in TokenFile
+	TokenFile  string      // holds the token instead; "" = none
 	Scheme     string      // http or https
 	Datacenter string      // "" = the agent's own
 	TLS        ConsulTLS
@@ -35,6 +36,7 @@ func defaultConsul() Consul {
 		// consul/api says localhost, which may resolve to ::1 as well, where no agent listens.
 		Address:    cmp.Or(os.Getenv(api.HTTPAddrEnvName), "127.0.0.1:8500"),
 		Token:      secret.New(env.Token),
+		TokenFile:  env.TokenFile,
 		Scheme:     env.Scheme,
 		Datacenter: env.Datacenter,
 		TLS:        ConsulTLS{CAFile: env.TLSConfig.CAFile, CertFile: env.TLSConfig.CertFile, KeyFile: env.TLSConfig.KeyFile},
@@ -44,9 +46,12 @@ func defaultConsul() Consul {
 func (d *decoder) consul(b *hcl.Block) {
 	c := &d.cfg.Consul
 	c.Configured = true
+	token, file := c.Token, c.TokenFile // of the environment, where a file beats a token
+	c.Token, c.TokenFile = secret.Text{}, ""
 	where := d.body(b, options{
 		"address":    parsed(&c.Address, consulAddress),
-		"token":      orDefault(hidden(&c.Token, visible), &c.Token),
+		"token":      hidden(&c.Token, visible),
+		"token_file": text(&c.TokenFile),
 		"scheme":     parsed(&c.Scheme, oneOf("http", "https")),
 		"datacenter": orDefault(text(&c.Datacenter), &c.Datacenter),
 	}, nested{
@@ -61,6 +66,12 @@ func (d *decoder) consul(b *hcl.Block) {
 			}
 		},
 	})
+	switch {
+	case !c.Token.Empty() && c.TokenFile != "":
+		d.wrong(where.of("token_file", b), "consul: token_file: want either this or token")
+	case c.Token.Empty() && c.TokenFile == "":
+		c.Token, c.TokenFile = token, file
+	}
 	d.consulUsable(where.of("address", b))
 }
 

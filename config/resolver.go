@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,8 +19,11 @@ type Resolver struct {
 	Eureka *EurekaResolver
 }
 
-// ConsulResolver is the block resolver "consul".
+// ConsulResolver is one block resolver "consul". There may be several, each of
+// another datacenter or peer.
 type ConsulResolver struct {
+	Datacenter  string        // whose services it knows; "" = that of the block consul
+	Peer        string        // the cluster peering whose services it knows; "" = none
 	Tag         string        // only instances that carry it; "" = all
 	PassingOnly bool          // false: instances in warning too
 	Expose      []string      // globs of service names that a path may reach
@@ -40,8 +44,9 @@ func (d *decoder) resolverConsul(b *hcl.Block) {
 		Hide:        []string{"consul", "nomad", "nomad-client", "nomad-server", "vault", "lictor"},
 		EmptyHold:   30 * time.Second,
 	}
-	d.cfg.Resolvers = append(d.cfg.Resolvers, Resolver{Consul: r})
-	d.body(b, options{
+	where := d.body(b, options{
+		"datacenter":   parsed(&r.Datacenter, orNone(cluster)),
+		"peer":         parsed(&r.Peer, orNone(cluster)),
 		"tag":          text(&r.Tag),
 		"passing_only": boolean(&r.PassingOnly),
 		"expose":       list(&r.Expose, glob),
@@ -49,6 +54,33 @@ func (d *decoder) resolverConsul(b *hcl.Block) {
 		"max_stale":    parsed(&r.MaxStale, duration(0)),
 		"empty_hold":   parsed(&r.EmptyHold, duration(0)),
 	}, nil)
+	if r.Datacenter != "" && r.Peer != "" {
+		d.wrong(where.of("peer", b), `resolver "consul": peer: want either this or datacenter: a peer is one of the datacenter that is asked`)
+	}
+	if d.sameConsul(r) {
+		d.wrong(b.DefRange, `resolver "consul": another one is of this datacenter and peer: each needs a datacenter or peer of its own`)
+	}
+	d.cfg.Resolvers = append(d.cfg.Resolvers, Resolver{Consul: r})
+}
+
+// sameConsul reports whether a block before r knows the same services.
+func (d *decoder) sameConsul(r *ConsulResolver) bool {
+	return slices.ContainsFunc(d.cfg.Resolvers, func(before Resolver) bool {
+		c := before.Consul
+		return c != nil && c.Datacenter == r.Datacenter && c.Peer == r.Peer
+	})
+}
+
+// clusterName is what Consul takes for the name of a datacenter, and more than it
+// takes for that of a peer. It is a part of names of files.
+var clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// cluster parses the name of a datacenter or peer.
+func cluster(s string) (string, error) {
+	if !clusterName.MatchString(s) {
+		return "", errors.New("want a name of at most 64 letters, digits, underscores and hyphens")
+	}
+	return s, nil
 }
 
 func (d *decoder) resolverStatic(b *hcl.Block) {

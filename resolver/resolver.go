@@ -110,7 +110,8 @@ func (s *Service) UsableBy(canary bool) bool {
 // Source is one configured resolver. All methods may be called at any time
 // from any goroutine.
 type Source interface {
-	// Kind is the block label: "consul", "static", "eureka".
+	// Kind is the block label, and what tells several of it apart: "consul",
+	// "consul dc2", "static", "eureka".
 	Kind() string
 
 	// Catalog returns the current catalog, never nil. A request calls it once.

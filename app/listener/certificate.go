@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 	"time"
+
+	"lictor/internal/files"
 )
 
 // Pair names the PEM files of a certificate and its key. If there is a file
@@ -22,38 +23,18 @@ type Pair struct {
 type material struct {
 	certificates []tls.Certificate
 	clientCAs    *x509.CertPool // nil: clients are not asked for certificates
-	stamps       map[string]stamp
+	stamps       files.Stamps
 	notes        []error   // why OCSP answers are not used
 	until        time.Time // when the first OCSP answer in use runs out; zero: none does
 }
 
-// stamp tells versions of a file apart, also those whose size and time somebody
-// made the same.
-type stamp struct {
-	device, inode     uint64
-	size              int64
-	modified, changed time.Time
-}
-
-func stampOf(path string) stamp {
-	info, err := os.Stat(path)
-	if err != nil {
-		return stamp{}
-	}
-	s := stamp{size: info.Size(), modified: info.ModTime()}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.device, s.inode, s.changed = uint64(st.Dev), st.Ino, time.Unix(st.Ctim.Unix())
-	}
-	return s
-}
-
 // load reads all files. All mistakes are reported at once.
 func load(c *TLSConfig, now time.Time) (*material, error) {
-	m := &material{stamps: make(map[string]stamp)}
+	m := &material{stamps: make(files.Stamps)}
 	var errs []error
 	for _, p := range c.Pairs {
 		for _, file := range []string{p.CertFile, p.KeyFile, p.CertFile + ocspSuffix} {
-			m.stamps[file] = stampOf(file)
+			m.stamps[file] = files.StampOf(file)
 		}
 		cert, err := tls.LoadX509KeyPair(p.CertFile, p.KeyFile)
 		if err != nil {
@@ -64,7 +45,7 @@ func load(c *TLSConfig, now time.Time) (*material, error) {
 		m.certificates = append(m.certificates, cert)
 	}
 	if c.ClientCAFile != "" {
-		m.stamps[c.ClientCAFile] = stampOf(c.ClientCAFile)
+		m.stamps[c.ClientCAFile] = files.StampOf(c.ClientCAFile)
 		if pool, err := LoadPool(c.ClientCAFile); err != nil {
 			errs = append(errs, err)
 		} else {
@@ -106,12 +87,7 @@ func (m *material) changed(now time.Time) bool {
 	if !m.until.IsZero() && !now.Before(m.until) {
 		return true
 	}
-	for file, was := range m.stamps {
-		if stampOf(file) != was {
-			return true
-		}
-	}
-	return false
+	return m.stamps.Changed()
 }
 
 // pick returns the certificate for a handshake: the first that fits the name

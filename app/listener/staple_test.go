@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -79,41 +78,6 @@ func TestOCSPAnswerThatRunsOutIsDropped(t *testing.T) {
 	}
 	if m, err = load(&cfg, late); err != nil || m.certificates[0].OCSPStaple != nil || m.changed(late) {
 		t.Errorf("%v, or it is still in use", err)
-	}
-}
-
-// TestFilesOfTheSameSizeAndTimeAreToldApart copies as cp -p and tar do.
-func TestFilesOfTheSameSizeAndTimeAreToldApart(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "site.pem")
-	at := time.Now().Add(-time.Hour)
-	write := func(path, text string) {
-		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(path, at, at); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(file, "first")
-	was := stampOf(file)
-	if stampOf(file) != was {
-		t.Error("it changed by itself")
-	}
-	write(file, "other")
-	if now := time.Now().Add(time.Second); os.Chtimes(file, now, now) != nil { // as if the file system's clock had gone on
-		t.Error("the time cannot be set")
-	}
-	if stampOf(file) == was {
-		t.Error("one written into it is not seen")
-	}
-	was = stampOf(file)
-	write(file+".new", "third")
-	if err := os.Rename(file+".new", file); err != nil {
-		t.Fatal(err)
-	}
-	if stampOf(file) == was {
-		t.Error("one put into its place is not seen")
 	}
 }
 

@@ -225,10 +225,11 @@ func TestConnectionsAreBounded(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		fresh bool
+		conns int
 		most  int64
 	}{
-		{"of those that are kept", false, 5},
-		{"of those for one request each", true, freshConns},
+		{"of those that are kept", false, 5, 5},
+		{"of those for one request each", true, 24, freshConns},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var open, peak atomic.Int64
@@ -248,7 +249,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			}
 			s.Start()
 			t.Cleanup(s.Close)
-			c, err := New(Config{API: &api.Config{Address: s.URL}, Conns: 5})
+			c, err := New(Config{API: &api.Config{Address: s.URL}, Conns: tt.conns})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,15 +11,19 @@ package consul
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"lictor/internal/secret"
 )
 
 // Bounds of an answer's body.
@@ -43,20 +47,27 @@ type Config struct {
 	// HttpClient in it replaces the connections, but not the bounds: for tests.
 	API *api.Config
 
-	MaxAnswer int64    // bytes of a good answer; 0 = MaxCatalogue
-	Conns     int      // connections kept or in use at the same time; 0 = DefaultConns. A request past them waits for one.
-	Contact   *Contact // shared by all clients of one Consul; nil = one of its own
+	Identity  *Identity // as whom, instead of API's token and TLS; shared by all clients of one Consul; nil = as API says
+	Peer      string    // of which cluster peering the services are asked for; "" = of none
+	MaxAnswer int64     // bytes of a good answer; 0 = MaxCatalogue
+	Conns     int       // connections kept or in use at the same time; 0 = DefaultConns. A request past them waits for one.
+	Probes    int       // connections to look for a Consul that does not answer; 0 = ProbeConns
+	Contact   *Contact  // shared by all clients of one datacenter; nil = one of its own
 }
 
 // Client asks one Consul. [New] makes it; any number of goroutines may use it.
 type Client struct {
 	Contact *Contact // never nil
 
-	api   api.Config // completed: Address is host:port
-	conns int
-	kept  *http.Client
-	fresh *http.Client // opens a connection for each request
-	quiet *http.Client // as fresh, for probes: tells the contact nothing by itself
+	api      api.Config // Address is host:port
+	peer     string
+	identity *Identity
+	conns    int
+	kept     *http.Client
+	fresh    *http.Client // opens a connection for each request
+	quiet    *http.Client // as fresh, for probes: tells the contact nothing by itself
+
+	spoken atomic.Pointer[tls.Config] // by which the kept connections were made
 }
 
 // New returns a client. It asks nothing yet.
@@ -64,7 +75,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.API == nil {
 		return nil, errors.New("consul: API is required")
 	}
-	c := &Client{api: *cfg.API, Contact: cfg.Contact}
+	c := &Client{api: *cfg.API, peer: cfg.Peer, Contact: cfg.Contact, identity: cfg.Identity}
 	if c.Contact == nil {
 		c.Contact = NewContact()
 	}
@@ -78,18 +89,22 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("consul: address: %w", err)
 	}
 	c.api.Address, c.api.Scheme, c.api.PathPrefix = at.Host, at.Scheme, at.Path
-	if err = c.connect(cfg, at); err != nil {
-		return nil, fmt.Errorf("consul: %w", err)
+	if c.identity == nil {
+		c.identity, err = NewIdentity(IdentityConfig{Token: secret.New(c.api.Token), TokenFile: c.api.TokenFile, TLS: c.api.TLSConfig})
+		if err != nil {
+			return nil, fmt.Errorf("consul: %w", err)
+		}
 	}
-	c.api.HttpClient = c.kept
-	if _, err = api.NewClient(&c.api); err != nil { // completes it by the environment and the token's file
-		return nil, fmt.Errorf("consul: %w", err)
-	}
+	c.identity.tell(c.Contact)
+	c.connect(cfg, at)
 	return c, nil
 }
 
 // Datacenter returns the datacenter that is asked for; "" is the agent's own.
 func (c *Client) Datacenter() string { return c.api.Datacenter }
+
+// Peer returns the cluster peering whose services are asked for; "" = none.
+func (c *Client) Peer() string { return c.peer }
 
 // Conns returns how many requests may be on their way at the same time, those
 // that wait for changes too; further ones wait for a connection.
@@ -97,7 +112,14 @@ func (c *Client) Conns() int { return c.conns }
 
 // MostConns bounds the connections that the client has at any time. A contact
 // has up to ProbeConns more.
-func (c *Client) MostConns() int { return c.conns + freshConns }
+func (c *Client) MostConns() int { return c.conns + singles(c.conns) }
+
+// Kept returns [Config.Conns] for a client whose [Client.MostConns] is at most all.
+func Kept(all int) int { return all - singles(all) }
+
+// singles is how many connections, each for one request, a client with so many
+// may have besides.
+func singles(conns int) int { return min(max(1, conns/8), freshConns) }
 
 // String names the place for people, without secrets.
 func (c *Client) String() string {
@@ -105,7 +127,7 @@ func (c *Client) String() string {
 }
 
 // Place names the Consul whose data this is, for files that keep some of it: by
-// datacenter, partition and namespace, and by the address unless it is that of
+// datacenter, partition, namespace and peer, and by the address unless it is that of
 // an agent on this machine, which may be another tomorrow.
 func (c *Client) Place() string {
 	at := c.api.Address + c.api.PathPrefix
@@ -113,7 +135,11 @@ func (c *Client) Place() string {
 	if a, err := netip.ParseAddr(host); host == "localhost" || err == nil && (a.IsLoopback() || a.IsUnspecified()) {
 		at = "this machine"
 	}
-	return strings.Join([]string{at, c.api.Datacenter, c.api.Partition, c.api.Namespace}, "/")
+	place := strings.Join([]string{at, c.api.Datacenter, c.api.Partition, c.api.Namespace}, "/")
+	if c.peer != "" {
+		place += "/peer " + c.peer
+	}
+	return place
 }
 
 // CloseIdle closes the connections that no request uses: they may be dead.

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -23,14 +24,34 @@ const (
 // see it. Each of them backs off by itself; whoever hears Consul first wakes
 // the others.
 type Contact struct {
+	ProbeEvery time.Duration // between looks for a Consul that does not answer; 0 = 0.3 s
+
 	mu    sync.Mutex
 	heard chan struct{} // closed when Consul is heard again; nil while it answers
 	lost  chan struct{} // tells Probe that it does not
+	other chan struct{} // closed when Consul is asked as somebody else
 	back  []chan struct{}
 }
 
 // NewContact returns a contact that is believed to be good.
-func NewContact() *Contact { return &Contact{lost: make(chan struct{}, 1)} }
+func NewContact() *Contact {
+	return &Contact{lost: make(chan struct{}, 1), other: make(chan struct{})}
+}
+
+// renewed wakes those who wait behind a failure: Consul is asked as somebody
+// else now, and may answer.
+func (c *Contact) renewed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.other)
+	c.other = make(chan struct{})
+}
+
+func (c *Contact) renewal() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.other
+}
 
 // Failed notes that Consul did not answer, or that it cannot do its work.
 func (c *Contact) Failed() {
@@ -94,7 +115,7 @@ func (c *Contact) Probe(ctx context.Context, client *Client) error {
 		case <-c.lost:
 		}
 		for c.Down() {
-			if Sleep(ctx, Jitter(probeEvery)) != nil {
+			if Sleep(ctx, Jitter(cmp.Or(c.ProbeEvery, probeEvery))) != nil {
 				return ctx.Err()
 			}
 			probes.Go(func() {

@@ -39,15 +39,12 @@ func (b *Backoff) Next() time.Duration {
 // Reset notes a success.
 func (b *Backoff) Reset() { b.failures, b.woken = 0, 0 }
 
-// Wait pauses after a failure: until somebody hears Consul again, but no longer
-// than the backoff says. Who is woken and fails again has a trouble of its own,
-// so each time it heeds the others later. It fails only if ctx ends.
+// Wait pauses after a failure: until somebody hears Consul again or it is asked
+// as somebody else, but no longer than the backoff says. Who is woken and fails
+// again has a trouble of its own, so each time it heeds the others later. It
+// fails only if ctx ends.
 func (b *Backoff) Wait(ctx context.Context, c *Contact) error {
-	d := b.Next()
-	heard := c.waiting()
-	if heard == nil {
-		return Sleep(ctx, d)
-	}
+	d, heard, other := b.Next(), c.waiting(), c.renewal()
 	deaf := time.Duration(0)
 	if b.woken > 0 {
 		deaf = min(d, 250*time.Millisecond<<min(b.woken-1, 7))
@@ -61,10 +58,12 @@ func (b *Backoff) Wait(ctx context.Context, c *Contact) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-heard:
-		b.woken++
-		b.failures = 0
+	case <-other:
 	case <-t.C:
+		return nil
 	}
+	b.woken++
+	b.failures = 0
 	return nil
 }
 

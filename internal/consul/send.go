@@ -11,11 +11,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"lictor/internal/secret"
 )
 
 // Send sends one request and hands the body of a good answer to read; nil = it
 // does not matter. Every status but 200 is a [*StatusError]. The datacenter,
-// namespace, partition and token are added; form and body may be nil. It has no
+// namespace, partition, peer and token are added; form and body may be nil. It has no
 // deadline but that of ctx.
 func (c *Client) Send(ctx context.Context, method, path string, form url.Values, body []byte, read func(io.Reader) error) error {
 	resp, err := c.Do(ctx, method, path, form, body)
@@ -65,10 +67,45 @@ func (c *Client) MayReadKeys(ctx context.Context, prefix string) (bool, error) {
 	return verdicts[0].Allow, nil
 }
 
+// send sends one request, as whoever Consul is to be asked as now. A refusal of
+// a token that was replaced meanwhile, as while a query waited, is not the answer.
 func (c *Client) send(ctx context.Context, by *http.Client, method, path string, form url.Values, body []byte) (*http.Response, error) {
+	token := c.current()
+	for {
+		req, err := c.request(ctx, method, path, form, body)
+		if err != nil {
+			return nil, err
+		}
+		if !token.Empty() {
+			req.Header.Set("X-Consul-Token", token.Reveal())
+		}
+		resp, err := by.Do(req)
+		if err != nil || resp.StatusCode != http.StatusForbidden {
+			return resp, err
+		}
+		now := c.current()
+		if now.Reveal() == token.Reveal() {
+			return resp, nil
+		}
+		_ = resp.Body.Close() // nothing of it is wanted
+		token = now
+	}
+}
+
+// current returns the token that counts now. Connections that were made by other
+// certificates than count now are closed as soon as nothing waits on them.
+func (c *Client) current() secret.Text {
+	token, material := c.identity.current()
+	if was := c.spoken.Swap(material); was != nil && was != material {
+		c.CloseIdle()
+	}
+	return token
+}
+
+func (c *Client) request(ctx context.Context, method, path string, form url.Values, body []byte) (*http.Request, error) {
 	all := url.Values{}
 	maps.Copy(all, form)
-	for key, value := range map[string]string{"dc": c.api.Datacenter, "ns": c.api.Namespace, "partition": c.api.Partition} {
+	for key, value := range map[string]string{"dc": c.api.Datacenter, "ns": c.api.Namespace, "partition": c.api.Partition, "peer": c.peer} {
 		if value != "" && !all.Has(key) {
 			all.Set(key, value)
 		}
@@ -76,16 +113,10 @@ func (c *Client) send(ctx context.Context, by *http.Client, method, path string,
 	u := url.URL{Scheme: c.api.Scheme, Host: c.api.Address, Path: c.api.PathPrefix + path, RawQuery: all.Encode()}
 	u.RawPath = escapeDots(u.Path)
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	if c.api.Token != "" {
-		req.Header.Set("X-Consul-Token", c.api.Token)
-	}
-	if c.api.HttpAuth != nil {
+	if err == nil && c.api.HttpAuth != nil {
 		req.SetBasicAuth(c.api.HttpAuth.Username, c.api.HttpAuth.Password)
 	}
-	return by.Do(req)
+	return req, err
 }
 
 // escapeDots returns the spelling of a path in which a part that is one or two

@@ -1,7 +1,9 @@
 package consul
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/consul/api"
 	"golang.org/x/sys/unix"
 
 	"lictor/internal/crash"
@@ -19,7 +20,7 @@ import (
 const (
 	dialTime = 3 * time.Second
 
-	freshConns = 3 // of one client at the same time, each for one request
+	freshConns = 3 // at most, of one client at the same time, each for one request
 
 	// ProbeConns is how many connections a [Contact] has at most while Consul does
 	// not answer: as many as it begins within the time that each of them has.
@@ -37,15 +38,11 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interva
 
 // connect makes what requests are sent by. A request waits for a connection
 // where there are as many as may be.
-func (c *Client) connect(cfg Config, at Address) error {
-	kept, fresh, probe, err := c.transports(cfg, at)
-	if err != nil {
-		return err
-	}
+func (c *Client) connect(cfg Config, at Address) {
+	kept, fresh, probe := c.transports(cfg, at)
 	c.kept = bounded(kept, cfg.MaxAnswer, c.Contact)
 	c.fresh = bounded(fresh, cfg.MaxAnswer, c.Contact)
 	c.quiet = bounded(probe, MaxError, NewContact()) // a head alone does not say that Consul can work
-	return nil
 }
 
 func bounded(base http.RoundTripper, most int64, contact *Contact) *http.Client {
@@ -59,17 +56,25 @@ func bounded(base http.RoundTripper, most int64, contact *Contact) *http.Client 
 // transports returns connections that are kept, those that are made for one
 // request each, and those of probes. Answers are not compressed, which costs an
 // agent more than the bytes are worth.
-func (c *Client) transports(cfg Config, at Address) (kept, fresh, probe http.RoundTripper, err error) {
+func (c *Client) transports(cfg Config, at Address) (kept, fresh, probe http.RoundTripper) {
 	if given := cfg.API.HttpClient; given != nil {
-		return given.Transport, given.Transport, given.Transport, nil
+		return given.Transport, given.Transport, given.Transport
+	}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if at.Socket != "" {
+			network, address = "unix", at.Socket
+		}
+		return c.Contact.dial(ctx, network, address)
 	}
 	base := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, // as consul/api has it
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if at.Socket != "" {
-				network, address = "unix", at.Socket
+		Proxy:       http.ProxyFromEnvironment, // as consul/api has it
+		DialContext: dial,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
 			}
-			return c.Contact.dial(ctx, network, address)
+			return c.shake(ctx, conn, address)
 		},
 		TLSHandshakeTimeout:    dialTime,
 		DisableCompression:     true,
@@ -79,15 +84,30 @@ func (c *Client) transports(cfg Config, at Address) (kept, fresh, probe http.Rou
 	if at.Socket != "" {
 		base.Proxy = nil
 	}
-	if base.TLSClientConfig, err = api.SetupTLSConfig(&cfg.API.TLSConfig); err != nil {
-		return nil, nil, nil, err
-	}
+	_, base.TLSClientConfig = c.identity.current() // behind a proxy, where nothing else dials
 	atMost := func(conns int, keep bool) http.RoundTripper {
 		t := base.Clone()
 		t.MaxConnsPerHost, t.MaxIdleConnsPerHost, t.DisableKeepAlives = conns, conns, !keep
 		return t
 	}
-	return atMost(cfg.Conns, true), atMost(freshConns, false), atMost(ProbeConns, false), nil
+	return atMost(cfg.Conns, true), atMost(singles(cfg.Conns), false), atMost(cmp.Or(cfg.Probes, ProbeConns), false)
+}
+
+// shake makes the handshake of TLS, by the certificates as they are now.
+func (c *Client) shake(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
+	_, material := c.identity.current()
+	material = material.Clone()
+	if material.ServerName == "" {
+		material.ServerName, _, _ = net.SplitHostPort(address) // the transport always has a port there
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	secured := tls.Client(conn, material)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close() // the handshake's error counts
+		return nil, err
+	}
+	return secured, nil
 }
 
 // dial connects. An attempt that hangs when somebody else hears Consul is made

@@ -77,9 +77,9 @@ type progress struct {
 	permit   policy.Permit
 	group    *group
 	stripped bool
-	waited   bool // for the first answer about the service
-	resent   bool // it was sent again because an instance said that it did not act on it
-	busy     int  // how many of the tries had as many connections as they may
+	waited   bool   // for the first answer about the service
+	resent   bool   // it was sent again because an instance said that it did not act on it
+	busy     int    // how many of the tries had as many connections as they may
 	sites    uint64 // places of the sources whose instances were tried, a bit for each
 	former   int    // how many of the tries were of sites before this one
 }

@@ -1,4 +1,5 @@
-// Package consul follows the services of a Consul datacenter.
+// Package consul follows the services of a Consul datacenter, or those that a
+// peer of it exports.
 //
 // A [Resolver] watches the names of all services with one blocking query, and
 // the health of each service that was ever asked for with one more, as far as
@@ -19,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,9 +36,16 @@ const (
 	// an old index wait out its whole time, without an error.
 	maxWait = 60 * time.Second
 
-	// spareConns are the client's connections that no service's watch takes: the
-	// names and the two states of checks wait on three, what is read at once has five.
-	spareConns = 8
+	// filteredWait is the same where ACLs hide a part.
+	filteredWait = 5 * time.Second
+
+	// Connections of the client that no service's watch takes: the names and the two
+	// states of checks wait on three, what is read at once has up to five.
+	waitingConns = 3
+	readingConns = 5
+
+	// LeastConns is how many connections a client needs in all, at most.
+	LeastConns = waitingConns + 4
 
 	// rereadEvery is how often a watch asks without an index, whatever it believes.
 	rereadEvery = 5 * time.Minute
@@ -44,8 +53,9 @@ const (
 
 // Config is what a Resolver needs.
 type Config struct {
-	Client *client.Client // required
+	Client *client.Client // required; its datacenter or peer is the one that is followed
 	Log    hclog.Logger   // required
+	Name   string         // tells the resolver from others of Consul; "" = it is the only one
 
 	Selection            // to begin with; Select changes it
 	TaggedAddress string // dial this tagged address (wan, lan_ipv4 ...) of instances that have it; "" = the plain one
@@ -87,6 +97,7 @@ type Resolver struct {
 	watched   int           // followers with a watch of their own
 	doubt     window        // Consul is believed to have lost something
 	down      chan struct{} // closed when Consul answers again; nil while it does
+	apart     string        // why the peer's services are as old as they are; "" = it is connected, or there is none
 	status    resolver.Status
 	sweeper   sweeper
 	talk      client.Bucket // paces what is logged about single services
@@ -114,9 +125,10 @@ func New(cfg Config) (*Resolver, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	room := cfg.Client.Conns() - spareConns
+	conns := cfg.Client.Conns()
+	room := conns - waitingConns - min(max(1, conns/4), readingConns)
 	if room < 1 || cfg.Watches > room {
-		return nil, fmt.Errorf("consul resolver: %d connections are too few", cfg.Client.Conns())
+		return nil, fmt.Errorf("consul resolver: %d connections are too few", conns)
 	}
 	cfg.Watches = cmp.Or(cfg.Watches, room)
 	r := &Resolver{
@@ -136,7 +148,7 @@ func New(cfg Config) (*Resolver, error) {
 }
 
 // Kind implements [resolver.Source].
-func (r *Resolver) Kind() string { return "consul" }
+func (r *Resolver) Kind() string { return strings.TrimSpace("consul " + r.cfg.Name) }
 
 // Catalog implements [resolver.Source]. Past MaxStale without contact the
 // services are there without their instances.
@@ -148,8 +160,11 @@ func (r *Resolver) Status() resolver.Status {
 	defer r.mu.Unlock()
 	s := r.status
 	s.Watches = r.watched + 1
-	if len(r.sweeper.members) > 0 {
+	if len(r.sweeper.members) > 0 && !r.ofPeer() {
 		s.Watches += 2 // of critical and warning checks
+	}
+	if s.Error == "" {
+		s.Error = r.apart
 	}
 	if r.doubt.open(time.Now()) {
 		s.Held = r.doubt.why
@@ -222,6 +237,9 @@ func (r *Resolver) Run(ctx context.Context) error {
 			sweeping = true
 			parts.Go(func() { r.sweep(ctx) })
 			parts.Go(func() { r.readFresh(ctx) })
+			if r.ofPeer() {
+				continue // the names tell of its checks as well
+			}
 			parts.Go(func() { r.watchChecks(ctx, "critical") })
 			parts.Go(func() { r.watchChecks(ctx, "warning") })
 		}

@@ -76,7 +76,7 @@ func (f *follower) watch(ctx context.Context) {
 	}
 	w := client.Watch{
 		Step:      f.step,
-		Wait:      func() time.Duration { return waitUntil(client.Jitter(maxWait), f.deadline) },
+		Wait:      func() time.Duration { return waitUntil(waitBehind(f.trouble), f.deadline) },
 		Recovered: f.r.waitContact,
 		Reread:    rereadEvery,
 		Pace:      []client.Bucket{{Burst: 20, Every: time.Second}},

@@ -47,6 +47,10 @@ func (r *Resolver) watchHeart(ctx context.Context) {
 // beat looks once. Where Consul cannot be asked there is nothing to find out.
 func (h *heart) beat(ctx context.Context) error {
 	began, since := time.Now(), h.last
+	if h.r.ofPeer() {
+		h.beatPeer(ctx, began, since)
+		return nil
+	}
 	services, err := h.index(ctx, "/v1/catalog/services", noService)
 	if err != nil {
 		return nil //nolint:nilerr // see above
@@ -71,6 +75,17 @@ func (h *heart) beat(ctx context.Context) error {
 		h.compareServices(ctx, since)
 	}
 	return nil
+}
+
+// beatPeer looks once at a peer. That the names are right they show by themselves.
+func (h *heart) beatPeer(ctx context.Context, began, since time.Time) {
+	h.r.connected(ctx)
+	if !h.r.watching() {
+		h.lines.last = nil
+		return
+	}
+	h.last = began
+	h.compareServices(ctx, since)
 }
 
 // index returns the index of what path lists.
@@ -152,7 +167,7 @@ func (r *Resolver) namesAt(index uint64, at time.Time) bool {
 		return r.status.Contact.After(at) // it told meanwhile
 	}
 	if at.After(r.status.Contact) {
-		r.status.Contact, r.status.Since = at, at
+		r.rightLocked(at)
 		r.freshenLocked()
 	}
 	return true

@@ -23,13 +23,17 @@ type nameList struct {
 }
 
 // parse reads the answer.
-func (l *nameList) parse(text []byte) error {
+func (l *nameList) parse(text []byte) error { return l.take(text, scanNames) }
+
+// take reads an answer in which scan finds the names, if it is another than the
+// known one.
+func (l *nameList) take(text []byte, scan func(text []byte, names []string) ([]string, error)) error {
 	hash := max(maphash.Bytes(l.seed, text), 1)
 	if hash == l.known {
 		l.hash = hash
 		return nil
 	}
-	names, err := scanNames(text, make([]string, 0, l.room+8))
+	names, err := scan(text, make([]string, 0, l.room+8))
 	if err == nil {
 		l.hash, l.names = hash, names
 	}
@@ -48,7 +52,10 @@ const (
 
 // readNames asks for the names of all services.
 func (r *Resolver) readNames(ctx context.Context, list *nameList, q query) (meta, error) {
-	if !r.cfg.Everywhere {
+	switch {
+	case r.ofPeer():
+		return r.readImports(ctx, list, q)
+	case !r.cfg.Everywhere:
 		q.Form = noMesh
 	}
 	return r.read(ctx, "/v1/catalog/services", q, list.parse)

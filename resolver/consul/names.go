@@ -19,6 +19,7 @@ type nameWatch struct {
 	r        *Resolver
 	hash     uint64          // of the list of the last answer
 	index    uint64          // of the last answer: a lower one means that Consul lost history
+	moved    bool            // something is registered anew, or another check, maybe without another name
 	held     map[string]bool // names that Consul lists no more, kept until the window closes
 	doubtful bool            // contact was lost, or the catalog is a snapshot's
 	trouble  client.Trouble
@@ -32,6 +33,9 @@ func (r *Resolver) watchNames(ctx context.Context, restored uint64) {
 		{Burst: 20, Every: 10 * time.Millisecond}, // changes that come together are read together
 		{Burst: 500, Every: 50 * time.Millisecond},
 	}}
+	if r.ofPeer() {
+		w.Pace = []client.Bucket{{Every: importPace}}
+	}
 	w.Run(ctx)
 }
 
@@ -40,7 +44,17 @@ func (n *nameWatch) wait() time.Duration {
 	r := n.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return waitUntil(client.Jitter(maxWait), r.doubt.until)
+	return waitUntil(waitBehind(n.trouble), r.doubt.until)
+}
+
+// waitBehind returns how long an answer may take while nothing changes. A query has
+// the rights of when it began: one that ACLs hid something of is asked again soon,
+// for they may not hide it any more.
+func waitBehind(trouble client.Trouble) time.Duration {
+	if trouble == client.Filtered {
+		return client.Jitter(filteredWait)
+	}
+	return client.Jitter(maxWait)
 }
 
 // waitUntil shortens d to end at deadline, if that is ahead.
@@ -81,6 +95,10 @@ func (n *nameWatch) step(ctx context.Context, q query) (uint64, error) {
 		if all = len(missing); m.Filtered {
 			missing = nil
 		}
+	}
+	n.moved = m.Index != n.index
+	if n.r.ofPeer() {
+		n.moved = list.hash != n.hash // the index is of what is not imported
 	}
 	if n.hash = list.hash; len(missing) < all {
 		n.hash = 0 // look at those that are not believed to be gone next time as well
@@ -140,7 +158,7 @@ func (n *nameWatch) verify(ctx context.Context, names []string) []string {
 func (n *nameWatch) settle(added, missing []string, m meta) {
 	r := n.r
 	now := time.Now()
-	backwards, moved := client.WentBack(n.index, m.Index), m.Index != n.index
+	backwards := client.WentBack(n.index, m.Index)
 	n.index = m.Index
 
 	r.mu.Lock()
@@ -175,7 +193,7 @@ func (n *nameWatch) settle(added, missing []string, m meta) {
 	}
 	r.unfollowLocked(missing)
 	r.publishLocked(put, missing)
-	if moved {
+	if n.moved {
 		r.sweeper.namesMovedLocked(len(added)+len(missing) > 0)
 	}
 	n.contactLocked(now, m)
@@ -198,7 +216,8 @@ func (n *nameWatch) holdLocked(now time.Time, why string, missing int) {
 func (n *nameWatch) contactLocked(now time.Time, m meta) {
 	r := n.r
 	s := &r.status
-	s.Ready, s.Contact, s.Since, s.Snapshot, s.Partial = true, now, now, false, ""
+	s.Ready, s.Snapshot, s.Partial = true, false, ""
+	r.rightLocked(now)
 	kind := client.TroubleOf(m, nil)
 	if m.Filtered {
 		s.Error, s.ErrorTime, s.Partial = string(kind), now, string(kind)

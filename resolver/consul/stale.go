@@ -19,7 +19,7 @@ func (r *Resolver) showLocked() {
 
 // freshenLocked shows the truth again after contact. r.mu is held.
 func (r *Resolver) freshenLocked() {
-	if r.stale {
+	if r.stale && time.Since(r.status.Since) < r.cfg.MaxStale {
 		r.stale = false
 		r.showLocked()
 	}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -49,9 +50,10 @@ type Presence struct {
 	cfg Config
 	reg *api.AgentServiceRegistration
 
-	known   bool // the agent took the registration; of the heartbeat alone
-	failing bool // and the log tells so
-	live    int  // as it was counted last; of the watch alone
+	known bool // the agent took the registration; of the heartbeat alone
+	live  int  // as it was counted last; of the watch alone
+
+	failing atomic.Pointer[error] // why it is not registered, which the log tells; nil = it is, or nobody has tried
 }
 
 // New checks cfg and returns a presence that Run makes known. It asks nothing yet.
@@ -106,12 +108,18 @@ func (p *Presence) Run(ctx context.Context) error {
 func (p *Presence) stay(ctx context.Context) error {
 	err := p.refresh(ctx)
 	switch {
-	case err != nil && ctx.Err() == nil && !p.failing:
-		p.failing = true
+	case err != nil && ctx.Err() == nil && p.failing.Swap(&err) == nil:
 		p.cfg.Log.Warn("cannot register in consul", "service", Service, "error", err)
-	case err == nil && p.failing:
-		p.failing = false
+	case err == nil && p.failing.Swap(nil) != nil:
 		p.cfg.Log.Info("registered in consul again", "service", Service, "id", p.reg.ID)
+	}
+	return nil
+}
+
+// Problem is why this lictor is not known in Consul, nil if it is.
+func (p *Presence) Problem() error {
+	if err := p.failing.Load(); err != nil {
+		return *err
 	}
 	return nil
 }

@@ -89,6 +89,7 @@ type Store struct {
 	mirror *mirror.Mirror
 	newest atomic.Uint64 // highest index seen, to notice lost history
 
+	refused       atomic.Bool // the last write was, for want of rights
 	openByDefault atomic.Bool // Consul has no ACLs, or they allow by default
 
 	splitAt int64 // size of the answer from which the layout is split
@@ -130,7 +131,13 @@ func New(cfg Config) (*Store, error) {
 func (c *Store) Kind() string { return store.KindConsul }
 
 // Status returns the condition of the store.
-func (c *Store) Status() store.Status { return c.mirror.Status() }
+func (c *Store) Status() store.Status {
+	s := c.mirror.Status()
+	if c.refused.Load() {
+		s.Notes = append(s.Notes[:len(s.Notes):len(s.Notes)], errMayNotWrite.Error()+": the last change was refused")
+	}
+	return s
+}
 
 // Watch follows the store. It comes back from every failure by itself, with a
 // pause that grows to 30 s, and then reads everything again.

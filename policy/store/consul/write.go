@@ -41,6 +41,7 @@ func (c *Store) Write(ctx context.Context, asked []store.Op) (uint64, error) {
 	}
 	ops := c.mirror.WithMarks(asked)
 	index, err := c.commit(ctx, ops)
+	c.noteRefused(err)
 	if err != nil {
 		return 0, mirror.AsAsked(err, asked)
 	}
@@ -51,6 +52,18 @@ func (c *Store) Write(ctx context.Context, asked []store.Op) (uint64, error) {
 		index = c.mirror.Index() // Consul does not tell the index of a deletion
 	}
 	return index, nil
+}
+
+// errMayNotWrite is a lack of rights, which an operator must heal.
+var errMayNotWrite = errors.New("the token may not write the policy")
+
+// noteRefused tells when writes begin to be refused for want of rights; one that
+// is done ends it.
+func (c *Store) noteRefused(err error) {
+	refused := errors.Is(err, errMayNotWrite)
+	if (err == nil || refused) && c.refused.Swap(refused) != refused && refused {
+		c.log.Error("may not write the policy, nothing can be changed through lictor", "key", c.root, "error", err)
+	}
 }
 
 // commit writes. If the answer is lost, what became of the write is found out
@@ -182,7 +195,10 @@ func (c *Store) putLarge(ctx context.Context, op store.Op) (uint64, error) {
 func txnError(errs api.TxnErrors, ops []store.Op) error {
 	first := errs[0]
 	// The text is all that tells a lack of rights from a conflict.
-	if first.OpIndex < 0 || first.OpIndex >= len(ops) || strings.Contains(strings.ToLower(first.What), "permission denied") {
+	if strings.Contains(strings.ToLower(first.What), "permission denied") {
+		return fmt.Errorf("%w: %w: %s", store.ErrUnavailable, errMayNotWrite, first.What)
+	}
+	if first.OpIndex < 0 || first.OpIndex >= len(ops) {
 		return fmt.Errorf("%w: consul refused a transaction: %s", store.ErrUnavailable, first.What)
 	}
 	op := ops[first.OpIndex]
@@ -200,6 +216,8 @@ func writeError(err error) error {
 	switch {
 	case answered && status.Code == http.StatusRequestEntityTooLarge:
 		return fmt.Errorf("%w: %w", store.ErrTooLarge, err)
+	case answered && status.Code == http.StatusForbidden:
+		return fmt.Errorf("%w: %w: %w", store.ErrUnavailable, errMayNotWrite, err)
 	case answered && status.Code < 500, isDial && dial.Op == "dial":
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}

@@ -1,0 +1,18 @@
+consul {
+  token      = "x"
+  token_file = "y"
+}
+resolver "consul" {
+  datacenter = "dc2"
+}
+resolver "consul" {
+  datacenter = "dc2"
+  tag        = "other"
+}
+resolver "consul" {
+  datacenter = "../dc3"
+}
+resolver "consul" {
+  datacenter = "dc4"
+  peer       = "partner"
+}
