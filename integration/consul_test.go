@@ -28,6 +28,7 @@ type consulAgent struct {
 	Addr   string      // host:port of its HTTP API
 	Client *api.Client // its own, with the agent's token if it has ACLs
 	Serf   string      // host:port that another agent joins
+	Wan    string      // host:port that a server of another datacenter joins; "" = none can
 	Token  string      // the management token of an agent with ACLs, else ""
 
 	bin    string
@@ -42,6 +43,9 @@ type consulOptions struct {
 	dataDir string
 	token   string
 	join    string
+	dc      string // "" = dc1, which knows no other
+	wan     []string
+	peering bool
 }
 
 type consulOption func(*consulOptions)
@@ -65,6 +69,20 @@ func joining(t *testing.T, server *consulAgent) consulOption {
 	return func(o *consulOptions) { o.dataDir, o.join = dir, server.Serf }
 }
 
+// inDatacenter makes a server of a datacenter that others may join, and that joins
+// those of others.
+func inDatacenter(dc string, others ...*consulAgent) consulOption {
+	return func(o *consulOptions) {
+		o.dc = dc
+		for _, other := range others {
+			o.wan = append(o.wan, other.Wan)
+		}
+	}
+}
+
+// withPeering makes a server that may be peered with.
+func withPeering() consulOption { return func(o *consulOptions) { o.peering = true } }
+
 // startConsul runs an agent until the test ends and waits until it has a
 // leader. Without a binary the test fails, it does not skip.
 func startConsul(t *testing.T, opts ...consulOption) *consulAgent {
@@ -84,9 +102,21 @@ func startConsul(t *testing.T, opts ...consulOption) *consulAgent {
 		"agent", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn",
 		fmt.Sprintf("-node=node-%d", httpPort), fmt.Sprintf("-http-port=%d", httpPort),
 		fmt.Sprintf("-server-port=%d", freePort(t)), fmt.Sprintf("-serf-lan-port=%d", serfPort),
-		"-serf-wan-port=-1", "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1",
-		"-config-file=" + writeAgentConfig(t, &o),
+		"-dns-port=-1", "-grpc-port=-1", "-config-file=" + writeAgentConfig(t, &o),
 	}
+	wanPort, peerPort := -1, -1
+	if o.dc != "" {
+		wanPort = freePort(t)
+		c.Wan = fmt.Sprintf("127.0.0.1:%d", wanPort)
+		c.args = append(c.args, "-datacenter="+o.dc, "-retry-interval-wan=1s")
+		for _, other := range o.wan {
+			c.args = append(c.args, "-retry-join-wan="+other)
+		}
+	}
+	if o.peering {
+		peerPort = freePort(t)
+	}
+	c.args = append(c.args, fmt.Sprintf("-serf-wan-port=%d", wanPort), fmt.Sprintf("-grpc-tls-port=%d", peerPort))
 	switch {
 	case o.join != "":
 		c.args = append(c.args, "-data-dir="+o.dataDir, "-retry-join="+o.join, "-retry-interval=1s")
@@ -116,6 +146,12 @@ func startConsul(t *testing.T, opts ...consulOption) *consulAgent {
 func writeAgentConfig(t *testing.T, o *consulOptions) string {
 	t.Helper()
 	text := "disable_update_check = true\nperformance { raft_multiplier = 1 }\n"
+	if o.dc != "" { // a server that is lost is noticed as soon as on a LAN
+		text += "gossip_wan { gossip_interval = \"100ms\" probe_interval = \"200ms\" probe_timeout = \"200ms\" suspicion_mult = 3 }\n"
+	}
+	if o.peering {
+		text += "connect { enabled = true }\npeering { enabled = true }\n"
+	}
 	if o.token != "" {
 		text += fmt.Sprintf("acl { enabled = true default_policy = \"deny\" tokens { initial_management = %q agent = %q } }\n",
 			o.token, o.token)
@@ -157,6 +193,20 @@ func (c *consulAgent) Start(t *testing.T) {
 		_, err := c.Client.KV().Put(&api.KVPair{Key: "started"}, nil) // ACLs work once there is a leader
 		return err
 	})
+}
+
+// Freeze stops the agent as a host does whose network is gone: it acknowledges what
+// is sent to it, and says nothing. Thaw has it go on.
+func (c *consulAgent) Freeze(t *testing.T) { c.signal(t, syscall.SIGSTOP) }
+
+// Thaw ends what Freeze began.
+func (c *consulAgent) Thaw(t *testing.T) { c.signal(t, syscall.SIGCONT) }
+
+func (c *consulAgent) signal(t *testing.T, signal syscall.Signal) {
+	t.Helper()
+	if err := c.cmd.Process.Signal(signal); err != nil {
+		t.Fatalf("consul %s: %v", c.Addr, err)
+	}
 }
 
 // Stop ends the agent in good order: a server keeps its place, a client leaves

@@ -78,6 +78,12 @@ func loaded(t *testing.T, r *consul.Resolver, name string) *resolver.Service {
 // fill registers services 0..n-1 of two instances each on four nodes, past the agent.
 func fill(t *testing.T, c *consulAgent, n int) {
 	t.Helper()
+	fillAt(t, c, n, 9000, 9001)
+}
+
+// fillAt is fill with the ports of the instances.
+func fillAt(t *testing.T, c *consulAgent, n int, ports ...int) {
+	t.Helper()
 	for node := range 4 {
 		_, err := c.Client.Catalog().Register(&api.CatalogRegistration{Node: fmt.Sprintf("n%d", node), Address: "127.0.0.1"}, nil)
 		if err != nil {
@@ -86,11 +92,11 @@ func fill(t *testing.T, c *consulAgent, n int) {
 	}
 	var ops api.TxnOps
 	for i := range n {
-		for k := range 2 {
+		for k, port := range ports {
 			node, id := fmt.Sprintf("n%d", (i+k)%4), fmt.Sprintf("svc-%04d-%d", i, k)
 			ops = append(ops,
 				&api.TxnOp{Service: &api.ServiceTxnOp{Verb: api.ServiceSet, Node: node,
-					Service: api.AgentService{ID: id, Service: id[:8], Address: "127.0.0.1", Port: 9000 + k, Tags: []string{"v1", "http"}}}},
+					Service: api.AgentService{ID: id, Service: id[:8], Address: "127.0.0.1", Port: port, Tags: []string{"v1", "http"}}}},
 				&api.TxnOp{Check: &api.CheckTxnOp{Verb: api.CheckSet,
 					Check: api.HealthCheck{Node: node, CheckID: "c-" + id, Name: "c", Status: "passing", ServiceID: id, ServiceName: id[:8]}}})
 		}
