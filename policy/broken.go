@@ -116,7 +116,7 @@ func (m *PluginMapping) closing(name string, lost *Lost) Object {
 
 // closing of an API closes it, and takes what may have been routed to it.
 func (a *API) closing(name string, lost *Lost) Object {
-	next := &API{Name: name, Filters: a.Filters}
+	next := &API{Name: name, Service: a.Service, Filters: a.Filters}
 	if lost.has("filters") {
 		next.Filters = []string{anyFilter}
 	}

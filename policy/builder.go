@@ -287,7 +287,7 @@ func (b *Builder) compileDirty() {
 		b.set.plugins, b.set.demands = b.compilePlugins()
 	}
 	if b.dirty.routes {
-		b.set.routes = b.compileRoutes()
+		b.set.routes, b.set.parts = b.compileRoutes()
 	}
 	if b.dirty.closed {
 		b.set.closed = b.set.compileClosed()

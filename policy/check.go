@@ -193,6 +193,12 @@ func (a *API) check(name string, wrong wrongFunc) {
 		a.Name = name
 	}
 	checkBackends(a.Backends, wrong)
+	switch {
+	case a.Service != "" && !uri.IsServiceName(a.Service):
+		wrong("service", "%q is no service name", a.Service)
+	case a.Service != "" && len(a.Backends) > 0 && serviceIn(a.Backends) != a.Service:
+		wrong("service", "is %q, and the backends are others: want one of them", a.Service)
+	}
 	for i, h := range a.ProtectedHeaders {
 		if !isToken(strings.TrimSuffix(h, "*")) {
 			wrong(fmt.Sprintf("protected_headers[%d]", i), "%q is no header name", h)
@@ -213,7 +219,7 @@ func (m *Mapping) check(name string, wrong wrongFunc) {
 	}
 	m.Domain = domain
 	if len(m.Backends) == 0 {
-		wrong("backends", "is missing, want at least one http or https URL")
+		wrong("backends", "is missing, want at least one http or https URL, or service:NAME")
 	}
 	checkBackends(m.Backends, wrong)
 }
@@ -239,7 +245,7 @@ func notLabel(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '
 
 func checkBackends(list []string, wrong wrongFunc) {
 	for i, b := range list {
-		if _, err := ParseBackend(b); err != nil {
+		if err := CheckBackend(b, len(list)); err != nil {
 			wrong(fmt.Sprintf("backends[%d]", i), "%v", err)
 		}
 	}
@@ -278,9 +284,9 @@ func ParseBackend(s string) (Backend, error) {
 	return b, nil
 }
 
-// compileBackends turns checked URLs into backends, each once.
+// compileBackends turns checked URLs into backends, each once. A service is none.
 func compileBackends(name string, urls []string) *Backends {
-	if len(urls) == 0 {
+	if len(urls) == 0 || serviceIn(urls) != "" {
 		return nil
 	}
 	list := &Backends{Name: name}

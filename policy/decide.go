@@ -46,7 +46,7 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	r.scratch.namedReadings.Reset()
 	d := &r.scratch.decision
 	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
-	if d.readable() && d.blacklist() && d.whitelist() && d.authorized() && d.others() && d.afterACL() {
+	if d.readable() && d.ownSpelling() && d.blacklist() && d.whitelist() && d.authorized() && d.others() && d.afterACL() {
 		v.Action = Allow
 	}
 	*d, r.scratch.inquiry = decision{}, inquiry{} // keeps no set alive
@@ -71,7 +71,7 @@ func (d *decision) authorized() bool { return d.plugin(typeKeyAuth) && d.acl() }
 // to by its filters, or would lead to but for them: whether a backend reads the
 // path in that way nobody knows, so it is no way round the rules of either.
 func (d *decision) others() bool {
-	if d.set.routes == nil || !d.req.Path.Odd() || d.route.By == ByHost || d.route.By == ByNothing {
+	if d.set.routes == nil || !d.req.Path.Odd() || d.route.By != ByFilter && d.route.By != BySegment {
 		return true
 	}
 	own := d.route.API
@@ -183,22 +183,28 @@ func (d *decision) inquire(x *listIndex, q *inquiry, any bool) bool {
 }
 
 // named is the path by which the same resource is reached through its service's
-// own segment, nil if that is the request's path. It differs where an API's
-// filters or middleware chose the service, or where a resolver does not mind
-// the case of names: none of them is a way round a rule that denies.
+// own segment, nil if that is the request's path. It differs where a host, an API
+// or middleware chose the service, or where a resolver does not mind the case of
+// names: none of them is a way round a rule that denies.
 func (d *decision) named() *uri.Path {
-	t, s := &d.route, &d.req.scratch
+	t := &d.route
 	if d.asNamed != nil || t.Service == "" {
 		return d.asNamed
 	}
 	if name, _, _ := d.req.Path.Segment(); t.Stripped && name == t.Service {
 		return nil
 	}
-	s.named = append(append(append(s.named[:0], '/'), t.Service...), t.Rest...)
-	s.namedPath = *d.req.Path
-	s.namedPath.Canonical = unsafe.String(unsafe.SliceData(s.named), len(s.named))
-	d.asNamed = &s.namedPath
+	d.asNamed = d.req.asNamed(t)
 	return d.asNamed
+}
+
+// asNamed is the path behind the segment of the route's service.
+func (r *Request) asNamed(t *Route) *uri.Path {
+	s := &r.scratch
+	s.named = append(append(append(s.named[:0], '/'), t.Service...), t.Rest...)
+	s.namedPath = *r.Path
+	s.namedPath.Canonical = unsafe.String(unsafe.SliceData(s.named), len(s.named))
+	return &s.namedPath
 }
 
 func (d *decision) inquiry(kind int, how seek) *inquiry {

@@ -87,9 +87,10 @@ func (f *liveFilter) matches(r *Request, as sense) bool {
 	return !(f.broken && as == toGrant) && f.matchesRest(r, as) && (f.paths == nil || f.matchesPath(r, as)) && f.matchesCountry(r, as)
 }
 
-// routes reports whether a request fits with one reading of its path.
-func (f *liveFilter) routes(r *Request, path string) bool {
-	return f.matchesRest(r, toRoute) && (f.paths == nil || f.pathLength(path) >= 0) && f.matchesCountry(r, toRoute)
+// routes reports whether a request fits with one reading of its path; as says how
+// its method is compared.
+func (f *liveFilter) routes(r *Request, path string, as sense) bool {
+	return f.matchesRest(r, as) && (f.paths == nil || f.pathLength(path) >= 0) && f.matchesCountry(r, toRoute)
 }
 
 // matchesRest compares what is neither path nor country.

@@ -39,14 +39,14 @@ func (b *Builder) link(k Key, o *object, add bool) {
 	case *ACL:
 		b.linkACL(k, x, o, add)
 	case *API:
-		a := &liveAPI{API: x, rule: b.ruleOf(k, o), created: o.created, backends: compileBackends(x.Name, x.Backends), closed: o.broken}
+		a := &liveAPI{API: x, rule: b.ruleOf(k, o), created: o.created, backends: compileBackends(x.Name, x.Backends), service: x.ServiceName(), closed: o.broken}
 		set(&b.set.apis, hashString(k.Name), k.Name, a, add)
 		if len(x.Filters) > 0 {
 			setMap(b.routing, k.Name, a, add)
 			b.dirty.routes = true
 		}
 	case *Mapping:
-		m := &liveMapping{Mapping: x, rule: b.ruleOf(k, o), closed: o.broken, backends: compileBackends(x.Domain, x.Backends)}
+		m := &liveMapping{Mapping: x, rule: b.ruleOf(k, o), closed: o.broken, backends: compileBackends(x.Domain, x.Backends), service: serviceIn(x.Backends)}
 		table, domain := &b.set.domains, x.Domain
 		if parent, ok := strings.CutPrefix(domain, "*."); ok {
 			table, domain = &b.set.wildcards, parent

@@ -148,6 +148,9 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 		return v
 	}
 
+	if v.by != policy.ByHost && n.strays(r) {
+		return refuse(policy.ReasonBadPath)
+	}
 	if n.listed(false, "enforce", r, service) {
 		return refuse(policy.ReasonBlacklist)
 	}

@@ -132,7 +132,7 @@ func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how, reading str
 	}
 	all := readings(r.Path)
 	switch how {
-	case "route":
+	case "route", "stray":
 		all = []string{reading}
 	case "restrict":
 		all = append(all, n.named(r)...)
@@ -146,19 +146,24 @@ func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how, reading str
 			paths = paths || onPath(p)
 		}
 	}
-	methods := slices.ContainsFunc(f.Methods, func(m string) bool { return naiveMethod(m, r.Method, how == "restrict") })
+	methods := slices.ContainsFunc(f.Methods, func(m string) bool { return naiveMethod(m, r.Method, how == "restrict" || how == "stray") })
 	return hosts && ips && paths && (len(f.Methods) == 0 || methods) &&
 		(len(f.Locations) == 0 || slices.Contains(f.Locations, geo[r.Client.String()]))
 }
 
 // named are the readings of the path behind the service's own segment, where a
-// filter chose the service.
+// filter or an API chose the service.
 func (n *naive) named(r *policy.Request) []string {
-	by, _, service := n.route(r)
-	if by != policy.ByFilter || under(r.Path.Canonical, "/"+service) {
+	by, api, service := n.route(r)
+	rest := r.Path.Canonical
+	if service == "" || under(rest, "/"+service) {
 		return nil
 	}
-	p, _, err := uri.ParsePath("/"+service+r.Path.Canonical, nil)
+	if by == policy.BySegment || under(rest, "/"+api) {
+		_, rest, _ = strings.Cut(rest[1:], "/")
+		rest = "/" + rest
+	}
+	p, _, err := uri.ParsePath("/"+service+rest, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -188,10 +193,14 @@ func (n *naive) route(r *policy.Request) (policy.RouteBy, string, string) {
 		return policy.ByHost, "*." + parent, ""
 	}
 	if api := n.routeByFilter(r, r.Path.Canonical); api != "" {
-		return policy.ByFilter, api, api
+		return policy.ByFilter, api, n.apis[api].ServiceName()
 	}
 	if name := segment(r.Path.Canonical); name != "" {
-		return policy.BySegment, name, name
+		service := name
+		if a := n.apis[name]; a != nil && len(a.Filters) == 0 {
+			service = a.ServiceName()
+		}
+		return policy.BySegment, name, service
 	}
 	return policy.ByNothing, "", ""
 }
@@ -207,27 +216,8 @@ func segment(path string) string {
 func (n *naive) routeByFilter(r *policy.Request, path string) string {
 	best, bestRank := "", []float64(nil)
 	for name, a := range n.apis {
-		var named, inline []*policy.Filter
-		for _, f := range a.Filters {
-			if x := n.filters[f]; x == nil {
-				named = append(named, nil)
-			} else if x.Inline {
-				inline = append(inline, x)
-			} else {
-				named = append(named, x)
-			}
-		}
-		if len(a.Filters) == 0 {
-			continue
-		}
-		if len(named) == 0 {
-			named = append(named, &policy.Filter{})
-		}
-		for _, f := range named {
-			if f == nil {
-				continue
-			}
-			fits, rank := n.rank(append([]*policy.Filter{f}, inline...), r, path)
+		for _, way := range n.ways(a) {
+			fits, rank := n.rank(way, r, path)
 			rank = append(rank, -float64(n.created["apis/"+name]))
 			if fits && (bestRank == nil || slices.Compare(rank, bestRank) > 0) {
 				best, bestRank = name, rank
@@ -235,6 +225,59 @@ func (n *naive) routeByFilter(r *policy.Request, path string) string {
 		}
 	}
 	return best
+}
+
+// ways are the filters that have to match together to get to an API.
+func (n *naive) ways(a *policy.API) (ways [][]*policy.Filter) {
+	var named, inline []*policy.Filter
+	for _, f := range a.Filters {
+		if x := n.filters[f]; x == nil {
+			named = append(named, nil)
+		} else if x.Inline {
+			inline = append(inline, x)
+		} else {
+			named = append(named, x)
+		}
+	}
+	if len(a.Filters) == 0 {
+		return nil
+	}
+	if len(named) == 0 {
+		named = append(named, &policy.Filter{})
+	}
+	for _, f := range named {
+		if f != nil {
+			ways = append(ways, append([]*policy.Filter{f}, inline...))
+		}
+	}
+	return ways
+}
+
+// strays reports whether some reading of a request is one for an API that is a
+// part of another service, which the request is not as it came.
+func (n *naive) strays(r *policy.Request) bool {
+	for name, a := range n.apis {
+		if a.ServiceName() == name {
+			continue
+		}
+		for _, way := range n.ways(a) {
+			all := func(how, path string) bool {
+				return !slices.ContainsFunc(way, func(f *policy.Filter) bool { return !n.filterFits(f, r, how, path) })
+			}
+			paths, as := readings(r.Path), []string{r.Path.Canonical}
+			if by, _, _ := n.route(r); by == policy.BySegment {
+				if named := n.named(r); named != nil {
+					paths, as = append(paths, named...), append(as, named[0])
+				}
+			}
+			for _, path := range paths {
+				if all("stray", path) && !slices.ContainsFunc(as, func(p string) bool { return all("route", p) }) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // rank is how well filters fit a request: host, path, properties (C30).

@@ -54,7 +54,9 @@ func (o *object) worthNoting() bool {
 	switch x := o.Object.(type) {
 	case *List:
 		return x.hasSubject()
-	case *Consumer, *Filter, *Plugin, *Mapping, nil:
+	case *Mapping:
+		return serviceIn(x.Backends) != ""
+	case *Consumer, *Filter, *Plugin, nil:
 		return false
 	}
 	return true
@@ -80,6 +82,11 @@ func (s *Set) references(o Object, known func(service string) bool) (notes Probl
 			notes = append(notes, Problem{Field: "api", Text: fmt.Sprintf("%.200q: no service, domain or API of this name is known", name)})
 		}
 	}
+	service := func(field, name string) {
+		if name != "" && known != nil && !known(name) {
+			notes = append(notes, Problem{Field: field, Text: fmt.Sprintf("%.200q: no service of this name is known", name)})
+		}
+	}
 	switch x := o.(type) {
 	case *List:
 		consumers(x.Consumers)
@@ -102,7 +109,11 @@ func (s *Set) references(o Object, known func(service string) bool) (notes Probl
 		groups(x.Groups)
 		filters(x.Filters)
 	case *API:
+		service("service", x.Service)
+		service("backends", serviceIn(x.Backends))
 		filters(x.Filters)
+	case *Mapping:
+		service("backends", serviceIn(x.Backends))
 	}
 	return notes
 }

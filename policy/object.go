@@ -98,15 +98,16 @@ type PluginMapping struct {
 }
 
 // API gives a service filters that route to it, or backends that are not in
-// discovery (C30, C31).
+// discovery (C30, C31), or is a part of another service (K2).
 type API struct {
 	Name             string   `json:"name"`
+	Service          string   `json:"service,omitempty"` // "" = that of its name
 	Filters          []string `json:"filters,omitempty"`
-	Backends         []string `json:"backends,omitempty"` // URLs (B13)
+	Backends         []string `json:"backends,omitempty"` // URLs (B13), or one service:NAME
 	ProtectedHeaders []string `json:"protected_headers,omitempty"`
 }
 
-// Mapping sends a domain to backends (B15).
+// Mapping sends a domain to backends (B15), or to one service:NAME (K2).
 type Mapping struct {
 	Domain   string   `json:"domain"` // also "*.x"
 	Tenant   string   `json:"tenant,omitempty"`

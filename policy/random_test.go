@@ -42,7 +42,7 @@ var (
 	paths     = []string{"/svc", "/svc/adm", "/svc/adm/x", "/pub", "/", "/adm/"}
 	nets      = []string{"127.0.0.0/24", "127.0.0.1/32", "127.0.0.2/31", "10.0.0.0/8"}
 	targets   = []string{"/svc", "/svc/adm", "/svc/adm/x/y", "/svc/admx", "/pub/a", "/adm", "/", "/pub/..;/svc/adm", "/svc//adm", "/svc/x/%2e%2e/adm",
-		"/svc/adm;v=1", "/svc%2Fadm", "/pub/x%2F..%2Fy", "/svc/x/..;/adm"}
+		"/svc/adm;v=1", "/svc%2Fadm", "/pub/x%2F..%2Fy", "/svc/x/..;/adm", "/api2/adm", "/svc/x%2F..%2Fadm/y", "/svc;a/adm"}
 	clients  = []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "10.1.1.1", "9.9.9.9"}
 	filters4 = []string{"f1", "f2", "f3", "inl", "nosuch"}
 )
@@ -167,6 +167,12 @@ func (w *world) addRules() {
 	}
 	for _, name := range w.some(2, "svc", "api1", "api2") {
 		a := &policy.API{Name: name, Filters: refs()}
+		switch target := pick(w, "", "", "svc", "pub"); {
+		case w.IntN(4) == 0 && target != "":
+			a.Backends = []string{"service:" + target}
+		default:
+			a.Service = target
+		}
 		w.n.apis[name] = a
 		w.add(policy.KindAPIs, name, a)
 	}
@@ -234,8 +240,8 @@ func TestAgreesWithTheNaiveEvaluator(t *testing.T) {
 			reasons[got.reason]++
 		}
 	}
-	for _, reason := range []policy.Reason{"", "blacklist", "whitelist", "no_credentials", "bad_credentials", "acl", "bound_consumer"} {
-		if reasons[reason] < 500 {
+	for _, reason := range []policy.Reason{"", "blacklist", "whitelist", "no_credentials", "bad_credentials", "acl", "bound_consumer", "bad_path"} {
+		if reasons[reason] < 300 {
 			t.Errorf("only %d decisions of the reason %q: the test proves little", reasons[reason], reason)
 		}
 	}

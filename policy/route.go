@@ -11,8 +11,8 @@ import (
 
 var noPath uri.Path
 
-// Route finds the API and service of a request: a mapped host, else an API
-// whose filters match, else the first path segment (X2). With ByNothing nobody
+// Route finds the API and service of a request: a mapped host, else one that a
+// service claims, else an API whose filters match, else the first path segment (X2). With ByNothing nobody
 // is named: 404 no_service. It allocates nothing.
 func (s *Set) Route(r *Request) Route {
 	if r.Path == nil {
@@ -23,12 +23,12 @@ func (s *Set) Route(r *Request) Route {
 		return bySegment(r.Path)
 	}
 	if m := s.mapping(r.Host); m != nil {
-		return Route{By: ByHost, API: m.Domain, Rest: r.Path.Canonical, Backends: m.backends, Rule: m.rule, closed: shut(m.closed, m.rule)}
+		return Route{By: ByHost, API: m.Domain, Service: m.service, Rest: r.Path.Canonical, Backends: m.backends, Rule: m.rule, closed: shut(m.closed, m.rule)}
 	}
 	if e := s.routes.find(r, r.Path.Canonical); e != nil {
 		a := e.api
-		t := Route{By: ByFilter, closed: e.closed, API: a.Name, Service: a.Name, Rest: r.Path.Canonical, Rule: a.rule}
-		if name, rest, _ := r.Path.Segment(); name == a.Name {
+		t := Route{By: ByFilter, closed: e.closed, API: a.Name, Service: a.service, Rest: r.Path.Canonical, Rule: a.rule}
+		if name, rest, _ := r.Path.Segment(); name == a.Name || name == a.service {
 			t.Rest, t.Stripped = rest, true
 		}
 		t.Backends, t.Protected = a.backends, a.ProtectedHeaders
@@ -45,7 +45,11 @@ func (s *Set) Route(r *Request) Route {
 // service, where that is not the spelling of the path: rules go by the service,
 // however it was asked for (X3, E7).
 func (s *Set) Rename(t *Route, service string) {
-	if t.By != BySegment || t.Service == service {
+	switch {
+	case t.By != BySegment || t.Service == service:
+		return
+	case t.API != t.Service: // the path names the API, and that the service
+		t.Service = service
 		return
 	}
 	t.API, t.Service = service, service
@@ -74,6 +78,9 @@ func (s *Set) asAPI(t *Route) {
 	if a, ok := s.apis.Get(hashString(t.API), t.API); ok {
 		t.Backends, t.Protected, t.Rule = a.backends, a.ProtectedHeaders, a.rule
 		t.closed = shut(a.closed, a.rule)
+		if len(a.Filters) == 0 { // else it is reached by them alone: they may be what narrows it
+			t.Service = a.service
+		}
 	}
 }
 
@@ -121,7 +128,8 @@ type liveAPI struct {
 	rule     Rule
 	created  uint64
 	backends *Backends
-	closed   bool // stands in for one that can not be read
+	service  string // that its requests go to, unless there are backends
+	closed   bool   // stands in for one that can not be read
 }
 
 // anyFilter stands for the filters of an API that can not be read: any request
@@ -145,12 +153,13 @@ type routeEntry struct {
 	closed  Rule // zero, or what can not be read of the API: the way ends here
 }
 
-// rank orders the ways in (C30): exact host > wildcard host > longest path >
-// more properties > older.
+// rank is the best way in so far. They are ordered (C30): exact host > wildcard
+// host > longest path > more properties > older.
 type rank struct {
-	host  hostClass
-	path  int
-	entry *routeEntry
+	service string // whose parts alone count; "" = every API does
+	host    hostClass
+	path    int
+	entry   *routeEntry
 }
 
 func (a rank) beats(b rank) bool {
@@ -168,61 +177,78 @@ func (a rank) beats(b rank) bool {
 // find returns the way into an API that a request takes with a reading of its
 // path, nil if there is none.
 func (t *routeTable) find(r *Request, path string) *routeEntry {
-	if t == nil {
-		return nil
-	}
 	var best rank
+	best.search(t, r, path)
+	return best.entry
+}
+
+// look calls f with every list of ways of which a request may take one, with a
+// reading of its path.
+func (t *routeTable) look(r *Request, path string, f func([]*routeEntry)) {
 	if len(t.hosts) > 0 && r.Host != "" {
-		best.consider(t.hosts[r.Host], r, path)
+		f(t.hosts[r.Host])
 		for i := 0; i < len(r.Host); i++ {
 			if r.Host[i] == '.' {
-				best.consider(t.hosts[r.Host[i:]], r, path)
+				f(t.hosts[r.Host[i:]])
 			}
 		}
 	}
 	for i, depth := 0, 0; i <= len(path) && depth <= t.depth && len(t.paths) > 0; i++ {
 		if i == len(path) || path[i] == '/' {
-			best.consider(t.paths[path[:i]], r, path)
+			f(t.paths[path[:i]])
 			depth++
 		}
 	}
-	best.consider(t.rest, r, path)
-	return best.entry
+	f(t.rest)
+}
+
+// search looks for a better way in with a reading of the path.
+func (best *rank) search(t *routeTable, r *Request, path string) {
+	if t != nil {
+		t.look(r, path, func(list []*routeEntry) { best.consider(list, r, path) })
+	}
+}
+
+// takes reports whether a request may take the way with a reading of its path.
+func (e *routeEntry) takes(r *Request, path string, as sense) bool {
+	for _, f := range e.filters {
+		if !f.routes(r, path, as) {
+			return false
+		}
+	}
+	return true
 }
 
 func (best *rank) consider(list []*routeEntry, r *Request, path string) {
 	for _, e := range list {
-		x := rank{entry: e, path: -1}
-		fits := true
+		if best.service != "" && !e.api.isPartOf(best.service) || !e.takes(r, path, toRoute) {
+			continue
+		}
+		x := rank{service: best.service, entry: e, path: -1}
 		for _, f := range e.filters {
-			if fits = fits && f.routes(r, path); !fits {
-				break
-			}
 			x.host = max(x.host, f.hostClass(r.Host))
 			if f.paths != nil {
 				x.path = max(x.path, f.pathLength(path))
 			}
 		}
-		if fits && x.beats(*best) {
+		if x.beats(*best) {
 			*best = x
 		}
 	}
 }
 
-// compileRoutes files every API that has filters.
-func (b *Builder) compileRoutes() *routeTable {
-	t := &routeTable{hosts: make(map[string][]*routeEntry), paths: make(map[string][]*routeEntry)}
-	n := 0
+// compileRoutes files every API that has filters, and once more those that are
+// parts of another service. A table that would be empty is nil.
+func (b *Builder) compileRoutes() (all, parts *routeTable) {
 	for _, a := range b.routing {
 		for _, e := range b.routeEntries(a) {
-			t.file(e)
-			n++
+			all = all.with(e)
+			if a.isPart() {
+				parts = parts.with(e)
+			}
 		}
 	}
-	if n == 0 {
-		return nil
-	}
-	return t
+	return all, parts
 }
 
 // routeEntries are the ways into an API: one for each named filter, with all
@@ -273,6 +299,15 @@ func (b *Builder) routeEntries(a *liveAPI) []*routeEntry {
 		entries = append(entries, entry(filters))
 	}
 	return entries
+}
+
+// with returns t, or a new table if it is nil, with one more entry.
+func (t *routeTable) with(e *routeEntry) *routeTable {
+	if t == nil {
+		t = &routeTable{hosts: make(map[string][]*routeEntry), paths: make(map[string][]*routeEntry)}
+	}
+	t.file(e)
+	return t
 }
 
 // file puts an entry under the hosts of the first of its filters that has any,

@@ -43,6 +43,7 @@ type Set struct {
 	domains   trie.Trie[string, *liveMapping]
 	wildcards trie.Trie[string, *liveMapping] // by the domain behind "*."
 	routes    *routeTable
+	parts     *routeTable // of routes, those of APIs that are parts of another service
 
 	rejected trie.Trie[Key, *Rejection]
 	counts   map[Kind]int
@@ -74,6 +75,7 @@ type liveMapping struct {
 	rule     Rule
 	closed   bool // stands in for one that can not be read
 	backends *Backends
+	service  string // of discovery, "" if there are backends
 }
 
 // Version says which policy is in force. Two lictors with the same hash decide

@@ -118,11 +118,12 @@ var pluginMappingTable = Table{
 
 var apiTable = Table{
 	Kind: KindAPIs, One: "API", Named: "the service's name, or *.domain", make: func() Object { return &API{} },
-	Doc: "APIs: filters that route requests to a service, or backends that are not in discovery. Other APIs need no object.",
+	Doc: "APIs: filters that route requests to a service, or backends that are not in discovery. Several may be parts of one service. Other APIs need no object.",
 	Fields: []Field{
 		{Name: "name", Needed: true, Default: inTheKey, Example: "shop", Doc: "the service's name, or *.domain for a mapped one"},
+		{Name: "service", Default: "the one of its name", Example: "chat", Doc: "the service that its requests go to; with filters only what they match"},
 		{Name: "filters", Refers: KindFilters, Always: true, Example: "reads", Doc: "names of filters; a request that one matches goes to the API"},
-		{Name: "backends", Always: true, Example: "http://10.0.0.7:8080", Doc: "http and https URLs, served in turn"},
+		{Name: "backends", Always: true, Example: "service:chat", Doc: "http and https URLs, served in turn, or service:NAME alone"},
 		{Name: "protected_headers", Always: true, Sticky: true, Example: "X-Internal-*", Doc: "header names, also X-Y-*, that do not pass from or to outside"},
 	},
 }
@@ -133,7 +134,7 @@ var mappingTable = Table{
 	Fields: []Field{
 		{Name: "domain", Needed: true, Default: inTheKey, Example: "shop.example.org", Doc: "what the Host of requests is compared with; also `*.example.org`"},
 		{Name: "tenant", Fixed: true, Example: "acme", Doc: "whose mapping it is: the first part of its path on /v1"},
-		{Name: "backends", Needed: true, Example: "http://10.0.0.7:8080", Doc: "http and https URLs, served in turn"},
+		{Name: "backends", Needed: true, Example: "http://10.0.0.7:8080", Doc: "http and https URLs, served in turn, or service:NAME alone"},
 		{Name: "seq", Fixed: true, Default: "when it was written first", Example: "7", Doc: "its place among the tenant's mappings"},
 	},
 }

@@ -24,6 +24,7 @@ const (
 	ReasonACL               Reason = "acl"                // no ACL of the API names the consumer
 	ReasonBoundConsumer     Reason = "bound_consumer"     // ACLs that name the consumer name other APIs only (C6)
 	ReasonRateLimit         Reason = "rate_limit"         // the limit of a window is used up
+	ReasonBadPath           Reason = "bad_path"           // some reading of the request is one for another API (K2)
 )
 
 // Rule names the stored rule that spoke. The zero Rule is none: the lack of a
@@ -127,13 +128,14 @@ func (l *Limits) All() []Limit { return l.all[:l.n] }
 type RouteBy uint8
 
 const (
-	ByNothing RouteBy = iota // no service can be named: 404 no_service
-	ByHost                   // a mapped host
-	ByFilter                 // an API's filter
-	BySegment                // the first path segment
+	ByNothing      RouteBy = iota // no service can be named: 404 no_service
+	ByHost                        // a mapped host
+	ByFilter                      // an API's filter
+	BySegment                     // the first path segment
+	ByRegistration                // a host that the service claims (K2)
 )
 
-var routeNames = [...]string{"", "host", "filter", "segment"}
+var routeNames = [...]string{"", "host", "filter", "segment", "registration"}
 
 // String returns the name used in explanations.
 func (b RouteBy) String() string { return routeNames[b] }
@@ -143,7 +145,7 @@ func (b RouteBy) String() string { return routeNames[b] }
 type Route struct {
 	By        RouteBy
 	API       string    // the name that ACLs and plugins go by (X3)
-	Service   string    // to look up in discovery, unless there are Backends; "" by host
+	Service   string    // to look up in discovery, unless there are Backends; "" by host with Backends
 	Rest      string    // the path for the backend, without the service's segment
 	Stripped  bool      // Rest is the path without its first segment
 	Backends  *Backends // in place of discovery; nil = discovery

@@ -14,6 +14,10 @@ var apis = resourceOf(policy.KindAPIs, "API", "name", resource{
 	fields: fieldsOf(policy.KindAPIs, nil,
 		field{name: "upstream_url", after: "filters", about: "one backend; another spelling of backends"},
 	),
+	guards: []guard{{fields: []string{"filters"}, why: "would leave what they match to the rules of its service", counts: func(d *draft) (bool, error) {
+		old := d.old.Content.(*policy.API)
+		return old.ServiceName() != old.Name, nil
+	}}},
 	fill: fillAPI,
 	show: func(_ *viewer, o *edit.Object, out map[string]any) error {
 		if backends := o.Content.(*policy.API).Backends; len(backends) == 1 {

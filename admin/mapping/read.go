@@ -40,14 +40,14 @@ func decode(body []byte) (f Form, err error) {
 	}
 	var backends []*string
 	if json.Unmarshal(raw["backends"], &backends) != nil || len(backends) == 0 {
-		return f, wrong("backends", "is missing, want a list with at least one http or https URL")
+		return f, wrong("backends", "is missing, want a list with at least one http or https URL, or service:NAME")
 	}
 	for i, b := range backends {
 		field := fmt.Sprintf("backends[%d]", i)
 		if b == nil {
-			return f, wrong(field, "is null, want a URL")
+			return f, wrong(field, "is null, want a URL or service:NAME")
 		}
-		if _, err := policy.ParseBackend(*b); err != nil {
+		if err := policy.CheckBackend(*b, len(backends)); err != nil {
 			return f, admin.Invalid(field, field+": "+err.Error())
 		}
 		if !slices.Contains(f.Backends, *b) {

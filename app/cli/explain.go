@@ -85,6 +85,9 @@ func printExplanation(out io.Writer, method string, e *api.Explanation) error {
 	fmt.Fprintf(w, "  client\t%s (from %s)\n", e.Client.Address, e.Client.From)
 	if r := e.Route; r != nil {
 		fmt.Fprintf(w, "  route\tAPI %s, by %s%s\n", r.API, r.By, storedAt(r.Rule))
+		if r.Service != "" && r.Service != r.API {
+			fmt.Fprintf(w, "  service\t%s\n", oneLine(r.Service))
+		}
 	}
 	if c := e.Consumer; c != nil {
 		fmt.Fprintf(w, "  consumer\t%s%s\n", oneLine(c.Name), inParens("groups ", c.Groups))

@@ -79,6 +79,9 @@ func (d *decision) findRoute() answer.Refusal {
 	d.properName()
 	if d.route.Stripped {
 		d.prefix = d.route.Service
+		if name, _, _ := d.in.path.Segment(); name == d.route.API {
+			d.prefix = d.route.API // which is not the service's where the API is a part of it
+		}
 	}
 	return answer.Refusal{}
 }
@@ -114,18 +117,26 @@ func (d *decision) properName() {
 		return
 	}
 	name, folded, known := d.gw.upstream.Spelling(r.Service)
-	if folded && r.By == policy.BySegment {
+	if folded && r.By == policy.BySegment && r.API == r.Service {
 		d.alias = d.upperAlias(name)
 	}
 	switch {
-	case r.By != policy.BySegment:
-		if known {
-			r.Service = name
+	case known && r.By == policy.BySegment && r.Service != name:
+		if d.set.Rename(r, name); r.Service != name { // an API object of that name chose another one
+			d.respell()
 		}
+		d.set.Narrow(&d.request, r)
 	case known:
-		d.set.Rename(r, name)
-	default:
+		r.Service = name
+	case r.By == policy.BySegment && r.API == r.Service:
 		d.request.Limiter = nil // names that clients make up are not counted one by one
+	}
+}
+
+// respell gives the service the spelling of its resolver, whatever the API is called.
+func (d *decision) respell() {
+	if name, _, known := d.gw.upstream.Spelling(d.route.Service); known {
+		d.route.Service = name
 	}
 }
 
@@ -141,7 +152,7 @@ func (d *decision) upperAlias(name string) string {
 // judge asks the policy under each name that rules may call the service by. The
 // first refusal stands.
 func (d *decision) judge() {
-	if d.alias != "" {
+	if d.alias != "" && d.route.API == d.route.Service {
 		own := d.route
 		d.set.Rename(&d.route, d.alias)
 		if d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder); !d.verdict.Allowed() {
@@ -216,6 +227,7 @@ func (d *decision) redirect(service string) error {
 	d.set.Rename(&to, service)
 	d.route = to
 	d.request.Path, d.request.Limiter = &d.redirected, &d.gw.limiter
+	d.set.Narrow(&d.request, &d.route)
 	d.properName()
 	return nil
 }

@@ -83,7 +83,7 @@ func (d *decision) runMiddleware() answer.Refusal {
 func (d *decision) seen() *middleware.Request {
 	r, q, route, path := &d.middleware, &d.request, &d.route, &d.in.path
 	r.Method, r.Host, r.Path, r.Client, r.Fields, r.Readings = q.Method, q.Host, path, q.Client, d, q.Readings()
-	if name, _, _ := path.Segment(); route.By == policy.BySegment && route.Stripped && name != route.Service {
+	if name, _, _ := path.Segment(); route.By == policy.BySegment && route.Stripped && name != route.Service && name != route.API {
 		if spelled, _, err := uri.ParsePath("/"+route.Service+route.Rest, nil); err == nil {
 			d.spelled = spelled
 			r.Path = &d.spelled
