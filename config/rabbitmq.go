@@ -31,8 +31,8 @@ func (d *decoder) dispatchRabbitMQ(b *hcl.Block) {
 		"url":       hidden(&r.URL, amqpURL),
 		"services":  list(&r.Services, glob),
 		"timeout":   parsed(&r.Timeout, duration(moment)),
-		"max_body":  parsed(&r.MaxBody, size(1, 128<<20)),
-		"max_reply": parsed(&r.MaxReply, size(1, 128<<20)),
+		"max_body":  parsed(&r.MaxBody, bytes(1, 128<<20)),
+		"max_reply": parsed(&r.MaxReply, bytes(1, 128<<20)),
 	}, nil)
 	if len(r.Services) == 0 {
 		d.wrong(where.of("services", b), `dispatch "rabbitmq": services: want at least one name, such as "orders" or "*"`)

@@ -16,6 +16,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"lictor/internal/secret"
+	"lictor/internal/size"
 )
 
 // value is what an option was given. It is known and not null as a whole, but
@@ -249,24 +250,9 @@ func duration(low time.Duration) func(string) (time.Duration, error) {
 // moment is the least time that a limit may be: a limit of nothing would refuse everything.
 const moment = time.Millisecond
 
-var units = map[string]int64{
-	"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
-}
-
-// size parses a number of bytes from low to high.
-func size(low, high int64) func(string) (int64, error) {
-	return func(s string) (int64, error) {
-		digits := strings.TrimRight(s, "BKMGi")
-		unit, ok := units[s[len(digits):]]
-		n, err := strconv.ParseUint(digits, 10, 63)
-		if !ok || err != nil {
-			return 0, errors.New(`want a size such as "512", "32KiB" or "8MiB"`)
-		}
-		if int64(n) > math.MaxInt64/unit || int64(n)*unit < low || int64(n)*unit > high {
-			return 0, fmt.Errorf("want a size from %d to %d bytes", low, high)
-		}
-		return int64(n) * unit, nil
-	}
+// bytes parses a number of bytes from low to high.
+func bytes(low, high int64) func(string) (int64, error) {
+	return func(s string) (int64, error) { return size.Parse(s, low, high) }
 }
 
 // orNone lets "" stand for the zero value of what parse returns.

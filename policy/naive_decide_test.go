@@ -86,8 +86,11 @@ func (n *naive) offers(kind, api string, c *policy.Consumer, r *policy.Request, 
 			return
 		}
 		o := offer{Plugin: p, sure: sure}
-		if p.Name == "rate-limiting" {
+		switch p.Name {
+		case "rate-limiting":
 			o.size = float64(p.Config["minute"].(int64))
+		case "request-size-limiting":
+			o.size = float64(p.Config["allowed_payload_size"].(int64))
 		}
 		o.rank = []float64{level, o.size, -float64(n.created["plugins/"+p.ID])}
 		offers = append(offers, o)
@@ -144,7 +147,7 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 	var would []string
 	defer func() { v.would = strings.Join(would, " ") }()
 	refuse := func(reason policy.Reason) naiveVerdict {
-		v.reason, v.limit, v.hide = reason, 0, false
+		v.reason, v.limit, v.most, v.hide = reason, 0, 0, false
 		return v
 	}
 
@@ -188,6 +191,14 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 	}
 	if reason := n.others(&v, c, key, r); reason != "" {
 		return refuse(reason)
+	}
+	if won := n.winner("request-size-limiting", v.api, c, r, false); won != nil {
+		if v.most = won.Config["allowed_payload_size"].(int64); r.Length > v.most {
+			return refuse(policy.ReasonBodyTooLarge)
+		}
+	}
+	if n.winner("request-termination", v.api, c, r, false) != nil {
+		return refuse(policy.ReasonTerminated)
 	}
 	if won := n.winner("rate-limiting", v.api, c, r, false); won != nil {
 		v.limit = int(won.Config["minute"].(int64))

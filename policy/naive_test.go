@@ -49,6 +49,7 @@ type naiveVerdict struct {
 	consumer string
 	would    string
 	limit    int
+	most     int64
 	hide     bool
 }
 

@@ -4,15 +4,19 @@ package policy
 // others after it.
 const (
 	typeKeyAuth = iota
-	typeRateLimiting
+	typeRequestSizeLimiting
+	typeRequestTermination
+	typeRateLimiting // last: a limit is used up only by what passes all else
 	nPluginTypes
 )
 
 // A plugin type is one file: its configuration, what beats what, and what it
 // does to a request. To add one, write the file and name it above and here.
 var pluginTypes = [nPluginTypes]pluginType{
-	typeKeyAuth:      keyAuth{},
-	typeRateLimiting: rateLimiting{},
+	typeKeyAuth:             keyAuth{},
+	typeRequestSizeLimiting: requestSizeLimiting{},
+	typeRequestTermination:  requestTermination{},
+	typeRateLimiting:        rateLimiting{},
 }
 
 type pluginType interface {

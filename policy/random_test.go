@@ -142,9 +142,14 @@ func (w *world) addRules() {
 	}
 	for i := range w.IntN(5) {
 		p := &policy.Plugin{ID: fmt.Sprint("p", i), Name: "rate-limiting", Config: map[string]any{"minute": int64(1 + w.IntN(3))}}
-		if w.IntN(3) == 0 {
+		switch w.IntN(9) {
+		case 0, 1, 2:
 			p.Name, p.Config = "key-auth", map[string]any{"hide_credentials": w.IntN(2) == 0}
-		} else if w.IntN(4) == 0 {
+		case 3:
+			p.Name, p.Config = "request-size-limiting", map[string]any{"allowed_payload_size": int64(1 + w.IntN(3)), "size_unit": "bytes"}
+		case 4:
+			p.Name, p.Config = "request-termination", map[string]any{"status_code": int64(503)}
+		case 5:
 			p.Mode = policy.Report
 		}
 		yes, no := true, false
@@ -191,7 +196,7 @@ func (w *world) request() (*policy.Request, string) {
 		h["apikey"] = []string{key}
 	}
 	return &policy.Request{Method: pick(w, sent4...), Host: pick(w, hostNames...), Port: pick[uint16](w, 80, 8000), Path: mustPath(pick(w, targets...)),
-		Client: netip.MustParseAddr(pick(w, clients...)), Fields: h, Locator: geo, Now: noon, Limiter: new(policy.Limiter), Dry: true}, key
+		Client: netip.MustParseAddr(pick(w, clients...)), Fields: h, Length: int64(w.IntN(5) - 1), Locator: geo, Now: noon, Limiter: new(policy.Limiter), Dry: true}, key
 }
 
 func (w *world) compile(t *testing.T, changes []policy.Change) *policy.Set {
@@ -222,6 +227,9 @@ func summary(set *policy.Set, r *policy.Request) naiveVerdict {
 	if all := v.Limits.All(); len(all) > 0 && v.Allowed() {
 		s.limit = all[0].Limit
 	}
+	if v.Allowed() {
+		s.most = v.MaxBody
+	}
 	return s
 }
 
@@ -240,7 +248,7 @@ func TestAgreesWithTheNaiveEvaluator(t *testing.T) {
 			reasons[got.reason]++
 		}
 	}
-	for _, reason := range []policy.Reason{"", "blacklist", "whitelist", "no_credentials", "bad_credentials", "acl", "bound_consumer", "bad_path"} {
+	for _, reason := range []policy.Reason{"", "blacklist", "whitelist", "no_credentials", "bad_credentials", "acl", "bound_consumer", "bad_path", "body_too_large", "terminated"} {
 		if reasons[reason] < 300 {
 			t.Errorf("only %d decisions of the reason %q: the test proves little", reasons[reason], reason)
 		}

@@ -36,6 +36,7 @@ type Request struct {
 	Client  netip.Addr // after trusted proxies (C17)
 	Names   []string   // of the client's verified certificate; the custom_id of a consumer identifies it
 	Fields  Fields     // nil = no header
+	Length  int64      // of the body in bytes, as the head tells it; 0 or less = none, or not told
 	Locator Locator    // nil = no country is known
 	Now     time.Time
 	Limiter *Limiter // nil = rate limits are not applied

@@ -25,6 +25,8 @@ const (
 	ReasonBoundConsumer     Reason = "bound_consumer"     // ACLs that name the consumer name other APIs only (C6)
 	ReasonRateLimit         Reason = "rate_limit"         // the limit of a window is used up
 	ReasonBadPath           Reason = "bad_path"           // some reading of the request is one for another API (K2)
+	ReasonBodyTooLarge      Reason = "body_too_large"     // the head tells a length over the limit (P4)
+	ReasonTerminated        Reason = "terminated"         // a plugin answers in place of the service (P5)
 )
 
 // Rule names the stored rule that spoke. The zero Rule is none: the lack of a
@@ -54,11 +56,13 @@ type Verdict struct {
 	Status  int    // of the refusal; 0 when allowed
 	Message string // of the refusal, literal (X5)
 	Rule    Rule   // that refused
+	Page    *Page  // the body of the refusal; nil: one that says the message
 
 	Challenge string    // value of WWW-Authenticate on a 401 (C20)
 	Identity  *Identity // who it is, nil = anonymous; also set when a known consumer is refused
 	Hide      []string  // headers and query arguments that the backend must not see (C24)
 	Limits    Limits    // for the headers of C18; empty if no limit applies
+	MaxBody   int64     // bytes that the request's body may have; 0 = no limit of the policy's
 
 	would  [maxWould]Would
 	nwould int

@@ -20,6 +20,10 @@ func (r *Refusal) Append(dst []byte, id, grpc string) (head, body []byte) {
 		dst = appendGRPC(http1.AppendStatusLine(dst, 200), grpc, r)
 	case bodyless:
 		dst = http1.AppendStatusLine(dst, status)
+	case r.Page != nil:
+		body = []byte(r.Page.Body)
+		dst = http1.AppendField(http1.AppendStatusLine(dst, status), "Content-Type", r.Page.ContentType)
+		dst = http1.AppendLength(dst, int64(len(body)))
 	default:
 		body = r.appendProblem(make([]byte, 0, 160), id)
 		dst = http1.AppendStatusLine(dst, status)

@@ -27,9 +27,10 @@ const (
 type Refusal struct {
 	Status  int
 	Reason  Reason
-	Message string      // for the client
-	Entry   string      // of a list, as far as the client may know it; "" is left out
-	Rule    policy.Rule // that refused, for the log
+	Message string       // for the client
+	Entry   string       // of a list, as far as the client may know it; "" is left out
+	Page    *policy.Page // in place of the body that has Message; nil: that body
+	Rule    policy.Rule  // that refused, for the log
 
 	Challenge  string // how to say who one is: of a 401 for WWW-Authenticate, of a 407 for Proxy-Authenticate
 	Repeatable bool   // any request may be sent again, for no byte of it reached a backend (X4)
@@ -72,5 +73,5 @@ func BadBody(err error) Refusal {
 
 // Verdict is the refusal that a verdict of the policy is.
 func Verdict(v *policy.Verdict) Refusal {
-	return Refusal{Status: v.Status, Reason: Reason(v.Reason), Message: v.Message, Rule: v.Rule, Challenge: v.Challenge}
+	return Refusal{Status: v.Status, Reason: Reason(v.Reason), Message: v.Message, Rule: v.Rule, Challenge: v.Challenge, Page: v.Page}
 }

@@ -32,6 +32,7 @@ type decision struct {
 	query  string   // that goes to the backend, if the path has one
 	hide   []string // fields and arguments that the backend must not see, by all verdicts (C24)
 	edits  *edits   // by middleware, nil if none matched
+	most   int64    // bytes that the body may have, by the settings and all verdicts; 0 = no limit
 
 	middleware middleware.Request
 	alias      string   // another name of the route's service that rules know, "" if none
@@ -49,7 +50,7 @@ func (d *decision) reset(g *Gateway, in *inbound) {
 	d.route = policy.Route{}
 	d.verdict = policy.Verdict{}
 	d.permit = policy.Permit{}
-	d.prefix, d.query, d.alias, d.canary = "", "", "", false
+	d.prefix, d.query, d.alias, d.canary, d.most = "", "", "", false, in.set.MaxBody
 }
 
 // run decides. It returns the refusal; after the zero one there is a permit.
@@ -103,7 +104,7 @@ func (d *decision) ask() error {
 	if q.Names = nil; in.c != nil {
 		q.Names = in.c.Names()
 	}
-	q.Client, q.Fields, q.Locator = in.client, in, d.gw.locator
+	q.Client, q.Fields, q.Length, q.Locator = in.client, in, in.req.ContentLength, d.gw.locator
 	q.Now, q.Limiter, q.Dry = in.began, &d.gw.limiter, d.dry
 	return nil
 }
@@ -177,6 +178,9 @@ func (d *decision) decide() answer.Refusal {
 	}
 	if !v.Allowed() {
 		return answer.Verdict(v)
+	}
+	if v.MaxBody > 0 && (d.most == 0 || v.MaxBody < d.most) {
+		d.most = v.MaxBody
 	}
 	if d.hide = v.Hide; len(hidden) > 0 {
 		d.hide = slices.Concat(hidden, v.Hide)

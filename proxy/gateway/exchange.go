@@ -91,6 +91,7 @@ func (x *exchange) decide() answer.Refusal {
 
 // send has the request sent to where it is permitted.
 func (x *exchange) send() {
+	x.in.c.LimitBody(x.decision.most)
 	x.gw.upstream.Send(x.decision.permit, x.toSend(), &x.outcome)
 	o := &x.outcome
 	x.status, x.bytesOut, x.err = o.Status, o.Out, o.Err
@@ -105,7 +106,7 @@ func (x *exchange) toSend() *upstream.Request {
 	q.Exchange, q.Settings, q.Conn, q.Head = x, &in.set.Settings, in.c, in.req
 	q.Began, q.Client, q.Path, q.Stripped = in.began, in.client, &in.path, x.decision.route.Stripped
 	q.Canary = x.decision.canary
-	q.Query, q.Upgrade, q.MaxBody, q.Header = x.decision.query, in.upgrade, in.set.MaxBody, in.set.Header
+	q.Query, q.Upgrade, q.MaxBody, q.Header = x.decision.query, in.upgrade, x.decision.most, in.set.Header
 	return q
 }
 

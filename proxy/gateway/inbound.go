@@ -55,11 +55,8 @@ func (in *inbound) read() answer.Refusal {
 	if in.path.TooOdd() {
 		return refuseOddPath
 	}
-	if in.set.MaxBody > 0 && in.c != nil {
-		if in.req.ContentLength > in.set.MaxBody {
-			return answer.RefuseTooLarge
-		}
-		in.c.LimitBody(in.set.MaxBody)
+	if in.set.MaxBody > 0 && in.req.ContentLength > in.set.MaxBody {
+		return answer.RefuseTooLarge
 	}
 	in.upgrade = upgradeOf(in.req)
 	in.forwards, in.counted = hops.MaxForwards(in.req)
