@@ -13,7 +13,7 @@ import (
 )
 
 // askers are the packages that send requests to Consul.
-var askers = []string{"internal/consul", "internal/consul/presence", "resolver/consul", "policy/store/consul"}
+var askers = []string{"internal/consul", "internal/consul/presence", "internal/consul/mesh", "resolver/consul", "policy/store/consul"}
 
 // Every request to Consul stands in docs/consul.md, by method and path, and
 // nothing else does.

@@ -42,6 +42,7 @@ type Instance struct {
 	ID       string // unique within the service; Consul: node/service-id
 	Address  string // host:port to dial
 	TLS      bool   // scheme https
+	Mesh     string `json:",omitempty"` // it is reached through Consul's mesh and must be who this SPIFFE id, without its trust domain, says: "/ns/default/dc/dc1/svc/web"; "" = it is not
 	Protocol Protocol
 	BasePath string // put in front of the forwarded path; "" or "/p" without trailing slash
 	Weight   int    // share of traffic; 0 = no new requests

@@ -57,9 +57,10 @@ type Config struct {
 	Log    hclog.Logger   // required
 	Name   string         // tells the resolver from others of Consul; "" = it is the only one
 
-	Selection            // to begin with; Select changes it
-	TaggedAddress string // dial this tagged address (wan, lan_ipv4 ...) of instances that have it; "" = the plain one
-	PassingOnly   bool   // false: instances in warning too, by their warning weight
+	Selection             // to begin with; Select changes it
+	TaggedAddress string  // dial this tagged address (wan, lan_ipv4 ...) of instances that have it; "" = the plain one
+	PassingOnly   bool    // false: instances in warning too, by their warning weight
+	Connect       Connect // "off" is ConnectOff
 
 	OwnService string // lictor's own name in Consul, which is never reachable; "" = not registered
 
@@ -131,6 +132,13 @@ func New(cfg Config) (*Resolver, error) {
 		return nil, fmt.Errorf("consul resolver: %d connections are too few", conns)
 	}
 	cfg.Watches = cmp.Or(cfg.Watches, room)
+	switch cfg.Connect {
+	case "off":
+		cfg.Connect = ConnectOff
+	case ConnectOff, ConnectPrefer, ConnectRequire:
+	default:
+		return nil, fmt.Errorf("consul resolver: Connect is %q, want off, prefer or require", cfg.Connect)
+	}
 	r := &Resolver{
 		cfg:       cfg,
 		log:       cfg.Log,

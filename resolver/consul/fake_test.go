@@ -77,13 +77,43 @@ func (f *fakeConsul) set(name string, entries ...*api.ServiceEntry) {
 		for _, e := range entries {
 			e.Service.Service = name
 		}
+		before := f.services[name]
 		f.services[name] = entries
 		if len(entries) == 0 {
 			delete(f.services, name)
 		}
 		f.indexes["/v1/health/service/"+name] = f.index
 		f.indexes["/v1/catalog/services"] = f.index
+		for _, e := range append(before, entries...) {
+			if target, ok := meshTarget(e); ok {
+				f.indexes["/v1/health/connect/"+target] = f.index
+			}
+		}
 	})
+}
+
+// meshTarget returns the service that e is an instance of in the mesh.
+func meshTarget(e *api.ServiceEntry) (string, bool) {
+	switch s := e.Service; {
+	case s.Proxy != nil:
+		return s.Proxy.DestinationServiceName, true
+	case s.Connect != nil && s.Connect.Native:
+		return s.Service, true
+	}
+	return "", false
+}
+
+// inMesh returns what is listed of a service in the mesh.
+func (f *fakeConsul) inMesh(name string) []*api.ServiceEntry {
+	entries := []*api.ServiceEntry{}
+	for _, more := range f.services {
+		for _, e := range more {
+			if target, ok := meshTarget(e); ok && strings.EqualFold(target, name) {
+				entries = append(entries, e)
+			}
+		}
+	}
+	return entries
 }
 
 // check gives the instances of a service new checks; the list of names does not move.
@@ -97,6 +127,11 @@ func (f *fakeConsul) check(name string, checks ...*api.HealthCheck) {
 		}
 		f.indexes["/v1/health/service/"+name] = f.index
 		f.indexes["/v1/health/state/critical"] = f.index
+		for _, e := range f.services[name] {
+			if target, ok := meshTarget(e); ok {
+				f.indexes["/v1/health/connect/"+target] = f.index
+			}
+		}
 	})
 }
 
@@ -225,6 +260,8 @@ func (f *fakeConsul) answer(path, filter string, consistent bool) *http.Response
 			}
 		}
 		body = entries
+	case strings.HasPrefix(path, "/v1/health/connect/"):
+		body = f.inMesh(strings.TrimPrefix(path, "/v1/health/connect/"))
 	case path == "/v1/internal/ui/services":
 		body = f.overview()
 	case path == "/v1/health/state/critical":

@@ -30,12 +30,14 @@ type follower struct {
 	told     uint64        // index of that answer
 	tag      string        // that its instances were selected by
 	nudged   time.Time     // when it was nudged for an index that Consul has not reached
+	sidecars []string      // names under which its instances in the mesh are registered, if they are others
 
 	nudge client.Nudge // of its watch; has a lock of its own
 
 	// Only used by whoever asks: its watch, or the sweep.
 	belief   belief
 	index    uint64         // of the last answer
+	inMesh   bool           // the last answer was of instances in the mesh
 	doubtful bool           // contact was lost, or what is known is a snapshot's
 	failures int            // in a row
 	trouble  client.Trouble // as it was logged
@@ -90,13 +92,12 @@ func (f *follower) watch(ctx context.Context) {
 // all caches says so too, and still does when the names had time to show that
 // it was not this service alone.
 func (f *follower) step(ctx context.Context, q query) (uint64, error) {
-	r := f.r
-	entries, m, err := r.readHealth(ctx, f.name, q)
+	entries, m, err := f.ask(ctx, q)
 	if err == nil && f.empties(entries, m) {
-		entries, m, err = r.readHealth(ctx, f.name, query{Consistent: true})
+		entries, m, err = f.ask(ctx, query{Consistent: true})
 	}
 	if err == nil && f.empties(entries, m) && client.Sleep(ctx, confirmAfter) == nil && f.empties(entries, m) {
-		entries, m, err = r.readHealth(ctx, f.name, query{Consistent: true})
+		entries, m, err = f.ask(ctx, query{Consistent: true})
 	}
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
@@ -137,6 +138,7 @@ func (f *follower) apply(entries []entry, m meta) {
 		return // the name is gone
 	}
 	f.failures, f.err, f.spoke, f.told = 0, "", now, m.Index
+	f.sidecars = sidecars(entries)
 	if m.Filtered {
 		f.err = string(client.Filtered)
 	}

@@ -14,6 +14,7 @@ import (
 type entry struct {
 	Node struct {
 		Node            string
+		Datacenter      string
 		Address         string
 		TaggedAddresses map[string]string
 	}
@@ -31,9 +32,15 @@ type entry struct {
 			Address string
 			Port    int
 		}
-		Weights *struct{ Passing, Warning int }
+		Weights   *struct{ Passing, Warning int }
+		Connect   struct{ Native bool }
+		Proxy     struct{ DestinationServiceName string }
+		Namespace string // "" = default
+		Partition string // "" = default
 	}
 	Checks []check
+
+	mesh string // who its peer must be, if it is reached through the mesh
 }
 
 // check is one health check. Its output may differ at every run and is not kept.
@@ -74,14 +81,16 @@ const (
 func (r *Resolver) readHealth(ctx context.Context, name string, q query) ([]entry, meta, error) {
 	var entries []entry
 	m, err := r.read(ctx, "/v1/health/service/"+name, q, func(text []byte) (err error) {
-		entries, err = readEntries(text, name, r.cfg.Everywhere)
+		entries, err = readEntries(text, func(e *entry) bool {
+			return e.Service.Service == name && (e.Service.Kind == "" || r.cfg.Everywhere)
+		})
 		return err
 	})
 	return entries, m, err
 }
 
 // readEntries reads those elements of a health answer that are the service's.
-func readEntries(text []byte, name string, everywhere bool) ([]entry, error) {
+func readEntries(text []byte, mine func(*entry) bool) ([]entry, error) {
 	var entries []entry
 	err := eachElement(text, func(element []byte) error {
 		if len(element) > maxEntry {
@@ -91,7 +100,7 @@ func readEntries(text []byte, name string, everywhere bool) ([]entry, error) {
 		if err := json.Unmarshal(element, &e); err != nil {
 			return err
 		}
-		if e.Service.Service != name || e.Service.Kind != "" && !everywhere {
+		if !mine(&e) {
 			return nil
 		}
 		if entries = append(entries, e); len(entries) > maxInstances {
@@ -133,6 +142,9 @@ func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []s
 		s.Address = address
 		s.TLS, s.Protocol = p.protocol(s.ID, e.Service.Meta)
 		s.Canary = p.canary(s.ID, e.Service.Meta)
+		if s.Mesh = e.mesh; s.Mesh != "" {
+			s.TLS = false // the mesh has its own
+		}
 		slices.SortFunc(e.Checks, func(a, b check) int { return strings.Compare(a.CheckID, b.CheckID) })
 		s.State, s.Note, s.doubt = judge(e.Checks)
 		s.Note, s.doubt = cut(s.Note, maxNote), cut(s.doubt, maxNote)

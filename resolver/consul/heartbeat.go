@@ -28,6 +28,7 @@ type heart struct {
 	services uint64 // index of all services, as of the last beat
 	checks   uint64 // index of all checks
 	counted  uint64 // index of all services when those of the mesh were counted
+	mesh     meshNames
 	lines    summary
 	last     time.Time // when the last beat began
 	all      time.Time // when all watches were nudged last
@@ -58,7 +59,7 @@ func (h *heart) beat(ctx context.Context) error {
 	h.compareNames(ctx, services, began)
 	if services != h.counted {
 		h.counted = services
-		h.r.countMesh(ctx)
+		h.r.countMesh(ctx, &h.mesh)
 	}
 	if !h.r.watching() {
 		h.services, h.checks, h.lines.last = 0, 0, nil
@@ -110,7 +111,7 @@ func (h *heart) compareServices(ctx context.Context, since time.Time) {
 	if !sure {
 		return // there is nothing to compare with
 	}
-	silent := h.r.silent(changed, since)
+	silent := h.r.silent(setOf(changed), since)
 	if len(changed) == 0 && time.Since(h.all) > nudgeAllEvery && !h.r.explained(max(h.services, h.checks)) {
 		// Something changed in place, and nobody can say where.
 		h.all = time.Now()
@@ -175,21 +176,13 @@ func (r *Resolver) namesAt(index uint64, at time.Time) bool {
 
 // silent returns the followers with a watch that had no answer since the given
 // time: of the services in names, or of all if it is nil.
-func (r *Resolver) silent(names []string, since time.Time) []*follower {
+func (r *Resolver) silent(names map[string]bool, since time.Time) []*follower {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []*follower
-	add := func(f *follower) {
-		if f != nil && f.stop != nil && f.spoke.Before(since) {
+	for _, f := range r.followers {
+		if f.stop != nil && f.spoke.Before(since) && (names == nil || f.concerns(names)) {
 			all = append(all, f)
-		}
-	}
-	for _, name := range names {
-		add(r.followers[name])
-	}
-	if names == nil {
-		for _, f := range r.followers {
-			add(f)
 		}
 	}
 	return all

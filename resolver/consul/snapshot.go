@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ const (
 type snapshot struct {
 	Version  int
 	Tag      string    // of the configuration that it was made under
+	Connect  Connect   `json:",omitempty"` // likewise: where the mesh is required, nothing else may come back
 	Place    string    // of the Consul that it comes from
 	Saved    time.Time // of the last contact with Consul
 	Index    uint64    // of the list of names
@@ -87,6 +89,9 @@ func (r *Resolver) load() (index uint64) {
 		return 0
 	}
 	s, err := readSnapshot(r.cfg.SnapshotFile, r.selection.Load().Tag, r.cfg.Client.Place())
+	if err == nil && s.Connect != r.cfg.Connect {
+		err = fmt.Errorf("made for connect = %q, want %q", cmp.Or(s.Connect, "off"), cmp.Or(r.cfg.Connect, "off"))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0
 	}
@@ -179,7 +184,7 @@ func (s *saver) touch() {
 
 // encode returns the file's content.
 func (s *saver) encode(truth *resolver.Catalog, tag string, contact time.Time, index uint64) ([]byte, error) {
-	head, err := json.Marshal(snapshot{Version: snapshotVersion, Tag: tag, Place: s.r.cfg.Client.Place(), Saved: contact, Index: index,
+	head, err := json.Marshal(snapshot{Version: snapshotVersion, Tag: tag, Connect: s.r.cfg.Connect, Place: s.r.cfg.Client.Place(), Saved: contact, Index: index,
 		Services: []*resolver.Service{}})
 	if err != nil {
 		return nil, err

@@ -80,3 +80,15 @@ func (r *Resolver) overview(ctx context.Context, s *summary) (changed []string, 
 	s.last = s.lines
 	return s.changed, !first
 }
+
+// setOf returns the names as a set, nil if names is nil.
+func setOf(names []string) map[string]bool {
+	if names == nil {
+		return nil
+	}
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
+}

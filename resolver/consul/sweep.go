@@ -177,10 +177,7 @@ func (r *Resolver) lookAround(ctx context.Context, lines *summary) {
 		return
 	}
 	changed, sure := r.overview(ctx, lines)
-	moved := make(map[string]bool, len(changed))
-	for _, name := range changed {
-		moved[name] = true
-	}
+	moved := setOf(changed)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -189,7 +186,7 @@ func (r *Resolver) lookAround(ctx context.Context, lines *summary) {
 	case len(moved) == 0:
 		r.sweeper.markAllLocked(sweepLazy)
 	default:
-		r.sweeper.markDueLocked(func(f *follower) bool { return moved[f.name] })
+		r.sweeper.markDueLocked(func(f *follower) bool { return f.concerns(moved) })
 	}
 }
 
@@ -312,5 +309,5 @@ func (r *Resolver) checksMoved(last, now map[checkKey]bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sweeper.markDueLocked(func(f *follower) bool { return services[""] || services[f.name] })
+	r.sweeper.markDueLocked(func(f *follower) bool { return services[""] || f.concerns(services) })
 }
