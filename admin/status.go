@@ -74,7 +74,7 @@ func addService(st *api.Status, kind string, service *resolver.Service) {
 	}
 	for _, i := range service.Instances {
 		out.Instances = append(out.Instances, api.InstanceStatus{
-			ID: i.ID, Address: i.Address, State: i.State.String(), Weight: i.Weight, Canary: i.Canary, Note: i.Note,
+			ID: i.ID, Address: i.Address, State: i.State.String(), Weight: i.Weight, Canary: i.Canary, Note: i.Note, Mesh: i.Mesh,
 		})
 	}
 	st.Services = append(st.Services, out)

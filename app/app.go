@@ -24,6 +24,7 @@ import (
 	"lictor/app/listener"
 	"lictor/app/supervisor"
 	"lictor/config"
+	"lictor/internal/consul/mesh"
 	"lictor/internal/descriptors"
 	"lictor/internal/durable"
 	"lictor/internal/lines"
@@ -62,6 +63,7 @@ type Lictor struct {
 	registry *prometheus.Registry
 	access   *answer.AccessLog // nil if there is none
 	consul   asksConsul
+	mesh     *mesh.Mesh // nil if no resolver wants it
 	policy   *live.Policy
 	geoip    *geoip.Reader // nil if there is none
 	bus      *rabbitmq.Bus // nil if there is none
@@ -87,7 +89,7 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, 
 	p.generation.Store(1)
 	p.reloads.done(nil)
 	p.registry.MustRegister(&p.reloads, metrics{p})
-	for _, step := range []func() error{p.buildSources, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildEgress, p.buildPresence} {
+	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			p.release()
 			return nil, err
@@ -235,6 +237,7 @@ func (p *Lictor) buildGateway() (err error) {
 		Policy:    p.policy,
 		Locator:   p.locator(),
 		Bus:       p.busRoute(),
+		Mesh:      p.meshOf(),
 
 		TLS:           certificates.Config(),
 		VerifyClient:  verifier(certificates, p.cfg.Gateway.TLS.ClientCAFile),
@@ -317,8 +320,8 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Closed:   p.closed,
-		Describe: []func(*api.Status){p.describe, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry, p.describeOwn},
-		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, p.policyChecks()...),
+		Describe: []func(*api.Status){p.describe, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeRegistry, p.describeOwn, p.describeMesh},
+		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, append(p.policyChecks(), p.meshChecks()...)...),
 	})
 	if err != nil {
 		return nil, err

@@ -39,6 +39,7 @@ const (
 	catalogueConns = 88
 	policyConns    = 43
 	presenceConns  = 5
+	meshConns      = 5
 	remoteProbes   = 3 // of another datacenter than the agent's, to look for its return
 )
 
@@ -82,6 +83,7 @@ func (p *Lictor) addConsul(block *config.ConsulResolver) error {
 	r, err := p.consulResolver("resolver", "catalog", conns, block, consul.Config{
 		Selection:   selection(block),
 		PassingOnly: block.PassingOnly,
+		Connect:     consul.Connect(block.Connect),
 		MaxStale:    block.MaxStale,
 		OwnService:  presence.Service,
 	})

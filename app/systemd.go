@@ -36,8 +36,9 @@ func (p *Lictor) systemd() supervisor.Service {
 // request is lost. Where Consul is away they are refused after it.
 const startPatience = time.Second
 
-// awaitLoaded waits until there is a policy, a source of services is ready and a
-// connection to the bus was tried, for a moment at most.
+// awaitLoaded waits until there is a policy, a source of services is ready, a
+// connection to the bus was tried and a certificate of the mesh is there where one
+// is wanted, for a moment at most.
 func (p *Lictor) awaitLoaded(ctx context.Context) {
 	limit := time.NewTimer(startPatience)
 	defer limit.Stop()
@@ -55,7 +56,8 @@ func (p *Lictor) awaitLoaded(ctx context.Context) {
 }
 
 func (p *Lictor) loaded() bool {
-	return p.policy.Ready() == nil && p.busTried() == nil && slices.ContainsFunc(p.sources, func(s resolver.Source) bool { return s.Status().Ready })
+	inMesh := p.mesh == nil || p.mesh.Ready() == nil
+	return inMesh && p.policy.Ready() == nil && p.busTried() == nil && slices.ContainsFunc(p.sources, func(s resolver.Source) bool { return s.Status().Ready })
 }
 
 // notify tells systemd. That it cannot be told is no reason to stop.

@@ -30,7 +30,15 @@ type ConsulResolver struct {
 	Hide        []string      // globs of names that it may not; wins over Expose
 	MaxStale    time.Duration // how long to serve without contact; 0 = for ever
 	EmptyHold   time.Duration // how long a loss that looks wrong is disbelieved (D8)
+	Connect     string        // how Consul's mesh is used: ConnectOff, ConnectPrefer, ConnectRequire
 }
+
+// The values of connect.
+const (
+	ConnectOff     = "off"
+	ConnectPrefer  = "prefer"  // the mesh, for services that are in it
+	ConnectRequire = "require" // the mesh alone
+)
 
 // StaticResolver is the block resolver "static".
 type StaticResolver struct {
@@ -43,6 +51,7 @@ func (d *decoder) resolverConsul(b *hcl.Block) {
 		Expose:      []string{"*"},
 		Hide:        []string{"consul", "nomad", "nomad-client", "nomad-server", "vault", "lictor"},
 		EmptyHold:   30 * time.Second,
+		Connect:     ConnectOff,
 	}
 	where := d.body(b, options{
 		"datacenter":   parsed(&r.Datacenter, orNone(cluster)),
@@ -53,9 +62,13 @@ func (d *decoder) resolverConsul(b *hcl.Block) {
 		"hide":         list(&r.Hide, glob),
 		"max_stale":    parsed(&r.MaxStale, duration(0)),
 		"empty_hold":   parsed(&r.EmptyHold, duration(0)),
+		"connect":      parsed(&r.Connect, oneOf(ConnectOff, ConnectPrefer, ConnectRequire)),
 	}, nil)
 	if r.Datacenter != "" && r.Peer != "" {
 		d.wrong(where.of("peer", b), `resolver "consul": peer: want either this or datacenter: a peer is one of the datacenter that is asked`)
+	}
+	if r.Peer != "" && r.Connect != ConnectOff {
+		d.wrong(where.of("connect", b), `resolver "consul": connect: want "off" for a peer: its mesh is another one`)
 	}
 	if d.sameConsul(r) {
 		d.wrong(b.DefRange, `resolver "consul": another one is of this datacenter and peer: each needs a datacenter or peer of its own`)

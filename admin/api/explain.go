@@ -85,6 +85,7 @@ type ClientFact struct {
 type DispatchFact struct {
 	Kind      string         `json:"kind"` // http, rabbitmq, egress
 	Instances []InstanceFact `json:"instances"`
+	Intention string         `json:"intention,omitempty"` // of Consul's mesh: allowed, denied, or unknown and why; "" where the instances are not in it
 }
 
 // InstanceFact is an instance that might serve.

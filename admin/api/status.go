@@ -24,6 +24,17 @@ type Status struct {
 
 	Dispatchers []DispatcherStatus `json:"dispatchers"`
 	Middleware  []MiddlewareStatus `json:"middleware"` // in its order
+	Mesh        *MeshStatus        `json:"mesh"`       // null = no resolver wants Consul's mesh
+}
+
+// MeshStatus is how lictor stands in Consul's mesh.
+type MeshStatus struct {
+	ID          string     `json:"id"`           // of lictor, "" = it has no certificate
+	TrustDomain string     `json:"trust_domain"` // "" = not known
+	NotAfter    *time.Time `json:"not_after"`    // of the certificate; null = there is none
+	Authorities int        `json:"authorities"`  // that are trusted
+	Contact     *time.Time `json:"contact"`      // last good answer of Consul; null = none since the start
+	LastGood    bool       `json:"last_good"`    // the certificate comes from data_dir, Consul has not given one yet
 }
 
 // PolicyStatus says which policy is in force and how fresh it is. Two lictors
@@ -83,6 +94,7 @@ type InstanceStatus struct {
 	Weight  int    `json:"weight"`
 	Canary  bool   `json:"canary,omitempty"`
 	Note    string `json:"note"`
+	Mesh    string `json:"mesh,omitempty"` // who it must be in Consul's mesh; "" = it is not reached through it
 }
 
 // DispatcherStatus says how a way to services is doing.

@@ -195,6 +195,9 @@ func printDispatch(w io.Writer, e *api.Explanation) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", oneLine(i.ID), i.Address, stateText(i.State, i.Canary), mark)
 	}
+	if e.Dispatch.Intention != "" {
+		fmt.Fprintf(w, "\n  intention\t%s\n", oneLine(e.Dispatch.Intention))
+	}
 }
 
 // stateText is the state of an instance, and whether it is a canary.

@@ -16,3 +16,7 @@ resolver "consul" {
   datacenter = "dc4"
   peer       = "partner"
 }
+resolver "consul" {
+  peer    = "mesh"
+  connect = "require"
+}

@@ -50,6 +50,7 @@ resolver "consul" {
   hide         = []
   max_stale    = "10m"
   empty_hold   = "0s"
+  connect      = "require"
 }
 
 dispatch "http" {

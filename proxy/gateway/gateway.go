@@ -42,6 +42,7 @@ type Config struct {
 	Policy    Policy                // nil: every request is refused
 	Locator   policy.Locator        // nil: no country is known
 	Bus       *upstream.BusRoute    // nil: everything goes by HTTP
+	Mesh      upstream.Mesh         // nil: no instance is reached by Consul's mesh
 
 	TLS           *tls.Config                                                  // nil: the listener speaks plain text
 	VerifyClient  func(chain []*x509.Certificate) (until time.Time, err error) // nil: a client's certificate is verified once
@@ -92,7 +93,7 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(collector{g})
 	}
-	g.upstream, err = upstream.New(upstream.Config{Sources: cfg.Sources, Log: cfg.Log, Counts: g.counts, Bus: cfg.Bus, Metrics: cfg.Metrics})
+	g.upstream, err = upstream.New(upstream.Config{Sources: cfg.Sources, Log: cfg.Log, Counts: g.counts, Bus: cfg.Bus, Mesh: cfg.Mesh, Metrics: cfg.Metrics})
 	return g, err
 }
 

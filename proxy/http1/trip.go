@@ -81,6 +81,7 @@ type Failure struct {
 	// Clean reports that no byte of an answer came and that the request can be
 	// sent again: its body, if any, came with the head.
 	Clean bool
+	Mute  bool // no byte of an answer came
 	Err   error
 }
 
@@ -333,7 +334,8 @@ func (t *trip) leave(whole bool) {
 
 // fails closes the upstream and tells what went wrong.
 func (t *trip) fails(err error) *Failure {
-	f := &Failure{Err: err, Clean: !t.streams && !t.answered && t.up == 0}
+	f := &Failure{Err: err, Mute: !t.answered && t.up == 0}
+	f.Clean = f.Mute && !t.streams
 	cut := t.failed()
 	vanished := err == ErrVanished || t.u.s.pulse.Dead()
 	t.leave(false)

@@ -16,11 +16,12 @@ type Upstream struct {
 	s          sock
 	pool       *Pool
 	reused     bool
-	single     bool  // for one request only
-	introduced bool  // it began with the address of one client, and is of use to nobody else
-	alone      bool  // a login belongs to it: it is one client connection's, and ends with that
-	slot       bool  // it holds one of the pool's
-	idle       int64 // monotonic time of the last use
+	single     bool   // for one request only
+	introduced bool   // it began with the address of one client, and is of use to nobody else
+	alone      bool   // a login belongs to it: it is one client connection's, and ends with that
+	slot       bool   // it holds one of the pool's
+	era        uint64 // of its pool when it was made
+	idle       int64  // monotonic time of the last use
 }
 
 // Reused reports whether the connection has served a request before.
@@ -40,14 +41,16 @@ type PoolConfig struct {
 	Patience    time.Duration                                                        // for the acknowledgement of what was sent; 0 = no limit
 	Single      bool                                                                 // a connection serves one request: what it runs on is Dial's to keep
 	Slots       *Slots                                                               // bounds the connections; nil: no bound, or Dial sees to it
+	Within      bool                                                                 // the PROXY header of Introduced goes to who is behind the TLS, not in front of it
 }
 
 // Pool holds the idle connections to one instance, last used first.
 type Pool struct {
 	cfg    PoolConfig
-	mu     sync.Mutex // guards idle, alone and closed
+	mu     sync.Mutex // guards idle, alone, era and closed
 	idle   []*Upstream
 	alone  map[*Conn]*Upstream // idle ones that only one client connection may use
+	era    uint64              // how often it was renewed
 	closed bool
 	active atomic.Int64
 }
@@ -110,12 +113,13 @@ func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 	if !p.cfg.Slots.Take() {
 		return nil, ErrBusy
 	}
+	era := p.now() // before it is made: what it is made of may change meanwhile
 	nc, err := p.connect(timeout, header)
 	if err != nil {
 		p.cfg.Slots.GiveBack()
 		return nil, err
 	}
-	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true}
+	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true, era: era}
 	u.s.init(nc)
 	u.s.pulse = NewPulse(nc, p.cfg.Patience)
 	if shared, ok := nc.(interface{ Reused() bool }); ok { // of HTTP/2
@@ -133,21 +137,30 @@ func (p *Pool) connect(timeout time.Duration, header []byte) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(header) > 0 { // it fits into the buffer of a new socket
-		if _, err := nc.Write(header); err != nil {
-			nc.Close()
-			return nil, err
+	if p.cfg.TLS == nil || !p.cfg.Within {
+		err = introduce(nc, header)
+	}
+	if p.cfg.TLS != nil && err == nil {
+		tc := tls.Client(newRecords(nc), p.cfg.TLS)
+		if err = tc.HandshakeContext(ctx); err == nil && p.cfg.Within {
+			err = introduce(tc, header)
 		}
+		nc = tc
 	}
-	if p.cfg.TLS == nil {
-		return nc, nil
-	}
-	tc := tls.Client(newRecords(nc), p.cfg.TLS)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	if err != nil {
 		nc.Close()
 		return nil, err
 	}
-	return tc, nil
+	return nc, nil
+}
+
+// introduce writes the header, which fits into the buffer of a new socket.
+func introduce(nc net.Conn, header []byte) error {
+	if len(header) == 0 {
+		return nil
+	}
+	_, err := nc.Write(header)
+	return err
 }
 
 // put gives a connection back after a complete exchange of c.
@@ -167,7 +180,7 @@ func (p *Pool) keep(u *Upstream, c *Conn) (over *Upstream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.closed || u.single:
+	case p.closed || u.single || u.era != p.era:
 		return u
 	case u.alone && c.keepsFor(p):
 		if p.alone == nil {
@@ -272,6 +285,21 @@ func (p *Pool) Clear() {
 	for _, u := range alone {
 		u.close()
 	}
+}
+
+// Renew has connections that were made before serve no further request: those that
+// are idle are closed, those in use end after their request.
+func (p *Pool) Renew() {
+	p.mu.Lock()
+	p.era++
+	p.mu.Unlock()
+	p.Clear()
+}
+
+func (p *Pool) now() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.era
 }
 
 // Close closes the idle connections; those in use end after their request.

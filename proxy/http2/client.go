@@ -22,6 +22,7 @@ import (
 type ClientConfig struct {
 	Address  string      // host:port
 	TLS      *tls.Config // nil: plaintext, with prior knowledge
+	Prior    bool        // with TLS: it is known that HTTP/2 is spoken, the instance need not agree to it
 	Idle     time.Duration
 	Patience time.Duration                                           // for a connection to come about
 	Slots    *http1.Slots                                            // that connections take; nil: no bound
@@ -39,6 +40,7 @@ type Client struct {
 	mu      sync.Mutex // guards what follows
 	lines   []*line
 	made    int      // lines so far
+	era     int      // how often it was renewed
 	growing *growing // a connection that is being made, nil if none is
 	closed  bool
 }
@@ -163,6 +165,9 @@ func (c *Client) connect(ctx context.Context) error {
 	if !c.cfg.Slots.Take() {
 		return http1.ErrBusy
 	}
+	c.mu.Lock()
+	era := c.era // before it is made: what it is made of may change meanwhile
+	c.mu.Unlock()
 	nc, err := c.handshake(ctx)
 	if err != nil {
 		c.cfg.Slots.GiveBack()
@@ -183,6 +188,11 @@ func (c *Client) connect(ctx context.Context) error {
 		return ErrRefused
 	}
 	c.mu.Lock()
+	if era != c.era {
+		c.mu.Unlock()
+		_ = cc.Close() // it is given up
+		return c.connect(ctx)
+	}
 	defer c.mu.Unlock()
 	c.made++
 	c.lines = append(c.lines, &line{cc: cc, wire: w, serial: c.made})
@@ -200,7 +210,7 @@ func (c *Client) handshake(ctx context.Context) (net.Conn, error) {
 		nc.Close()
 		return nil, err
 	}
-	if tc.ConnectionState().NegotiatedProtocol != "h2" {
+	if agreed := tc.ConnectionState().NegotiatedProtocol; agreed != "h2" && !(agreed == "" && c.cfg.Prior) {
 		nc.Close()
 		return nil, errNotHTTP2
 	}
@@ -263,8 +273,24 @@ func (c *Client) drop(dead *line) {
 // Close ends the connections after the requests on them.
 func (c *Client) Close() {
 	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.giveUp()
+}
+
+// Renew has connections that were made before take no further request; they end
+// after those that they have.
+func (c *Client) Renew() {
+	c.mu.Lock()
+	c.era++
+	c.mu.Unlock()
+	c.giveUp()
+}
+
+func (c *Client) giveUp() {
+	c.mu.Lock()
 	lines := c.lines
-	c.lines, c.closed = nil, true
+	c.lines = nil
 	c.mu.Unlock()
 	for _, l := range lines {
 		if state := l.cc.State(); state.StreamsActive+state.StreamsReserved+state.StreamsPending == 0 {

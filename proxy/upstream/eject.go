@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"lictor/internal/consul/mesh"
 	"lictor/internal/crash"
 	"lictor/proxy/http1"
 	"lictor/proxy/http2"
@@ -187,7 +188,7 @@ func ourWant(err error) bool {
 			return true
 		}
 	}
-	return false
+	return errors.Is(err, mesh.ErrNoCertificate)
 }
 
 func isTimeout(err error) bool {

@@ -24,6 +24,7 @@ type group struct {
 	metrics *serviceMetrics
 	fixed   atomic.Pointer[fixedService] // nil: the instances come from discovery
 	onBus   atomic.Bool                  // a bus serves it
+	mesh    Mesh
 	log     hclog.Logger
 	used    atomic.Int64 // monotonic time of the last request, with fixed or onBus
 
@@ -31,6 +32,8 @@ type group struct {
 	next   atomic.Pointer[group]  // the same service as a further source knows it; nil if nobody needed that
 	misses atomic.Int64           // connections in a row that could not be made
 	cut    atomic.Pointer[outage] // nil: its members can be reached, or nobody knows better
+
+	forbidden atomic.Int64 // monotonic time until which the mesh is known to forbid calls; 0 = it is not
 
 	mu sync.Mutex // serialises adopt and eject
 }
@@ -98,11 +101,12 @@ func (g *group) tier(kept map[memberKey]*member, instances []*resolver.Instance,
 type memberKey struct {
 	id, address string
 	tls         bool
+	mesh        string
 	protocol    resolver.Protocol
 }
 
 func keyOf(i *resolver.Instance) memberKey {
-	return memberKey{i.ID, i.Address, i.TLS, i.Protocol}
+	return memberKey{i.ID, i.Address, i.TLS, i.Mesh, i.Protocol}
 }
 
 // member returns the member for inst, out of kept if it was there.
@@ -118,9 +122,9 @@ func (g *group) member(kept map[memberKey]*member, inst *resolver.Instance, cfg 
 	return &member{inst: inst, peer: old.peer}
 }
 
-func newPool(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *http1.Pool {
+func (g *group) newPool(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *http1.Pool {
 	return http1.NewPool(http1.PoolConfig{
-		Address: inst.Address, TLS: upstreamTLS(inst, cfg), MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle, Slots: slots,
+		Address: inst.Address, TLS: g.tls(inst, cfg), Within: inst.Mesh != "", MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle, Slots: slots,
 		Control: cfg.Control, Patience: cfg.ConnectTimeout,
 	})
 }

@@ -26,9 +26,9 @@ type line2 struct {
 	closed bool
 }
 
-func newLine2(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *line2 {
+func (g *group) newLine2(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *line2 {
 	return &line2{first: inst.Protocol != resolver.HTTP1, cfg: http2.ClientConfig{
-		Address: inst.Address, TLS: upstreamTLS(inst, cfg), Idle: upstreamIdle, Slots: slots, Patience: cfg.ConnectTimeout,
+		Address: inst.Address, TLS: g.tls(inst, cfg), Prior: inst.Mesh != "", Idle: upstreamIdle, Slots: slots, Patience: cfg.ConnectTimeout,
 		Control: cfg.Control,
 	}}
 }
@@ -61,6 +61,13 @@ func (l *line2) close() {
 	}
 }
 
+// renew has connections that were made before take no further request.
+func (l *line2) renew() {
+	if c := l.made(); c != nil {
+		c.Renew()
+	}
+}
+
 // made returns the client, nil before the first request.
 func (l *line2) made() *http2.Client {
 	l.mu.Lock()
@@ -88,9 +95,12 @@ func (l *line2) check(ctx context.Context) error {
 	return l.made().Check(ctx)
 }
 
-// upstreamTLS returns how an instance is spoken to by TLS, nil if in plain text.
-func upstreamTLS(inst *resolver.Instance, cfg *Settings) *tls.Config {
-	if !inst.TLS {
+// tls returns how an instance is spoken to by TLS, nil if in plain text.
+func (g *group) tls(inst *resolver.Instance, cfg *Settings) *tls.Config {
+	switch {
+	case inst.Mesh != "":
+		return g.mesh.TLS(inst.Mesh)
+	case !inst.TLS:
 		return nil
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}

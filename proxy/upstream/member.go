@@ -42,8 +42,8 @@ func newPeer(g *group, inst *resolver.Instance, cfg *Settings) *peer {
 	p := &peer{group: g, patience: cfg.ConnectTimeout}
 	p.slots.SetMost(cfg.MaxConnections)
 	p.slots.Spare = func() bool { return p.pool.Spare() || p.h2.spare() }
-	p.pool = newPool(inst, cfg, &p.slots)
-	p.h2 = newLine2(inst, cfg, &p.slots)
+	p.pool = g.newPool(inst, cfg, &p.slots)
+	p.h2 = g.newLine2(inst, cfg, &p.slots)
 	return p
 }
 

@@ -11,6 +11,7 @@ const (
 	BusReplyLost   answer.Reason = "reply_lost"
 	BusNoUpgrade   answer.Reason = "upgrade_not_supported"
 	BadPath        answer.Reason = "bad_path"
+	Intention      answer.Reason = "intention" // Consul's mesh forbids the call
 )
 
 // NoServiceMessage is what a client is told whose path names no service.
@@ -26,6 +27,7 @@ var (
 	refuseBadGateway  = answer.Refusal{Status: 502, Reason: answer.BadGateway, Message: "Bad answer from the service"}
 	refuseTimeout     = answer.Refusal{Status: 504, Reason: answer.Timeout, Message: "The service took too long"}
 	refuseOverloaded  = answer.Refusal{Status: 503, Reason: Overloaded, Message: "The service has as many connections as it may", Repeatable: true}
+	refuseIntention   = answer.Refusal{Status: 403, Reason: Intention, Message: "The service mesh does not let lictor call the service"}
 	refuseUpgrade     = answer.Refusal{Status: 501, Reason: BusNoUpgrade, Message: "An upgrade cannot be carried over the bus"}
 	refuseBusFull     = answer.Refusal{Status: 503, Reason: Overloaded, Message: "Too much is on its way over the bus", Repeatable: true}
 	refuseReplyFull   = answer.Refusal{Status: 502, Reason: BusReplyLost, Message: "There is no room for the reply"}

@@ -59,6 +59,7 @@ func (s *Sender) Preview(p policy.Permit, q *Request, o *Outcome) *api.DispatchF
 	if r == nil {
 		return d
 	}
+	q.intention(r, d)
 	next := q.pick(r)
 	for _, i := range r.service.Instances {
 		f := factOf(i, next != nil && next.inst == i)
@@ -139,6 +140,9 @@ func (q *Request) refuseTried() {
 // attempt sends the request to m. It reports whether another member should be
 // tried; else there is an answer, or a refusal.
 func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
+	if q.barred(m) {
+		return false
+	}
 	m.inflight.Add(1)
 	defer m.inflight.Add(-1)
 	timeout := r.service.Options.Timeout
@@ -155,6 +159,9 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 			return false
 		}
 		u, err := q.connect(m, r, fresh, min(rest, q.Settings.ConnectTimeout))
+		if err != nil && q.forbidden(m, err) {
+			return false
+		}
 		if err != nil {
 			q.unreachable(m, err, rest < q.Settings.ConnectTimeout)
 			q.out.Err = err
@@ -170,6 +177,9 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 		}
 		if reused && f.Repeatable(q.Head.Method) {
 			continue
+		}
+		if cutOff(f, reused) && q.forbidden(m, f.Err) {
+			return false
 		}
 		switch q.failed(m, r, f) {
 		case another:

@@ -24,12 +24,13 @@ import (
 	"lictor/resolver"
 )
 
-// Config is what a Sender is made of. All but Bus and Metrics is required.
+// Config is what a Sender is made of. All but Bus, Mesh and Metrics is required.
 type Config struct {
 	Sources []resolver.Source // asked in order; the first with a usable instance wins (D10)
 	Log     hclog.Logger
 	Counts  *answer.Counts
 	Bus     *BusRoute             // nil: everything goes by HTTP
+	Mesh    Mesh                  // nil: no instance is reached by Consul's mesh
 	Metrics prometheus.Registerer // nil: none are kept
 }
 
@@ -38,6 +39,7 @@ type Sender struct {
 	sources []resolver.Source
 	log     hclog.Logger
 	bus     *BusRoute
+	mesh    Mesh // never nil
 	metrics *metrics
 
 	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
@@ -56,7 +58,10 @@ func New(cfg Config) (*Sender, error) {
 	if len(cfg.Sources) > maxSources {
 		return nil, fmt.Errorf("upstream: %d sources, want %d at most", len(cfg.Sources), maxSources)
 	}
-	s := &Sender{sources: cfg.Sources, log: cfg.Log, bus: cfg.Bus}
+	s := &Sender{sources: cfg.Sources, log: cfg.Log, bus: cfg.Bus, mesh: cfg.Mesh}
+	if s.mesh == nil {
+		s.mesh = noMesh{}
+	}
 	if s.bus != nil {
 		memory := cmp.Or(s.bus.Memory, maxBusBodies)
 		s.bus.bodies.size, s.bus.replies.size = memory, memory
@@ -158,7 +163,7 @@ func (s *Sender) group(name string) *group {
 	return g
 }
 
-func (s *Sender) newGroup(name string) *group { return &group{name: name, log: s.log} }
+func (s *Sender) newGroup(name string) *group { return &group{name: name, log: s.log, mesh: s.mesh} }
 
 func (s *Sender) drop(name string) {
 	s.mu.Lock()
