@@ -39,6 +39,10 @@ func serveBackend(address string) error {
 	if err != nil {
 		return err
 	}
+	return serveAll(l)
+}
+
+func serveAll(l net.Listener) error {
 	for {
 		c, err := l.Accept()
 		if err != nil {

@@ -31,6 +31,7 @@ type bed struct {
 	client  *api.Client
 
 	broker *broker.Node // nil until a row about the bus needs it
+	mesh   *meshBed     // nil until a row about the mesh needs it
 
 	started []*process
 	running map[*contestant]*proxy

@@ -38,6 +38,11 @@ func startLictor(b *bed, program, address, more string) (*proxy, error) {
 
 // startLictorWith is startLictor with more in the block gateway.
 func startLictorWith(b *bed, program, address, gateway, more string) (*proxy, error) {
+	return startLictorFrom(b, program, address, gateway, "", more)
+}
+
+// startLictorFrom is startLictorWith with more in the block resolver.
+func startLictorFrom(b *bed, program, address, gateway, resolver, more string) (*proxy, error) {
 	admin, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -57,11 +62,13 @@ admin {
 consul {
   address = %q
 }
-resolver "consul" {}
+resolver "consul" {
+  %s
+}
 access_log {
   path = %q
 }
-`, address, gateway, admin, b.consul, access)+more)
+`, address, gateway, admin, b.consul, resolver, access)+more)
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ type options struct {
 var commands = map[string]func(args []string) error{
 	backendCommand: func(args []string) error { return serveBackend(args[0]) },
 	workerCommand:  func(args []string) error { return serveBus(args[0]) },
+	meshCommand:    func(args []string) error { return serveMesh(args[0], args[1], args[2]) },
 	bareCommand:    func(args []string) error { return serveBare(args[0], args[1]) },
 }
 

@@ -16,6 +16,14 @@ var rowGet = &row{
 	measure: load{path: smallPath, size: smallSize, connections: 64}.cpuPerRequest,
 }
 
+var rowMesh = &row{
+	name: "mesh", unit: "µs",
+	title:   "GET 1 KiB by mutual TLS to the instance (Consul's mesh), 64 connections: CPU per request",
+	aim:     "at most 1.1 of HAProxy's",
+	who:     peersMesh,
+	measure: load{path: meshPath, size: smallSize, connections: 64}.cpuPerRequest,
+}
+
 var rowDown = &row{
 	name: "down", unit: "µs",
 	title:   "1 MiB down, 16 connections: CPU per request",

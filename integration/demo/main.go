@@ -1,7 +1,7 @@
 // Command demo shows lictor in front of a real Consul: it starts a Consul,
 // registers two instances of a service with real checks and a service whose
-// check fails, starts lictor, and runs a few requests, in through the gateway
-// and out through the egress. Then it stays, for
+// check fails, starts lictor, and runs a few requests, in through the gateway, to
+// a service in Consul's mesh and out through the egress. Then it stays, for
 // requests of your own, until Ctrl-C; without a terminal, or with CI or
 // DEMO_ONCE set, it ends.
 //
@@ -82,6 +82,11 @@ func demo(ctx context.Context, program string) error {
 	if err := show(ctx, program, gateway.address, admin); err != nil {
 		return err
 	}
+	stop, err := showMesh(ctx, gateway.address, dir, agent)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if err := showEgress(ctx, egress, agent); err != nil {
 		return err
 	}
@@ -260,7 +265,9 @@ admin {
 consul {
   address = %q
 }
-resolver "consul" {}
+resolver "consul" {
+  connect = "prefer"
+}
 `, filepath.Join(dir, "data"), gateway, egress, admin, consul)
 	if c, err = launch(program, dir, gateway, text); err != nil {
 		return nil, "", "", err
