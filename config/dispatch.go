@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -18,6 +19,10 @@ type HTTP struct {
 	ConnectTimeout     time.Duration // of one attempt
 	MaxIdlePerInstance int           // connections kept open; 0 = none
 	MaxConnections     int           // to one instance, of all kinds
+	MaxRequests        int           // in flight at one instance; 0 = no limit
+	SlowStart          time.Duration // in which the share of a new instance grows; 0 = it has all of it
+	Eject              resolver.Faults
+	Hold               time.Duration // for which a request waits for an instance; 0 = it does not
 	TLS                UpstreamTLS
 }
 
@@ -40,12 +45,24 @@ func (d *decoder) dispatchHTTP(b *hcl.Block) {
 		"connect_timeout":              parsed(&h.ConnectTimeout, duration(moment)),
 		"max_idle_per_instance":        number(&h.MaxIdlePerInstance, 0, 100_000),
 		"max_connections_per_instance": number(&h.MaxConnections, 1, 100_000),
+		"max_requests_per_instance":    number(&h.MaxRequests, 0, 1_000_000),
+		"slow_start":                   parsed(&h.SlowStart, duration(0)),
+		"eject":                        parsed(&h.Eject, orNone(resolver.ParseFaults)),
+		"hold":                         parsed(&h.Hold, hold),
 	}, nested{"upstream_tls": d.upstreamTLS(&h.TLS)})
 	if h.Balance == resolver.Hash && h.HashOn == "" {
 		if _, tried := where["hash_on"]; !tried {
 			d.wrong(where.of("balance", b), `dispatch "http": balance: "hash" needs hash_on`)
 		}
 	}
+}
+
+func hold(s string) (time.Duration, error) {
+	d, err := duration(0)(s)
+	if err == nil && d > resolver.MaxHold {
+		return 0, fmt.Errorf("want a duration of at most %s", resolver.MaxHold)
+	}
+	return d, err
 }
 
 func hashOn(s string) (string, error) {

@@ -66,6 +66,9 @@ const (
 	Hash          Balance = "hash"
 )
 
+// MaxHold bounds Options.Hold.
+const MaxHold = time.Minute
+
 // Options are a service's own settings (its registry metadata, contract 2).
 // The zero value means: as the configuration says.
 type Options struct {
@@ -74,6 +77,12 @@ type Options struct {
 	KeepSegment  bool          // lictor-strip = false: the first path segment stays
 	UpstreamHost bool          // lictor-host = upstream: Host is the instance's address
 	SendProxy    uint8         `json:",omitempty"` // lictor-send-proxy: 1 or 2 is the version of the PROXY header that HTTP/1.1 connections begin with
+
+	// Of the next ones the zero value means the dispatcher's own setting.
+	SlowStart   time.Duration `json:",omitempty"` // in which the share of a new instance grows
+	MaxRequests int           `json:",omitempty"` // in flight at one instance
+	Eject       Faults        `json:",omitzero"`  // answers for which an instance is left out
+	Hold        time.Duration `json:",omitempty"` // for which a request waits while no instance is usable
 }
 
 // Service is a service and its instances as one source sees them. Immutable.

@@ -24,6 +24,7 @@ import (
 
 // fakeSource is a resolver whose catalog the test sets.
 type fakeSource struct {
+	resolver.Bell
 	catalog atomic.Pointer[resolver.Catalog]
 	wanted  atomic.Int64
 }
@@ -47,6 +48,7 @@ func (s *fakeSource) set(opts resolver.Options, addrs ...string) {
 			ID: fmt.Sprintf("svc-%d", i), Address: a, Weight: 1, State: resolver.Passing})
 	}
 	s.catalog.Store(resolver.NewCatalog(svc))
+	s.Ring()
 }
 
 // fakePolicy is a policy that the test changes.

@@ -294,6 +294,45 @@ func TestWhatIsSentAgain(t *testing.T) {
 	}
 }
 
+// A safe request whose new connection breaks before any byte of an answer is tried
+// on one more instance, and on no third one: it may be what they fall over.
+func TestSafeRequestIsTriedOnOneMore(t *testing.T) {
+	for _, tt := range []struct {
+		name, request string
+		fall          int64 // how many instances fall over
+		status        int
+		times         int64
+	}{
+		{"one falls over", get + "\r\n", 1, 200, 2},
+		{"all fall over it", get + "\r\n", 3, 502, 2},
+		{"one that acts", post + "Content-Length: 0\r\n\r\n", 1, 502, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			var times atomic.Int64
+			var addrs []string
+			for range 3 {
+				l := listen(t)
+				serveRaw(t, l, func(c net.Conn, in *bufio.Reader) {
+					if _, err := readHead(in); err == nil && times.Add(1) > tt.fall {
+						io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+					}
+				})
+				addrs = append(addrs, l.Addr().String())
+			}
+			r.src.set(resolver.Options{}, addrs...)
+			c := r.dial()
+			c.send(tt.request)
+			if resp, _ := c.answerOr(t, "GET"); resp.StatusCode != tt.status || times.Load() != tt.times {
+				t.Errorf("got %d, and it came %d times; want %d and %d", resp.StatusCode, times.Load(), tt.status, tt.times)
+			}
+			if n := r.ejectedCount(); n != 0 {
+				t.Errorf("%d are ejected for it", n)
+			}
+		})
+	}
+}
+
 // Instances that accept and hang up are not dialled without end.
 func TestInstanceThatHangsUp(t *testing.T) {
 	r := newRig(t, nil)

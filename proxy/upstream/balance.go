@@ -10,7 +10,7 @@ import (
 // pick chooses a member that was not tried yet, nil if there is none: a canary
 // for who is routed to canaries, else and where none is left a stable one. An
 // ejected one is chosen only if nothing else is left: better an attempt than a
-// refusal without one.
+// refusal without one, but for who only has to come when there is less to do.
 func (q *Request) pick(r *roster) *member {
 	if q.Canary {
 		if m := q.pickOf(r, &r.canary); m != nil {
@@ -19,6 +19,9 @@ func (q *Request) pick(r *roster) *member {
 	}
 	if m := q.pickOf(r, &r.stable); m != nil {
 		return m
+	}
+	if q.full {
+		return nil
 	}
 	if m := q.pickAny(&r.stable); m != nil || !q.Canary {
 		return m
@@ -71,16 +74,13 @@ func (q *Request) pickBound(t *tier) *member {
 }
 
 func (q *Request) tried(m *member) bool {
-	for _, t := range q.out.tries {
+	for _, t := range q.out.tries[q.former:] {
 		if t == m {
 			return true
 		}
 	}
 	return false
 }
-
-// open reports whether m may be chosen now.
-func (q *Request) open(m *member) bool { return !q.tried(m) && m.ready() }
 
 // slots is the number of places in the order of t, slot the member in one of
 // them: members have places by their weight.
@@ -109,7 +109,7 @@ func (q *Request) turn(t *tier) uint64 {
 // pickTurn is round robin, by weight.
 func (q *Request) pickTurn(t *tier) *member {
 	n := t.slots()
-	at := q.turn(t)
+	at := q.due(t, q.turn(t))
 	for i := range n {
 		if m := t.slot((at + i) % n); q.open(m) {
 			return m
@@ -125,22 +125,19 @@ func (q *Request) pickLeast(t *tier) *member {
 	if n == 0 {
 		return nil
 	}
-	at := q.turn(t)
+	at := q.due(t, q.turn(t))
 	best, least := (*member)(nil), math.Inf(1)
-	for i := range n + 1 {
-		m := t.members[(at+i)%n]
-		if i == 0 {
-			m = t.slot(at % t.slots())
-		}
-		if load := m.load(); load < least && q.open(m) {
+	if m := t.slot(at % t.slots()); q.open(m) {
+		best, least = m, q.load(m)
+	}
+	for i := range n {
+		m := t.members[(at+i+1)%n]
+		if load := q.deferredLoad(m); load < least && q.open(m) {
 			best, least = m, load
 		}
 	}
 	return best
 }
-
-// load is the number of requests under way for the weight of m.
-func (m *member) load() float64 { return float64(m.inflight.Load()) / float64(m.inst.Weight) }
 
 // pickTwo takes the better of two drawn by chance.
 func (q *Request) pickTwo(t *tier) *member {
@@ -149,7 +146,7 @@ func (q *Request) pickTwo(t *tier) *member {
 		return nil
 	}
 	b := q.draw(t, a)
-	if b == nil || a.load() <= b.load() {
+	if b == nil || q.deferredLoad(a) <= q.deferredLoad(b) {
 		return a
 	}
 	return b
@@ -182,7 +179,7 @@ func (q *Request) pickHash(t *tier) *member {
 		}
 		// Weighted rendezvous: -w / ln(h), h uniform in (0, 1).
 		h := (float64(mix(key^stringHash(m.inst.ID))>>11) + 0.5) / (1 << 53)
-		if score := -float64(m.inst.Weight) / math.Log(h); score > top {
+		if score := -float64(m.inst.Weight) * q.share(m) / math.Log(h); score > top {
 			best, top = m, score
 		}
 	}

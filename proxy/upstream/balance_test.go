@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -209,21 +210,24 @@ func TestAtMostHalfIsEjected(t *testing.T) {
 	}
 }
 
-// Each further ejection lasts longer, up to a bound.
+// Each further ejection lasts longer, up to a bound; those who fail at the same
+// time make it no longer.
 func TestEjectionGrows(t *testing.T) {
-	_, r := memberSet(1, 1)
-	m := r.members[0]
-	last := time.Duration(0)
-	for range 40 {
-		m.eject("a test", nil)
-		left := time.Until(m.ejection.Load().until)
-		if left > ejectMost || left < last-ejectFirst {
-			t.Fatalf("ejected for %s after %s", left, last)
+	synctest.Test(t, func(t *testing.T) {
+		_, r := memberSet(1, 1)
+		m := r.members[0]
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+			for range 5 {
+				m.leaveOut(&ejection{answers: true})
+			}
+			if left := time.Until(m.ejection.Load().until); left != want*time.Second {
+				t.Fatalf("ejected for %s, want %s", left, want*time.Second)
+			}
+			time.Sleep(want * time.Second)
 		}
-		last = left
-	}
-	m.worked(monotonic())
-	if m.ejected() {
-		t.Error("still ejected after a good answer")
-	}
+		m.readmit("the test is over")
+		if m.ejected() {
+			t.Error("still ejected after it was readmitted")
+		}
+	})
 }

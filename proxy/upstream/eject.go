@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 // at most half of a service is ejected at once: what looks like the end of more
 // than that is more likely a fault on the way, which ejecting does not cure.
 //
+// Unless a service wants its instances to be ejected for answers: see faults.
+//
 // When its time is over lictor makes a connection of its own to see whether the
 // instance works; no client's request is put at risk for it.
 
@@ -30,6 +33,8 @@ type ejection struct {
 	since, until time.Time
 	why          string
 	err          error
+	answers      bool         // for what it answered: it is back by a trial
+	trial        atomic.Int32 // see faults
 }
 
 // Note is what status and explanations say of it.
@@ -50,13 +55,20 @@ const (
 // tried again.
 const upkeep = "upstream upkeep"
 
-// eject leaves p out for a while, if the service can do without it.
+// eject leaves p out for a while because it cannot be reached.
 func (p *peer) eject(why string, err error) {
 	p.pool.Clear() // what is idle leads to the same place
+	p.group.misses.Add(1)
+	p.leaveOut(&ejection{why: why, err: err})
+}
+
+// leaveOut puts e in force, if the service can do without p.
+func (p *peer) leaveOut(e *ejection) {
 	g := p.group
-	g.misses.Add(1)
+	now := time.Now()
 	g.mu.Lock()
-	if p.gone.Load() || !g.spares(p) {
+	old := p.ejection.Load()
+	if p.gone.Load() || old != nil && now.Before(old.until) || !g.spares(p) { // many may fail at once
 		g.mu.Unlock()
 		return
 	}
@@ -65,16 +77,14 @@ func (p *peer) eject(why string, err error) {
 	if fails < 6 {
 		d = min(ejectFirst<<(fails-1), ejectMost)
 	}
-	now := time.Now()
-	e := &ejection{since: now, until: now.Add(d), why: why, err: err}
-	old := p.ejection.Load()
+	e.since, e.until = now, now.Add(d)
 	if old != nil {
 		e.since = old.since
 	}
 	p.ejection.Store(e)
 	g.mu.Unlock()
 	if old == nil {
-		g.log.Info("instance is ejected", "service", g.name, "address", p.pool.Address(), "why", why, "retry_in_ms", d.Milliseconds(), "error", err)
+		g.log.Info("instance is ejected", "service", g.name, "address", p.pool.Address(), "why", e.why, "retry_in_ms", d.Milliseconds(), "error", e.err)
 	}
 	time.AfterFunc(d, func() {
 		defer crash.Contain(upkeep, nil)
@@ -108,6 +118,7 @@ func (g *group) spares(p *peer) bool {
 func (p *peer) readmit(why string) {
 	p.fails.Store(0)
 	if e := p.ejection.Swap(nil); e != nil {
+		p.born.Store(monotonic())
 		p.group.log.Info("instance is back", "service", p.group.name, "address", p.pool.Address(), "why", why, "took_ms", time.Since(e.since).Milliseconds())
 	}
 }
@@ -116,6 +127,10 @@ func (p *peer) readmit(why string) {
 func (p *peer) tryAgain(e *ejection) {
 	defer crash.Contain("instance check", nil)
 	if p.gone.Load() || p.ejection.Load() != e {
+		return
+	}
+	if e.answers {
+		e.trial.Store(trialDue)
 		return
 	}
 	switch err := p.check(); {

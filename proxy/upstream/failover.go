@@ -76,7 +76,7 @@ func (s *Sender) isCut(name string, at int) bool {
 // r having taken the request; nil if no other can serve. One that is cut off is
 // the last resort. Who was only too busy does not send the request away.
 func (q *Request) elsewhere(r *roster) *roster {
-	if len(q.s.sources) == 1 || q.permit.Backends() != nil || q.busy > 0 {
+	if len(q.s.sources) == 1 || q.permit.Backends() != nil || q.busy > 0 || q.full {
 		return nil
 	}
 	svc, at := q.otherSite()

@@ -27,6 +27,8 @@ type group struct {
 	mesh    Mesh
 	log     hclog.Logger
 	used    atomic.Int64 // monotonic time of the last request, with fixed or onBus
+	hold    atomic.Int64 // nanoseconds that requests may wait, as its instances said last; 0 = they said nothing
+	lost    atomic.Int64 // monotonic time since which no source knows it; 0 = one does
 
 	// See failover.
 	next   atomic.Pointer[group]  // the same service as a further source knows it; nil if nobody needed that
@@ -83,6 +85,9 @@ func (g *group) adopt(svc *resolver.Service, cfg *Settings) *roster {
 		m.retire()
 	}
 	g.readmitSurplus(r)
+	if len(svc.Instances) > 0 { // with the last one its word is gone, but not what it meant
+		g.hold.Store(int64(svc.Options.Hold))
+	}
 	g.current.Store(r)
 	return r
 }
@@ -113,7 +118,11 @@ func keyOf(i *resolver.Instance) memberKey {
 func (g *group) member(kept map[memberKey]*member, inst *resolver.Instance, cfg *Settings) *member {
 	old, ok := kept[keyOf(inst)]
 	if !ok {
-		return &member{inst: inst, peer: newPeer(g, inst, cfg)}
+		m := &member{inst: inst, peer: newPeer(g, inst, cfg)}
+		if g.current.Load() != nil {
+			m.born.Store(monotonic())
+		}
+		return m
 	}
 	delete(kept, keyOf(inst))
 	if old.inst == inst || *old.inst == *inst {

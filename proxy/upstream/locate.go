@@ -13,11 +13,13 @@ func (q *Request) locate(p *policy.Permit) (*roster, answer.Refusal) {
 		q.out.Service = b.Name
 		return q.roster(b.Name, 0, func(g *group) *resolver.Service { return g.fix(b) })
 	}
+	q.seen = q.s.lobby.changes.Load()
 	svc, at, known := q.s.lookup(p.Service())
 	if known && (svc == nil || !svc.UsableBy(q.Canary)) {
 		q.waited = true
 		svc, at, known = q.s.resolve(p.Service())
 	}
+	q.service, q.known = svc, known
 	switch {
 	case !known:
 		return nil, RefuseUnknown
@@ -59,6 +61,7 @@ func (q *Request) roster(name string, at int, of func(*group) *resolver.Service)
 	q.sites |= 1 << at
 	q.out.metrics = q.group.metrics
 	r := q.group.adopt(of(q.group), q.Settings)
+	q.care(r)
 	if q.choices(r) == 0 {
 		return r, refuseNoHealthy
 	}

@@ -50,6 +50,11 @@ func (s *Sender) Spelling(name string) (proper string, folded, known bool) {
 			folded = folded || c.Folded()
 		}
 	}
+	if !known {
+		if g := (*s.groups.Load())[name]; g != nil && g.lost.Load() != 0 { // it went a moment ago
+			proper, known = g.name, true
+		}
+	}
 	return proper, folded, known
 }
 

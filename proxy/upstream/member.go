@@ -31,6 +31,9 @@ type peer struct {
 	ejection atomic.Pointer[ejection]
 	checking atomic.Bool // somebody finds out whether it works
 	gone     atomic.Bool // no roster has it any more
+	faults   faults
+
+	born atomic.Int64 // monotonic time since which it is new; 0 = it is not
 }
 
 var processStart = time.Now()
@@ -47,11 +50,15 @@ func newPeer(g *group, inst *resolver.Instance, cfg *Settings) *peer {
 	return p
 }
 
-// ready reports whether a request may go to p.
-func (p *peer) ready() bool { return p.ejection.Load() == nil }
+// ready reports whether a request may go to p, and be it the one that finds out
+// whether it works again.
+func (p *peer) ready() bool {
+	e := p.ejection.Load()
+	return e == nil || e.trial.Load() == trialDue
+}
 
-// ejected reports whether p gets no requests, for status.
-func (p *peer) ejected() bool { return !p.ready() }
+// ejected reports whether p is left out.
+func (p *peer) ejected() bool { return p.ejection.Load() != nil }
 
 // worked is called when an answer came, at that moment of monotonic.
 func (p *peer) worked(at int64) {
@@ -59,7 +66,10 @@ func (p *peer) worked(at int64) {
 	if p.group.misses.Load() != 0 {
 		p.group.misses.Store(0)
 	}
-	if p.fails.Load() != 0 {
+	if p.fails.Load() == 0 {
+		return
+	}
+	if e := p.ejection.Load(); e == nil || !e.answers { // else its trial decides
 		p.readmit("it answers")
 	}
 }

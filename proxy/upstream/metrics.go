@@ -155,13 +155,15 @@ type connCollector struct{ s *Sender }
 
 var (
 	descUpstream = prometheus.NewDesc("lictor_upstream_connections", "Connections to instances.", []string{"service", "state"}, nil)
-	descEjected  = prometheus.NewDesc("lictor_ejected_instances", "Instances that get no requests because they refused or broke them.", []string{"service"}, nil)
+	descWaiting  = prometheus.NewDesc("lictor_waiting_requests", "Requests that wait for an instance of a service.", []string{"service"}, nil)
+	descEjected  = prometheus.NewDesc("lictor_ejected_instances", "Instances that are left out for a while.", []string{"service"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *connCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descUpstream
 	ch <- descEjected
+	ch <- descWaiting
 }
 
 // Collect implements prometheus.Collector.
@@ -171,6 +173,7 @@ func (c *connCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(descUpstream, prometheus.GaugeValue, float64(active), name, "active")
 		ch <- prometheus.MustNewConstMetric(descUpstream, prometheus.GaugeValue, float64(idle), name, "idle")
 		ch <- prometheus.MustNewConstMetric(descEjected, prometheus.GaugeValue, float64(ejected), name)
+		ch <- prometheus.MustNewConstMetric(descWaiting, prometheus.GaugeValue, float64(c.s.lobby.waiting(g)), name)
 	}
 }
 

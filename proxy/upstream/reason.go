@@ -26,7 +26,7 @@ var (
 	refuseUnreachable = answer.Refusal{Status: 503, Reason: answer.Unreachable, Message: "No instance could be reached", Repeatable: true}
 	refuseBadGateway  = answer.Refusal{Status: 502, Reason: answer.BadGateway, Message: "Bad answer from the service"}
 	refuseTimeout     = answer.Refusal{Status: 504, Reason: answer.Timeout, Message: "The service took too long"}
-	refuseOverloaded  = answer.Refusal{Status: 503, Reason: Overloaded, Message: "The service has as many connections as it may", Repeatable: true}
+	refuseOverloaded  = answer.Refusal{Status: 503, Reason: Overloaded, Message: "The service has as many connections or requests as it may", Repeatable: true}
 	refuseIntention   = answer.Refusal{Status: 403, Reason: Intention, Message: "The service mesh does not let lictor call the service"}
 	refuseUpgrade     = answer.Refusal{Status: 501, Reason: BusNoUpgrade, Message: "An upgrade cannot be carried over the bus"}
 	refuseBusFull     = answer.Refusal{Status: 503, Reason: Overloaded, Message: "Too much is on its way over the bus", Repeatable: true}

@@ -15,7 +15,7 @@ import (
 )
 
 // Settings are what a SIGHUP may change (contract 2: dispatch "http"). They are
-// immutable once given; every duration is required.
+// immutable once given; a duration is required unless it says what 0 means.
 type Settings struct {
 	Timeout        time.Duration // to the response head
 	Balance        resolver.Balance
@@ -24,6 +24,10 @@ type Settings struct {
 	ConnectTimeout time.Duration                                           // per attempt
 	MaxIdle        int                                                     // connections kept per instance
 	MaxConnections int                                                     // to one instance; 0 = no limit
+	MaxRequests    int                                                     // in flight at one instance; 0 = no limit
+	SlowStart      time.Duration                                           // in which the share of a new instance grows; 0 = it has all of it
+	Eject          resolver.Faults                                         // answers for which an instance is left out
+	Hold           time.Duration                                           // for which a request waits while no instance is usable; 0 = it does not
 	Control        func(network, address string, rc syscall.RawConn) error // may refuse an address of an instance; nil: all are fine
 	UpstreamTLS    *tls.Config                                             // for instances with scheme https; nil: the system's authorities, no certificate of ours
 }
@@ -77,11 +81,22 @@ type progress struct {
 	permit   policy.Permit
 	group    *group
 	stripped bool
-	waited   bool   // for the first answer about the service
+	waited   bool   // for the first answer about the service, or for an instance
 	resent   bool   // it was sent again because an instance said that it did not act on it
+	prepared bool   // what came of the body with the head is ready to be sent
+	full     bool   // a member was left out as it has as many requests as it may
+	known    bool   // some source knew the service when it was located last
 	busy     int    // how many of the tries had as many connections as they may
 	sites    uint64 // places of the sources whose instances were tried, a bit for each
-	former   int    // how many of the tries were of sites before this one
+	former   int    // how many of the tries were of sites before this one, or before it waited
+
+	most  int64     // requests in flight at one instance; 0 = no limit
+	slow  int64     // nanoseconds in which the share of a new instance grows; 0 = none is new
+	trial *ejection // that the attempt under way may end; nil if it is none
+
+	service *resolver.Service // that was located last; nil if none was loaded
+	seen    int64             // changes of catalogs before that
+	since   int64             // monotonic time since which it waits for an instance; 0 if it never did
 }
 
 // Outcome is what became of a request. It is not changed once Send returned.

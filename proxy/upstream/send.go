@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"lictor/admin/api"
+	"lictor/internal/limits"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
@@ -26,12 +27,13 @@ func (s *Sender) Send(p policy.Permit, q *Request, o *Outcome) {
 		}
 		return
 	}
-	r, refused := q.locate(&p)
-	switch {
-	case refused.Status != 0:
-		q.refuse(refused)
-	case !q.climbs():
-		q.forward(r)
+	for again := true; again; again = q.hold(&p) {
+		switch r, refused := q.locate(&p); {
+		case refused.Status != 0:
+			q.refuse(refused)
+		case q.climbs() || !q.forward(r):
+			return
+		}
 	}
 }
 
@@ -95,11 +97,15 @@ func (q *Request) climbs() bool {
 }
 
 // forward sends the request to one member after the other until one answers.
-// Another one is tried only where nothing can have been acted on.
-func (q *Request) forward(r *roster) {
-	if err := q.Conn.PrepareBody(); err != nil {
-		q.refuseBody(err)
-		return
+// Another one is tried only where nothing can have been acted on. It reports
+// whether none took it; then the request is refused, but may be tried again.
+func (q *Request) forward(r *roster) (nobody bool) {
+	if !q.prepared {
+		if err := q.Conn.PrepareBody(); err != nil {
+			q.refuseBody(err)
+			return false
+		}
+		q.prepared = true
 	}
 	began := q.Began
 	if q.waited {
@@ -107,13 +113,13 @@ func (q *Request) forward(r *roster) {
 	}
 	for {
 		var m *member
-		if len(q.out.tries)-q.former-q.busy <= q.Settings.Retries {
+		if q.full = false; q.tries()-q.busy <= q.Settings.Retries {
 			m = q.pick(r)
 		}
 		if m == nil {
 			if r = q.elsewhere(r); r == nil {
 				q.refuseTried()
-				return
+				return true
 			}
 			continue
 		}
@@ -123,14 +129,25 @@ func (q *Request) forward(r *roster) {
 		q.out.tries = append(q.out.tries, m)
 		q.out.Tries++
 		if again := q.attempt(m, r, began); !again {
-			return
+			return false
 		}
 	}
 }
 
+// tries is how many members were tried of this site, since the request waited.
+func (q *Request) tries() int { return len(q.out.tries) - q.former }
+
+// others reports whether another member of r may be tried.
+func (q *Request) others(r *roster) bool {
+	return q.tries() < q.choices(r) && q.tries()-q.busy <= q.Settings.Retries
+}
+
 // refuseTried refuses a request that no member took.
 func (q *Request) refuseTried() {
-	if q.busy == len(q.out.tries) && q.busy > 0 {
+	if q.full {
+		limits.Hit("max_requests_per_instance")
+	}
+	if q.full || q.busy == q.tries() && q.busy > 0 {
 		q.refuse(refuseOverloaded)
 		return
 	}
@@ -143,8 +160,11 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 	if q.barred(m) {
 		return false
 	}
-	m.inflight.Add(1)
-	defer m.inflight.Add(-1)
+	if !q.enter(m) {
+		q.busy++
+		return true
+	}
+	defer q.leave(m)
 	timeout := r.service.Options.Timeout
 	if timeout == 0 {
 		timeout = q.Settings.Timeout
@@ -172,6 +192,7 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 		if f == nil {
 			q.out.Answered = time.Since(began)
 			m.worked(int64(began.Sub(processStart) + q.out.Answered))
+			q.judge(m, r, q.Conn.Response().Status)
 			q.relay(m)
 			return false
 		}
@@ -212,12 +233,15 @@ func (q *Request) failed(m *member, r *roster, f *http1.Failure) verdict {
 	case f.Kind == http1.Unprocessed && !q.resent:
 		// It came to m, which says that it did not act on it. Once is believed.
 		q.resent = true
-		if len(q.out.tries) < q.choices(r) && len(q.out.tries)-q.busy <= q.Settings.Retries {
+		if q.others(r) {
 			return another
 		}
 		return onceMore
 	case f.Kind == http1.Unprocessed:
 		q.refuse(refuseUnreachable)
+	case f.Kind == http1.Broken && f.Clean && http1.Safe(q.Head.Method) && !q.resent && (q.others(r) || q.mayWait()):
+		q.resent = true // but once: it may be what m fell over
+		return another
 	case f.Kind == http1.Stale: // it hung up before it was asked
 		q.hungUp(m, f.Err)
 		return another

@@ -41,6 +41,7 @@ type Sender struct {
 	bus     *BusRoute
 	mesh    Mesh // never nil
 	metrics *metrics
+	lobby   lobby
 
 	groups atomic.Pointer[map[string]*group] // every service that was asked for and exists
 	mu     sync.Mutex                        // serialises changes of groups
@@ -68,6 +69,11 @@ func New(cfg Config) (*Sender, error) {
 	}
 	s.groups.Store(&map[string]*group{})
 	s.metrics = newMetrics(s, cfg.Counts, cfg.Metrics)
+	for _, src := range s.sources {
+		if n, ok := src.(resolver.Notifier); ok {
+			n.OnChange(s.catalogChanged)
+		}
+	}
 	return s, nil
 }
 
@@ -87,9 +93,11 @@ func (s *Sender) Bus() *BusRoute { return s.bus }
 func (s *Sender) Sweep(set *Settings) {
 	var gone []string
 	for name, g := range *s.groups.Load() {
-		if !s.needs(g) {
+		if known := s.needs(g); !known && !g.awaited(set) {
 			gone = append(gone, name)
 			continue
+		} else if known {
+			g.lost.Store(0)
 		}
 		for site := range g.sites() {
 			svc := s.following(site)
@@ -204,6 +212,14 @@ func (s *Sender) Ejected(service, id, address string) string {
 		}
 	}
 	return ""
+}
+
+// Waiting is how many requests wait for an instance of a service.
+func (s *Sender) Waiting(service string) int {
+	if g := (*s.groups.Load())[service]; g != nil {
+		return s.lobby.waiting(g)
+	}
+	return 0
 }
 
 // Connections returns how many connections to the instances of a service are in

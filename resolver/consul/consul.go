@@ -81,6 +81,7 @@ type Config struct {
 type Resolver struct {
 	cfg  Config
 	log  hclog.Logger
+	bell resolver.Bell
 	seed maphash.Seed
 
 	// cur is what lookups see: truth, or its blank form past MaxStale.
@@ -161,6 +162,9 @@ func (r *Resolver) Kind() string { return strings.TrimSpace("consul " + r.cfg.Na
 // Catalog implements [resolver.Source]. Past MaxStale without contact the
 // services are there without their instances.
 func (r *Resolver) Catalog() *resolver.Catalog { return r.cur.Load() }
+
+// OnChange implements [resolver.Notifier].
+func (r *Resolver) OnChange(f func()) { r.bell.OnChange(f) }
 
 // Status implements [resolver.Source].
 func (r *Resolver) Status() resolver.Status {

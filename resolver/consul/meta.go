@@ -18,6 +18,11 @@ const (
 	metaHost     = "lictor-host"
 	metaProxy    = "lictor-send-proxy"
 	metaCanary   = "lictor-canary"
+
+	metaSlowStart   = "lictor-slow-start"
+	metaMaxRequests = "lictor-max-requests"
+	metaEject       = "lictor-eject"
+	metaHold        = "lictor-hold"
 )
 
 // instanceMeta is the metadata of one instance.
@@ -96,6 +101,18 @@ func (p *problems) options(instances []instanceMeta) resolver.Options {
 	if v, ok := agreed(p, instances, metaProxy, "v1 or v2", parseSendProxy); ok {
 		o.SendProxy = v
 	}
+	if v, ok := agreed(p, instances, metaSlowStart, "a positive duration such as 30s", parseTimeout); ok {
+		o.SlowStart = v
+	}
+	if v, ok := agreed(p, instances, metaMaxRequests, "a whole number of at least 1", parseCount); ok {
+		o.MaxRequests = v
+	}
+	if v, ok := agreed(p, instances, metaEject, `answers such as 5xx:5/10s or 503:1/1s`, parseEject); ok {
+		o.Eject = v
+	}
+	if v, ok := agreed(p, instances, metaHold, "a duration of at most 1m, such as 5s", parseHold); ok {
+		o.Hold = v
+	}
 	return o
 }
 
@@ -124,6 +141,21 @@ func agreed[T comparable](p *problems, instances []instanceMeta, key, want strin
 func parseTimeout(s string) (time.Duration, bool) {
 	d, err := time.ParseDuration(s)
 	return d, err == nil && d > 0
+}
+
+func parseCount(s string) (int, bool) {
+	n, err := strconv.Atoi(s)
+	return n, err == nil && n > 0
+}
+
+func parseEject(s string) (resolver.Faults, bool) {
+	f, err := resolver.ParseFaults(s)
+	return f, err == nil
+}
+
+func parseHold(s string) (time.Duration, bool) {
+	d, ok := parseTimeout(s)
+	return d, ok && d <= resolver.MaxHold
 }
 
 func parseBalance(s string) (resolver.Balance, bool) {

@@ -10,11 +10,12 @@ import (
 
 // showLocked publishes truth, or its blank form past MaxStale. r.mu is held.
 func (r *Resolver) showLocked() {
+	shown := r.truth
 	if r.stale {
-		r.cur.Store(blank(r.truth))
-		return
+		shown = blank(r.truth)
 	}
-	r.cur.Store(r.truth)
+	r.cur.Store(shown)
+	r.bell.Ring()
 }
 
 // freshenLocked shows the truth again after contact. r.mu is held.

@@ -46,6 +46,7 @@ type Resolver struct {
 	client    *http.Client
 	maxAnswer int64
 	catalog   atomic.Pointer[resolver.Catalog]
+	bell      resolver.Bell
 
 	// Only used by Run.
 	registry registry  // of the last answer
@@ -87,6 +88,9 @@ func (r *Resolver) Kind() string { return "eureka" }
 
 // Catalog returns the current catalog, never nil.
 func (r *Resolver) Catalog() *resolver.Catalog { return r.catalog.Load() }
+
+// OnChange implements [resolver.Notifier].
+func (r *Resolver) OnChange(f func()) { r.bell.OnChange(f) }
 
 // Want returns a closed channel: all services are followed.
 func (r *Resolver) Want(string) <-chan struct{} { return closed }
@@ -180,6 +184,7 @@ func (r *Resolver) publish(known *resolver.Catalog, services map[string]*resolve
 	}
 	if changed {
 		r.catalog.Store(resolver.NewFoldedCatalog(all...))
+		r.bell.Ring()
 	}
 	return changed
 }

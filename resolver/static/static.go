@@ -23,6 +23,7 @@ import (
 // Resolver is a [resolver.Source] that knows what it was given last.
 type Resolver struct {
 	catalog atomic.Pointer[resolver.Catalog]
+	bell    resolver.Bell
 }
 
 // New reads the base URLs of each service's instances, http or https with a
@@ -47,6 +48,7 @@ func (r *Resolver) Update(services map[string][]string) error {
 		all[n] = share(s, old.Lookup(s.Name))
 	}
 	r.catalog.Store(resolver.NewCatalog(all...))
+	r.bell.Ring()
 	return nil
 }
 
@@ -129,6 +131,9 @@ func (r *Resolver) Kind() string { return "static" }
 
 // Catalog implements [resolver.Source].
 func (r *Resolver) Catalog() *resolver.Catalog { return r.catalog.Load() }
+
+// OnChange implements [resolver.Notifier].
+func (r *Resolver) OnChange(f func()) { r.bell.OnChange(f) }
 
 // Want implements [resolver.Source]. There is never anything to wait for.
 func (r *Resolver) Want(string) <-chan struct{} { return closed }
