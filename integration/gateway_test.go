@@ -19,7 +19,8 @@ import (
 // load asks for a path again and again, on several connections, until stop is
 // called, and keeps what was answered.
 type load struct {
-	url  string
+	method, url string
+
 	quit chan struct{}
 	wg   sync.WaitGroup
 
@@ -28,8 +29,10 @@ type load struct {
 	bad     []string   // the first few answers other than 200
 }
 
-func startLoad(url string, clients int) *load {
-	l := &load{url: url, quit: make(chan struct{})}
+func startLoad(url string, clients int) *load { return startLoadOf(http.MethodGet, url, clients) }
+
+func startLoadOf(method, url string, clients int) *load {
+	l := &load{method: method, url: url, quit: make(chan struct{})}
 	for range clients {
 		l.wg.Go(l.run)
 	}
@@ -59,7 +62,11 @@ func (l *load) run() {
 }
 
 func (l *load) once(client *http.Client) error {
-	resp, err := client.Get(l.url)
+	req, err := http.NewRequest(l.method, l.url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -21,6 +22,10 @@ import (
 var buildDir string
 
 func TestMain(m *testing.M) {
+	if name, addr, ok := strings.Cut(os.Getenv(deployedEnv), " "); ok {
+		serveInstance(name, addr)
+		return
+	}
 	dir, err := os.MkdirTemp("", "lictor-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
