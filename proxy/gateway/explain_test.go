@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/middleware"
@@ -26,6 +27,7 @@ func TestExplanationsNameTheNextInstance(t *testing.T) {
 			}
 			r.src.catalog.Store(resolver.NewCatalog(&resolver.Service{Name: "svc", Loaded: true, Instances: all}))
 			for i := range 12 {
+				eventually.True(t, "the last request is over", func() bool { return r.gw.upstream.InFlight() == 0 })
 				user := fmt.Sprint(i)
 				next := ""
 				for range 2 { // the second time it is the same: asking takes nobody's turn
