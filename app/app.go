@@ -101,6 +101,7 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, 
 		p.release()
 		return nil, err
 	}
+	p.own.Begin() // all listeners are open
 	p.services = append([]supervisor.Service{{
 		Name: "admin", Grace: 5 * time.Second,
 		Run: func(ctx context.Context) error { return server.Run(ctx, p.adminListener) },
@@ -254,10 +255,9 @@ func (p *Lictor) buildGateway() (err error) {
 	if p.gatewayListener, err = listen("gateway", p.cfg.Gateway.Address); err != nil {
 		return err
 	}
-	p.services = append(p.services, supervisor.Service{
+	p.services = append(p.services, supervisor.Service{Name: "own infrastructure", Grace: time.Second, Run: p.own.Run}, supervisor.Service{
 		Name: "gateway", Grace: p.cfg.Gateway.Drain + 5*time.Second,
 		Run: func(ctx context.Context) error {
-			p.own.Begin() // by now all listeners are open
 			p.awaitLoaded(ctx)
 			return p.gateway.Run(ctx, p.gatewayListener)
 		},

@@ -185,7 +185,7 @@ func TestAddressesThatNoInterfaceListsAreOurs(t *testing.T) {
 		}
 		return
 	}
-	o := own.Find(t.Context(), []Endpoint{{Port: 8000}}, own.NewNames(), nil)
+	o := own.Find(t.Context(), []own.Endpoint{{Port: 8000}}, own.NewNames(), nil)
 	for address, ours := range map[string]bool{"198.18.7.7:8000": true, "198.18.7.7:8001": false, "198.51.100.1:8000": false} {
 		at := netip.MustParseAddrPort(address)
 		if got := o.ByAddr(at.Addr(), at.Port()); got != ours {

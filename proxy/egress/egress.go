@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,11 +42,11 @@ import (
 // Config is what a Proxy is made of. Policy, Own and Log are required.
 type Config struct {
 	Settings Settings
-	Policy   func() *policy.Set // the one in force; nil refuses everything (X6)
-	Own      func() []Endpoint  // our own infrastructure (X9); asked again and again
-	Registry Registry           // where services are registered; nil: nowhere
-	Resolver *dns.Resolver      // nil: one for Settings.DNSServers
-	Roots    *x509.CertPool     // for https URIs; nil: the system's
+	Policy   func() *policy.Set    // the one in force; nil refuses everything (X6)
+	Own      func() []own.Endpoint // our own infrastructure (X9); asked again and again
+	Registry Registry              // where services are registered; nil: nowhere
+	Resolver *dns.Resolver         // nil: one for Settings.DNSServers
+	Roots    *x509.CertPool        // for https URIs; nil: the system's
 
 	Log          hclog.Logger
 	Metrics      prometheus.Registerer // nil: none are kept
@@ -62,20 +63,18 @@ type Registry interface {
 
 // Proxy is the forward proxy.
 type Proxy struct {
-	policy    func() *policy.Set
-	endpoints func() []Endpoint
-	registry  Registry // nil: none
-	resolver  *dns.Resolver
-	log       hclog.Logger
-	access    *answer.AccessLog // nil: none
-	metrics   *metrics
-	server    *http1.Server
-	mark      hops.Mark // in Via
+	policy   func() *policy.Set
+	registry Registry // nil: none
+	resolver *dns.Resolver
+	log      hclog.Logger
+	access   *answer.AccessLog // nil: none
+	metrics  *metrics
+	server   *http1.Server
+	mark     hops.Mark // in Via
 
 	settings atomic.Pointer[Settings]
-	own      atomic.Pointer[own.Set] // nil until Run found out
-	ownNames *own.Names              // refreshOwn's only
-	era      atomic.Uint64           // grows when decisions made before may not hold any more
+	own      *own.Keeper   // knows nothing until Run found out
+	era      atomic.Uint64 // grows when decisions made before may not hold any more
 
 	pools   pools
 	tunnels *http1.Pool // holds none that is idle: a tunnel is used once
@@ -93,14 +92,16 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, errors.New("egress: Policy, Own and Log are required")
 	}
 	p := &Proxy{
-		policy: cfg.Policy, endpoints: cfg.Own, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log,
-		ownNames: own.NewNames(),
-		tunnels:  http1.NewPool(http1.PoolConfig{Patience: cfg.Settings.withDefaults().ConnectTimeout}), mark: hops.NewMark(),
+		policy: cfg.Policy, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log,
+		tunnels: http1.NewPool(http1.PoolConfig{Patience: cfg.Settings.withDefaults().ConnectTimeout}), mark: hops.NewMark(),
 	}
 	if p.resolver == nil {
 		p.resolver = dns.New(dns.Config{Servers: cfg.Settings.DNSServers})
 	}
 	p.lookup, p.dial = p.resolver.Lookup, p.dialChecked
+	p.own = own.NewKeeper(cfg.Own, func(ctx context.Context, name string) ([]netip.Addr, error) {
+		return p.lookup(ctx, strings.ToLower(strings.TrimSuffix(name, ".")))
+	})
 	p.pools = pools{members: make(map[poolKey]*member), roots: cfg.Roots, dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return p.dial(ctx, to) }}
 	p.pools.patience = cfg.Settings.withDefaults().ConnectTimeout
 	p.slots.clients = make(map[netip.Addr]int)
@@ -137,7 +138,7 @@ func (p *Proxy) PolicyChanged() {
 // name (X6).
 func (p *Proxy) guard() guard {
 	era := p.era.Load() // first: what is loaded after it is at least as new
-	g := guard{set: p.policy(), own: p.own.Load(), settings: p.settings.Load(), era: era}
+	g := guard{set: p.policy(), own: p.own.Set(), settings: p.settings.Load(), era: era}
 	if p.registry != nil {
 		g.registry = p.registry
 		g.blind = p.Missing() != ""
@@ -148,7 +149,7 @@ func (p *Proxy) guard() guard {
 // Ready returns why requests are refused for want of knowledge, nil if they are not.
 func (p *Proxy) Ready() error {
 	switch {
-	case p.own.Load() == nil:
+	case p.own.Set() == nil:
 		return errors.New("it does not run yet")
 	case p.Missing() != "":
 		return fmt.Errorf("it is not known where services are registered: %s", p.Missing())
@@ -169,7 +170,7 @@ func (p *Proxy) Missing() string {
 // Run serves l until ctx ends, then closes l, lets what is under way end within
 // the drain time, and returns.
 func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
-	p.refreshOwn(ctx)
+	p.own.Refresh(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	served, done := context.WithCancel(context.WithoutCancel(ctx))
@@ -216,8 +217,8 @@ func (p *Proxy) tend(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			p.sweep()
-			if now.Sub(known) >= ownEvery {
-				p.refreshOwn(ctx)
+			if now.Sub(known) >= own.RefreshEvery {
+				p.own.Refresh(ctx)
 				known = now
 			}
 		}

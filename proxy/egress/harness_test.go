@@ -28,6 +28,7 @@ import (
 	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns"
 	"lictor/proxy/egress/dns/dnstest"
+	"lictor/proxy/own"
 )
 
 // bench is an egress under test with a DNS server and a target of its own.
@@ -105,12 +106,12 @@ func (b *bench) run(settings Settings, change ...func(*Config)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := netip.MustParseAddrPort(l.Addr().String())
+	here := netip.MustParseAddrPort(l.Addr().String())
 	registry := prometheus.NewRegistry()
 	b.gather = registry
 	cfg := Config{
 		Settings: settings, Policy: b.set.Load, Metrics: registry, Registry: &b.registry,
-		Own:      func() []Endpoint { return []Endpoint{{Host: "127.0.0.1", Port: own.Port()}} },
+		Own:      func() []own.Endpoint { return []own.Endpoint{{Host: "127.0.0.1", Port: here.Port()}} },
 		Resolver: dns.New(dns.Config{Servers: []netip.AddrPort{b.dns.Addr}, Hosts: hosts, Timeout: 500 * time.Millisecond}),
 		Log:      hclog.New(&hclog.LoggerOptions{Output: b.log, Level: hclog.Debug}),
 	}
@@ -143,7 +144,7 @@ func (b *bench) run(settings Settings, change ...func(*Config)) {
 			t.Errorf("Run: %v", err)
 		}
 	}()
-	eventually.True(t, "Explain has something to go by", func() bool { return b.proxy.own.Load() != nil })
+	eventually.True(t, "Explain has something to go by", func() bool { return b.proxy.own.Set() != nil })
 	t.Cleanup(func() {
 		stop()
 		<-done

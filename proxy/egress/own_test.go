@@ -35,10 +35,10 @@ func TestCrownJewels(t *testing.T) {
 		b.dns.Set(name, answer)
 	}
 	b.run(s, func(c *Config) {
-		own := c.Own
-		c.Own = func() []Endpoint {
-			return append(own(), Endpoint{Port: 8001}, Endpoint{Host: "consul.internal", Port: 8500}, Endpoint{Host: "192.0.2.50", Port: 5672},
-				Endpoint{Host: "2001:db8::50", Port: 8761})
+		before := c.Own
+		c.Own = func() []own.Endpoint {
+			return append(before(), own.Endpoint{Port: 8001}, own.Endpoint{Host: "consul.internal", Port: 8500}, own.Endpoint{Host: "192.0.2.50", Port: 5672},
+				own.Endpoint{Host: "2001:db8::50", Port: 8761})
 		}
 	})
 	_, egress, _ := net.SplitHostPort(b.addr)
@@ -89,7 +89,7 @@ func TestCrownJewels(t *testing.T) {
 // TestOwnPortsElsewhere: only our own infrastructure is denied, not whoever has
 // the same port.
 func TestOwnPortsElsewhere(t *testing.T) {
-	o := own.Find(t.Context(), []Endpoint{{Host: "192.0.2.1", Port: 8500}, {Port: 8001}}, own.NewNames(), nil)
+	o := own.Find(t.Context(), []own.Endpoint{{Host: "192.0.2.1", Port: 8500}, {Port: 8001}}, own.NewNames(), nil)
 	tests := []struct {
 		at   string
 		want bool
@@ -114,7 +114,7 @@ func TestOwnPortsElsewhere(t *testing.T) {
 func TestOwnNamesKeepTheirAddresses(t *testing.T) {
 	names := own.NewNames()
 	round := 0
-	look := own.Lookups{func(context.Context, string) ([]netip.Addr, error) {
+	look := []own.Lookup{func(context.Context, string) ([]netip.Addr, error) {
 		switch round {
 		case 0:
 			return []netip.Addr{netip.MustParseAddr("192.0.2.40")}, nil
@@ -124,7 +124,7 @@ func TestOwnNamesKeepTheirAddresses(t *testing.T) {
 		return []netip.Addr{netip.MustParseAddr("192.0.2.41")}, nil // its turn
 	}}
 	for ; round < 3; round++ {
-		o := own.Find(t.Context(), []Endpoint{{Host: "consul.internal", Port: 8500}}, names, look)
+		o := own.Find(t.Context(), []own.Endpoint{{Host: "consul.internal", Port: 8500}}, names, look)
 		if !o.ByAddr(netip.MustParseAddr("192.0.2.40"), 8500) || !o.ByName("consul.internal", 8500) {
 			t.Errorf("not denied in round %d", round)
 		}

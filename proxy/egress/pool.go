@@ -230,7 +230,7 @@ func (p *Proxy) dialChecked(ctx context.Context, to netip.AddrPort) (net.Conn, e
 
 // admits checks an address against what no list can open.
 func (p *Proxy) admits(at netip.AddrPort) error {
-	own, settings := p.own.Load(), p.settings.Load()
+	own, settings := p.own.Set(), p.settings.Load()
 	var buf [8]netip.Addr
 	for _, a := range embedded(append(buf[:0], at.Addr()), at.Addr()) {
 		if own == nil || own.ByAddr(a, at.Port()) {

@@ -14,6 +14,7 @@ import (
 
 	"lictor/internal/uri"
 	"lictor/proxy/egress/dns"
+	"lictor/proxy/own"
 )
 
 // world is where the property test lives: a few names, addresses and ports
@@ -245,8 +246,8 @@ func TestOnlyWhatIsAllowedIsDialled(t *testing.T) {
 		}
 	}
 	b.run(s, func(c *Config) {
-		c.Own = func() []Endpoint {
-			return []Endpoint{{Host: "own.example", Port: 8500}, {Host: "192.0.2.40", Port: 8500}}
+		c.Own = func() []own.Endpoint {
+			return []own.Endpoint{{Host: "own.example", Port: 8500}, {Host: "192.0.2.40", Port: 8500}}
 		}
 	})
 	passed, denied := 0, 0

@@ -34,6 +34,12 @@ type registered struct {
 	unloaded []string // services of which it is not known where they are, some of them
 }
 
+// endpointName is a host name with a port.
+type endpointName struct {
+	host string
+	port uint16
+}
+
 // NewCatalogs returns a registry of what is in the sources' catalogs by now.
 func NewCatalogs(sources []resolver.Source) *Catalogs {
 	c := &Catalogs{sources: sources, seen: make([]*resolver.Catalog, len(sources))}

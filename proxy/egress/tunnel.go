@@ -47,6 +47,9 @@ func (x *exchange) direct(pm policy.Permit, budget time.Duration) (nc net.Conn, 
 	return nc, err
 }
 
+// hostBits is what of an IPv6 address says whose it is: a host has the rest for itself.
+const hostBits = 64
+
 // slots bound the tunnels, for each holds two sockets for as long as it likes.
 type slots struct {
 	mu      sync.Mutex // guards what follows
@@ -56,7 +59,7 @@ type slots struct {
 
 // take reports whether a client may open another tunnel.
 func (s *slots) take(client netip.Addr, limits *Settings) bool {
-	client = counted(client)
+	client = policy.CountedAs(client, hostBits)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open >= limits.MaxTunnels || s.clients[client] >= limits.MaxClientTunnels {
@@ -68,7 +71,7 @@ func (s *slots) take(client netip.Addr, limits *Settings) bool {
 }
 
 func (s *slots) giveBack(client netip.Addr) {
-	client = counted(client)
+	client = policy.CountedAs(client, hostBits)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open--
@@ -81,16 +84,4 @@ func (s *slots) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.open
-}
-
-// counted is what a client counts as: a host has a whole /64 of IPv6 addresses.
-func counted(client netip.Addr) netip.Addr {
-	if client = client.Unmap(); client.Is4() {
-		return client
-	}
-	p, err := client.WithZone("").Prefix(64)
-	if err != nil {
-		return client
-	}
-	return p.Addr()
 }

@@ -11,39 +11,41 @@ import (
 	"time"
 )
 
-// refreshEvery is how often names and interfaces are looked at again.
-const (
-	refreshEvery    = 15 * time.Second
-	refreshPatience = 3 * time.Second
-)
+// RefreshEvery is how often names and interfaces are to be looked at again.
+const RefreshEvery = 15 * time.Second
 
-// Keeper keeps a Set up to date.
+const refreshPatience = 3 * time.Second
+
+// Keeper keeps a [Set] up to date. [NewKeeper] makes it.
 type Keeper struct {
 	endpoints func() []Endpoint
-	names     *Names // Run's only
+	look      []Lookup
+	names     *Names // who refreshes alone
 	set       atomic.Pointer[Set]
 }
 
-// NewKeeper returns a keeper of what endpoints returns, which is asked again
-// and again.
-func NewKeeper(endpoints func() []Endpoint) *Keeper {
-	k := &Keeper{endpoints: endpoints, names: NewNames()}
-	k.Begin()
-	return k
+// NewKeeper returns a keeper of what endpoints returns, which is asked again and
+// again. It knows nothing yet. Names are looked up by the system, and by look.
+func NewKeeper(endpoints func() []Endpoint, look ...Lookup) *Keeper {
+	system := func(ctx context.Context, name string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	}
+	return &Keeper{endpoints: endpoints, look: append([]Lookup{system}, look...), names: NewNames()}
 }
 
 // Begin learns the endpoints whose address is written out, as they are now,
-// and asks nobody. It must be called before Run, if at all.
+// and asks nobody. It must not be called while Run runs.
 func (k *Keeper) Begin() {
 	k.set.Store(Find(context.Background(), k.endpoints(), k.names, nil))
 }
 
-// Run looks names up, too, and keeps the set up to date until ctx ends.
+// Run looks names up, too, at once and again and again, until ctx ends. It
+// returns the error of ctx.
 func (k *Keeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(refreshEvery)
+	tick := time.NewTicker(RefreshEvery)
 	defer tick.Stop()
 	for {
-		k.refresh(ctx)
+		k.Refresh(ctx)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -52,16 +54,15 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-func (k *Keeper) refresh(ctx context.Context) {
+// Refresh finds out anew where the endpoints are, in 3 s at most. It must not be
+// called while Run runs.
+func (k *Keeper) Refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, refreshPatience)
 	defer cancel()
-	look := Lookups{func(ctx context.Context, name string) ([]netip.Addr, error) {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	}}
-	k.set.Store(Find(ctx, k.endpoints(), k.names, look))
+	k.set.Store(Find(ctx, k.endpoints(), k.names, k.look))
 }
 
-// Set returns what is known, never nil.
+// Set returns what is known, nil before Begin, Refresh or Run found anything out.
 func (k *Keeper) Set() *Set { return k.set.Load() }
 
 // ErrOwn is a connection to our own infrastructure that was not made.

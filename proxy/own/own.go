@@ -72,12 +72,13 @@ func bindable(a netip.Addr) bool {
 	return true
 }
 
-// Lookups find the addresses of a name: as those do that connect to the
-// endpoint, and as the egress does.
-type Lookups []func(ctx context.Context, name string) ([]netip.Addr, error)
+// Lookup finds the addresses of a name.
+type Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
 
-// Find finds out where the endpoints are.
-func Find(ctx context.Context, endpoints []Endpoint, last *Names, look Lookups) *Set {
+// Find finds out where the endpoints are. Names are looked up in each of the ways
+// of look, with all of which a connection to them may be made; last is what the
+// former Find came to know of them.
+func Find(ctx context.Context, endpoints []Endpoint, last *Names, look []Lookup) *Set {
 	o := &Set{
 		names: make(map[endpointName]bool), addrs: make(map[netip.AddrPort]bool),
 		localPorts: make(map[uint16]bool), exact: make(map[uint16]bool), localNames: make(map[string]bool), locals: make(map[netip.Addr]bool),
@@ -131,7 +132,7 @@ func NewNames() *Names { return &Names{known: make(map[string][]netip.Addr)} }
 const maxOwn = 256
 
 // addresses returns the addresses of a host.
-func (n *Names) addresses(ctx context.Context, host string, look Lookups) []netip.Addr {
+func (n *Names) addresses(ctx context.Context, host string, look []Lookup) []netip.Addr {
 	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return []netip.Addr{a}
 	}

@@ -1,10 +1,13 @@
 package own
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestWhatMerelySharesTheMachineIsNotOurs: a listener at one address owns that
@@ -34,6 +37,7 @@ func TestWhatMerelySharesTheMachineIsNotOurs(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			k := NewKeeper(func() []Endpoint { return tt.endpoints })
+			k.Begin()
 			at := netip.MustParseAddrPort(tt.at)
 			if got := k.Set().ByAddr(at.Addr(), at.Port()); got != tt.want {
 				t.Errorf("%s is ours: %v, want %v", at, got, tt.want)
@@ -56,6 +60,7 @@ func TestTheDialerSeesTheAddressThatIsReallyDialled(t *testing.T) {
 	k := NewKeeper(func() []Endpoint {
 		return []Endpoint{{Host: "127.0.0.1", Port: uint16(l.Addr().(*net.TCPAddr).Port), Exact: true}}
 	})
+	k.Begin()
 	d := net.Dialer{Control: k.Control}
 	for _, host := range []string{"127.0.0.1", "localhost", "0.0.0.0", "::ffff:127.0.0.1", ""} {
 		c, err := d.Dial("tcp4", net.JoinHostPort(host, port))
@@ -66,4 +71,29 @@ func TestTheDialerSeesTheAddressThatIsReallyDialled(t *testing.T) {
 			t.Errorf("%q: %v, want a refusal", host, err)
 		}
 	}
+}
+
+// TestNamesAreLookedUpAgainAndAgain: whoever runs a server by a name may move it.
+func TestNamesAreLookedUpAgainAndAgain(t *testing.T) {
+	first, second := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	synctest.Test(t, func(t *testing.T) {
+		round := 0
+		k := &Keeper{names: NewNames(), endpoints: func() []Endpoint { return []Endpoint{{Host: "consul.example", Port: 8500}} },
+			look: []Lookup{func(context.Context, string) ([]netip.Addr, error) {
+				round++
+				return [][]netip.Addr{{first}, {second}}[min(round, 2)-1], nil
+			}}}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go k.Run(ctx)
+		synctest.Wait()
+		if !k.Set().ByAddr(first, 8500) || k.Set().ByAddr(second, 8500) {
+			t.Errorf("%s is ours: %v, %s: %v", first, k.Set().ByAddr(first, 8500), second, k.Set().ByAddr(second, 8500))
+		}
+		time.Sleep(RefreshEvery)
+		synctest.Wait()
+		if !k.Set().ByAddr(first, 8500) || !k.Set().ByAddr(second, 8500) {
+			t.Error("what the name ever was is ours, and what it is now")
+		}
+	})
 }

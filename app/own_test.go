@@ -1,0 +1,47 @@
+package app
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"testing"
+
+	"lictor/internal/eventually"
+)
+
+// TestOwnInfrastructureIsFoundByItsNamesToo: Consul and the broker are mostly
+// configured by name, and an instance is dialled at an address.
+func TestOwnInfrastructureIsFoundByItsNamesToo(t *testing.T) { // X9
+	here, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(t.Context(), "ip", here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const port = 8599 // nobody is asked there
+	t.Setenv("CONSUL_HTTP_ADDR", net.JoinHostPort(here, strconv.Itoa(port)))
+	dev, err := NewDev()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	p, err := Open(ctx, Options{Config: dev.Config("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"), Dev: dev, Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx, nil) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually.True(t, "the gateway knows the addresses of its Consul", func() bool {
+		return p.own.Set().ByAddr(addrs[0].Unmap(), port)
+	})
+}
