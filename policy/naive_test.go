@@ -60,13 +60,7 @@ func under(path, prefix string) bool {
 
 // readings are the canonical path and all others.
 func readings(p *uri.Path) []string {
-	all := []string{p.Canonical}
-	var r uri.Readings
-	r.Of(p)
-	for path, ok := r.Next(); ok; path, ok = r.Next() {
-		all = append(all, strings.Clone(path))
-	}
-	return all
+	return append([]string{p.Canonical}, new(uri.ReadingSet).Of(p)...)
 }
 
 func hostCovers(host, entry, scope string) bool {

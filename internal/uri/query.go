@@ -1,6 +1,9 @@
 package uri
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // validQuery reports whether a query may be passed on: no control bytes, no
 // space, no fragment. Broken escapes are the backend's business.
@@ -61,7 +64,7 @@ func WithoutArguments(query string, names []string, scratch []byte) (string, []b
 	first := true
 	for pair := range splitQuery(query) {
 		k, _, _ := strings.Cut(pair, "=")
-		if anyEqualDecoded(k, names) {
+		if slices.ContainsFunc(names, func(name string) bool { return equalDecoded(k, name) }) {
 			continue
 		}
 		if !first {
@@ -70,15 +73,6 @@ func WithoutArguments(query string, names []string, scratch []byte) (string, []b
 		scratch, first = append(scratch, pair...), false
 	}
 	return view(scratch), scratch
-}
-
-func anyEqualDecoded(k string, names []string) bool {
-	for _, name := range names {
-		if equalDecoded(k, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // splitQuery yields the name=value pairs of a query, empty ones too.

@@ -1,8 +1,12 @@
 package uri
 
-// Readings are the ways to understand one canonical path that backends differ
-// in. A rule that denies looks at every one, so that no spelling slips past it;
-// a rule that grants by path wants all of them to match (D22).
+import "unsafe"
+
+// ReadingSet holds the readings of a path: the ways to understand its canonical
+// form that backends differ in. A rule that denies looks at every one, so that no
+// spelling slips past it; a rule that grants by path wants all of them to match
+// (D22). They are made once for all who look at them: a long and odd path has
+// dozens, and there may be many rules.
 //
 // Backends strip ";params" from each segment, before or after decoding or not
 // at all; take %2F for a slash or not; take '\' and %5C for a slash or not;
@@ -10,13 +14,52 @@ package uri
 // afterwards, on the whole path or on what is left without its first segment.
 // Only the combinations that can make a difference are built.
 //
-// The zero Readings is ready to use and may be used again for other paths; its
-// buffer is kept. The strings live until the next call.
-type Readings struct {
-	path   Path
-	habits mode
-	next   mode
-	buf    []byte
+// The zero ReadingSet is ready to use.
+type ReadingSet struct {
+	of    *Path // whose they are; nil = not made yet
+	work  []byte
+	bytes []byte
+	texts []string
+	made  int // how often they were made, for tests
+}
+
+// keptReadings is how large a buffer is kept for the next request.
+const keptReadings = 16 << 10
+
+// Reset forgets them, as the path at the same place may be another one now.
+func (x *ReadingSet) Reset() {
+	if x.of == nil {
+		return
+	}
+	x.of, x.texts = nil, x.texts[:0]
+	if cap(x.bytes) > keptReadings {
+		*x = ReadingSet{}
+	}
+}
+
+// Of returns the readings of p but the canonical one. They are those of the last
+// call if that was about the same p, and live until the next about another one.
+func (x *ReadingSet) Of(p *Path) []string {
+	if x.of == p {
+		return x.texts
+	}
+	x.of, x.bytes, x.texts = p, x.bytes[:0], x.texts[:0]
+	x.made++
+	if p.odd == 0 {
+		return x.texts
+	}
+	habits := p.habits()
+	for m := range modes {
+		if m&^habits != 0 || m&stripRaw != 0 && m&stripDecoded != 0 || m&rest != 0 && m&keepDots != 0 {
+			continue
+		}
+		var path string
+		path, x.work = p.read(m, x.work)
+		from := len(x.bytes)
+		x.bytes = append(x.bytes, path...) // if it grows, earlier texts keep what they point into
+		x.texts = append(x.texts, unsafe.String(unsafe.SliceData(x.bytes[from:]), len(path)))
+	}
+	return x.texts
 }
 
 // mode is one way to read a path: a set of the habits below.
@@ -36,43 +79,6 @@ const (
 // Odd reports whether some backend could read the path otherwise than in its
 // canonical form. All the rest of this file is for odd paths only.
 func (p *Path) Odd() bool { return p.odd != 0 }
-
-// Of starts over with the readings of p, other than the canonical one.
-func (r *Readings) Of(p *Path) {
-	r.path, r.next, r.habits = *p, 0, 0
-	if p.odd == 0 {
-		r.next = modes
-		return
-	}
-	r.habits = p.habits()
-}
-
-// Next returns the next reading, false if there are no more.
-func (r *Readings) Next() (path string, ok bool) {
-	for ; r.next < modes; r.next++ {
-		m := r.next
-		if m&^r.habits != 0 || m&stripRaw != 0 && m&stripDecoded != 0 || m&rest != 0 && m&keepDots != 0 {
-			continue
-		}
-		r.next++
-		path, r.buf = r.path.read(m, r.buf)
-		return path, true
-	}
-	r.path = Path{}
-	return "", false
-}
-
-// Any reports whether match is true of some reading of p other than the
-// canonical one. arg is handed to match, so that match need not be a closure.
-func Any[T any](r *Readings, p *Path, arg T, match func(arg T, path string) bool) bool {
-	r.Of(p)
-	for path, ok := r.Next(); ok; path, ok = r.Next() {
-		if match(arg, path) {
-			return true
-		}
-	}
-	return false
-}
 
 // Decoded returns a path as a person would write it: escapes of printable ASCII
 // decoded, every kind of slash as one slash, ";params" kept. A deny rule whose

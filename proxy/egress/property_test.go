@@ -153,13 +153,7 @@ func readings(path string) []string {
 	if err != nil {
 		panic(err) // they are those of this file
 	}
-	all := []string{p.Canonical}
-	var r uri.Readings
-	r.Of(&p)
-	for path, ok := r.Next(); ok; path, ok = r.Next() {
-		all = append(all, strings.Clone(path))
-	}
-	return all
+	return append([]string{p.Canonical}, new(uri.ReadingSet).Of(&p)...)
 }
 
 // admitted: by name in every reading of the path, or by every address; each by

@@ -138,12 +138,7 @@ func checkGivenAway(t *testing.T, e *api.Explanation, path, key, body string) {
 	if err != nil {
 		t.Fatalf("%s went on as %s: %v", path, target, err)
 	}
-	readings := []string{sent.Canonical}
-	var r uri.Readings
-	r.Of(&sent)
-	for p, ok := r.Next(); ok; p, ok = r.Next() {
-		readings = append(readings, strings.Clone(p))
-	}
+	readings := append([]string{sent.Canonical}, new(uri.ReadingSet).Of(&sent)...)
 	for _, p := range readings {
 		if e.Route.Service == "svc" && (p == "/admin" || strings.HasPrefix(p, "/admin/")) {
 			t.Errorf("%s reached svc as %s, which can be read as %s", path, target, p)
