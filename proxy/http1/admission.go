@@ -150,7 +150,7 @@ func (s *Server) welcome(p *Peer) bool {
 func (s *Server) forget(p *Peer) {
 	s.accepted.Add(-1)
 	if p.identity != nil {
-		s.identities.remove(p.identity)
+		s.identities.Remove(p.identity)
 	}
 	if p.client != nil {
 		s.clients.remove(p.client)

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -70,42 +69,10 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // lastEntry is how long a connection may take to get in while the server stops.
 const lastEntry = time.Second
 
-// entering are the connections that are not yet served, for Shutdown.
-type entering struct {
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-}
-
-func (e *entering) add(nc net.Conn) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.conns == nil {
-		e.conns = make(map[net.Conn]struct{})
-	}
-	e.conns[nc] = struct{}{}
-}
-
-func (e *entering) remove(nc net.Conn) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.conns, nc)
-}
-
-// hurry gives all of them a moment: they may have a request on its way.
-func (e *entering) hurry() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for nc := range e.conns {
-		nc.SetDeadline(time.Now().Add(lastEntry))
-	}
-}
-
-func (e *entering) cut() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for nc := range e.conns {
-		nc.Close()
-	}
+// hurry gives the connections that are not let in yet a moment: they may have a
+// request on its way.
+func (s *Server) hurry() {
+	s.entering.Each(func(nc net.Conn) { nc.SetDeadline(time.Now().Add(lastEntry)) })
 }
 
 // enter does what the entrance asks for, all of it within the time that a head
@@ -121,8 +88,9 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 	if e.Introduce == nil && e.TLS == nil {
 		return nc
 	}
-	s.entering.add(nc)
-	defer s.entering.remove(nc)
+	raw := nc
+	s.entering.Add(raw)
+	defer s.entering.Remove(raw)
 	nc.SetDeadline(time.Now().Add(s.limits.Load().Header))
 	if s.draining.Load() { // Shutdown may have come before it was among them
 		nc.SetDeadline(time.Now().Add(lastEntry))
@@ -153,9 +121,10 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 		p.secured(state)
 		if e.Verify != nil && len(state.VerifiedChains) > 0 {
 			p.identity = &identity{nc: nc, remote: p.Remote, chain: state.PeerCertificates}
-			s.identities.add(p.identity) // to be verified again at its first request: the authorities may have changed meanwhile
+			s.identities.Add(p.identity) // to be verified again at its first request: the authorities may have changed meanwhile
 		}
 	}
+	s.entering.Remove(raw) // first, or else hurry might set the deadline again
 	nc.SetDeadline(time.Time{})
 	return nc
 }

@@ -21,37 +21,6 @@ type identity struct {
 	err   error     // of that
 }
 
-// identities are those of all connections.
-type identities struct {
-	mu  sync.Mutex
-	all map[*identity]struct{}
-}
-
-func (i *identities) add(id *identity) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.all == nil {
-		i.all = make(map[*identity]struct{})
-	}
-	i.all[id] = struct{}{}
-}
-
-func (i *identities) remove(id *identity) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	delete(i.all, id)
-}
-
-func (i *identities) list() []*identity {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	all := make([]*identity, 0, len(i.all))
-	for id := range i.all {
-		all = append(all, id)
-	}
-	return all
-}
-
 // verify returns why an identity does not hold any more, nil if it does.
 func (s *Server) verify(id *identity) error {
 	id.mu.Lock()
@@ -74,10 +43,10 @@ type Unverified struct {
 
 // CutUnverified cuts those, with all that is under way on them.
 func (s *Server) CutUnverified() (cut []Unverified) {
-	for _, id := range s.identities.list() {
+	for _, id := range s.identities.All() {
 		if err := s.verify(id); err != nil {
 			Abort(id.nc)
-			s.identities.remove(id)
+			s.identities.Remove(id)
 			cut = append(cut, Unverified{id.remote, err})
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/internal/guarded"
 )
 
 // Handler serves requests. Both methods are called in the connection's own
@@ -53,7 +54,7 @@ type Server struct {
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
 	entrance Entrance
-	entering entering
+	entering guarded.Set[net.Conn] // not let in yet
 
 	wg    sync.WaitGroup
 	mu    sync.Mutex // guards conns
@@ -63,7 +64,7 @@ type Server struct {
 	accepted atomic.Int64 // connections, from when they are accepted
 	clients  clients
 
-	identities identities
+	identities guarded.Set[*identity]
 	era        atomic.Uint64 // of the authorities that clients are verified by
 }
 
@@ -228,7 +229,7 @@ func (s *Server) track(c *Conn, add bool) {
 // closed before. It returns when all connections are gone.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	s.entering.hurry()
+	s.hurry()
 	if h := s.entrance.HTTP2; h != nil {
 		h.Drain()
 	}
@@ -264,7 +265,9 @@ func (s *Server) cutAll(done <-chan struct{}) {
 	defer again.Stop()
 	for {
 		s.each(func(c *Conn) { c.Cut(ErrDrained) })
-		s.entering.cut()
+		for _, nc := range s.entering.All() {
+			nc.Close()
+		}
 		if h := s.entrance.HTTP2; h != nil {
 			h.Cut()
 		}

@@ -205,9 +205,7 @@ func TestSocketThatIsNotReadIsCut(t *testing.T) {
 	}
 	eventually.True(t, "the requests run", func() bool { return p.h.served.Load() > 0 })
 	eventually.True(t, "the connection ended", func() bool {
-		p.server.mu.Lock()
-		defer p.server.mu.Unlock()
-		for c := range p.server.conns {
+		for _, c := range p.server.conns.All() {
 			c.mu.Lock()
 			kept := len(c.out)
 			c.mu.Unlock()
@@ -215,7 +213,7 @@ func TestSocketThatIsNotReadIsCut(t *testing.T) {
 				t.Errorf("%d bytes are kept for a client that reads nothing", kept)
 			}
 		}
-		return len(p.server.conns) == 0
+		return p.server.conns.Len() == 0
 	})
 }
 

@@ -13,65 +13,47 @@ package http2
 
 import (
 	"net"
-	"sync"
+	"sync/atomic"
 
+	"lictor/internal/guarded"
 	"lictor/proxy/http1"
 )
 
 // Server serves HTTP/2 connections, their streams by an [http1.Server].
 type Server struct {
-	h1 *http1.Server
-
-	mu       sync.Mutex // guards conns and draining
-	conns    map[*conn]struct{}
-	draining bool
+	h1       *http1.Server
+	conns    guarded.Set[*conn]
+	draining atomic.Bool
 }
 
 var _ http1.HTTP2 = (*Server)(nil)
 
 // NewServer returns a server that has h1 serve the streams.
-func NewServer(h1 *http1.Server) *Server {
-	return &Server{h1: h1, conns: make(map[*conn]struct{})}
-}
+func NewServer(h1 *http1.Server) *Server { return &Server{h1: h1} }
 
 // ServeConn serves nc until it ends. early is what was read of it already.
 func (s *Server) ServeConn(nc net.Conn, p *http1.Peer, early []byte) {
 	c := newConn(s, nc, p, early)
-	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	draining := s.draining
-	s.mu.Unlock()
-	if draining {
+	s.conns.Add(c)
+	defer s.conns.Remove(c)
+	if s.draining.Load() { // Drain may have come before it was among them
 		c.drain()
 	}
 	c.serve()
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
 }
 
 // Drain tells every client to open no further stream here, and ends each
-// connection after the streams it has.
+// connection after the streams it has. It does not wait for that.
 func (s *Server) Drain() {
-	s.mu.Lock()
-	s.draining = true
-	s.mu.Unlock()
-	s.each((*conn).drain)
+	s.draining.Store(true)
+	for _, c := range s.conns.All() {
+		c.drain()
+	}
 }
 
 // Cut ends every connection at once.
 func (s *Server) Cut() {
-	s.each(func(c *conn) { c.nc.Close() })
-}
-
-func (s *Server) each(f func(*conn)) {
-	s.mu.Lock()
-	all := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		all = append(all, c)
-	}
-	s.mu.Unlock()
-	for _, c := range all {
-		f(c)
+	for _, c := range s.conns.All() {
+		c.nc.Close()
 	}
 }

@@ -17,14 +17,12 @@ import (
 // kept returns the most that a connection of the server holds for its client,
 // and how many connections there are.
 func (p *peer) kept() (most, conns int) {
-	p.server.mu.Lock()
-	defer p.server.mu.Unlock()
-	for c := range p.server.conns {
+	for _, c := range p.server.conns.All() {
 		c.mu.Lock()
 		most = max(most, cap(c.out), cap(c.spare))
 		c.mu.Unlock()
 	}
-	return most, len(p.server.conns)
+	return most, p.server.conns.Len()
 }
 
 // TestWhatWaitsForAClientThatReadsNothingIsBounded has a client send, and read

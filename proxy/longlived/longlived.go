@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/internal/guarded"
 	"lictor/policy"
 	"lictor/proxy/answer"
 )
@@ -40,9 +41,7 @@ type Connection interface {
 type Registry struct {
 	changed chan struct{} // what was decided before may not hold any more
 	watched atomic.Int64  // entries that are to be cut, or will be at a time
-
-	mu      sync.Mutex // guards entries
-	entries map[*Entry]struct{}
+	entries guarded.Set[*Entry]
 }
 
 // Entry is one exchange in a Registry.
@@ -60,7 +59,7 @@ type Entry struct {
 
 // New returns an empty Registry.
 func New() *Registry {
-	return &Registry{changed: make(chan struct{}, 1), entries: make(map[*Entry]struct{})}
+	return &Registry{changed: make(chan struct{}, 1)}
 }
 
 // Add enters an exchange, until [Entry.End]. It is cut at the time until, if that
@@ -70,18 +69,12 @@ func (r *Registry) Add(conn Connection, facts Facts, until time.Time) *Entry {
 	if !until.IsZero() {
 		r.watched.Add(1)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.entries[e] = struct{}{}
+	r.entries.Add(e)
 	return e
 }
 
 // Len is how many exchanges there are.
-func (r *Registry) Len() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.entries)
-}
+func (r *Registry) Len() int { return r.entries.Len() }
 
 // Changed has every exchange decided again, soon. It does not wait.
 func (r *Registry) Changed() {
@@ -95,9 +88,7 @@ func (r *Registry) Changed() {
 // the refusal if that was by the policy.
 func (e *Entry) End() (refused answer.Refusal, cause error) {
 	r := e.registry
-	r.mu.Lock()
-	delete(r.entries, e)
-	r.mu.Unlock()
+	r.entries.Remove(e)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true
@@ -145,23 +136,14 @@ func (r *Registry) Run(ctx context.Context, inForce func() *policy.Set) {
 func (r *Registry) review(changed bool) {
 	defer crash.Contain("review of what takes long", nil) // the next time is tried again
 	if changed {
-		r.each((*Entry).recheck)
+		for _, e := range r.entries.All() {
+			e.recheck()
+		}
 	}
 	if r.watched.Load() > 0 {
-		r.each((*Entry).cut)
-	}
-}
-
-// each calls f for every exchange, not under the lock: f may take its time.
-func (r *Registry) each(f func(*Entry)) {
-	r.mu.Lock()
-	all := make([]*Entry, 0, len(r.entries))
-	for e := range r.entries {
-		all = append(all, e)
-	}
-	r.mu.Unlock()
-	for _, e := range all {
-		f(e)
+		for _, e := range r.entries.All() {
+			e.cut()
+		}
 	}
 }
 
