@@ -208,9 +208,7 @@ func (st *stream) await(ready func() bool) error {
 	if ready() { // it came while we wrote
 		return nil
 	}
-	st.stuck = true
-	defer func() { st.stuck = false }()
-	return st.wait(1, st.writeBy)
+	return st.wait(writer)
 }
 
 func (st *stream) over() bool { return st.err != nil || st.c.err != nil }

@@ -12,11 +12,9 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/net/http2"
 
@@ -28,25 +26,23 @@ import (
 // HTTP/1.1: the request's is written to it, the answer's read from it. One
 // goroutine may read while another one writes.
 type call struct {
-	client *Client
-	reused bool
-	line   *line // nil: it has no place yet, or none any more
-	need   need  // by which it has its place
-	turns  int   // how often it was given to a connection
-	wrote  atomic.Bool
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // of what talks to the library
+	waiting // guarded by mu
+	client  *Client
+	reused  bool
+	line    *line // nil: it has no place yet, or none any more
+	need    need  // by which it has its place
+	turns   int   // how often it was given to a connection
+	wrote   atomic.Bool
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // of what talks to the library
 
-	mu              sync.Mutex
-	cond            sync.Cond // anything changed
-	upload          upload
-	out             []byte // the answer as text: out[outAt:] was not read yet
-	outAt           int
-	err             error // why there is no more of the answer
-	closed          bool
-	readBy, writeBy time.Time
-	timers          [2]*time.Timer
+	mu     sync.Mutex
+	upload upload
+	out    []byte // the answer as text: out[outAt:] was not read yet
+	outAt  int
+	err    error // why there is no more of the answer
+	closed bool
 }
 
 // How much of a body waits for its taker: of a request's, and of an answer's.
@@ -298,34 +294,10 @@ func (k *call) Read(p []byte) (int, error) {
 		case k.err != nil:
 			return 0, k.err
 		}
-		if err := k.wait(0, k.readBy); err != nil {
+		if err := k.wait(reader); err != nil {
 			return 0, err
 		}
 	}
-}
-
-// wait is [stream.wait].
-func (k *call) wait(which int, deadline time.Time) error {
-	if !deadline.IsZero() {
-		d := time.Until(deadline)
-		if d <= 0 {
-			return os.ErrDeadlineExceeded
-		}
-		if t := k.timers[which]; t != nil {
-			t.Reset(d)
-		} else {
-			k.timers[which] = time.AfterFunc(d, k.stir)
-		}
-	}
-	k.cond.Wait()
-	return nil
-}
-
-func (k *call) stir() {
-	defer crash.Contain("upstream request", nil)
-	k.mu.Lock()
-	k.cond.Broadcast()
-	k.mu.Unlock()
 }
 
 // Close implements net.Conn. A request that was not answered is taken back.
@@ -333,40 +305,12 @@ func (k *call) Close() error {
 	k.mu.Lock()
 	k.closed = true
 	k.cond.Broadcast()
-	for _, t := range k.timers {
-		if t != nil {
-			t.Stop()
-		}
-	}
+	k.stopTimers()
 	k.mu.Unlock()
 	k.cancel()
 	k.wg.Wait()
 	k.client.leave(k)
 	return nil
-}
-
-// SetReadDeadline implements net.Conn.
-func (k *call) SetReadDeadline(t time.Time) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.readBy = t
-	k.cond.Broadcast()
-	return nil
-}
-
-// SetWriteDeadline implements net.Conn.
-func (k *call) SetWriteDeadline(t time.Time) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.writeBy = t
-	k.cond.Broadcast()
-	return nil
-}
-
-// SetDeadline implements net.Conn.
-func (k *call) SetDeadline(t time.Time) error {
-	_ = k.SetReadDeadline(t)
-	return k.SetWriteDeadline(t)
 }
 
 // LocalAddr implements net.Conn.

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
 
-	"lictor/internal/crash"
 	"lictor/proxy/http1"
 )
 
@@ -24,9 +22,9 @@ var (
 // HTTP/1.1. One goroutine may read while another one writes. What is not said
 // to be the answer's is guarded by conn.mu.
 type stream struct {
-	c    *conn
-	id   uint32
-	cond sync.Cond // anything changed
+	waiting
+	c  *conn
+	id uint32
 
 	// The request.
 	text     []byte // to be read next: the head, then what frames the body
@@ -47,11 +45,7 @@ type stream struct {
 	recvWindow int64 // bytes that the client may send
 	received   int64 // bytes that were taken and not yet told
 	sendWindow int64 // bytes that the client takes
-	stuck      bool  // a writer waits
 	err        error // the stream is over
-
-	readBy, writeBy time.Time
-	timers          [2]*time.Timer // wake who waits, at readBy and writeBy
 
 	answer answer // the writer's
 }
@@ -76,14 +70,7 @@ func newStream(c *conn, id uint32) *stream {
 // free gives the memory back. Nobody may know the stream any more.
 func (st *stream) free() {
 	st.in.clear()
-	used := false
-	for _, t := range st.timers {
-		if t != nil {
-			t.Stop()
-			used = true
-		}
-	}
-	if used {
+	if st.stopTimers() {
 		return // a timer may be about to wake who waits: it must not be another's stream
 	}
 	if cap(st.text) > keepCap {
@@ -136,7 +123,7 @@ func (st *stream) Read(p []byte) (int, error) {
 		case st.atEnd():
 			return 0, io.EOF
 		}
-		if err := st.wait(0, st.readBy); err != nil {
+		if err := st.wait(reader); err != nil {
 			return 0, err
 		}
 	}
@@ -212,38 +199,12 @@ func (st *stream) taken(n int64) {
 	}
 }
 
-// wait waits until something changed or the deadline, the reader's (0) or the
-// writer's (1), has passed.
-func (st *stream) wait(which int, deadline time.Time) error {
-	if !deadline.IsZero() {
-		d := time.Until(deadline)
-		if d <= 0 {
-			return os.ErrDeadlineExceeded
-		}
-		if t := st.timers[which]; t != nil {
-			t.Reset(d)
-		} else {
-			st.timers[which] = time.AfterFunc(d, st.stir)
-		}
-	}
-	st.cond.Wait()
-	return nil
-}
-
-// stir wakes who waits.
-func (st *stream) stir() {
-	defer crash.Contain(where, nil)
-	st.c.mu.Lock()
-	st.cond.Broadcast()
-	st.c.mu.Unlock()
-}
-
 // WaitGone implements http1.Stream.
 func (st *stream) WaitGone() bool {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
 	for st.err == nil && st.c.err == nil {
-		if err := st.wait(0, st.readBy); err != nil {
+		if err := st.wait(reader); err != nil {
 			return false
 		}
 	}
@@ -352,32 +313,6 @@ func (st *stream) CloseWrite() error {
 	}
 	c.out = appendFrame(c.out, 0, http2.FrameData, http2.FlagDataEndStream, st.id)
 	return c.flush()
-}
-
-// SetReadDeadline implements net.Conn.
-func (st *stream) SetReadDeadline(t time.Time) error {
-	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
-	st.readBy = t
-	st.cond.Broadcast()
-	return nil
-}
-
-// SetWriteDeadline implements net.Conn.
-func (st *stream) SetWriteDeadline(t time.Time) error {
-	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
-	st.writeBy = t
-	if st.stuck {
-		st.cond.Broadcast()
-	}
-	return nil
-}
-
-// SetDeadline implements net.Conn.
-func (st *stream) SetDeadline(t time.Time) error {
-	_ = st.SetReadDeadline(t)
-	return st.SetWriteDeadline(t)
 }
 
 // LocalAddr implements net.Conn.

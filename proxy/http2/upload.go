@@ -47,7 +47,7 @@ func (u *upload) write(p []byte) error {
 	k := u.call
 	for len(p) > 0 {
 		for !u.done && u.held() >= holdMost && !k.closed && k.err == nil {
-			if err := k.wait(1, k.writeBy); err != nil {
+			if err := k.wait(writer); err != nil {
 				return err
 			}
 		}
