@@ -1,9 +1,6 @@
 package http1
 
 import (
-	"cmp"
-	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -92,16 +89,6 @@ func (l *loan) giveBack() {
 	}
 }
 
-// Errors of reading a request head besides ParseError.
-var (
-	errIdle  = errors.New("http1: connection idle")
-	errDrain = errors.New("http1: server stops")
-	errNap   = errors.New("http1: connection naps")
-)
-
-// errHeadTimeout is a head that began and did not end in time.
-var errHeadTimeout = &ParseError{Status: 408, Reason: "the head took too long"}
-
 // Request is the head of the request being served. It and all its strings are
 // valid until the handler returns.
 func (c *Conn) Request() *RequestHead { return &c.ws.req }
@@ -158,155 +145,6 @@ func (c *Conn) giveBack() {
 		ws.up = make([]byte, upSize)
 	}
 	workspaces.Put(ws)
-}
-
-// maxBlank is how many bytes of empty lines may come before a request.
-const maxBlank = 4
-
-// readHead waits for the next request and parses its head.
-func (c *Conn) readHead() error {
-	lim := c.srv.limits.Load()
-	if c.r < c.w { // pipelined: bytes of this request came with the last one
-		c.w = copy(c.ws.in, c.ws.in[c.r:c.w])
-		c.r = 0
-	}
-	scanned, blank, began := 0, 0, int64(0)
-	for {
-		if c.r == c.w {
-			c.giveBack()
-			if err := c.awaitFirst(lim); err != nil {
-				return err
-			}
-		}
-		if skip := min(SkipEmptyLines(c.ws.in[c.r:c.w]), maxBlank-blank); skip > 0 {
-			blank += skip
-			c.r += skip
-			scanned = 0
-			continue
-		}
-		n, next, err := HeadEnd(c.ws.in[c.r:c.w], scanned)
-		if err != nil {
-			return err
-		}
-		if n > lim.MaxHeader || n == 0 && c.w-c.r >= lim.MaxHeader {
-			return TooLarge(c.ws.in[c.r:min(c.w, c.r+lim.MaxHeader)])
-		}
-		if n > 0 {
-			return c.parseHead(n)
-		}
-		scanned = next
-		if began == 0 {
-			began = monotonic()
-		}
-		if err := c.readMore(began, lim); err != nil {
-			return err
-		}
-	}
-}
-
-// defaultNap is how long a connection is idle before it gives back its stack:
-// a busy one never is, and beginning anew costs one that thinks about 2 us.
-const defaultNap = 30 * time.Millisecond
-
-// lastLook is how long a server that stops waits for a request that may be on
-// its way; firstLook the same on a connection that has not had any yet: its
-// client made it for one, and will not expect that it is idle.
-const (
-	lastLook  = 5 * time.Millisecond
-	firstLook = 250 * time.Millisecond
-)
-
-// awaitFirst waits, holding nothing, until bytes of a request are there. It
-// returns errNap once, for a connection whose stack may have grown.
-func (c *Conn) awaitFirst(lim *Limits) error {
-	nap := min(cmp.Or(lim.Nap, defaultNap), lim.Idle)
-	if c.waited > 0 {
-		nap = lim.Idle - c.waited
-	}
-	c.s.readBy(max(nap, 1))
-	c.state.CompareAndSwap(stateActive, stateIdle)
-	var err error
-	if c.srv.draining.Load() { // Shutdown may have come too early to see the idle state
-		c.state.Store(stateStopped)
-	} else if c.w, err = c.s.readLent(c); c.w > 0 {
-		if !c.state.CompareAndSwap(stateIdle, stateActive) {
-			c.s.woken()
-		}
-		return nil
-	}
-	if c.state.Load() != stateStopped {
-		if c.waited == 0 && nap < lim.Idle && isTimeout(err) && !c.s.halted.Load() {
-			c.waited = nap
-			return errNap
-		}
-		return errIdle // closed, timed out: nobody waits for an answer
-	}
-	c.s.woken()
-	if c.served || !c.srv.draining.Load() {
-		c.s.readBy(lastLook)
-	} else {
-		c.s.readBy(firstLook)
-	}
-	if c.w, _ = c.s.readLent(c); c.w == 0 {
-		return errDrain
-	}
-	return nil
-}
-
-// readMore reads more of a head that has begun.
-func (c *Conn) readMore(began int64, lim *Limits) error {
-	if c.w == len(c.ws.in) {
-		c.makeRoom(lim.MaxHeader)
-	}
-	for {
-		rest := lim.Header - time.Duration(monotonic()-began)
-		if rest <= 0 {
-			return errHeadTimeout
-		}
-		c.s.readBy(rest)
-		n, err := c.s.read(c.ws.in[c.w:])
-		switch {
-		case err == nil:
-			c.w += n
-			return nil
-		case isTimeout(err) && !c.s.expired():
-			c.s.woken() // by a Shutdown that took the connection for idle
-		case isTimeout(err):
-			return errHeadTimeout
-		case err == io.EOF:
-			return errIncomplete // it may still listen
-		default:
-			return errIdle
-		}
-	}
-}
-
-// makeRoom moves the unread bytes to the front of a buffer with room behind
-// them. Strings into the old one stay valid: it is copied, not reused, where
-// it is too small.
-func (c *Conn) makeRoom(limit int) {
-	in := c.ws.in
-	if c.w-c.r >= len(in)/2 {
-		in = make([]byte, min(2*len(in), max(limit+1, 2*(c.w-c.r))))
-	}
-	c.w = copy(in, c.ws.in[c.r:c.w])
-	c.r = 0
-	c.ws.in = in
-}
-
-func (c *Conn) parseHead(n int) error {
-	req := &c.ws.req
-	req.LimitFields(c.srv.limits.Load().MaxFields)
-	if err := req.Parse(c.ws.in[c.r : c.r+n]); err != nil {
-		return err
-	}
-	c.r += n
-	c.closing = req.Close
-	c.trip.failure.Store(nil)
-	c.trip.spoke.Store(false)
-	c.ws.dec.Reset()
-	c.body.begin(req)
-	return nil
 }
 
 // Answer writes a whole answer that was not received from an upstream, head
