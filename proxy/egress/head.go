@@ -29,19 +29,7 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 			}
 		}
 	}
-	switch req.Framing() {
-	case http1.Chunked:
-		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-	case http1.Length:
-		dst = http1.AppendLength(dst, req.ContentLength)
-	default:
-		if req.ContentLength == 0 {
-			dst = http1.AppendLength(dst, 0)
-		}
-	}
-	if req.Expect100 && req.Minor > 0 && x.c.HasBody() {
-		dst = append(dst, "Expect: 100-continue\r\n"...)
-	}
+	dst = req.AppendFraming(dst, x.c.HasBody())
 	if x.counted {
 		dst = hops.AppendMaxForwards(dst, x.forwards)
 	}
@@ -87,30 +75,7 @@ func endsHere(f *http1.Field) bool {
 // appendResponse builds the head of the target's answer as the client gets it.
 func (x *exchange) appendResponse(dst []byte) []byte {
 	resp := x.c.Response()
-	dst = http1.AppendStatusLine(dst, resp.Status)
-	framing := resp.Framing(x.req.Method)
-	dated := false
-	for i := range resp.Fields {
-		f := &resp.Fields[i]
-		switch f.ID {
-		case http1.FieldDate:
-			dated = true
-		case http1.FieldVia:
-			continue
-		case http1.FieldContentLength:
-			if framing != http1.Length && resp.Status == 204 {
-				continue // RFC 9110 8.6
-			}
-			dst = http1.AppendField(dst, f.Name, f.Value)
-			continue
-		}
-		if passes(f, resp.ConnectionNames) {
-			dst = http1.AppendField(dst, f.Name, f.Value)
-		}
-	}
-	if !dated {
-		dst = http1.AppendDate(dst)
-	}
+	dst = x.c.AppendAnswer(dst, func(f *http1.Field) bool { return f.ID != http1.FieldVia && passes(f, resp.ConnectionNames) })
 	dst = appendVia(dst, resp.Fields, resp.Minor, x.p.mark)
 	dst = x.c.AppendConnection(dst)
 	return append(dst, "\r\n"...)
@@ -118,11 +83,5 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 
 // appendInterim builds the head of a 1xx answer.
 func (x *exchange) appendInterim(dst []byte, resp *http1.ResponseHead) []byte {
-	dst = http1.AppendStatusLine(dst, resp.Status)
-	for i := range resp.Fields {
-		if f := &resp.Fields[i]; f.ID != http1.FieldContentLength && passes(f, resp.ConnectionNames) {
-			dst = http1.AppendField(dst, f.Name, f.Value)
-		}
-	}
-	return append(dst, "\r\n"...)
+	return http1.AppendInterim(dst, resp, func(f *http1.Field) bool { return passes(f, resp.ConnectionNames) })
 }

@@ -60,19 +60,18 @@ const glance = 200 * time.Millisecond
 // settleTime is how long an answer waits for the request's body to be gone.
 const settleTime = 2 * time.Millisecond
 
-// Kind says where an exchange failed.
+// Kind says where an exchange failed. A [Failure] always has one.
 type Kind uint8
 
 const (
-	Upstream5xx Kind = iota // unused zero: a Failure always has a kind
-	Stale                   // the connection was dead before anything was sent
-	Unprocessed             // the upstream says that it did not act on it: ErrUnprocessed
-	Broken                  // connected, but the answer did not come or was not HTTP
-	TimedOut                // no answer in time
-	Vanished                // the upstream is gone without a word: nothing is acknowledged
-	ClientLeft              // the client is gone
-	BadBody                 // the request's body is malformed, too large or stopped
-	WasCut                  // Conn.Cut
+	Stale       Kind = iota + 1 // the connection was dead before anything was sent
+	Unprocessed                 // the upstream says that it did not act on it: ErrUnprocessed
+	Broken                      // connected, but the answer did not come or was not HTTP
+	TimedOut                    // no answer in time
+	Vanished                    // the upstream is gone without a word: nothing is acknowledged
+	ClientLeft                  // the client is gone
+	BadBody                     // the request's body is malformed, too large or stopped
+	WasCut                      // Conn.Cut
 )
 
 // Failure is an exchange that brought no answer that could be relayed.
