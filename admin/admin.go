@@ -145,6 +145,9 @@ func (s *Server) crashed(id string) {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	found := s.router.find(r)
+	if found.route != nil {
+		r.Pattern = found.route.Method + " " + found.route.Path
+	}
 	if !s.guard.needed {
 		if err := refuseForeign(r); err != nil {
 			refuse(w, err)

@@ -42,27 +42,13 @@ func (s *Server) Paths() []openapi.Path { return s.paths }
 // Document returns the OpenAPI document.
 func (s *Server) Document() []byte { return s.document }
 
-// PathOf returns what the route of a request says of itself, nil if it leads to none.
-func (s *Server) PathOf(r *http.Request) *openapi.Path {
-	found := s.router.find(r)
-	if found.route == nil {
-		return nil
-	}
-	p := pathOf(found.route)
-	return &p
-}
-
-func pathOf(r *Route) openapi.Path {
-	return openapi.Path{Method: r.Method, Path: r.Path, Open: r.Open, Operation: r.Doc}
-}
-
 // ErrorSchema describes every answer that says no (X5).
 var ErrorSchema = openapi.Of(api.Error{})
 
 // describe makes the document of all routes.
 func (s *Server) describe(routes []Route) (err error) {
-	for i := range routes {
-		s.paths = append(s.paths, pathOf(&routes[i]))
+	for _, r := range routes {
+		s.paths = append(s.paths, openapi.Path{Method: r.Method, Path: r.Path, Open: r.Open, Operation: r.Doc})
 	}
 	s.document, err = openapi.Document(openapi.Info{
 		Title: "lictor admin listener", Version: "1",

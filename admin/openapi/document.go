@@ -2,7 +2,6 @@ package openapi
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -230,19 +229,4 @@ func Names(path string) (names []string) {
 		}
 	}
 	return names
-}
-
-// Schemas returns the named schemas of the paths.
-func Schemas(paths []Path) map[string]*Schema {
-	all := map[string]*Schema{}
-	for _, p := range paths {
-		if p.Operation == nil {
-			continue
-		}
-		collect(all, p.Operation.Body)
-		for _, a := range p.Operation.Answers {
-			collect(all, a.Body)
-		}
-	}
-	return maps.Clone(all)
 }

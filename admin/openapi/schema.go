@@ -1,6 +1,5 @@
 // Package openapi describes the admin listener: an OpenAPI 3.1 document made of
-// what the routes say of themselves, tables of it for people, and a check of
-// values against it for tests.
+// what the routes say of themselves.
 package openapi
 
 import (

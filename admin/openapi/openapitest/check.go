@@ -1,17 +1,21 @@
-package openapi
+// Package openapitest holds what the admin listener says of itself against what it
+// answers, and writes it as tables for the documentation.
+package openapitest
 
 import (
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"lictor/admin/openapi"
 )
 
 // Check returns what is wrong with a value, as encoding/json decodes it, nil if
 // it is as the schema says.
-func (s *Schema) Check(v any) error { return s.check("", v) }
+func Check(s *openapi.Schema, v any) error { return check(s, "", v) }
 
-func (s *Schema) check(at string, v any) error {
+func check(s *openapi.Schema, at string, v any) error {
 	if v == nil && (s.Null || s.Type == "") {
 		return nil
 	}
@@ -22,14 +26,14 @@ func (s *Schema) check(at string, v any) error {
 		if !is {
 			return fmt.Errorf("%s: want an object, got %v", at, v)
 		}
-		return s.checkFields(at, m)
+		return checkFields(s, at, m)
 	case "array":
 		list, is := v.([]any)
 		if !is {
 			return fmt.Errorf("%s: want a list, got %v", at, v)
 		}
 		for i, one := range list {
-			if err := s.Items.check(fmt.Sprintf("%s[%d]", at, i), one); err != nil {
+			if err := check(s.Items, fmt.Sprintf("%s[%d]", at, i), one); err != nil {
 				return err
 			}
 		}
@@ -51,12 +55,12 @@ func (s *Schema) check(at string, v any) error {
 	return nil
 }
 
-func (s *Schema) checkFields(at string, m map[string]any) error {
+func checkFields(s *openapi.Schema, at string, m map[string]any) error {
 	if s.Values == nil && len(s.Fields) == 0 {
 		return nil
 	}
 	for name, v := range m {
-		i := slices.IndexFunc(s.Fields, func(f Field) bool { return f.Name == name })
+		i := slices.IndexFunc(s.Fields, func(f openapi.Field) bool { return f.Name == name })
 		inner := s.Values
 		if i >= 0 {
 			inner = s.Fields[i].Schema
@@ -64,7 +68,7 @@ func (s *Schema) checkFields(at string, m map[string]any) error {
 		if inner == nil {
 			return fmt.Errorf("%s: %s is not in the description", at, name)
 		}
-		if err := inner.check(strings.TrimPrefix(at+"."+name, "."), v); err != nil {
+		if err := check(inner, strings.TrimPrefix(at+"."+name, "."), v); err != nil {
 			return err
 		}
 	}
