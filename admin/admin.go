@@ -68,8 +68,8 @@ func New(cfg Config) (*Server, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&sourceCollector{sources: cfg.Sources, began: s.began},
-		panicCollector{},
-		limitCollector{},
+		limitsHit,
+		panics,
 	} {
 		if err := cfg.Registry.Register(c); err != nil {
 			return nil, err

@@ -60,33 +60,25 @@ func (c *sourceCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-var limitsDesc = prometheus.NewDesc("lictor_limits_hit_total", "How often a bound was met, by its name.", []string{"limit"}, nil)
-
-// limitCollector shows what limits has counted.
-type limitCollector struct{}
-
-// Describe implements [prometheus.Collector].
-func (limitCollector) Describe(out chan<- *prometheus.Desc) { out <- limitsDesc }
-
-// Collect implements [prometheus.Collector].
-func (limitCollector) Collect(out chan<- prometheus.Metric) {
-	for limit, n := range limits.Counts() {
-		out <- prometheus.MustNewConstMetric(limitsDesc, prometheus.CounterValue, float64(n), limit)
-	}
+// countCollector shows numbers that a package counts by one label.
+type countCollector struct {
+	desc   *prometheus.Desc
+	counts func() map[string]uint64
 }
 
-var panicsDesc = prometheus.NewDesc("lictor_panics_total",
-	"Panics that ended one connection, request, document or message, by the place that contained them.", []string{"where"}, nil)
-
-// panicCollector shows what crash has counted.
-type panicCollector struct{}
+var (
+	limitsHit = countCollector{prometheus.NewDesc("lictor_limits_hit_total",
+		"How often a bound was met, by its name.", []string{"limit"}, nil), limits.Counts}
+	panics = countCollector{prometheus.NewDesc("lictor_panics_total",
+		"Panics that ended one connection, request, document or message, by the place that contained them.", []string{"where"}, nil), crash.Counts}
+)
 
 // Describe implements [prometheus.Collector].
-func (panicCollector) Describe(out chan<- *prometheus.Desc) { out <- panicsDesc }
+func (c countCollector) Describe(out chan<- *prometheus.Desc) { out <- c.desc }
 
 // Collect implements [prometheus.Collector].
-func (panicCollector) Collect(out chan<- prometheus.Metric) {
-	for where, n := range crash.Counts() {
-		out <- prometheus.MustNewConstMetric(panicsDesc, prometheus.CounterValue, float64(n), where)
+func (c countCollector) Collect(out chan<- prometheus.Metric) {
+	for label, n := range c.counts() {
+		out <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(n), label)
 	}
 }

@@ -11,7 +11,6 @@ import (
 // metrics are those of the egress (contract 6). Requests and refusals are
 // counted in the same series as the gateway's, by listener.
 type metrics struct {
-	p       *Proxy
 	counts  *answer.Counts
 	classes answer.Classes
 	seconds prometheus.Histogram
@@ -23,7 +22,7 @@ const listenerName = "egress"
 
 // newMetrics makes the metrics and registers them with r, unless that is nil.
 func newMetrics(p *Proxy, r prometheus.Registerer) (*metrics, error) {
-	m := &metrics{p: p}
+	m := &metrics{}
 	var err error
 	if m.counts, err = answer.NewCounts(r, listenerName); err != nil {
 		return nil, err
@@ -35,8 +34,19 @@ func newMetrics(p *Proxy, r prometheus.Registerer) (*metrics, error) {
 		Name: "lictor_egress_lookup_seconds", Help: "Looking up the names of targets, cached ones included.", Buckets: answer.Buckets})
 	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "lictor_egress_bytes_total", Help: "Bytes of bodies and tunnels, to the target (out) and from it (in)."}, []string{"direction"})
+	// Connections are counted when somebody asks, not per request.
+	gauge := func(name, help string, labels prometheus.Labels, now func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return float64(now()) })
+	}
+	const upstream, help = "lictor_egress_upstream_connections", "Connections to targets, without tunnels."
 	if r != nil {
-		for _, c := range []prometheus.Collector{m.seconds, m.lookup, bytes, collector{p}} {
+		for _, c := range []prometheus.Collector{
+			m.seconds, m.lookup, bytes,
+			gauge("lictor_egress_tunnels", "Open CONNECT tunnels.", nil, p.slots.count),
+			gauge("lictor_egress_client_connections", "Open client connections.", nil, func() int { return int(p.server.Open()) }),
+			gauge(upstream, help, prometheus.Labels{"state": "active"}, func() int { active, _ := p.pools.counts(); return active }),
+			gauge(upstream, help, prometheus.Labels{"state": "idle"}, func() int { _, idle := p.pools.counts(); return idle }),
+		} {
 			if err := r.Register(c); err != nil {
 				return nil, err
 			}
@@ -57,29 +67,4 @@ func (m *metrics) count(x *exchange, took time.Duration) {
 		m.out.Add(float64(x.in))
 		m.in.Add(float64(x.out))
 	}
-}
-
-// collector counts connections when it is asked, not per request.
-type collector struct{ p *Proxy }
-
-var (
-	descTunnels  = prometheus.NewDesc("lictor_egress_tunnels", "Open CONNECT tunnels.", nil, nil)
-	descClients  = prometheus.NewDesc("lictor_egress_client_connections", "Open client connections.", nil, nil)
-	descUpstream = prometheus.NewDesc("lictor_egress_upstream_connections", "Connections to targets, without tunnels.", []string{"state"}, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- descTunnels
-	ch <- descClients
-	ch <- descUpstream
-}
-
-// Collect implements prometheus.Collector.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	ch <- prometheus.MustNewConstMetric(descTunnels, prometheus.GaugeValue, float64(c.p.slots.count()))
-	ch <- prometheus.MustNewConstMetric(descClients, prometheus.GaugeValue, float64(c.p.server.Open()))
-	active, idle := c.p.pools.counts()
-	ch <- prometheus.MustNewConstMetric(descUpstream, prometheus.GaugeValue, float64(active), "active")
-	ch <- prometheus.MustNewConstMetric(descUpstream, prometheus.GaugeValue, float64(idle), "idle")
 }

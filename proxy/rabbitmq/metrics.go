@@ -18,11 +18,7 @@ var (
 )
 
 // Describe implements prometheus.Collector.
-func (b *Bus) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descConnected, descBlocked, descInFlight, descExchanges, descRequests, descLate, descClosed, descAgain, descConnects} {
-		ch <- d
-	}
-}
+func (b *Bus) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(b, ch) }
 
 // Collect implements prometheus.Collector.
 func (b *Bus) Collect(ch chan<- prometheus.Metric) {
