@@ -36,9 +36,14 @@ func NotFound() *Refusal {
 	return &Refusal{Status: http.StatusNotFound, Reason: "not_found", Message: "Not found"}
 }
 
-// Taken refuses to make what exists.
-func Taken(message string) *Refusal {
-	return &Refusal{Status: http.StatusConflict, Reason: "already_exists", Message: message}
+// Taken refuses to make what exists. field is the one that says what is to be
+// made; "" if none does.
+func Taken(field, message string) *Refusal {
+	r := &Refusal{Status: http.StatusConflict, Reason: "already_exists", Message: message}
+	if field != "" {
+		r.Fields = map[string]string{field: "already exists"}
+	}
+	return r
 }
 
 // Handle makes a handler of a function that returns what went wrong instead of
@@ -70,23 +75,24 @@ func refusalOf(err error) *Refusal {
 	if p, ok := errors.AsType[policy.Problems](err); ok {
 		return invalidObject(p)
 	}
-	_, long := errors.AsType[*http.MaxBytesError](err)
-	switch {
-	case long:
+	if _, long := errors.AsType[*http.MaxBytesError](err); long {
 		return &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: "body_too_large", Message: "The body is too large"}
+	}
+	unavailable := &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable"}
+	switch {
 	case errors.Is(err, store.ErrTooLarge):
 		return &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: "body_too_large", Message: "The change is too large for the policy store: " + err.Error()}
 	case errors.Is(err, store.ErrInvalid):
 		return Invalid("", err.Error())
+	case errors.Is(err, store.ErrUnknown):
+		unavailable.Message = "The policy store did not answer, it is not known whether the change was made: "
+	case errors.Is(err, edit.ErrPart):
+		unavailable.Message = "The policy store is unavailable; a part of the change was made, send the request again for the rest: "
+	default: // the store, or the time that it takes
+		unavailable.Message = "The policy store is unavailable, nothing was changed: "
 	}
-	if errors.Is(err, store.ErrUnknown) {
-		return &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable", Message: "The policy store did not answer, it is not known whether the change was made: " + err.Error()}
-	}
-	// What is left is the store, or the time that it takes.
-	if errors.Is(err, edit.ErrPart) {
-		return &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable", Message: "The policy store is unavailable; a part of the change was made, send the request again for the rest: " + err.Error()}
-	}
-	return &Refusal{Status: http.StatusServiceUnavailable, Reason: "store_unavailable", Message: "The policy store is unavailable, nothing was changed: " + err.Error()}
+	unavailable.Message += err.Error()
+	return unavailable
 }
 
 // invalidObject tells what is wrong with an object, by field.

@@ -64,77 +64,67 @@ func (o *object) worthNoting() bool {
 
 // references notes every name in an object that nothing has.
 func (s *Set) references(o Object, known func(service string) bool) (notes Problems) {
-	each := func(field string, names []string, has func(string) bool, text string) {
-		for i, name := range names {
-			if !has(name) && len(notes) < maxProblems {
-				notes = append(notes, Problem{Field: fmt.Sprintf("%s[%d]", field, i), Text: fmt.Sprintf("%.200q: %s", name, text)})
-			}
+	note := func(field, name, text string) {
+		if text != "" && len(notes) < maxProblems {
+			notes = append(notes, Problem{Field: field, Text: fmt.Sprintf("%.200q: %s", name, text)})
 		}
 	}
-	consumers := func(list []string) { each("consumers", list, s.hasConsumer, "no consumer has this id or name") }
-	groups := func(list []string) {
-		each("groups", list, s.hasGroup, "there is no such group, and no consumer is in it")
-	}
-	filters := func(list []string) { each("filters", list, s.hasFilter, "there is no such filter") }
-	plugins := func(list []string) { each("plugins", list, s.hasPlugin, "there is no such plugin") }
-	api := func(name string) {
-		if name != "" && known != nil && !s.names(name) && !known(name) {
-			notes = append(notes, Problem{Field: "api", Text: fmt.Sprintf("%.200q: no service, domain or API of this name is known", name)})
-		}
-	}
-	service := func(field, name string) {
+	service := func(name, field, text string) {
 		if name != "" && known != nil && !known(name) {
-			notes = append(notes, Problem{Field: field, Text: fmt.Sprintf("%.200q: no service of this name is known", name)})
+			note(field, name, text)
 		}
 	}
 	switch x := o.(type) {
-	case *List:
-		consumers(x.Consumers)
-		groups(x.Groups)
+	case *Consumer:
+		return nil // its groups exist because it is in them
 	case *Credential:
-		if !s.hasConsumer(x.Consumer) {
-			notes = append(notes, Problem{Field: "consumer", Text: fmt.Sprintf("%.200q: no consumer has this id or name", x.Consumer)})
+		note("consumer", x.Consumer, s.lacks(KindConsumers, x.Consumer))
+	case *ACL, *PluginMapping:
+		if api := APIOf(o); !s.names(api) {
+			service(api, "api", "no service, domain or API of this name is known")
 		}
-	case *Group:
-		plugins(x.Plugins)
-	case *ACL:
-		api(x.API)
-		consumers(x.Consumers)
-		groups(x.Groups)
-		filters(x.Filters)
-	case *PluginMapping:
-		api(x.API)
-		plugins(x.Plugins)
-		consumers(x.Consumers)
-		groups(x.Groups)
-		filters(x.Filters)
 	case *API:
-		service("service", x.Service)
-		service("backends", serviceIn(x.Backends))
-		filters(x.Filters)
+		service(x.Service, "service", noService)
+		service(serviceIn(x.Backends), "backends", noService)
 	case *Mapping:
-		service("backends", serviceIn(x.Backends))
+		service(serviceIn(x.Backends), "backends", noService)
+	}
+	table := TableOf(o.Kind())
+	for i := range table.Fields {
+		f := &table.Fields[i]
+		if f.Refers == "" {
+			continue
+		}
+		for n, name := range *f.Of(o).(*[]string) {
+			note(fmt.Sprintf("%s[%d]", f.Name, n), name, s.lacks(f.Refers, name))
+		}
 	}
 	return notes
 }
 
-func (s *Set) hasConsumer(ref string) bool { return s.consumer(ref) != nil }
+const noService = "no service of this name is known"
 
-func (s *Set) hasGroup(name string) bool {
-	h := hashString(name)
-	_, made := s.groups.Get(h, name)
-	_, used := s.members.Get(h, name)
-	return made || used
-}
-
-func (s *Set) hasFilter(name string) bool {
-	_, ok := s.filters.Get(hashString(name), name)
-	return ok
-}
-
-func (s *Set) hasPlugin(id string) bool {
-	_, ok := s.pluginIDs.Get(hashString(id), id)
-	return ok
+// lacks says that no object of a kind has a name; "" if one has it.
+func (s *Set) lacks(kind Kind, name string) (text string) {
+	has, h := false, hashString(name)
+	switch kind {
+	case KindConsumers:
+		has, text = s.consumer(name) != nil, "no consumer has this id or name"
+	case KindGroups:
+		_, made := s.groups.Get(h, name)
+		_, used := s.members.Get(h, name)
+		has, text = made || used, "there is no such group, and no consumer is in it"
+	case KindFilters:
+		_, has = s.filters.Get(h, name)
+		text = "there is no such filter"
+	case KindPlugins:
+		_, has = s.pluginIDs.Get(h, name)
+		text = "there is no such plugin"
+	}
+	if has {
+		return ""
+	}
+	return text
 }
 
 // names reports whether an API object or a mapped domain has a name.

@@ -109,21 +109,3 @@ func methodNote(method string) string {
 var registeredMethods = strings.Fields(`ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK LOCK MERGE
 	MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PURGE PUT QUERY
 	REBIND REPORT SEARCH TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE`)
-
-// LosesSubjects reports whether a change takes the last consumer and group from
-// an object that had some. What was for a few would be for anyone then, so who
-// changes an object by fields that may be forgotten refuses it (C35).
-func LosesSubjects(old, next Object) bool {
-	subjects := func(o Object) int {
-		switch x := o.(type) {
-		case *List:
-			return len(x.Consumers) + len(x.Groups)
-		case *ACL:
-			return len(x.Consumers) + len(x.Groups)
-		case *PluginMapping:
-			return len(x.Consumers) + len(x.Groups)
-		}
-		return 0
-	}
-	return subjects(old) > 0 && subjects(next) == 0
-}

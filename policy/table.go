@@ -94,6 +94,36 @@ func (f *Field) Of(o Object) any {
 	return v.Interface()
 }
 
+// Clone returns a copy of an object whose fields may be changed. What its lists
+// hold is still the object's.
+func Clone(o Object) Object {
+	c := reflect.New(reflect.TypeOf(o).Elem())
+	c.Elem().Set(reflect.ValueOf(o).Elem())
+	return c.Interface().(Object)
+}
+
+// References returns the list of an object that refers to objects of a kind. Of
+// an object that has no such list it is an empty one, which is nobody's.
+func References(o Object, kind Kind) *[]string {
+	table := TableOf(o.Kind())
+	if i := slices.IndexFunc(table.Fields, func(f Field) bool { return f.Refers == kind }); i >= 0 {
+		return table.Fields[i].Of(o).(*[]string)
+	}
+	return new([]string)
+}
+
+// APIOf returns the API that an ACL or a plugin mapping is about; "" if that is
+// every API, or the object is of another kind.
+func APIOf(o Object) string {
+	switch x := o.(type) {
+	case *ACL:
+		return x.API
+	case *PluginMapping:
+		return x.API
+	}
+	return ""
+}
+
 // tables has the tables by kind. It is not changed.
 var tables = bind(listTable(false), listTable(true), consumerTable, credentialTable, groupTable, filterTable,
 	pluginTable, aclTable, pluginMappingTable, apiTable, mappingTable)

@@ -10,23 +10,18 @@ import (
 	"lictor/policy"
 )
 
-// anyMapping serves /mappings, where what is given decides whether it is an ACL
-// or a plugin mapping (C10).
+// anyMapping are ACLs and plugin mappings together, where what is given decides
+// which of the two it is (C10). They are changed as what they are.
 type anyMapping struct{ *Config }
 
 // mapping has the fields of ACLs and of plugin mappings.
 var mapping = resource{
-	one: "mapping", schemaName: "AnyMapping", name: "id",
+	one: "mapping", schemaName: "AnyMapping", name: "id", derived: true,
 	about: "ACLs and plugin mappings together: with any plugin in it, directly or through a group, it is a plugin mapping.",
 	fields: append(slices.DeleteFunc(slices.Clone(pluginMappings.fields), func(f field) bool { return f.name == "plugins" }),
 		field{name: "plugins", kind: policy.TypeList, about: "ids of plugins; an ACL has none"},
 		*acls.field("mode"),
 		field{name: "type", fixed: true, enum: []string{"acl", "plugin"}, about: "what it became"}),
-}
-
-func (m *anyMapping) mappingRoutes() []admin.Route {
-	doc := describer{tag: "Mappings", one: "mapping: with any plugin in it a plugin mapping, else an ACL", schema: mapping.schema(), needed: []string{"api"}, query: mapping.query()}
-	return []admin.Route{route("GET", "/mappings", m.listBoth, doc.describeList()), route("POST", "/mappings", m.createEither, doc.describeCreate())}
 }
 
 func typeOf(o *edit.Object) (*resource, string) {
@@ -36,78 +31,54 @@ func typeOf(o *edit.Object) (*resource, string) {
 	return &pluginMappings, "plugin"
 }
 
-func (m *anyMapping) showEither(v *viewer, o *edit.Object) (object, error) {
-	res, name := typeOf(o)
-	shown, err := v.show(res, o, nil)
+func (m *anyMapping) show(v *viewer, i item) (object, error) {
+	res, name := typeOf(i.Object)
+	shown, err := v.show(res, i.Object, nil)
 	return append(shown, member{"type", name}), err
 }
 
-func (m *anyMapping) listBoth(w http.ResponseWriter, r *http.Request) error {
-	p, err := readPage(r, &mapping)
-	if err != nil {
-		return err
-	}
-	v := m.viewer(r.Context())
-	var all []*edit.Object
+func (m *anyMapping) all(v *viewer, _ *http.Request) (all []item, err error) {
 	for _, kind := range []policy.Kind{policy.KindACLs, policy.KindPluginMappings} {
 		list, err := v.objects(kind)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		all = append(all, list...)
-	}
-	slices.SortFunc(all, func(a, b *edit.Object) int { return placeOf(a).compare(placeOf(b)) })
-	if all, err = narrow(p, all, func(o *edit.Object) (object, error) { return m.showEither(v, o) }); err != nil {
-		return err
-	}
-	part, next := p.cut(all)
-	data := make([]object, len(part))
-	for i, o := range part {
-		if data[i], err = m.showEither(v, o); err != nil {
-			return err
+		for _, o := range list {
+			all = append(all, item{Object: o})
 		}
 	}
-	writePage(w, r, p, len(all), next, data)
-	return nil
+	slices.SortFunc(all, func(a, b item) int { return a.place().compare(b.place()) })
+	return all, nil
 }
 
-func (m *anyMapping) createEither(w http.ResponseWriter, r *http.Request) error {
-	given, err := mapping.read(r)
-	if err != nil {
-		return err
-	}
+func (m *anyMapping) write(t *edit.Txn, _ *http.Request, v verb, _ item, given map[string]any) (i item, err error) {
 	if given["type"] != nil {
-		return admin.Invalid("type", "type cannot be set")
+		return i, admin.Invalid("type", "type cannot be set")
 	}
-	var o *edit.Object
-	err = m.change(w, r, func(t *edit.Txn) error {
-		res, err := m.kindOfMapping(t, given)
-		if err != nil {
-			return err
-		}
-		for name := range given {
-			if res.field(name) == nil && name != "plugins" {
-				return admin.Invalid(name, name+" is an unknown field of a "+res.one)
-			}
-		}
-		d, err := m.draft(t, res, create, nil, given)
-		if err != nil {
-			return err
-		}
-		o, err = d.write()
-		return err
-	})
+	res, err := m.kindOfMapping(t, given)
 	if err != nil {
-		return err
+		return i, err
 	}
-	shown, err := m.showEither(m.viewerWithWarnings(r.Context()), o)
+	for name := range given {
+		if res.field(name) == nil && name != "plugins" {
+			return i, admin.Invalid(name, name+" is an unknown field of a "+res.one)
+		}
+	}
+	d, err := m.draft(t, res, v, nil, given)
 	if err != nil {
-		return err
+		return i, err
 	}
-	_, kind := typeOf(o)
-	w.Header().Set("Location", "/mappings/"+kind+"s/"+url.PathEscape(o.Key.Name))
-	answer(w, http.StatusCreated, o, shown)
-	return nil
+	i.Object, err = d.write()
+	return i, err
+}
+
+// find and remove: no path leads to a single one.
+func (m *anyMapping) find(*edit.Txn, *http.Request) (item, error) { return item{}, nil }
+func (m *anyMapping) remove(*edit.Txn, item) error                { return admin.NotFound() }
+
+func (m *anyMapping) location(_ *http.Request, i item) string {
+	_, name := typeOf(i.Object)
+	return "/mappings/" + name + "s/" + url.PathEscape(i.Key.Name)
 }
 
 // kindOfMapping returns what a body of POST /mappings asks for: a plugin mapping

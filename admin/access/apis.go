@@ -36,18 +36,7 @@ func fillAPI(d *draft) error {
 	} else if d.isGiven("upstream_url") && !d.isGiven("backends") {
 		delete(d.doc, "backends")
 	}
-	return d.resolveRefs("filters", func(name string) (string, error) {
-		o, err := d.Use(policy.Key{Kind: policy.KindFilters, Name: name})
-		switch {
-		case err != nil:
-			return "", err
-		case o == nil:
-			return "", missing("filters", "filter", name)
-		case o.Content.(*policy.Filter).Inline:
-			return "", admin.Invalid("filters", "filter "+name+" was made for an ACL or mapping")
-		}
-		return name, nil
-	})
+	return d.resolveRefs("filters", d.filterBut(""))
 }
 
 // validAPI reports whether a name may be that of an API (C33).

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -80,10 +81,7 @@ func (d *draft) freeCustomID() error {
 	}
 	for _, o := range all {
 		if o.Content.(*policy.Consumer).CustomID == id && (d.old == nil || o.Key != d.old.Key) {
-			return &admin.Refusal{
-				Status: 409, Reason: "already_exists", Message: fmt.Sprintf("custom_id %s is already in use by the consumer %s", id, o.Key.Name),
-				Fields: map[string]string{"custom_id": "already exists"},
-			}
+			return admin.Taken("custom_id", fmt.Sprintf("custom_id %s is already in use by the consumer %s", id, o.Key.Name))
 		}
 	}
 	return nil
@@ -109,10 +107,7 @@ func (d *draft) ensureGroups() error {
 func (d *draft) writeFirstKeys() error {
 	keys, _ := d.given["keys"].([]string)
 	if d.isGiven("key") {
-		key := d.givenText("key")
-		if key == "" {
-			key = newKey()
-		}
+		key := cmp.Or(d.givenText("key"), newKey())
 		d.once["key"] = key
 		keys = append([]string{key}, keys...)
 	}
@@ -142,14 +137,19 @@ func (d *draft) putKey(key string, c *policy.Credential) (*edit.Object, error) {
 		return nil, admin.Invalid("key", "key is empty")
 	}
 	at := policy.Key{Kind: policy.KindCredentials, Name: digest(key)}
-	taken, err := d.Get(at)
-	if err != nil {
+	if err := d.freeKey(at); err != nil {
 		return nil, err
 	}
-	if taken != nil {
-		return nil, &admin.Refusal{Status: 409, Reason: "already_exists", Message: "key is already in use", Fields: map[string]string{"key": "already exists"}}
-	}
 	return d.Put(at, c)
+}
+
+// freeKey refuses a key that is there already.
+func (d *draft) freeKey(at policy.Key) error {
+	there, err := d.Get(at)
+	if err == nil && there != nil {
+		err = admin.Taken("key", "key is already in use")
+	}
+	return err
 }
 
 // releaseConsumer runs before a consumer is deleted. It deletes the consumer's
@@ -167,31 +167,17 @@ func releaseConsumer(t *edit.Txn, o *edit.Object) error {
 		return err
 	}
 	dead := "deleted-" + uuid.NewString()
-	disown := func(refs []string) ([]string, bool) {
-		next, found := slices.Clone(refs), false
-		for i, ref := range refs {
+	return rewrite(t, subjectKinds, func(o *edit.Object) (policy.Object, bool) {
+		next, found := policy.Clone(o.Content), false
+		list := policy.References(next, policy.KindConsumers)
+		*list = slices.Clone(*list)
+		for i, ref := range *list {
 			if ref == c.Name && refers(ref) {
-				next[i], found = dead, true
+				(*list)[i], found = dead, true
 			}
 		}
-		return slices.Compact(next), found
-	}
-	return rewrite(t, subjectKinds, func(o *edit.Object) (next policy.Object, found bool) {
-		switch x := o.Content.(type) {
-		case *policy.ACL:
-			clone := *x
-			clone.Consumers, found = disown(x.Consumers)
-			return &clone, found
-		case *policy.PluginMapping:
-			clone := *x
-			clone.Consumers, found = disown(x.Consumers)
-			return &clone, found
-		case *policy.List:
-			clone := *x
-			clone.Consumers, found = disown(x.Consumers)
-			return &clone, found
-		}
-		return nil, false
+		*list = slices.Compact(*list)
+		return next, found
 	})
 }
 

@@ -96,6 +96,11 @@ func settingsSchema(about string) *openapi.Schema {
 	return s
 }
 
+// describer returns what describes the collections of the resource.
+func (r *resource) describer(tag string) *describer {
+	return &describer{tag: tag, one: r.one, schema: r.schema(), needed: r.needed(), name: r.name, query: r.query(), cached: !r.derived}
+}
+
 // describer makes the OpenAPI operations of one collection.
 type describer struct {
 	tag    string

@@ -206,10 +206,7 @@ func (d *draft) key() (policy.Key, error) {
 	}
 	taken, err := d.Get(key)
 	if err == nil && taken != nil {
-		err = &admin.Refusal{
-			Status: 409, Reason: "already_exists", Message: fmt.Sprintf("%s %s already exists", d.res.one, key.Name),
-			Fields: map[string]string{d.res.name: "already exists"},
-		}
+		err = admin.Taken(d.res.name, fmt.Sprintf("%s %s already exists", d.res.one, key.Name))
 	}
 	return key, err
 }

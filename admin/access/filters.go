@@ -23,21 +23,12 @@ var filters = resourceOf(policy.KindFilters, "Filter", "name", resource{
 		return nil
 	},
 	beforeDelete: func(t *edit.Txn, o *edit.Object) error {
-		return unused(t, o, "filter", filtersOf, policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs)
+		return unused(t, o.Key, policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs)
 	},
 })
 
-func filtersOf(o *edit.Object) []string {
-	switch x := o.Content.(type) {
-	case *policy.ACL:
-		return x.Filters
-	case *policy.PluginMapping:
-		return x.Filters
-	case *policy.API:
-		return x.Filters
-	}
-	return nil
-}
+// refs returns the names or ids by which an object refers to objects of a kind.
+func refs(o *edit.Object, kind policy.Kind) []string { return *policy.References(o.Content, kind) }
 
 // warnLocations logs that a filter with locations matches nothing while there is
 // no GeoIP data base (C29).
@@ -49,16 +40,17 @@ func (d *draft) warnLocations() {
 
 // unused is inUse for a deletion: it also makes the transaction fail if a
 // reference to the object is written at the same time.
-func unused(t *edit.Txn, o *edit.Object, one string, refs func(*edit.Object) []string, kinds ...policy.Kind) error {
-	if err := t.Current(o.Key); err != nil {
+func unused(t *edit.Txn, key policy.Key, kinds ...policy.Kind) error {
+	if err := t.Current(key); err != nil {
 		return err
 	}
-	return inUse(t, one, o.Key.Name, refs, kinds...)
+	return inUse(t, key, policy.Key{}, kinds...)
 }
 
 // inUse returns a refusal (409) if objects of the kinds refer to the object by
-// that name, nil if none does (C35). refs returns the references of an object.
-func inUse(t *edit.Txn, one, name string, refs func(*edit.Object) []string, kinds ...policy.Kind) error {
+// that name, nil if none does (C35),
+// of which one does not count. refs returns the references of an object.
+func inUse(t *edit.Txn, key, but policy.Key, kinds ...policy.Kind) error {
 	var users []string
 	for _, kind := range kinds {
 		all, err := t.List(kind)
@@ -66,7 +58,7 @@ func inUse(t *edit.Txn, one, name string, refs func(*edit.Object) []string, kind
 			return err
 		}
 		for _, o := range all {
-			if slices.Contains(refs(o), name) {
+			if o.Key != but && slices.Contains(refs(o, key.Kind), key.Name) {
 				users = append(users, strings.ToLower(policy.TableOf(kind).One)+" "+o.Key.Name)
 			}
 		}
@@ -78,7 +70,7 @@ func inUse(t *edit.Txn, one, name string, refs func(*edit.Object) []string, kind
 	if n := len(users); n > most {
 		users = append(users[:most], fmt.Sprintf("and %d more", n-most))
 	}
-	return &admin.Refusal{Status: 409, Reason: "in_use", Message: fmt.Sprintf("%s %s is in use by %s", one, name, strings.Join(users, ", "))}
+	return &admin.Refusal{Status: 409, Reason: "in_use", Message: fmt.Sprintf("%s %s is in use by %s", policy.TableOf(key.Kind).One, key.Name, strings.Join(users, ", "))}
 }
 
 // fillFilters sets the filters of an ACL or a mapping: those that it names, and
@@ -92,18 +84,7 @@ func (d *draft) fillFilters() error {
 	if own != nil {
 		ownName = own.Key.Name
 	}
-	err = d.resolveRefs("filters", func(name string) (string, error) {
-		o, err := d.Use(policy.Key{Kind: policy.KindFilters, Name: name})
-		switch {
-		case err != nil:
-			return "", err
-		case o == nil:
-			return "", missing("filters", "filter", name)
-		case o.Content.(*policy.Filter).Inline && name != ownName:
-			return "", admin.Invalid("filters", fmt.Sprintf("filter %q was made for another ACL or mapping", name))
-		}
-		return name, nil
-	})
+	err = d.resolveRefs("filters", d.filterBut(ownName))
 	if err != nil {
 		return err
 	}
@@ -125,12 +106,28 @@ func (d *draft) fillFilters() error {
 	return nil
 }
 
+// filterBut returns what checks a reference to a filter, which must not be one that
+// was made for an object, but for own.
+func (d *draft) filterBut(own string) func(name string) (string, error) {
+	return func(name string) (string, error) {
+		o, err := d.Use(policy.Key{Kind: policy.KindFilters, Name: name})
+		switch {
+		case err != nil:
+		case o == nil:
+			err = missing("filters", "filter", name)
+		case o.Content.(*policy.Filter).Inline && name != own:
+			err = admin.Invalid("filters", fmt.Sprintf("filter %q was made for another ACL or mapping", name))
+		}
+		return name, err
+	}
+}
+
 // ownFilter returns the inline filter of the object, nil if it has none.
 func (d *draft) ownFilter() (*edit.Object, error) {
 	if d.old == nil {
 		return nil, nil
 	}
-	for _, name := range filtersOf(d.old) {
+	for _, name := range refs(d.old, policy.KindFilters) {
 		o, err := d.Get(policy.Key{Kind: policy.KindFilters, Name: name})
 		if err != nil {
 			return nil, err
@@ -185,7 +182,7 @@ func propertiesOf(f *policy.Filter) map[string]*[]string {
 // showFilters adds the properties of the inline filter to an answer about its ACL
 // or mapping.
 func showFilters(v *viewer, o *edit.Object, out map[string]any) error {
-	for _, name := range filtersOf(o) {
+	for _, name := range refs(o, policy.KindFilters) {
 		f, err := v.filter(name)
 		if err != nil {
 			return err
@@ -205,7 +202,7 @@ func showFilters(v *viewer, o *edit.Object, out map[string]any) error {
 // deleteInlineFilter deletes the inline filter of an object that is deleted, unless
 // another object refers to it.
 func deleteInlineFilter(t *edit.Txn, o *edit.Object) error {
-	for _, name := range filtersOf(o) {
+	for _, name := range refs(o, policy.KindFilters) {
 		f, err := t.Get(policy.Key{Kind: policy.KindFilters, Name: name})
 		if err != nil {
 			return err
@@ -213,12 +210,7 @@ func deleteInlineFilter(t *edit.Txn, o *edit.Object) error {
 		if f == nil || !f.Content.(*policy.Filter).Inline {
 			continue
 		}
-		shared := inUse(t, "filter", name, func(user *edit.Object) []string {
-			if user.Key == o.Key {
-				return nil
-			}
-			return filtersOf(user)
-		}, policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs)
+		shared := inUse(t, f.Key, o.Key, policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs)
 		if shared != nil {
 			continue
 		}

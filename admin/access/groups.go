@@ -22,23 +22,9 @@ var groups = resourceOf(policy.KindGroups, "Group", "name", resource{
 		return err
 	},
 	beforeDelete: func(t *edit.Txn, o *edit.Object) error {
-		return unused(t, o, "group", groupsOf, policy.KindConsumers, policy.KindACLs, policy.KindPluginMappings, policy.KindWhitelist)
+		return unused(t, o.Key, policy.KindConsumers, policy.KindACLs, policy.KindPluginMappings, policy.KindWhitelist)
 	},
 })
-
-func groupsOf(o *edit.Object) []string {
-	switch x := o.Content.(type) {
-	case *policy.Consumer:
-		return x.Groups
-	case *policy.ACL:
-		return x.Groups
-	case *policy.PluginMapping:
-		return x.Groups
-	case *policy.List:
-		return x.Groups
-	}
-	return nil
-}
 
 func fillGroup(d *draft) error {
 	if err := d.resolveRefs("plugins", d.pluginID); err != nil {

@@ -1,6 +1,8 @@
 package access
 
 import (
+	"cmp"
+
 	"github.com/google/uuid"
 
 	"lictor/admin"
@@ -25,10 +27,7 @@ var keys = resourceOf(policy.KindCredentials, "Key", "key", resource{
 // keyID returns the id by which the API shows a key: its id, or its SHA-256 if the
 // document has none.
 func keyID(o *edit.Object) string {
-	if id := o.Content.(*policy.Credential).ID; id != "" {
-		return id
-	}
-	return o.Key.Name
+	return cmp.Or(o.Content.(*policy.Credential).ID, o.Key.Name)
 }
 
 // findKey finds a key by its id, or by its SHA-256.
@@ -61,25 +60,12 @@ func fillKey(d *draft) error {
 		}
 		return nil
 	}
-	key := d.givenText("key")
-	if key == "" {
-		key = newKey()
-	}
+	key := cmp.Or(d.givenText("key"), newKey())
 	d.name = digest(key)
 	d.once["key"] = key
-	if d.ref != "" {
-		d.doc["id"] = d.ref
-	} else {
-		d.doc["id"] = uuid.NewString()
-	}
-	if taken, err := d.Get(policy.Key{Kind: policy.KindCredentials, Name: d.name}); err != nil || taken != nil {
-		if err == nil {
-			err = &admin.Refusal{Status: 409, Reason: "already_exists", Message: "key is already in use", Fields: map[string]string{"key": "already exists"}}
-		}
-		return err
-	}
+	d.doc["id"] = cmp.Or(d.ref, uuid.NewString())
 	d.doc["created_at"] = now()
-	return nil
+	return d.freeKey(policy.Key{Kind: policy.KindCredentials, Name: d.name})
 }
 
 // ownedBy reports whether a key belongs to a consumer.

@@ -116,24 +116,9 @@ func fillPluginMapping(d *draft) error {
 }
 
 func showScope(v *viewer, o *edit.Object, out map[string]any) error {
-	var refs []string
-	switch x := o.Content.(type) {
-	case *policy.ACL:
-		refs = x.Consumers
-	case *policy.PluginMapping:
-		refs = x.Consumers
-	}
-	out["consumers"] = v.names(refs)
+	out["consumers"] = v.names(refs(o, policy.KindConsumers))
 	return showFilters(v, o, out)
 }
 
 // apiOf returns the API of an ACL or a plugin mapping, "" for other kinds.
-func apiOf(o *edit.Object) string {
-	switch x := o.Content.(type) {
-	case *policy.ACL:
-		return x.API
-	case *policy.PluginMapping:
-		return x.API
-	}
-	return ""
-}
+func apiOf(o *edit.Object) string { return policy.APIOf(o.Content) }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -126,41 +127,21 @@ func readPage(r *http.Request, res *resource) (page, error) {
 	return p, nil
 }
 
-// narrow returns the objects that meet the filters. show returns an object as an
-// answer has it.
-func narrow[T any](p page, all []T, show func(T) (object, error)) ([]T, error) {
-	if len(p.filters) == 0 {
-		return all, nil
-	}
-	var left []T
-	for _, one := range all {
-		shown, err := show(one)
-		if err != nil {
-			return nil, err
-		}
-		if p.matches(shown) {
-			left = append(left, one)
-		}
-	}
-	return left, nil
-}
-
-// cut returns the objects of the page, and the offset of the next, "" if none.
-func (p page) cut(all []*edit.Object) (part []*edit.Object, next string) {
-	from := 0
-	if p.after != (place{}) {
-		at, found := slices.BinarySearchFunc(all, p.after, func(o *edit.Object, after place) int { return placeOf(o).compare(after) })
-		from = at
-		if found {
-			from++
-		}
-	}
+// cut returns the items of the page, and the offset of the next, "" if there is
+// none. Items of one place stand on one page.
+func (p page) cut(all []item) (part []item, next string) {
+	from := sort.Search(len(all), func(n int) bool { return all[n].place().compare(p.after) > 0 })
 	part = all[from:]
-	if len(part) > p.size {
-		part = part[:p.size]
-		next = placeOf(part[len(part)-1]).String()
+	places := 0
+	for n, i := range part {
+		if n > 0 && i.place() == part[n-1].place() {
+			continue
+		}
+		if places++; places > p.size {
+			return part[:n], part[n-1].place().String()
+		}
 	}
-	return part, next
+	return part, ""
 }
 
 // writePage answers with a page of a list.

@@ -16,7 +16,7 @@ var plugins = resourceOf(policy.KindPlugins, "Plugin", "id", resource{
 	fill:    fillPlugin,
 	show:    showPlugin,
 	beforeDelete: func(t *edit.Txn, o *edit.Object) error {
-		return unused(t, o, "plugin", pluginsOf, policy.KindPluginMappings, policy.KindGroups)
+		return unused(t, o.Key, policy.KindPluginMappings, policy.KindGroups)
 	},
 })
 
@@ -55,16 +55,6 @@ func settingOf(name string) setting {
 	return setting{}
 }
 
-func pluginsOf(o *edit.Object) []string {
-	switch x := o.Content.(type) {
-	case *policy.PluginMapping:
-		return x.Plugins
-	case *policy.Group:
-		return x.Plugins
-	}
-	return nil
-}
-
 func fillPlugin(d *draft) error {
 	if d.doc["id"] == nil {
 		d.doc["id"] = newID()
@@ -77,7 +67,7 @@ func fillPlugin(d *draft) error {
 	}
 	if global, _ := d.given["global"].(bool); global && d.old != nil {
 		// While it is mapped it would not hold everywhere; it would all of a sudden once the mapping is deleted.
-		return unused(d.Txn, d.old, "plugin", pluginsOf, policy.KindPluginMappings)
+		return unused(d.Txn, d.old.Key, policy.KindPluginMappings)
 	}
 	return nil
 }

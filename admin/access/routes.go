@@ -3,7 +3,6 @@ package access
 import (
 	"errors"
 	"net/http"
-	"slices"
 
 	"lictor/admin"
 	"lictor/admin/openapi"
@@ -15,43 +14,54 @@ func Routes(cfg Config) ([]admin.Route, error) {
 	if cfg.Policy == nil || cfg.Log == nil {
 		return nil, errors.New("access: Policy and Log are required")
 	}
-	var routes []admin.Route
-	aclSchema := acls.schema()
-	for _, c := range []*collection{
-		{path: "/consumers", resource: &consumers, tag: "Consumers"},
-		{path: "/consumers/{consumer}/key-auth", resource: &keys, within: withinConsumer, tag: "Consumers"},
-		{path: "/groups", resource: &groups, tag: "Groups"},
-		{path: "/filters", resource: &filters, tag: "Filters"},
-		{path: "/apis", resource: &apis, tag: "APIs"},
-		{path: "/apis/{api}/acls", resource: &acls, within: withinAPI, tag: "ACLs", schema: aclSchema},
-		{path: "/mappings/acls", resource: &acls, tag: "ACLs", schema: aclSchema},
-		{path: "/plugins", resource: &plugins, tag: "Plugins"},
-		{path: "/mappings/plugins", resource: &pluginMappings, tag: "Plugins"},
-		{path: "/blacklist", resource: &blacklist, tag: "Blacklists and whitelists"},
-		{path: "/whitelist", resource: &whitelist, tag: "Blacklists and whitelists"},
-	} {
-		c.Config = &cfg
-		if c.schema == nil {
-			c.schema = c.resource.schema()
-		}
-		routes = append(routes, c.routes()...)
+	kinds := []struct {
+		path   string
+		of     *resource
+		within *within
+		tag    string
+	}{
+		{"/consumers", &consumers, nil, "Consumers"},
+		{"/consumers/{consumer}/key-auth", &keys, withinConsumer, "Consumers"},
+		{"/groups", &groups, nil, "Groups"},
+		{"/filters", &filters, nil, "Filters"},
+		{"/apis", &apis, nil, "APIs"},
+		{"/apis/{api}/acls", &acls, withinAPI, "ACLs"},
+		{"/mappings/acls", &acls, nil, "ACLs"},
+		{"/plugins", &plugins, nil, "Plugins"},
+		{"/mappings/plugins", &pluginMappings, nil, "Plugins"},
+		{"/blacklist", &blacklist, nil, "Blacklists and whitelists"},
+		{"/whitelist", &whitelist, nil, "Blacklists and whitelists"},
 	}
-	return slices.Concat(routes, (&shortForm{&cfg}).routes(), (&anyMapping{&cfg}).mappingRoutes()), nil
+	var routes []admin.Route
+	for _, k := range kinds {
+		doc := k.of.describer(k.tag)
+		if k.within == withinAPI {
+			doc.needed = nil // the path says it
+		}
+		c := collection{&cfg, &ofKind{&cfg, k.of, k.within}, k.of}
+		routes = append(routes, c.routes(k.path, doc)...)
+	}
+	short := collection{&cfg, &shortForm{&cfg}, &both}
+	doc := both.describer("Plugins")
+	doc.one, doc.needed = "plugin and its mapping", []string{"name"} // the path says the API
+	routes = append(routes, short.routes("/apis/{api}/plugins", doc)...)
+	either := collection{&cfg, &anyMapping{&cfg}, &mapping}
+	doc = mapping.describer("Mappings")
+	doc.one = "mapping: with any plugin in it a plugin mapping, else an ACL"
+	return append(routes,
+		route("GET", "/mappings", either.list, doc.describeList()),
+		route("POST", "/mappings", either.save(create), doc.describeCreate())), nil
 }
 
-func (c *collection) routes() []admin.Route {
-	item := c.path + "/{id}"
-	doc := describer{tag: c.tag, one: c.one, schema: c.schema, needed: c.needed(), name: c.name, query: c.query(), cached: !c.derived}
-	if c.within == withinAPI {
-		doc.needed = nil // the path says it
-	}
+func (c *collection) routes(path string, doc *describer) []admin.Route {
+	one := path + "/{id}"
 	return []admin.Route{
-		route("GET", c.path, c.list, doc.describeList()),
-		route("POST", c.path, c.create, doc.describeCreate()),
-		route("GET", item, c.get, doc.describeGet()),
-		route("PATCH", item, c.patch, doc.describeUpdate("Change what is given", 200)),
-		route("PUT", item, c.put, doc.describeReplace("Replace it whole, or make it")),
-		route("DELETE", item, c.remove, doc.describeRemove()),
+		route("GET", path, c.list, doc.describeList()),
+		route("POST", path, c.save(create), doc.describeCreate()),
+		route("GET", one, c.get, doc.describeGet()),
+		route("PATCH", one, c.save(change), doc.describeUpdate("Change what is given", 200)),
+		route("PUT", one, c.save(replace), doc.describeReplace("Replace it whole, or make it")),
+		route("DELETE", one, c.remove, doc.describeRemove()),
 	}
 }
 

@@ -1,153 +1,72 @@
 package access
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"lictor/admin"
 	"lictor/admin/edit"
-	"lictor/admin/openapi"
-	"lictor/policy"
 )
 
-// collection serves a resource at a path: all of its objects, or those within
-// something that the path names.
+// collection serves items at a path, and each of them below it.
 type collection struct {
 	*Config
-	*resource
-	path   string
-	within *within // nil: all of them
-	tag    string  // the chapter of the description
-	schema *openapi.Schema
+	items
+	fields *resource // of the bodies and the arguments of lists
 }
 
-// within narrows a collection to what belongs to one API or one consumer.
-type within struct {
-	param string // of the path
-	// enter returns a function that reports whether an object belongs to value, the
-	// API or consumer of the path. It refuses (404) what does not exist.
-	enter func(t *edit.Txn, value string) (holds func(*edit.Object) bool, err error)
-	// set makes a draft belong to value.
-	set func(d *draft, value string) error
+// items are what a collection holds: objects of one kind ([ofKind]), ACLs and
+// plugin mappings together ([anyMapping]), or plugins with their mappings
+// ([shortForm]).
+type items interface {
+	// all returns the items at the path of a request, the oldest first.
+	all(v *viewer, r *http.Request) ([]item, error)
+	// find returns the item that the path names, the zero item if there is none.
+	find(t *edit.Txn, r *http.Request) (item, error)
+	// write makes an item, or changes old, as a body says.
+	write(t *edit.Txn, r *http.Request, v verb, old item, given map[string]any) (item, error)
+	// remove takes an item out, with what goes with it.
+	remove(t *edit.Txn, i item) error
+	// show returns an item as answers have it.
+	show(v *viewer, i item) (object, error)
+	// location is the path of an item that a POST at the path of a request made.
+	location(r *http.Request, i item) string
 }
 
-var withinAPI = &within{
-	param: "api",
-	enter: func(_ *edit.Txn, api string) (func(*edit.Object) bool, error) {
-		if !validAPI(api) {
-			return nil, admin.NotFound()
-		}
-		return func(o *edit.Object) bool { return apiOf(o) == api }, nil
-	},
-	set: func(d *draft, api string) error {
-		if given, said := d.given["api"]; said && given != api {
-			return admin.Invalid("api", "api is not the one of the path")
-		}
-		d.given["api"] = api
-		return nil
-	},
+// item is an object, or in the short form a plugin and a mapping of it. The zero
+// item is none.
+type item struct {
+	*edit.Object
+	mapping *edit.Object   // only in the short form
+	once    map[string]any // shown in this answer and never again
 }
 
-var withinConsumer = &within{
-	param: "consumer",
-	enter: func(t *edit.Txn, ref string) (func(*edit.Object) bool, error) {
-		o, err := findConsumer(t, ref)
-		if err == nil && o == nil {
-			err = admin.NotFound()
-		}
-		if err != nil {
-			return nil, err
-		}
-		c := o.Content.(*policy.Consumer)
-		return func(o *edit.Object) bool { return ownedBy(o, c) }, nil
-	},
-	set: func(d *draft, ref string) error {
-		o, err := findConsumer(d.Txn, ref)
-		if err != nil {
-			return err
-		}
-		d.doc["consumer"] = o.Content.(*policy.Consumer).ID
-		return nil
-	},
-}
-
-// writeTime bounds how long a change may take. It goes on if the client leaves.
-const writeTime = 25 * time.Second
-
-func writing(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(r.Context()), writeTime)
-}
-
-// change runs a transaction for a request. It blocks until the change is in force
-// on this node, for at most writeTime.
-func (c *Config) change(w http.ResponseWriter, r *http.Request, change func(*edit.Txn) error) error {
-	ctx, cancel := writing(r)
-	defer cancel()
-	result, err := c.Policy.Do(ctx, change)
-	if result.Unseen {
-		w.Header().Set("Warning", `199 lictor "written, but not yet in force on this node"`)
+// place is where an item stands in a list: where its mapping does, if it has one.
+func (i item) place() place {
+	if i.mapping != nil {
+		return placeOf(i.mapping)
 	}
-	return err
-}
-
-func everything(*edit.Object) bool { return true }
-
-func (c *collection) enter(t *edit.Txn, r *http.Request) (holds func(*edit.Object) bool, err error) {
-	if c.within == nil {
-		return everything, nil
-	}
-	return c.within.enter(t, r.PathValue(c.within.param))
-}
-
-// object finds the object of the path, nil if there is none here.
-func (c *collection) object(t *edit.Txn, r *http.Request) (*edit.Object, error) {
-	holds, err := c.enter(t, r)
-	if err != nil {
-		return nil, err
-	}
-	o, err := c.lookup(t, r.PathValue("id"))
-	if err != nil || o == nil || !holds(o) {
-		return nil, err
-	}
-	return o, nil
+	return placeOf(i.Object)
 }
 
 func (c *collection) list(w http.ResponseWriter, r *http.Request) error {
-	p, err := readPage(r, c.resource)
+	p, err := readPage(r, c.fields)
 	if err != nil {
-		return err
-	}
-	var holds func(*edit.Object) bool
-	if _, err := c.Policy.Do(r.Context(), func(t *edit.Txn) (err error) {
-		holds, err = c.enter(t, r)
-		return err
-	}); err != nil {
 		return err
 	}
 	v := c.viewer(r.Context())
-	all, err := v.objects(c.kind)
+	all, err := c.all(v, r)
 	if err != nil {
 		return err
 	}
-	if c.within != nil {
-		var here []*edit.Object
-		for _, o := range all {
-			if holds(o) {
-				here = append(here, o)
-			}
-		}
-		all = here
-	}
-	if all, err = narrow(p, all, func(o *edit.Object) (object, error) { return v.show(c.resource, o, nil) }); err != nil {
+	if all, err = c.narrow(v, p, all); err != nil {
 		return err
 	}
 	part, next := p.cut(all)
 	data := make([]object, len(part))
-	for i, o := range part {
-		if data[i], err = v.show(c.resource, o, nil); err != nil {
+	for n, i := range part {
+		if data[n], err = c.show(v, i); err != nil {
 			return err
 		}
 	}
@@ -155,133 +74,104 @@ func (c *collection) list(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// narrow returns the items that meet the filters of a page.
+func (c *collection) narrow(v *viewer, p page, all []item) (left []item, err error) {
+	if len(p.filters) == 0 {
+		return all, nil
+	}
+	for _, i := range all {
+		shown, err := c.show(v, i)
+		if err != nil {
+			return nil, err
+		}
+		if p.matches(shown) {
+			left = append(left, i)
+		}
+	}
+	return left, nil
+}
+
 func (c *collection) get(w http.ResponseWriter, r *http.Request) error {
-	var o *edit.Object
+	var i item
 	_, err := c.Policy.Do(r.Context(), func(t *edit.Txn) (err error) {
-		o, err = c.object(t, r)
+		i, err = c.find(t, r)
 		return err
 	})
-	if err == nil && o == nil {
+	if err == nil && i.Object == nil {
 		err = admin.NotFound()
 	}
 	if err != nil {
 		return err
 	}
-	if !c.derived && admin.NotModified(w, r, etag(o.Index)) {
+	if !c.fields.derived && admin.NotModified(w, r, i.Object) {
 		return nil
 	}
-	return c.answer(w, r, http.StatusOK, o, nil)
+	return c.answer(w, r, http.StatusOK, i)
 }
 
-func (c *collection) answer(w http.ResponseWriter, r *http.Request, status int, o *edit.Object, once map[string]any) error {
-	shown, err := c.viewerWithWarnings(r.Context()).show(c.resource, o, once)
+// answer shows an item, with its ETag.
+func (c *collection) answer(w http.ResponseWriter, r *http.Request, status int, i item) error {
+	shown, err := c.show(c.viewerWithWarnings(r.Context()), i)
 	if err != nil {
 		return err
 	}
-	answer(w, status, o, shown)
+	w.Header().Set("ETag", admin.ETag(i.Object))
+	admin.WriteJSON(w, status, shown)
 	return nil
 }
 
-// create is POST on the collection.
-func (c *collection) create(w http.ResponseWriter, r *http.Request) error {
-	given, err := c.read(r)
-	if err != nil {
-		return err
-	}
-	var d *draft
-	var o *edit.Object
-	err = c.change(w, r, func(t *edit.Txn) (err error) {
-		d, o, err = c.write(t, r, create, nil, given)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Location", c.location(r, o))
-	return c.answer(w, r, http.StatusCreated, o, d.once)
-}
-
-// location is the path of an object in this collection.
-func (c *collection) location(r *http.Request, o *edit.Object) string {
-	name := o.Key.Name
-	if c.kind == policy.KindCredentials {
-		name = keyID(o)
-	}
-	return strings.TrimSuffix(r.URL.EscapedPath(), "/") + "/" + url.PathEscape(name)
-}
-
-func (c *collection) write(t *edit.Txn, r *http.Request, v verb, old *edit.Object, given map[string]any) (*draft, *edit.Object, error) {
-	if _, err := c.enter(t, r); err != nil {
-		return nil, nil, err
-	}
-	d, err := c.draft(t, c.resource, v, old, given)
-	if err != nil {
-		return nil, nil, err
-	}
-	d.ref = r.PathValue("id")
-	if c.within != nil {
-		if err := c.within.set(d, r.PathValue(c.within.param)); err != nil {
-			return nil, nil, err
-		}
-	}
-	o, err := d.write()
-	return d, o, err
-}
-
-// put is PUT on an object: made, or replaced whole.
-func (c *collection) put(w http.ResponseWriter, r *http.Request) error {
-	return c.update(w, r, replace)
-}
-
-// patch is PATCH on an object: what is given changes.
-func (c *collection) patch(w http.ResponseWriter, r *http.Request) error {
-	return c.update(w, r, change)
-}
-
-func (c *collection) update(w http.ResponseWriter, r *http.Request, v verb) error {
-	given, err := c.read(r)
-	if err != nil {
-		return err
-	}
-	var d *draft
-	var o *edit.Object
-	status := http.StatusOK
-	err = c.change(w, r, func(t *edit.Txn) error {
-		old, err := c.object(t, r)
+// save returns what serves a body: POST on the collection creates, PUT on an item
+// replaces it or makes it, PATCH changes it.
+func (c *collection) save(v verb) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		given, err := c.fields.read(r)
 		if err != nil {
 			return err
 		}
-		if err := precondition(r, old); err != nil {
-			return err
-		}
-		if status = http.StatusOK; old == nil {
-			if status = http.StatusCreated; v == change {
+		var old, made item
+		err = admin.Change(w, r, c.Policy, func(t *edit.Txn) (err error) {
+			if v != create {
+				if old, err = c.find(t, r); err == nil {
+					err = admin.Precondition(r, old.Object)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if v == change && old.Object == nil {
 				return admin.NotFound()
 			}
-		}
-		d, o, err = c.write(t, r, v, old, given)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return c.answer(w, r, status, o, d.once)
-}
-
-// remove is DELETE on an object.
-func (c *collection) remove(w http.ResponseWriter, r *http.Request) error {
-	err := c.change(w, r, func(t *edit.Txn) error {
-		o, err := c.object(t, r)
+			made, err = c.write(t, r, v, old, given)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		if err := precondition(r, o); err != nil {
+		if v == create {
+			w.Header().Set("Location", c.location(r, made))
+		}
+		status := http.StatusOK
+		if old.Object == nil {
+			status = http.StatusCreated
+		}
+		return c.answer(w, r, status, made)
+	}
+}
+
+// remove is DELETE on an item.
+func (c *collection) remove(w http.ResponseWriter, r *http.Request) error {
+	err := admin.Change(w, r, c.Policy, func(t *edit.Txn) error {
+		i, err := c.find(t, r)
+		if err != nil {
 			return err
 		}
-		if o == nil {
+		if err := admin.Precondition(r, i.Object); err != nil {
+			return err
+		}
+		if i.Object == nil {
 			return admin.NotFound()
 		}
-		return c.delete(t, o)
+		return c.items.remove(t, i)
 	})
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)
@@ -289,22 +179,7 @@ func (c *collection) remove(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// delete deletes an object, and before it what belongs to it.
-func (r *resource) delete(t *edit.Txn, o *edit.Object) error {
-	if r.beforeDelete != nil {
-		if err := r.beforeDelete(t, o); err != nil {
-			return err
-		}
-	}
-	return t.Delete(o.Key)
-}
-
-// precondition applies If-Match and If-None-Match (RFC 9110, 13.1) to the
-// object of the path, nil if there is none.
-func precondition(r *http.Request, o *edit.Object) error {
-	tag := ""
-	if o != nil {
-		tag = etag(o.Index)
-	}
-	return admin.Precondition(r, tag)
+// below is the path of something in the collection at the path of a request.
+func below(r *http.Request, name string) string {
+	return strings.TrimSuffix(r.URL.EscapedPath(), "/") + "/" + url.PathEscape(name)
 }

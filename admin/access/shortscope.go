@@ -53,7 +53,7 @@ func (s *shortForm) freeScope(t *edit.Txn, plugin *edit.Object, m *draft) (strin
 }
 
 func takenScope(kind string) error {
-	return admin.Taken(fmt.Sprintf("plugin %s already exists with this scope", kind))
+	return admin.Taken("", fmt.Sprintf("plugin %s already exists with this scope", kind))
 }
 
 // hasScope reports whether a mapping holds a plugin of a type with that scope.

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net/http"
 	"slices"
-	"strconv"
 
 	"lictor/admin"
 	"lictor/admin/edit"
@@ -114,7 +112,7 @@ func (v *viewer) mapped(id string) (bool, error) {
 			}
 			for _, g := range groups {
 				if slices.Contains(m.Groups, g.Key.Name) {
-					for _, id := range pluginsOf(g) {
+					for _, id := range refs(g, policy.KindPlugins) {
 						v.plugins[id] = true
 					}
 				}
@@ -215,12 +213,4 @@ func (v *viewer) show(r *resource, o *edit.Object, once map[string]any) (object,
 		}
 	}
 	return shown, nil
-}
-
-func etag(index uint64) string { return `"` + strconv.FormatUint(index, 10) + `"` }
-
-// answer writes an object with its ETag.
-func answer(w http.ResponseWriter, status int, o *edit.Object, shown object) {
-	w.Header().Set("ETag", etag(o.Index))
-	admin.WriteJSON(w, status, shown)
 }

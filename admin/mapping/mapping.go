@@ -7,13 +7,11 @@ package mapping
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"time"
 
 	"lictor/admin"
 	"lictor/admin/edit"
@@ -44,9 +42,6 @@ const (
 )
 
 const maxBody = 1 << 20 // B13
-
-// writeTime is how long a change may take. It goes on when the client leaves.
-const writeTime = 25 * time.Second
 
 type api struct{ policy *edit.Policy }
 
@@ -100,28 +95,9 @@ func own(t *edit.Txn, r *http.Request, tenant string) (*edit.Object, error) {
 	return o, nil
 }
 
-func (a *api) change(w http.ResponseWriter, r *http.Request, change func(*edit.Txn) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTime)
-	defer cancel()
-	result, err := a.policy.Do(ctx, change)
-	if result.Unseen {
-		w.Header().Set("Warning", `199 lictor "written, but not yet in force on this node"`)
-	}
-	return err
-}
-
-func precondition(r *http.Request, o *edit.Object) error {
-	if o == nil {
-		return admin.Precondition(r, "")
-	}
-	return admin.Precondition(r, etag(o))
-}
-
-func etag(o *edit.Object) string { return strconv.Quote(strconv.FormatUint(o.Index, 10)) }
-
 // answer shows a mapping.
 func answer(w http.ResponseWriter, status int, o *edit.Object) error {
-	w.Header().Set("ETag", etag(o))
+	w.Header().Set("ETag", admin.ETag(o))
 	admin.WriteJSON(w, status, formOf(o))
 	return nil
 }
@@ -142,7 +118,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, tenant string) erro
 	}
 	var made *edit.Object
 	status := http.StatusCreated
-	err = a.change(w, r, func(t *edit.Txn) error {
+	err = admin.Change(w, r, a.policy, func(t *edit.Txn) error {
 		old, err := t.Get(keyOf(want.Domain))
 		if err != nil {
 			return err
@@ -154,7 +130,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, tenant string) erro
 				return taken()
 			}
 		}
-		if err := precondition(r, old); err != nil {
+		if err := admin.Precondition(r, old); err != nil {
 			return err
 		}
 		made, err = put(t, want, tenant, old)
@@ -169,7 +145,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, tenant string) erro
 	return answer(w, status, made)
 }
 
-func taken() error { return admin.Taken("Domain already in use") }
+func taken() error { return admin.Taken("", "Domain already in use") }
 
 // put writes a mapping; one that takes the place of old has its place in the
 // order as well (B8).
@@ -193,12 +169,12 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) erro
 		return err
 	}
 	var made *edit.Object
-	err = a.change(w, r, func(t *edit.Txn) error {
+	err = admin.Change(w, r, a.policy, func(t *edit.Txn) error {
 		old, err := own(t, r, tenant)
 		if err != nil {
 			return err
 		}
-		if err := precondition(r, old); err != nil {
+		if err := admin.Precondition(r, old); err != nil {
 			return err
 		}
 		if old == nil {
@@ -246,19 +222,19 @@ func (a *api) get(w http.ResponseWriter, r *http.Request, tenant string) error {
 	if err != nil {
 		return err
 	}
-	if admin.NotModified(w, r, etag(o)) {
+	if admin.NotModified(w, r, o) {
 		return nil
 	}
 	return answer(w, http.StatusOK, o)
 }
 
 func (a *api) remove(w http.ResponseWriter, r *http.Request, tenant string) error {
-	err := a.change(w, r, func(t *edit.Txn) error {
+	err := admin.Change(w, r, a.policy, func(t *edit.Txn) error {
 		o, err := own(t, r, tenant)
 		if err != nil {
 			return err
 		}
-		if err := precondition(r, o); err != nil {
+		if err := admin.Precondition(r, o); err != nil {
 			return err
 		}
 		if o == nil {

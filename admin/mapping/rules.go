@@ -66,15 +66,10 @@ func inUse(message string) error {
 
 // about is the API that an object names.
 func about(o *edit.Object) string {
-	switch x := o.Content.(type) {
-	case *policy.ACL:
-		return x.API
-	case *policy.PluginMapping:
-		return x.API
-	case *policy.API:
+	if o.Key.Kind == policy.KindAPIs {
 		return o.Key.Name
 	}
-	return ""
+	return policy.APIOf(o.Content)
 }
 
 // moveRule makes one object be about another domain.
@@ -86,21 +81,17 @@ func moveRule(t *edit.Txn, key policy.Key, from, to string) error {
 	if o.Problems != nil {
 		return inUse(fmt.Sprintf("%s is about the domain and cannot be read: %s; replace or delete it", o.Key, o.Problems.Error()))
 	}
-	switch x := o.Content.(type) {
+	next, at := policy.Clone(o.Content), key
+	switch x := next.(type) {
 	case *policy.ACL:
-		next := *x
-		next.API = to
-		_, err = t.Put(key, &next)
+		x.API = to
 	case *policy.PluginMapping:
-		next := *x
-		next.API = to
-		_, err = t.Put(key, &next)
+		x.API = to
 	case *policy.API:
-		next := *x
-		next.Name = to
-		if _, err = t.Put(policy.Key{Kind: key.Kind, Name: to}, &next); err == nil {
-			err = t.Delete(key)
-		}
+		x.Name, at.Name = to, to
+	}
+	if _, err = t.Put(at, next); err == nil && at != key {
+		err = t.Delete(key)
 	}
 	return err
 }

@@ -26,9 +26,6 @@ import (
 // maxBody bounds the body of a transaction.
 const maxBody = 10 << 20
 
-// writeTime is how long a transaction may take. It goes on when the client leaves.
-const writeTime = 25 * time.Second
-
 type server struct {
 	store  store.Store
 	policy *edit.Policy
@@ -113,17 +110,17 @@ func (a *server) write(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTime)
+	ctx, cancel := admin.Writing(r)
 	defer cancel()
 	index, err := a.store.Write(ctx, ops)
 	if conflict, ok := errors.AsType[*store.ConflictError](err); ok {
 		if conflict.Op.Check.Absent {
-			return admin.Taken(conflict.Error())
+			return admin.Taken("", conflict.Error())
 		}
 		return &admin.Refusal{Status: http.StatusPreconditionFailed, Reason: "precondition_failed", Message: conflict.Error()}
 	}
 	if errors.Is(err, store.ErrNotSeen) {
-		w.Header().Set("Warning", `199 lictor "written, but not yet in force on this node"`)
+		admin.WarnUnseen(w)
 		err = nil
 	}
 	if err != nil {
