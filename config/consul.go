@@ -61,9 +61,7 @@ func (d *decoder) consul(b *hcl.Block) {
 				"cert_file": orDefault(text(&c.TLS.CertFile), &c.TLS.CertFile),
 				"key_file":  orDefault(text(&c.TLS.KeyFile), &c.TLS.KeyFile),
 			}, nil)
-			if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-				d.wrong(where.of("cert_file", in), "consul: tls: cert_file and key_file are needed together")
-			}
+			d.together(KeyPair{c.TLS.CertFile, c.TLS.KeyFile}, where, in)
 		},
 	})
 	switch {

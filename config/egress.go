@@ -2,10 +2,10 @@ package config
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/zclconf/go-cty/cty"
 )
 
 // Egress is the block egress: the forward proxy. Its time limits, the size of a
@@ -34,7 +34,7 @@ func (d *decoder) egress(b *hcl.Block) {
 		"deny_private":             boolean(&e.DenyPrivate),
 		"allow_private":            list(&e.AllowPrivate, cidr),
 		"deny_registered_services": boolean(&e.DenyRegistered),
-		"connect_ports":            ports(&e.ConnectPorts),
+		"connect_ports":            listOf(&e.ConnectPorts, port),
 		"allow_clients":            list(&e.AllowClients, cidr),
 	}, nil)
 }
@@ -52,26 +52,16 @@ func dnsServer(s string) (netip.AddrPort, error) {
 	return at, nil
 }
 
-// ports stores a list of port numbers.
-func ports(dst *[]uint16) setter {
-	return func(v value) {
-		parts, ok := elements(v, v.whole())
-		if !ok {
-			return
-		}
-		all := make([]uint16, 0, len(parts))
-		for _, p := range parts {
-			if p.v.IsNull() || p.v.Type() != cty.Number {
-				v.wrong(p.at, "want a port such as 443, got %s", show(p.v))
-				continue
-			}
-			n, _ := p.v.AsBigFloat().Float64()
-			if n != float64(uint16(n)) || n < 1 {
-				v.wrong(p.at, "want a port from 1 to 65535, got %s", show(p.v))
-				continue
-			}
-			all = append(all, uint16(n))
-		}
-		*dst = all
+// port reads the number of a port.
+func port(v value, p part) (uint16, bool) {
+	n := float(p.v)
+	switch {
+	case math.IsNaN(n):
+		v.wrong(p.at, "want a port such as 443, got %s", show(p.v))
+	case n != float64(uint16(n)) || n < 1:
+		v.wrong(p.at, "want a port from 1 to 65535, got %s", show(p.v))
+	default:
+		return uint16(n), true
 	}
+	return 0, false
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+	"golang.org/x/net/http/httpguts"
 )
 
 // Gateway is the block gateway: the reverse proxy.
@@ -103,12 +104,4 @@ func headerPattern(s string) (string, error) {
 }
 
 // isToken reports whether s is a token of RFC 9110, 5.6.2.
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		if !letter && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
+func isToken(s string) bool { return httpguts.ValidHeaderFieldName(s) }

@@ -71,7 +71,7 @@ func (d *decoder) match(b *hcl.Block, m *middleware.Match) {
 			m.Headers = nil
 			pairs(v, func(p part, name, text string) {
 				pattern, err := middleware.CompilePattern(name, text)
-				if !httpguts.ValidHeaderFieldName(name) {
+				if !isToken(name) {
 					v.wrong(p.at, "want the name of a header field, got %q", name)
 				} else if err != nil {
 					v.wrong(p.at, "%q: %s", name, err)
@@ -109,7 +109,7 @@ func (d *decoder) edit(b *hcl.Block, e *middleware.Edit) {
 // editable says whether middleware may touch a header field: not those that
 // frame messages, belong to the connection, or are lictor's own.
 func editable(name string) error {
-	if !httpguts.ValidHeaderFieldName(name) {
+	if !isToken(name) {
 		return fmt.Errorf("want the name of a header field, got %q", name)
 	}
 	lower := strings.ReplaceAll(strings.ToLower(name), "_", "-")
@@ -132,9 +132,8 @@ func pairs(v value, f func(p part, name, text string)) {
 		return
 	}
 	for _, p := range all {
-		name := p.key
-		if text, ok := parseString(v, p, func(s string) (string, error) { return s, nil }); ok {
-			f(p, name, text)
+		if text, ok := parseString(v, p, asItIs); ok {
+			f(p, p.key, text)
 		}
 	}
 }

@@ -58,12 +58,18 @@ func (d *decoder) certificate(t *TLS) func(*hcl.Block) {
 }
 
 func (d *decoder) keyPair(t *TLS, pair KeyPair, where places, b *hcl.Block) {
-	switch {
-	case (pair.CertFile == "") != (pair.KeyFile == ""):
-		d.wrong(where.of("cert_file", b), "%s%s: cert_file and key_file are needed together", d.within, b.Type)
-	case pair.CertFile != "":
+	if d.together(pair, where, b) && pair.CertFile != "" {
 		t.Certificates = append(t.Certificates, pair)
 	}
+}
+
+// together reports whether both files of a pair are named, or neither is.
+func (d *decoder) together(pair KeyPair, where places, b *hcl.Block) bool {
+	if (pair.CertFile == "") == (pair.KeyFile == "") {
+		return true
+	}
+	d.wrong(where.of("cert_file", b), "%s%s: cert_file and key_file are needed together", d.within, b.Type)
+	return false
 }
 
 func tlsVersion(s string) (uint16, error) {
@@ -91,8 +97,6 @@ func (d *decoder) upstreamTLS(u *UpstreamTLS) func(*hcl.Block) {
 			"key_file":    text(&u.KeyFile),
 			"server_name": text(&u.ServerName),
 		}, nil)
-		if (u.CertFile == "") != (u.KeyFile == "") {
-			d.wrong(where.of("cert_file", b), "%supstream_tls: cert_file and key_file are needed together", d.within)
-		}
+		d.together(KeyPair{u.CertFile, u.KeyFile}, where, b)
 	}
 }

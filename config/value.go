@@ -43,9 +43,9 @@ func (v value) whole() part {
 }
 
 // text stores a string as it is.
-func text(dst *string) setter {
-	return parsed(dst, func(s string) (string, error) { return s, nil })
-}
+func text(dst *string) setter { return parsed(dst, asItIs) }
+
+func asItIs(s string) (string, error) { return s, nil }
 
 // parsed stores what parse makes of a string.
 func parsed[T any](dst *T, parse func(string) (T, error)) setter {
@@ -73,6 +73,11 @@ func hidden(dst *secret.Text, check func(string) error) setter {
 
 // list stores what parse makes of each string in a list.
 func list[T any](dst *[]T, parse func(string) (T, error)) setter {
+	return listOf(dst, func(v value, p part) (T, bool) { return parseString(v, p, parse) })
+}
+
+// listOf stores what read makes of each element of a list.
+func listOf[T any](dst *[]T, read func(value, part) (T, bool)) setter {
 	return func(v value) {
 		parts, ok := elements(v, v.whole())
 		if !ok {
@@ -80,7 +85,7 @@ func list[T any](dst *[]T, parse func(string) (T, error)) setter {
 		}
 		all := make([]T, 0, len(parts))
 		for _, p := range parts {
-			if got, ok := parseString(v, p, parse); ok {
+			if got, ok := read(v, p); ok {
 				all = append(all, got)
 			}
 		}
@@ -91,10 +96,7 @@ func list[T any](dst *[]T, parse func(string) (T, error)) setter {
 // number stores a whole number between low and high.
 func number(dst *int, low, high int) setter {
 	return func(v value) {
-		n := math.NaN()
-		if v.v.Type() == cty.Number {
-			n, _ = v.v.AsBigFloat().Float64()
-		}
+		n := float(v.v)
 		if whole := n == math.Trunc(n); !whole || n < float64(low) || n > float64(high) {
 			v.wrong(v.expr.Range(), "want a whole number from %d to %d, got %s", low, high, show(v.v))
 			return
@@ -106,16 +108,22 @@ func number(dst *int, low, high int) setter {
 // share stores a percentage above 0 and up to 100.
 func share(dst *float64) setter {
 	return func(v value) {
-		n := math.NaN()
-		if v.v.Type() == cty.Number {
-			n, _ = v.v.AsBigFloat().Float64()
-		}
+		n := float(v.v)
 		if !(n > 0 && n <= 100) {
 			v.wrong(v.expr.Range(), "want a number above 0 and up to 100, got %s", show(v.v))
 			return
 		}
 		*dst = n
 	}
+}
+
+// float returns a number, or NaN if the value is none.
+func float(v cty.Value) float64 {
+	if v.IsNull() || v.Type() != cty.Number {
+		return math.NaN()
+	}
+	n, _ := v.AsBigFloat().Float64()
+	return n
 }
 
 // boolean stores true or false.
@@ -221,8 +229,7 @@ func show(v cty.Value) string {
 	case v.IsNull():
 		return "null"
 	case v.Type() == cty.Number:
-		f, _ := v.AsBigFloat().Float64() // its own text of 1e99999999 takes minutes
-		return fmt.Sprintf("the number %.10g", f)
+		return fmt.Sprintf("the number %.10g", float(v)) // its own text of 1e99999999 takes minutes
 	case v.Type() == cty.Bool:
 		return strconv.FormatBool(v.True())
 	case v.Type().IsObjectType() || v.Type().IsMapType():
