@@ -1,7 +1,6 @@
 package rabbitmq
 
 import (
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -52,12 +51,11 @@ func (l *link) awaitRoom() *Error {
 	if cap(l.rooms) == 0 {
 		return noChannel()
 	}
-	limit := time.NewTimer(roomWait)
-	defer limit.Stop()
+	limit := time.After(roomWait)
 	select {
 	case l.line <- struct{}{}: // a channel lets senders in as they came
 		defer func() { <-l.line }()
-	case <-limit.C:
+	case <-limit:
 		return noChannel()
 	case <-l.dead:
 		return unreachable(errNotConnected)
@@ -76,7 +74,7 @@ func (l *link) awaitRoom() *Error {
 		case l.rooms <- struct{}{}:
 			return nil
 		case <-turn.C:
-		case <-limit.C:
+		case <-limit:
 			return noChannel()
 		case <-l.dead:
 			return unreachable(errNotConnected)
@@ -170,8 +168,7 @@ func most(v *atomic.Int32, n int32) {
 // channels only is told by the end of the connection, with all that was under
 // way; the number is remembered, so that it ends no other. SIGHUP forgets it.
 func (l *link) learnChannels(err error) {
-	var e *amqp.Error
-	if !errors.As(err, &e) || e.Code != amqp.NotAllowed || l.mostChannels.Load() == 0 {
+	if !hasCode(err, amqp.NotAllowed) || l.mostChannels.Load() == 0 {
 		return
 	}
 	limit := l.mostChannels.Load() - 1 // one in reserve, since the broker counts late

@@ -181,11 +181,9 @@ func (b *Bus) await(ctx context.Context, deadline time.Time) *link {
 	if try == nil {
 		return nil
 	}
-	limit := time.NewTimer(min(connectWait, time.Until(deadline)))
-	defer limit.Stop()
 	select {
 	case <-try.over:
-	case <-limit.C:
+	case <-time.After(min(connectWait, time.Until(deadline))):
 	case <-ctx.Done():
 	}
 	return b.link.Load()

@@ -389,6 +389,6 @@ func refused(err error, repeatable bool) *Error {
 }
 
 func hasCode(err error, code int) bool {
-	var e *amqp.Error
-	return errors.As(err, &e) && e.Code == code
+	e, ok := errors.AsType[*amqp.Error](err)
+	return ok && e.Code == code
 }

@@ -2,8 +2,6 @@ package rabbitmq
 
 import (
 	"cmp"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"net/textproto"
 	"slices"
@@ -11,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"lictor/proxy/http1"
@@ -42,7 +41,9 @@ func newCall(r *Request) (*call, *Error) {
 	if size += len(r.Method) + len(r.Path) + len(r.Query); size > maxHeaderTable {
 		return nil, tooLarge(fmt.Errorf("the header has %d bytes, at most %d are carried", size, maxHeaderTable))
 	}
-	c := &call{id: newID(), exchange: strings.Clone(r.Exchange), key: key, size: size + otherFields, done: make(chan outcome, 1)}
+	// Who can publish to the reply queue must not be able to guess the id of
+	// somebody else's request.
+	c := &call{id: uuid.NewString(), exchange: strings.Clone(r.Exchange), key: key, size: size + otherFields, done: make(chan outcome, 1)}
 	c.msg = amqp.Publishing{
 		Headers:         headers,
 		ContentType:     property(headers, "Content-Type"),
@@ -217,21 +218,4 @@ func connectionNames(fields []Field) []string {
 		}
 	}
 	return names
-}
-
-// newID returns a random UUID (version 4): who can publish to the reply queue
-// must not be able to guess the id of somebody else's request.
-func newID() string {
-	var u [16]byte
-	_, _ = rand.Read(u[:]) // never fails, see its documentation
-	u[6] = u[6]&0x0f | 0x40
-	u[8] = u[8]&0x3f | 0x80
-	var s [36]byte
-	hex.Encode(s[0:8], u[0:4])
-	hex.Encode(s[9:13], u[4:6])
-	hex.Encode(s[14:18], u[6:8])
-	hex.Encode(s[19:23], u[8:10])
-	hex.Encode(s[24:], u[10:])
-	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
-	return string(s[:])
 }

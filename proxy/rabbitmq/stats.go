@@ -4,7 +4,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Stats are the bus's numbers for metrics and status. The counters only grow.
@@ -26,16 +25,14 @@ type Stats struct {
 	Scarce   bool   // channels are fewer than exchanges in use
 	Channels int    // that lanes may have
 
-	Error     string // the last failure of the connection, "" while it is up
-	ErrorTime time.Time
+	Error string // the last failure of the connection, "" while it is up
 }
 
 type counters struct {
 	replies, refused, timeouts, lost, late, connects, channelCloses, again atomic.Uint64
 
-	mu        sync.Mutex
-	err       string
-	errorTime time.Time
+	mu  sync.Mutex
+	err string
 }
 
 // count counts one call by its outcome.
@@ -66,7 +63,7 @@ func (s *counters) connected() {
 func (s *counters) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err, s.errorTime = err.Error(), time.Now()
+	s.err = err.Error()
 }
 
 // Stats returns the numbers as they are now.
@@ -78,7 +75,7 @@ func (b *Bus) Stats() Stats {
 		Closed: s.channelCloses.Load(), Again: s.again.Load(),
 	}
 	s.mu.Lock()
-	stats.Error, stats.ErrorTime = s.err, s.errorTime
+	stats.Error = s.err
 	s.mu.Unlock()
 	if l := b.link.Load(); l != nil {
 		stats.Connected, stats.Blocked, stats.InFlight = true, l.blocked.Load(), l.table.len()
