@@ -33,11 +33,7 @@ func (l *Limiter) SetPrefix(bits int) { l.bits6.Store(int32(bits)) }
 
 // client is what a client is counted by.
 func (l *Limiter) client(a netip.Addr) netip.Addr {
-	bits := int(l.bits6.Load())
-	if bits == 0 {
-		bits = 64
-	}
-	return CountedAs(a, bits)
+	return CountedAs(a, cmp.Or(int(l.bits6.Load()), 64))
 }
 
 // SetInstances says among how many lictors limits of scope "split" are divided;
@@ -46,18 +42,6 @@ func (l *Limiter) SetInstances(n int) { l.instances.Store(int64(n)) }
 
 // Instances returns among how many lictors split limits are divided, at least 1.
 func (l *Limiter) Instances() int { return max(1, int(l.instances.Load())) }
-
-// Counters returns how many counters are in use.
-func (l *Limiter) Counters() int {
-	n := 0
-	for i := range l.shards {
-		s := &l.shards[i]
-		s.mu.Lock()
-		n += len(s.addresses.index) + len(s.consumers.index)
-		s.mu.Unlock()
-	}
-	return n
-}
 
 // counterKey is what is counted apart: API and consumer, else client address.
 type counterKey struct {

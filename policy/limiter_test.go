@@ -315,3 +315,15 @@ func TestCountedAs(t *testing.T) {
 		t.Errorf("with a prefix of 128 bits %d of two addresses pass", passed)
 	}
 }
+
+// Counters is how many counters are in use.
+func (l *Limiter) Counters() int {
+	n := 0
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		n += len(s.addresses.index) + len(s.consumers.index)
+		s.mu.Unlock()
+	}
+	return n
+}

@@ -8,6 +8,7 @@ package document
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -62,6 +63,9 @@ func read(key policy.Key, o policy.Object, data []byte) (policy.Lost, policy.Pro
 	}
 	return r.lost, r.problems
 }
+
+// JSON writes an object as Parse reads it.
+func JSON(o policy.Object) ([]byte, error) { return json.Marshal(o) }
 
 // maxProblems bounds what is told of one document: a text in which every line
 // is wrong is not helped by a line about each.

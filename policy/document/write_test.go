@@ -8,9 +8,6 @@ import (
 	"lictor/policy"
 )
 
-// JSON writes an object as Parse reads it.
-func JSON(o policy.Object) ([]byte, error) { return json.Marshal(o) }
-
 // HCL writes an object as Parse reads it, one field a line.
 func HCL(o policy.Object) ([]byte, error) {
 	data, err := json.Marshal(o)
