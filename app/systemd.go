@@ -40,15 +40,14 @@ const startPatience = time.Second
 // connection to the bus was tried and a certificate of the mesh is there where one
 // is wanted, for a moment at most.
 func (p *Lictor) awaitLoaded(ctx context.Context) {
-	limit := time.NewTimer(startPatience)
-	defer limit.Stop()
+	limit := time.After(startPatience)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !p.loaded() {
 		select {
 		case <-ctx.Done():
 			return
-		case <-limit.C:
+		case <-limit:
 			return
 		case <-tick.C:
 		}

@@ -107,10 +107,7 @@ func (b *Builder) Apply(index uint64, changes []Change) (*Set, []*Rejection) {
 // Keys returns the keys of all objects known, readable or not, so that a full
 // read of the store can tell what is gone.
 func (b *Builder) Keys() []Key {
-	keys := make([]Key, 0, len(b.objects))
-	for k := range b.objects {
-		keys = append(keys, k)
-	}
+	keys := slices.Collect(maps.Keys(b.objects))
 	b.set.rejected.All(func(k Key, _ *Rejection) bool {
 		if b.objects[k] == nil {
 			keys = append(keys, k)

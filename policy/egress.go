@@ -1,6 +1,9 @@
 package policy
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Blacklisted reports whether a destination is denied, by its name, and by each
 // of its addresses once they are known (A3, A4); it overwrites v, and lets it
@@ -149,32 +152,21 @@ func (x *listIndex) byName(q *inquiry, dst *Destination, any bool) bool {
 	if x.services.Len() == 0 || dst.Registry == nil {
 		return false
 	}
-	for _, name := range dst.Registry.ServicesNamed(dst.Host, dst.Port) {
-		if x.byService(q, name) {
-			return true
-		}
-	}
-	return false
+	return x.byServices(q, dst.Registry.ServicesNamed(dst.Host, dst.Port))
 }
 
 // byAddrs looks for the addresses of a destination: one match is enough.
 func (x *listIndex) byAddrs(q *inquiry, dst *Destination) bool {
-	for _, addr := range dst.Addrs {
-		if x.byAddr(q, addr) || x.byServiceAt(q, dst, addr) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(dst.Addrs, func(addr netip.Addr) bool { return x.byAddr(q, addr) || x.byServiceAt(q, dst, addr) })
 }
 
 func (x *listIndex) byServiceAt(q *inquiry, dst *Destination, addr netip.Addr) bool {
 	if x.services.Len() == 0 || dst.Registry == nil {
 		return false
 	}
-	for _, name := range dst.Registry.ServicesAt(netip.AddrPortFrom(addr.Unmap(), dst.Port)) {
-		if x.byService(q, name) {
-			return true
-		}
-	}
-	return false
+	return x.byServices(q, dst.Registry.ServicesAt(netip.AddrPortFrom(addr.Unmap(), dst.Port)))
+}
+
+func (x *listIndex) byServices(q *inquiry, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return x.byService(q, name) })
 }

@@ -1,5 +1,7 @@
 package policy
 
+import "cmp"
+
 // Recorder is told what a decision does, step by step; it is the explainer of
 // contract 5, and the same evaluation that serves traffic. A nil Recorder is
 // told nothing and costs nothing.
@@ -69,11 +71,7 @@ func (rec *Recorder) pass(step string, rule Rule, note string) {
 }
 
 func (rec *Recorder) deny(step string, v *Verdict) {
-	note := v.Rule.Note
-	if note == "" {
-		note = v.Message
-	}
-	rec.Steps = append(rec.Steps, Step{Step: step, Verdict: "deny", Mode: Enforce, Rule: v.Rule.pointer(), Note: note})
+	rec.Steps = append(rec.Steps, Step{Step: step, Verdict: "deny", Mode: Enforce, Rule: v.Rule.pointer(), Note: cmp.Or(v.Rule.Note, v.Message)})
 }
 
 func (rec *Recorder) would(step string, rule Rule) {

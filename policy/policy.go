@@ -23,6 +23,7 @@ package policy
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -52,14 +53,7 @@ var Kinds = [...]Kind{
 }
 
 // Valid reports whether k is one of Kinds.
-func (k Kind) Valid() bool {
-	for _, known := range Kinds {
-		if k == known {
-			return true
-		}
-	}
-	return false
-}
+func (k Kind) Valid() bool { return slices.Contains(Kinds[:], k) }
 
 // Key names an object in the store: <prefix>policy/<kind>/<name>.
 type Key struct {

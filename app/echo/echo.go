@@ -87,10 +87,8 @@ func stream(w http.ResponseWriter, r *http.Request, instance string) {
 
 // wait reports whether the client is still there after d.
 func wait(r *http.Request, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return true
 	case <-r.Context().Done():
 		return false

@@ -41,9 +41,7 @@ func NewTLS(cfg TLSConfig) (*TLS, error) {
 	if len(cfg.Pairs) == 0 || cfg.Log == nil {
 		return nil, errors.New("listener: Pairs and Log are required")
 	}
-	if cfg.MinVersion == 0 {
-		cfg.MinVersion = tls.VersionTLS12
-	}
+	cfg.MinVersion = cmp.Or(cfg.MinVersion, tls.VersionTLS12)
 	m, err := load(&cfg, time.Now())
 	if err != nil {
 		return nil, err

@@ -149,8 +149,7 @@ func (w *Writer) wrote(turn int, out io.Writer, p []byte, err error) {
 // Flush has everything written that was there when it was called, and returns
 // the last error of writing, or ErrSlow after limit.
 func (w *Writer) Flush(limit time.Duration) error {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+	late := time.After(limit)
 	for {
 		idle := w.hurry()
 		if idle == nil {
@@ -160,7 +159,7 @@ func (w *Writer) Flush(limit time.Duration) error {
 		}
 		select {
 		case <-idle:
-		case <-timer.C:
+		case <-late:
 			return ErrSlow
 		}
 	}

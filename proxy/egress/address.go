@@ -1,6 +1,9 @@
 package egress
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Addresses that are not somebody's on the internet (A15), by IANA's registries
 // of special purpose addresses.
@@ -59,12 +62,7 @@ func isPrivate(a netip.Addr) bool {
 }
 
 func within(prefixes []netip.Prefix, a netip.Addr) bool {
-	for _, p := range prefixes {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // embedded appends the IPv4 addresses that an IPv6 address may lead to, the

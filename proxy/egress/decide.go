@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -232,12 +233,9 @@ func (q *inquiry) isRegistered() bool {
 	if len(q.registry.ServicesNamed(q.dst.Host, q.dst.Port)) > 0 {
 		return true
 	}
-	for _, a := range q.dst.Addrs {
-		if len(q.registry.ServicesAt(netip.AddrPortFrom(a.Unmap(), q.dst.Port))) > 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(q.dst.Addrs, func(a netip.Addr) bool {
+		return len(q.registry.ServicesAt(netip.AddrPortFrom(a.Unmap(), q.dst.Port))) > 0
+	})
 }
 
 // note and pass tell the recorder of the steps that the policy does not know.

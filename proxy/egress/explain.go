@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"net/url"
@@ -55,10 +56,7 @@ func (p *Proxy) Explain(ctx context.Context, q *answer.Question) (*api.Explanati
 // parser that reads them from the wire. Clients reach an https URL through a
 // tunnel, so that is what is asked about.
 func question(q *answer.Question) (*http1.RequestHead, error) {
-	method, target := q.Method, q.URL
-	if method == "" {
-		method = "GET"
-	}
+	method, target := cmp.Or(q.Method, "GET"), q.URL
 	if u, err := url.Parse(q.URL); err == nil && u.Scheme == "https" && u.Host != "" {
 		method, target = "CONNECT", u.Host
 		if u.Port() == "" {

@@ -2,6 +2,7 @@ package hops
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,10 +79,8 @@ func secretive(f *http1.Field) bool {
 		return true
 	}
 	name := strings.ToLower(f.Name)
-	for _, part := range [...]string{"key", "auth", "token", "secret", "cookie", "pass", "session", "cred", "signature"} {
-		if strings.Contains(name, part) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(secrets, func(part string) bool { return strings.Contains(name, part) })
 }
+
+// secrets are parts of the names of fields that hold one.
+var secrets = []string{"key", "auth", "token", "secret", "cookie", "pass", "session", "cred", "signature"}

@@ -2,6 +2,7 @@ package eureka
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -167,17 +168,12 @@ func decode(b []byte, preferHostname bool) (answer, error) {
 
 // record makes a record of i, which stands in the application called app.
 func (i *instance) record(app string, preferHostname bool) record {
-	if app == "" {
-		app = string(i.App)
-	}
-	r := record{key: key{app: lower(app)}, status: status(string(i.Status)), deleted: strings.EqualFold(string(i.Action), "DELETED")}
+	r := record{key: key{app: lower(cmp.Or(app, string(i.App)))}, status: status(string(i.Status)), deleted: strings.EqualFold(string(i.Action), "DELETED")}
 	host, other := string(i.IP), string(i.HostName)
 	if preferHostname {
 		host, other = other, host
 	}
-	if host == "" {
-		host = other
-	}
+	host = cmp.Or(host, other)
 	number, secure := i.Port.Number, false
 	if number == 0 || i.Port.Enabled == "false" {
 		number, secure = i.SecurePort.Number, true

@@ -146,12 +146,7 @@ func (b *belief) broken(now time.Time) {
 
 // lacks reports whether a usable instance of old is not listed in next.
 func lacks(next, old *resolver.Service) bool {
-	for _, i := range old.Instances {
-		if i.Usable() && instanceOf(next, i.ID) == nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(old.Instances, func(i *resolver.Instance) bool { return i.Usable() && instanceOf(next, i.ID) == nil })
 }
 
 // merge returns next with the usable instances of old that it lacks.

@@ -191,15 +191,14 @@ func (s *session) audit(ctx context.Context) error {
 
 // follow handles what the watches and the writers report.
 func (s *session) follow(ctx context.Context) error {
-	reread := time.NewTimer(rereadEvery)
-	defer reread.Stop()
+	reread := time.After(rereadEvery)
 	var grace <-chan time.Time
 	for {
 		var paused []wake
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-reread.C:
+		case <-reread:
 			return nil
 		case o := <-s.audits:
 			if s.lay.split && s.unwatched(o.names) {
@@ -259,13 +258,11 @@ func (s *session) rest(ctx context.Context) error {
 	if d == 0 {
 		return nil
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.c.kick:
-	case <-t.C:
+	case <-time.After(d):
 	}
 	return nil
 }

@@ -179,12 +179,10 @@ func other(c <-chan answer, first answer) answer {
 	if first.err != nil {
 		return <-c
 	}
-	grace := time.NewTimer(otherFamily)
-	defer grace.Stop()
 	select {
 	case a := <-c:
 		return a
-	case <-grace.C:
+	case <-time.After(otherFamily):
 		return answer{err: errTimedOut}
 	}
 }
