@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Addresses that are not somebody's on the internet (A15), by IANA's registries
-// of special purpose addresses.
+// Addresses that belong to nobody on the internet (A15), by IANA's registries of
+// special purpose addresses.
 var (
 	specialV4 = prefixes(
 		"0.0.0.0/8",        // this network

@@ -19,7 +19,7 @@ func (x *exchange) refuse(r answer.Refusal) bool {
 		x.c.Close() // what follows may have been meant for the tunnel
 	}
 	head, body := r.Append(x.c.Scratch(), x.id, "")
-	if denies(&r) {
+	if isDenial(&r) {
 		head = http1.AppendField(head, "X-Proxy-Denied", string(r.Reason))
 	}
 	x.send(head, body)
@@ -35,7 +35,7 @@ func (x *exchange) send(head, body []byte) {
 	}
 }
 
-// answerHere answers a request that its client lets nobody pass on.
+// answerHere answers an OPTIONS or TRACE whose Max-Forwards is used up.
 func (x *exchange) answerHere() {
 	x.status = 200
 	x.c.SettleBody()

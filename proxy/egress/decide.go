@@ -14,19 +14,19 @@ import (
 	"lictor/proxy/own"
 )
 
-// guard is what a decision goes by, loaded once for each.
-type guard struct {
+// basis is what a decision rests on, loaded once for each.
+type basis struct {
 	set      *policy.Set
 	own      *own.Set
 	settings *Settings
 	registry policy.Registry // nil: no service is registered
 	blind    bool            // it is not known where services are registered
-	era      uint64          // of the proxy, when the rest was loaded
+	era      uint64          // Proxy.era before the rest was loaded
 }
 
 // inquiry is the decision about one target. Its memory is kept for the next.
 type inquiry struct {
-	guard
+	basis
 	target  *target
 	creds   credentials
 	dst     policy.Destination
@@ -39,34 +39,33 @@ type inquiry struct {
 }
 
 // begin prepares q for a target; method and path may be those of a tunnel.
-func (q *inquiry) begin(g guard, t *target, method string, creds credentials, rec *policy.Recorder) {
+func (q *inquiry) begin(b basis, t *target, method string, creds credentials, rec *policy.Recorder) {
 	q.target, q.creds, q.rec, q.lookup, q.addrs = t, creds, rec, 0, nil
 	d := &q.dst
 	d.Method, d.Host, d.Port, d.Path, d.Addrs = method, t.host, t.port, &t.path, nil
 	if t.tunnel {
 		d.Method, d.Path = "", nil
 	}
-	q.goBy(g)
+	q.setBasis(b)
 }
 
-// goBy has q decide by g.
-func (q *inquiry) goBy(g guard) {
-	q.guard = g
-	q.dst.Registry = g.registry
-	q.dst.Identity = q.creds.identity(g.set)
+// setBasis replaces what q decides by, and finds the consumer by it.
+func (q *inquiry) setBasis(b basis) {
+	q.basis = b
+	q.dst.Registry = b.registry
+	q.dst.Identity = q.creds.identity(b.set)
 }
 
 // run checks the target, in the order of A6: our own infrastructure, blacklist,
-// registered services, private addresses, whitelist. What the name alone
-// forbids is not looked up: a question to its servers is a call, too.
+// registered services, private addresses, whitelist. It looks the name up by
+// look, and waits for that; but not if the name alone is forbidden already, for a
+// question to the servers of a name tells them something.
 func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([]netip.Addr, error)) (policy.Permit, answer.Refusal) {
 	if q.set == nil || q.own == nil {
-		q.note("policy", refuseUnavailable)
-		return policy.Permit{}, refuseUnavailable
+		return policy.Permit{}, q.recordDeny("policy", refuseUnavailable)
 	}
 	if q.blind && (q.target.name() == "" || !q.set.AdmitsName(&q.dst)) {
-		q.note("registered_service", refuseBlind)
-		return policy.Permit{}, refuseBlind
+		return policy.Permit{}, q.recordDeny("registered_service", refuseBlind)
 	}
 	t := q.target
 	if name := t.name(); name != "" {
@@ -77,10 +76,10 @@ func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([
 		found, err := look(ctx, name)
 		q.lookup = time.Since(began)
 		if err != nil || len(found) == 0 {
-			return policy.Permit{}, q.failed(name, err)
+			return policy.Permit{}, q.lookupFailed(name, err)
 		}
-		q.pass("dns", "")
-		q.learn(found)
+		q.recordPass("dns")
+		q.setAddrs(found)
 	} else {
 		q.addrBuf = append(q.addrBuf[:0], t.addr)
 		q.addrs = q.addrBuf
@@ -92,8 +91,7 @@ func (q *inquiry) run(ctx context.Context, look func(context.Context, string) ([
 func (q *inquiry) checkName() answer.Refusal {
 	t := q.target
 	if q.own.ByName(t.host, t.port) {
-		q.note("own_address", refuseOwn)
-		return refuseOwn
+		return q.recordDeny("own_address", refuseOwn)
 	}
 	if q.set.Blacklisted(&q.dst, &q.verdict, nil) {
 		if q.rec != nil {
@@ -102,8 +100,7 @@ func (q *inquiry) checkName() answer.Refusal {
 		return refuseVerdict(&q.verdict, true)
 	}
 	if t.tunnel && !q.settings.connects(t.port) {
-		q.note("connect_ports", refusePort)
-		return refusePort
+		return q.recordDeny("connect_ports", refusePort)
 	}
 	q.dst.Addrs = nil
 	if q.set.RefusedByName(&q.dst, &q.verdict, q.rec) {
@@ -112,8 +109,8 @@ func (q *inquiry) checkName() answer.Refusal {
 	return answer.Refusal{}
 }
 
-// again decides once more about the addresses that are known already.
-func (q *inquiry) again() (policy.Permit, answer.Refusal) {
+// recheck decides once more, about the addresses that the name had.
+func (q *inquiry) recheck() (policy.Permit, answer.Refusal) {
 	if q.set == nil || q.own == nil {
 		return policy.Permit{}, refuseUnavailable
 	}
@@ -125,23 +122,21 @@ func (q *inquiry) again() (policy.Permit, answer.Refusal) {
 	return q.checkAddrs()
 }
 
-// failed is the refusal of a name that has no address. That it is one of a
-// registered service is known all the same.
-func (q *inquiry) failed(name string, err error) answer.Refusal {
+// lookupFailed is the refusal of a name that has no address. Whether it belongs
+// to a registered service is known without one.
+func (q *inquiry) lookupFailed(name string, err error) answer.Refusal {
 	if q.isRegistered() {
-		q.note("registered_service", refuseRegistered)
-		return refuseRegistered
+		return q.recordDeny("registered_service", refuseRegistered)
 	}
 	r := refuseName(name)
 	if e, ok := errors.AsType[*dns.Error](err); ok && e.Timeout || errors.Is(err, context.DeadlineExceeded) {
 		r = refuseDNSTimeout
 	}
-	q.note("dns", r)
-	return r
+	return q.recordDeny("dns", r)
 }
 
-// learn takes in the addresses of the target.
-func (q *inquiry) learn(found []netip.Addr) {
+// setAddrs stores the addresses of the target, IPv4 ones as such.
+func (q *inquiry) setAddrs(found []netip.Addr) {
 	q.addrs = found
 	for i, a := range found {
 		if a.Is4In6() {
@@ -155,9 +150,9 @@ func (q *inquiry) learn(found []netip.Addr) {
 	}
 }
 
-// spell puts the addresses before the rules, with every IPv4 address that one
+// addEmbedded has the rules see the addresses, and every IPv4 address that one
 // of them embeds.
-func (q *inquiry) spell() {
+func (q *inquiry) addEmbedded() {
 	q.dst.Addrs = q.addrs
 	for _, a := range q.addrs {
 		if !a.Is4() {
@@ -171,9 +166,10 @@ func (q *inquiry) spell() {
 	}
 }
 
-// checkAddrs checks all addresses: one that is forbidden forbids the target.
+// checkAddrs checks all addresses. One that is forbidden forbids the target; of
+// the others the whitelist may admit some, which the permit is for.
 func (q *inquiry) checkAddrs() (policy.Permit, answer.Refusal) {
-	q.spell()
+	q.addEmbedded()
 	if r := q.forbidden(); r.Status != 0 {
 		return policy.Permit{}, r
 	}
@@ -186,34 +182,30 @@ func (q *inquiry) checkAddrs() (policy.Permit, answer.Refusal) {
 	return p, answer.Refusal{}
 }
 
-// forbidden is the refusal of what no whitelist can open.
+// forbidden is the refusal of a target that no whitelist can open.
 func (q *inquiry) forbidden() answer.Refusal {
 	t := q.target
 	for _, a := range q.dst.Addrs {
 		if q.own.ByAddr(a, t.port) {
-			q.note("own_address", refuseOwn)
-			return refuseOwn
+			return q.recordDeny("own_address", refuseOwn)
 		}
 	}
-	q.pass("own_address", "")
+	q.recordPass("own_address")
 	if q.set.Blacklisted(&q.dst, &q.verdict, q.rec) {
 		return refuseVerdict(&q.verdict, q.mayTell(q.verdict.Rule.Entry))
 	}
 	if q.isRegistered() {
-		q.note("registered_service", refuseRegistered)
-		return refuseRegistered
+		return q.recordDeny("registered_service", refuseRegistered)
 	}
-	q.pass("registered_service", "")
+	q.recordPass("registered_service")
 	for _, a := range q.addrs {
 		if q.settings.private(a) {
-			q.note("private_address", refusePrivate)
-			return refusePrivate
+			return q.recordDeny("private_address", refusePrivate)
 		}
 	}
-	q.pass("private_address", "")
+	q.recordPass("private_address")
 	if t.tunnel && !q.settings.connects(t.port) {
-		q.note("connect_ports", refusePort)
-		return refusePort
+		return q.recordDeny("connect_ports", refusePort)
 	}
 	return answer.Refusal{}
 }
@@ -238,15 +230,17 @@ func (q *inquiry) isRegistered() bool {
 	})
 }
 
-// note and pass tell the recorder of the steps that the policy does not know.
-func (q *inquiry) note(step string, r answer.Refusal) {
+// recordDeny and recordPass add steps that only the egress has, such as
+// own_address, to an explanation. recordDeny returns r.
+func (q *inquiry) recordDeny(step string, r answer.Refusal) answer.Refusal {
 	if q.rec != nil {
 		q.rec.Steps = append(q.rec.Steps, policy.Step{Step: step, Verdict: "deny", Mode: policy.Enforce, Note: r.Message})
 	}
+	return r
 }
 
-func (q *inquiry) pass(step, note string) {
+func (q *inquiry) recordPass(step string) {
 	if q.rec != nil {
-		q.rec.Steps = append(q.rec.Steps, policy.Step{Step: step, Verdict: "pass", Note: note})
+		q.rec.Steps = append(q.rec.Steps, policy.Step{Step: step, Verdict: "pass"})
 	}
 }

@@ -107,7 +107,7 @@ func TestFamiliesTakeTurns(t *testing.T) {
 			for _, a := range strings.Fields(tt.in) {
 				addrs = append(addrs, netip.AddrPortFrom(netip.MustParseAddr(a), 80))
 			}
-			takeTurns(addrs)
+			alternateFamilies(addrs)
 			var got []string
 			for _, a := range addrs {
 				got = append(got, a.Addr().String())

@@ -39,14 +39,15 @@ import (
 	"lictor/proxy/own"
 )
 
-// Config is what a Proxy is made of. Policy, Own and Log are required.
+// Config is what a Proxy is made of. Policy, Own and Log are required. Any
+// goroutine may call its functions; they must not block.
 type Config struct {
 	Settings Settings
-	Policy   func() *policy.Set    // the one in force; nil refuses everything (X6)
-	Own      func() []own.Endpoint // our own infrastructure (X9); asked again and again
+	Policy   func() *policy.Set    // the one in force; while it returns nil, everything is refused (X6)
+	Own      func() []own.Endpoint // our own infrastructure (X9); called every [own.RefreshEvery]
 	Registry Registry              // where services are registered; nil: nowhere
 	Resolver *dns.Resolver         // nil: one for Settings.DNSServers
-	Roots    *x509.CertPool        // for https URIs; nil: the system's
+	Roots    *x509.CertPool        // authorities for targets with https; nil: the system's
 
 	Log          hclog.Logger
 	Metrics      prometheus.Registerer // nil: none are kept
@@ -54,14 +55,16 @@ type Config struct {
 	AccessFormat string                // json, common, combined; "" = json
 }
 
-// Registry knows which services are registered where.
+// Registry knows which services are registered where. Any goroutine may ask it; it
+// does not block.
 type Registry interface {
 	policy.Registry
-	// Missing returns why that is not known; "" = it is.
+	// Missing returns what is not known of where services are registered, in words
+	// for the operator; "" = all is known.
 	Missing() string
 }
 
-// Proxy is the forward proxy.
+// Proxy is the forward proxy. Any goroutine may call its methods.
 type Proxy struct {
 	policy   func() *policy.Set
 	registry Registry // nil: none
@@ -74,7 +77,7 @@ type Proxy struct {
 
 	settings atomic.Pointer[Settings]
 	own      *own.Keeper   // knows nothing until Run found out
-	era      atomic.Uint64 // grows when decisions made before may not hold any more
+	era      atomic.Uint64 // grows with every change after which earlier decisions may be wrong
 
 	pools   pools
 	tunnels *http1.Pool // holds none that is idle: a tunnel is used once
@@ -86,7 +89,8 @@ type Proxy struct {
 	dial   func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 }
 
-// New returns a proxy that Run lets serve.
+// New returns a proxy, which serves once Run is called. An error is a Config that
+// is not whole, an unknown AccessFormat, or metrics that cannot be registered.
 func New(cfg Config) (*Proxy, error) {
 	if cfg.Policy == nil || cfg.Own == nil || cfg.Log == nil {
 		return nil, errors.New("egress: Policy, Own and Log are required")
@@ -116,7 +120,8 @@ func New(cfg Config) (*Proxy, error) {
 	return p, err
 }
 
-// Update replaces the settings. What runs on is checked by the new ones.
+// Update replaces the settings. Requests that are under way are decided on again
+// by the new ones, as with PolicyChanged. It does not wait.
 func (p *Proxy) Update(s Settings) {
 	old := p.settings.Swap(s.withDefaults())
 	p.server.SetLimits(s.limits())
@@ -126,27 +131,28 @@ func (p *Proxy) Update(s Settings) {
 	p.PolicyChanged()
 }
 
-// PolicyChanged has all that runs on checked again, soon (A2, X14). It does not
-// wait.
+// PolicyChanged has all requests and tunnels that are under way decided on again,
+// and cut if they are forbidden now (A2, X14). It does not wait for that.
 func (p *Proxy) PolicyChanged() {
 	p.era.Add(1)
 	p.live.Changed()
 }
 
-// guard is what a decision made now goes by. As long as it is not known where
+// basis is what a decision made now rests on. As long as it is not known where
 // services are registered, nothing may pass but what a whitelist admits by its
 // name (X6).
-func (p *Proxy) guard() guard {
+func (p *Proxy) basis() basis {
 	era := p.era.Load() // first: what is loaded after it is at least as new
-	g := guard{set: p.policy(), own: p.own.Set(), settings: p.settings.Load(), era: era}
+	b := basis{set: p.policy(), own: p.own.Set(), settings: p.settings.Load(), era: era}
 	if p.registry != nil {
-		g.registry = p.registry
-		g.blind = p.Missing() != ""
+		b.registry = p.registry
+		b.blind = p.Missing() != ""
 	}
-	return g
+	return b
 }
 
-// Ready returns why requests are refused for want of knowledge, nil if they are not.
+// Ready returns why requests are refused whatever the policy says: Run was not
+// called, or it is not known where services are registered. nil: they are not.
 func (p *Proxy) Ready() error {
 	switch {
 	case p.own.Set() == nil:
@@ -157,9 +163,9 @@ func (p *Proxy) Ready() error {
 	return nil
 }
 
-// Missing returns why it is not known where services are registered, if that
-// matters: they are out of reach, or a blacklist names some. "" = it is known,
-// or does not matter.
+// Missing returns what is not known of where services are registered, if that
+// matters, for they are out of reach or a blacklist names some. "" = all is known,
+// or it does not matter.
 func (p *Proxy) Missing() string {
 	if p.registry == nil || p.settings.Load().ReachRegistered && !p.policy().DeniesServices() {
 		return ""
@@ -167,8 +173,9 @@ func (p *Proxy) Missing() string {
 	return p.registry.Missing()
 }
 
-// Run serves l until ctx ends, then closes l, lets what is under way end within
-// the drain time, and returns.
+// Run serves l until ctx ends, then closes l, waits until what is under way has
+// ended, for Settings.Drain at most, cuts the rest and returns. It looks our own
+// infrastructure up before it serves. An error is one of l.
 func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
 	p.own.Refresh(ctx)
 	var wg sync.WaitGroup
@@ -181,7 +188,7 @@ func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
 	})
 	wg.Go(func() {
 		defer crash.Contain(upkeep, nil)
-		p.tend(served)
+		p.maintain(served)
 	})
 	stop := context.AfterFunc(ctx, func() {
 		defer crash.Contain(upkeep, nil)
@@ -198,17 +205,16 @@ func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// upkeep is the place of panics in what is done now and then. The next time is
-// tried again.
+// upkeep is where panics of what is no request are counted.
 const upkeep = "egress upkeep"
 
-// tendEvery is how often what nobody asks for is looked after.
-const tendEvery = time.Second
+// maintainEvery is how often maintain does so.
+const maintainEvery = time.Second
 
-// tend drops connections that were idle for too long, and keeps what is known
-// of our own infrastructure fresh.
-func (p *Proxy) tend(ctx context.Context) {
-	tick := time.NewTicker(tendEvery)
+// maintain drops connections that were idle for too long, and looks the names of
+// our own infrastructure up again, until ctx ends.
+func (p *Proxy) maintain(ctx context.Context) {
+	tick := time.NewTicker(maintainEvery)
 	defer tick.Stop()
 	known := time.Now()
 	for {
@@ -230,7 +236,8 @@ func (p *Proxy) sweep() {
 	p.pools.sweep()
 }
 
-// KeepTrailer drops trailers that would not pass as header fields (A13).
+// KeepTrailer implements [http1.Handler]: no trailer passes that would not pass as
+// a header field (A13).
 func (p *Proxy) KeepTrailer(_ *http1.Conn, f *http1.Field, _ bool) bool {
-	return !endsHere(f) && f.ID != http1.FieldContentLength && f.ID != http1.FieldHost
+	return !isHopByHop(f) && f.ID != http1.FieldContentLength && f.ID != http1.FieldHost
 }

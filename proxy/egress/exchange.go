@@ -32,10 +32,10 @@ type exchange struct {
 	scratch  scratch
 	target   target
 	inquiry  inquiry
-	counted  bool             // the client counts who passes the request on
-	forwards uint64           // how many may
+	counted  bool             // Max-Forwards bounds who may pass the request on
+	forwards uint64           // how many proxies still may
 	dialled  netip.AddrPort   // the address that was connected to
-	reached  *member          // that it belongs to
+	reached  *member          // the connections to dialled
 	lasting  *longlived.Entry // nil unless it takes long
 
 	status  int
@@ -53,7 +53,8 @@ var exchanges = sync.Pool{New: func() any {
 	return x
 }}
 
-// Serve is the life of a request.
+// Serve implements [http1.Handler]: it is the life of a request, and returns when
+// the request is over, or the tunnel closed.
 func (p *Proxy) Serve(c *http1.Conn) {
 	x := p.open(c)
 	defer x.finish()
@@ -69,7 +70,8 @@ func (p *Proxy) Serve(c *http1.Conn) {
 	}
 }
 
-// Refuse answers a request whose head could not be read.
+// Refuse implements [http1.Handler]: it answers a request whose head could not be
+// read.
 func (p *Proxy) Refuse(c *http1.Conn, err *http1.ParseError) {
 	x := p.open(c)
 	defer x.finish()
@@ -105,40 +107,41 @@ func (x *exchange) decide() (policy.Permit, bool) {
 	}
 	x.forwards, x.counted = hops.MaxForwards(x.req)
 	q := &x.inquiry
-	q.begin(x.p.guard(), &x.target, x.req.Method, readCredentials(x.req), nil)
+	q.begin(x.p.basis(), &x.target, x.req.Method, readCredentials(x.req), nil)
 	pm, r := q.run(context.Background(), x.p.lookup)
-	for q.era != x.p.era.Load() && r.Status == 0 { // it changed while the name was looked up
-		q.goBy(x.p.guard())
-		pm, r = q.again()
+	for q.era != x.p.era.Load() && r.Status == 0 { // the policy changed while the name was looked up
+		q.setBasis(x.p.basis())
+		pm, r = q.recheck()
 	}
-	x.tellWould()
+	x.logReported()
 	if r.Status != 0 {
 		return policy.Permit{}, x.refuse(r)
 	}
 	return pm, true
 }
 
-// finish counts and logs, for every request, and frees what it held.
+// finish counts and logs every request, also one that panicked, and frees what it
+// held.
 func (x *exchange) finish() {
 	if p := recover(); p != nil {
 		x.crashed(p)
 	}
 	if x.lasting != nil {
-		x.settleLasting()
+		x.endLasting()
 	}
 	took := time.Since(x.began)
 	x.p.metrics.count(x, took)
 	x.writeLine(took)
-	x.tell(took)
+	x.logDecision(took)
 	x.c.User = nil
 	q := &x.inquiry
-	q.guard, q.target, q.creds, q.addrs = guard{}, nil, credentials{}, nil
+	q.basis, q.target, q.creds, q.addrs = basis{}, nil, credentials{}, nil
 	q.dst, q.verdict = policy.Destination{}, policy.Verdict{}
 	*x = exchange{scratch: x.scratch, inquiry: *q, onInterim: x.onInterim}
 	exchanges.Put(x)
 }
 
-// crashed keeps a fault in the handling of one request from ending all others.
+// crashed ends a request whose handling panicked with p.
 func (x *exchange) crashed(p any) {
 	crash.Tell("egress request", p)
 	x.c.Crash()
@@ -187,7 +190,7 @@ func (x *exchange) mayRepeat(f *http1.Failure) bool {
 
 // upstream returns a connection to an address of the permit.
 func (x *exchange) upstream(pm policy.Permit, fresh bool, budget time.Duration) (u *http1.Upstream, err error) {
-	err = x.each(pm, budget, func(m *member, _ netip.AddrPort, patience time.Duration) (err error) {
+	err = x.tryEach(pm, budget, func(m *member, _ netip.AddrPort, patience time.Duration) (err error) {
 		if fresh {
 			u, err = m.Fresh(patience)
 		} else {

@@ -33,7 +33,7 @@ func (p *Proxy) Explain(ctx context.Context, q *answer.Question) (*api.Explanati
 
 	var rec policy.Recorder
 	var in inquiry
-	in.begin(p.guard(), &t, req.Method, readCredentials(req), &rec)
+	in.begin(p.basis(), &t, req.Method, readCredentials(req), &rec)
 	e.Policy = answer.By(in.set.Version())
 	pm, r := in.run(ctx, p.lookup)
 	e.Steps = append(e.Steps, rec.Steps...)

@@ -54,14 +54,14 @@ func appendVia(dst []byte, fields []http1.Field, minor uint8, mark hops.Mark) []
 
 // passes reports whether a field goes on to the other side.
 func passes(f *http1.Field, connection []string) bool {
-	return !endsHere(f) && !http1.Listed(connection, f.Name)
+	return !isHopByHop(f) && !http1.Listed(connection, f.Name)
 }
 
-// endsHere reports whether a field is about one connection only (A13), or would
-// be taken for such a one, or for one that frames the message, because of another
-// character in place of a dash. Other names with such characters, as
-// X_Request_ID, are the client's business.
-func endsHere(f *http1.Field) bool {
+// isHopByHop reports whether a field is about one connection only (A13), or could
+// be taken for such a one, or for one that frames the message, by a server to which
+// another character is the same as a dash. Other names with such characters, such
+// as X_Request_ID, are the client's business.
+func isHopByHop(f *http1.Field) bool {
 	switch id := f.Means(); id {
 	case http1.FieldTrailer, http1.FieldProxy:
 		return true

@@ -13,8 +13,8 @@ import (
 // or id of a consumer, and one of its keys. The zero value is nobody.
 type credentials struct{ consumer, key string }
 
-// readCredentials reads the field. What is no single Basic field is nobody:
-// whether that matters is for the rules to say.
+// readCredentials reads Proxy-Authorization. Anything but a single Basic field is
+// nobody: the rules say whether that matters.
 func readCredentials(req *http1.RequestHead) credentials {
 	text, n := "", 0
 	for i := range req.Fields {
@@ -36,8 +36,8 @@ func readCredentials(req *http1.RequestHead) credentials {
 	return c
 }
 
-// identity is the consumer that the credentials belong to by that policy, nil
-// if they are wrong: the key must be known, and be that consumer's.
+// identity is the consumer whose credentials these are, nil if the policy does not
+// know the key, or it is somebody else's.
 func (c credentials) identity(set *policy.Set) *policy.Identity {
 	if c.key == "" {
 		return nil

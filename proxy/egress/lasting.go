@@ -10,9 +10,10 @@ import (
 	"lictor/proxy/http1"
 )
 
-// facts are what a destination was let pass by: of its addresses the one that
-// was dialled, and the services that were registered there. An instance that
-// discovery loses cuts no stream.
+// facts are what a long exchange is decided on again when the policy changes: of
+// the target's addresses the one that was dialled, and the services that were
+// registered there at the time, so that an instance that leaves discovery cuts no
+// stream.
 type facts struct {
 	proxy  *Proxy
 	target target
@@ -33,7 +34,8 @@ func (s services) ServicesAt(netip.AddrPort) []string { return s.addressed }
 // ServicesNamed implements policy.Registry.
 func (s services) ServicesNamed(string, uint16) []string { return s.named }
 
-// Lasting is called when an exchange turns out to take long.
+// Lasting enters the exchange of c among those that are decided on again when the
+// policy changes. http1 calls it once an exchange turns out to take long.
 func (p *Proxy) Lasting(c *http1.Conn) {
 	x, ok := c.User.(*exchange)
 	if !ok || x.lasting != nil || !x.dialled.IsValid() {
@@ -51,13 +53,14 @@ func (p *Proxy) Lasting(c *http1.Conn) {
 		until = x.began.Add(x.inquiry.settings.TunnelLife)
 	}
 	x.lasting = p.live.Add(c, f, until)
-	if x.inquiry.era != p.era.Load() || x.inquiry.set != p.policy() { // it changed before the exchange was among them
+	if x.inquiry.era != p.era.Load() || x.inquiry.set != p.policy() { // it changed before the exchange was entered
 		p.PolicyChanged()
 	}
 }
 
-// settleLasting takes the exchange out again, and notes if it was cut.
-func (x *exchange) settleLasting() {
+// endLasting takes the exchange out of those that are reviewed when the policy
+// changes, and logs if it was cut.
+func (x *exchange) endLasting() {
 	refused, cause := x.lasting.End()
 	if cause == nil || x.err == nil {
 		return
@@ -69,18 +72,18 @@ func (x *exchange) settleLasting() {
 		"took_ms", time.Since(x.began).Milliseconds(), "error", cause)
 }
 
-// Recheck implements [longlived.Facts]. Without a policy, or with one that cannot
-// be read in part, nothing new is let in, but what runs was let in by one.
+// Recheck implements [longlived.Facts]. While no policy is available new requests
+// are refused, but what runs goes on: a policy let it in.
 func (f *facts) Recheck() answer.Refusal {
-	g := f.proxy.guard()
-	if g.set == nil || g.own == nil {
+	b := f.proxy.basis()
+	if b.set == nil || b.own == nil {
 		return answer.Refusal{}
 	}
-	g.registry = f.at
+	b.registry = f.at
 	var q inquiry
-	q.begin(g, &f.target, f.method, f.creds, nil)
-	q.learn([]netip.Addr{f.addr})
-	_, r := q.again()
+	q.begin(b, &f.target, f.method, f.creds, nil)
+	q.setAddrs([]netip.Addr{f.addr})
+	_, r := q.recheck()
 	if r.Reason == policyUnavailable {
 		return answer.Refusal{}
 	}

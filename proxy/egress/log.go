@@ -6,8 +6,8 @@ import (
 	"lictor/proxy/answer"
 )
 
-// tellWould logs and counts what rules in report mode would have done (X13).
-func (x *exchange) tellWould() {
+// logReported logs and counts what rules in report mode would have denied (X13).
+func (x *exchange) logReported() {
 	for _, w := range x.inquiry.verdict.Would() {
 		x.p.metrics.counts.Would(w.Reason)
 		x.p.log.Info("would be denied", "request_id", x.id, "reason", string(w.Reason), "rule", w.Rule.Key,
@@ -16,10 +16,10 @@ func (x *exchange) tellWould() {
 	}
 }
 
-// tell logs the decision, once for each request: refusals by a rule always, the
-// rest for those who want to see it. What was cut was told already.
-func (x *exchange) tell(took time.Duration) {
-	denied := denies(&x.refused) && x.status == x.refused.Status
+// logDecision logs the decision, once for each request: a refusal by a rule
+// always, everything else at level debug. endLasting has logged what was cut.
+func (x *exchange) logDecision(took time.Duration) {
+	denied := isDenial(&x.refused) && x.status == x.refused.Status
 	if !denied && !x.p.log.IsDebug() {
 		return
 	}

@@ -20,8 +20,8 @@ import (
 	"lictor/proxy/http1"
 )
 
-// poolKey says which requests may share connections: those to the same checked
-// address for the same host.
+// poolKey says which requests may share connections: those to the same address,
+// for the same host, both with TLS or both without.
 type poolKey struct {
 	to   netip.AddrPort
 	host string
@@ -32,7 +32,7 @@ type poolKey struct {
 type member struct {
 	*http1.Pool
 	to   netip.AddrPort
-	down atomic.Int64 // unix nanoseconds: it refused, others are tried first until then
+	down atomic.Int64 // unix nanoseconds; it refused, and until then others are tried first
 }
 
 // Limits of idle upstream connections, and how long an address that refused is
@@ -47,7 +47,8 @@ const (
 type pools struct {
 	roots *x509.CertPool
 	dial  func(context.Context, netip.AddrPort) (net.Conn, error)
-	// patience is for the acknowledgement of what was sent; 0 = no limit.
+	// patience is how long the other side may leave what was sent without an
+	// acknowledgement; 0 = no limit.
 	patience time.Duration
 
 	mu      sync.Mutex // guards members
@@ -126,12 +127,14 @@ func (ps *pools) counts() (active, idle int) {
 	return active, idle
 }
 
-// minPatience is how long an address gets at least to answer, if that much is left.
+// minPatience is the least time that an address has to answer, if that much of
+// the budget is left.
 const minPatience = 2 * time.Second
 
-// each tries the addresses of a permit until try returns nil. All tries together
-// have budget.
-func (x *exchange) each(pm policy.Permit, budget time.Duration, try func(m *member, to netip.AddrPort, patience time.Duration) error) error {
+// tryEach calls try for the addresses of a permit, in order, until it returns nil,
+// and returns the last error. All tries together may take budget; patience is how
+// long one of them may.
+func (x *exchange) tryEach(pm policy.Permit, budget time.Duration, try func(m *member, to netip.AddrPort, patience time.Duration) error) error {
 	deadline := time.Now().Add(budget)
 	key := poolKey{host: x.target.host, tls: x.target.tls}
 	var buf [8]netip.AddrPort
@@ -166,7 +169,7 @@ func (x *exchange) order(dst []netip.AddrPort, pm policy.Permit, key poolKey) []
 	if len(dst) == 1 {
 		return dst
 	}
-	takeTurns(dst)
+	alternateFamilies(dst)
 	now := time.Now().UnixNano()
 	ps := &x.p.pools
 	ps.mu.Lock()
@@ -177,9 +180,9 @@ func (x *exchange) order(dst []netip.AddrPort, pm policy.Permit, key poolKey) []
 	return dst
 }
 
-// takeTurns puts an IPv6 address behind each IPv4 address, as long as there are
+// alternateFamilies puts an IPv6 address behind each IPv4 address, as long as there are
 // both. The addresses of a family keep their order.
-func takeTurns(addrs []netip.AddrPort) {
+func alternateFamilies(addrs []netip.AddrPort) {
 	v6 := slices.IndexFunc(addrs, func(a netip.AddrPort) bool { return a.Addr().Is6() })
 	if v6 <= 0 {
 		return // one family, or the other one first already
@@ -192,7 +195,7 @@ func takeTurns(addrs []netip.AddrPort) {
 	}
 }
 
-// rank says where an address belongs in the order. x.p.pools.mu must be held.
+// rank is what order sorts by. x.p.pools.mu must be held.
 func (x *exchange) rank(key poolKey, to netip.AddrPort, now int64) int {
 	key.to = to
 	switch m := x.p.pools.members[key]; {
@@ -228,7 +231,7 @@ func (p *Proxy) dialChecked(ctx context.Context, to netip.AddrPort) (net.Conn, e
 	return d.DialContext(ctx, "tcp", to.String())
 }
 
-// admits checks an address against what no list can open.
+// admits returns an error for an address that no list can open.
 func (p *Proxy) admits(at netip.AddrPort) error {
 	own, settings := p.own.Set(), p.settings.Load()
 	var buf [8]netip.Addr

@@ -40,8 +40,8 @@ func refuseName(name string) answer.Refusal {
 	return answer.Refusal{Status: 502, Reason: dnsFailed, Message: `No IP addresses found for name "` + name + `"`}
 }
 
-// refuseVerdict is a verdict's refusal. open says whether the client may know
-// the entry.
+// refuseVerdict is the refusal of a verdict. open says that the client may know
+// which entry of a list denied.
 func refuseVerdict(v *policy.Verdict, open bool) answer.Refusal {
 	r := answer.Verdict(v)
 	if open {
@@ -50,5 +50,5 @@ func refuseVerdict(v *policy.Verdict, open bool) answer.Refusal {
 	return r
 }
 
-// denies reports whether it is a rule that refused, as opposed to a failure.
-func denies(r *answer.Refusal) bool { return r.Status == 403 || r.Status == 407 }
+// isDenial reports whether a rule refused, as opposed to a failure.
+func isDenial(r *answer.Refusal) bool { return r.Status == 403 || r.Status == 407 }

@@ -15,8 +15,8 @@ import (
 	"lictor/resolver"
 )
 
-// Catalogs is the policy.Registry of all services that resolvers know, usable
-// or not (A15). [Catalogs.Run] keeps it up to date.
+// Catalogs is the [Registry] of all services that resolvers know, usable or not
+// (A15). [Catalogs.Run] keeps it up to date; any goroutine may ask it.
 type Catalogs struct {
 	sources []resolver.Source
 	index   atomic.Pointer[registered]
@@ -40,7 +40,8 @@ type endpointName struct {
 	port uint16
 }
 
-// NewCatalogs returns a registry of what is in the sources' catalogs by now.
+// NewCatalogs returns a registry of what is in the catalogs of the sources now. It
+// asks nobody, and does not wait.
 func NewCatalogs(sources []resolver.Source) *Catalogs {
 	c := &Catalogs{sources: sources, seen: make([]*resolver.Catalog, len(sources))}
 	c.follow(time.Now())
@@ -50,7 +51,7 @@ func NewCatalogs(sources []resolver.Source) *Catalogs {
 // followEvery is how soon a change in a catalog is in the registry.
 const followEvery = 200 * time.Millisecond
 
-// Run follows the catalogs until ctx ends.
+// Run follows the catalogs until ctx ends, and returns its error.
 func (c *Catalogs) Run(ctx context.Context) error {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
@@ -74,7 +75,7 @@ func (c *Catalogs) follow(now time.Time) {
 		}
 	}
 	if !changed {
-		c.judge(now)
+		c.noteMissing(now)
 		return
 	}
 	next := &registered{at: make(map[netip.AddrPort][]string), named: make(map[endpointName][]string)}
@@ -89,10 +90,11 @@ func (c *Catalogs) follow(now time.Time) {
 	}
 	slices.Sort(next.unloaded)
 	c.index.Store(next)
-	c.judge(now)
+	c.noteMissing(now)
 }
 
-// addService enters every address of a service.
+// addService enters every address of a service. folded says that its registry
+// shows names in upper case.
 func (r *registered) addService(svc *resolver.Service, folded bool) {
 	enter := func(address string) {
 		r.add(svc.Name, address)
@@ -114,10 +116,10 @@ func (r *registered) addService(svc *resolver.Service, folded bool) {
 // rest is closed. At the start there is no patience: nothing is known then.
 const loadPatience = 10 * time.Second
 
-// judge finds out whether it is known where services are registered: every
-// source has told of all its services, and every service of its instances.
-func (c *Catalogs) judge(now time.Time) {
-	why := c.lacks()
+// noteMissing stores what is not known of where services are registered. All is
+// known when every source has listed its services, and the instances of each.
+func (c *Catalogs) noteMissing(now time.Time) {
+	why := c.unknown()
 	switch {
 	case why == "":
 		c.known, c.since = true, time.Time{}
@@ -132,8 +134,8 @@ func (c *Catalogs) judge(now time.Time) {
 	}
 }
 
-// lacks returns what is not known; "" = nothing.
-func (c *Catalogs) lacks() string {
+// unknown returns what is not known, in words; "" = nothing.
+func (c *Catalogs) unknown() string {
 	for _, src := range c.sources {
 		switch s := src.Status(); {
 		case !s.Ready:
@@ -149,7 +151,7 @@ func (c *Catalogs) lacks() string {
 	return ""
 }
 
-// Missing returns why it is not known where services are registered; "" = it is.
+// Missing implements [Registry].
 func (c *Catalogs) Missing() string { return *c.missing.Load() }
 
 // Sources returns the resolvers that the registry follows.

@@ -9,29 +9,29 @@ import (
 	"lictor/proxy/http1"
 )
 
-// Settings are what a SIGHUP may change. They are immutable once given to the
-// proxy. The zero value of what opens something keeps it closed.
+// Settings are what a reload may change. They are not to be changed once the proxy
+// has them. The zero value denies what can be denied.
 type Settings struct {
 	DNSServers      []netip.AddrPort // empty: the system's
-	ReachPrivate    bool             // deny_private = false (A15)
-	AllowPrivate    []netip.Prefix   // that may be reached nevertheless
-	ReachRegistered bool             // deny_registered_services = false (A15)
-	ConnectPorts    []uint16         // that CONNECT may reach; empty: any
+	ReachPrivate    bool             // private addresses may be reached: deny_private = false (A15)
+	AllowPrivate    []netip.Prefix   // private addresses that may be reached nevertheless
+	ReachRegistered bool             // registered services may be reached: deny_registered_services = false (A15)
+	ConnectPorts    []uint16         // ports that CONNECT may reach; empty: any
 	AllowClients    []netip.Prefix   // who may use the proxy; empty: loopback and private addresses
 
-	Timeout        time.Duration // to the response head; required, as the next ones
-	Idle           time.Duration // of a kept-alive client connection
-	Header         time.Duration // to read a request head
-	Stream         time.Duration // without a byte either way on a body or tunnel
-	Body           time.Duration // to the first byte of a body; 0: as Stream
-	Admission      http1.Admission
-	MaxHeader      int           // bytes of a request head
-	Drain          time.Duration // for what is in flight at the end
-	ConnectTimeout time.Duration // for all addresses of a target together; 0 = 10 s
+	Timeout        time.Duration   // from the request to the head of the answer; must be set, as the next three
+	Idle           time.Duration   // how long a client's connection may wait for its next request
+	Header         time.Duration   // for the head of a request to arrive
+	Stream         time.Duration   // how long a body or tunnel may move no byte
+	Body           time.Duration   // until the first byte of a body; 0: as Stream
+	Admission      http1.Admission // how many connections and requests are let in
+	MaxHeader      int             // bytes of a request's head
+	Drain          time.Duration   // how long Run waits for what is under way
+	ConnectTimeout time.Duration   // to connect, all addresses of a target together; 0 = 10 s
 
-	MaxTunnels       int           // open at the same time; 0 = 20,000
-	MaxClientTunnels int           // of one client address; 0 = 1,000
-	TunnelLife       time.Duration // after which a tunnel is cut, busy or not; 0 = 24 h
+	MaxTunnels       int           // tunnels at a time; 0 = 20,000
+	MaxClientTunnels int           // of which of one client; 0 = 1,000
+	TunnelLife       time.Duration // age at which a tunnel is cut, busy or not; 0 = 24 h
 }
 
 // withDefaults returns s with every limit set.
@@ -52,9 +52,9 @@ func (s *Settings) connects(port uint16) bool {
 	return len(s.ConnectPorts) == 0 || slices.Contains(s.ConnectPorts, port)
 }
 
-// near are the addresses of clients that may use the proxy unless it is said
-// otherwise: an open proxy serves everybody who finds it.
-var near = []netip.Prefix{
+// localClients may use the proxy where allow_clients is not set: loopback and
+// private addresses, for a proxy that is open to all is found and misused.
+var localClients = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"),
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
 	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("169.254.0.0/16"),
@@ -65,7 +65,7 @@ var near = []netip.Prefix{
 func (s *Settings) serves(client netip.Addr) bool {
 	client = client.Unmap().WithZone("")
 	if len(s.AllowClients) == 0 {
-		return within(near, client)
+		return within(localClients, client)
 	}
 	return within(s.AllowClients, client)
 }

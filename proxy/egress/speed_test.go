@@ -30,7 +30,7 @@ func decider(tb testing.TB, entries int) func() answer.Refusal {
 	}
 	addrs := []netip.Addr{netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("2a00::8")}
 	look := func(context.Context, string) ([]netip.Addr, error) { return addrs, nil }
-	g := guard{set: set, own: new(own.Set), settings: new(Settings)}
+	g := basis{set: set, own: new(own.Set), settings: new(Settings)}
 	var q inquiry
 	var s scratch
 	var t target

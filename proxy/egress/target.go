@@ -18,7 +18,7 @@ type target struct {
 	port   uint16
 	addr   netip.Addr // of host, if it is an address
 	path   uri.Path   // zero for a tunnel
-	rest   string     // what goes upstream as the target, without the query
+	rest   string     // the path as it goes upstream
 }
 
 // Errors of reading a target; each is a 400 bad_target.
@@ -32,7 +32,7 @@ var (
 	errLongName = errors.New("the host is too long for a name")
 )
 
-// scratch is memory for reading targets, kept from request to request.
+// scratch is memory to read targets with, kept from request to request.
 type scratch struct{ host, path []byte }
 
 // parseTarget reads the target of req. Only the request line counts: the Host
@@ -80,7 +80,7 @@ func (t *target) readHost(authority string, s *scratch) error {
 	if len(host) > 253 {
 		return errLongName
 	}
-	if last := host[len(host)-1]; '0' <= last && last <= '9' || strings.IndexByte(host, ':') >= 0 { // else it is a name, and a vain try costs
+	if last := host[len(host)-1]; '0' <= last && last <= '9' || strings.IndexByte(host, ':') >= 0 { // anything else is a name, and to try costs
 		if addr, err := netip.ParseAddr(host); err == nil {
 			t.addr = addr.Unmap()
 			return nil
@@ -143,7 +143,7 @@ func (t *target) readPath(method, rest string, s *scratch) error {
 	return nil
 }
 
-// name is the host if it is to be looked up, "" if it is an address.
+// name is the host if it has to be looked up, "" if it is an address.
 func (t *target) name() string {
 	if t.addr.IsValid() {
 		return ""

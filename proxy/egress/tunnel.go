@@ -24,7 +24,7 @@ func (x *exchange) tunnel(pm policy.Permit) {
 	}
 	defer x.p.slots.giveBack(client)
 	began := time.Now()
-	nc, err := x.direct(pm, settings.ConnectTimeout)
+	nc, err := x.dialTunnel(pm, settings.ConnectTimeout)
 	if err != nil {
 		x.err = err
 		x.refuse(refuseUnreachable)
@@ -36,9 +36,9 @@ func (x *exchange) tunnel(pm policy.Permit) {
 	x.in, x.out, x.err = x.c.Tunnel(append(x.c.Scratch(), established...))
 }
 
-// direct returns a new connection to an address of the permit.
-func (x *exchange) direct(pm policy.Permit, budget time.Duration) (nc net.Conn, err error) {
-	err = x.each(pm, budget, func(_ *member, to netip.AddrPort, patience time.Duration) (err error) {
+// dialTunnel returns a new connection to an address of the permit.
+func (x *exchange) dialTunnel(pm policy.Permit, budget time.Duration) (nc net.Conn, err error) {
+	err = x.tryEach(pm, budget, func(_ *member, to netip.AddrPort, patience time.Duration) (err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		nc, err = x.p.dial(ctx, to)
@@ -47,17 +47,19 @@ func (x *exchange) direct(pm policy.Permit, budget time.Duration) (nc net.Conn, 
 	return nc, err
 }
 
-// hostBits is what of an IPv6 address says whose it is: a host has the rest for itself.
+// hostBits are those of an IPv6 address that tell clients apart: a host may use
+// every address of its /64.
 const hostBits = 64
 
-// slots bound the tunnels, for each holds two sockets for as long as it likes.
+// slots bound the tunnels: each holds two sockets for as long as its client likes.
 type slots struct {
 	mu      sync.Mutex // guards what follows
 	open    int
 	clients map[netip.Addr]int
 }
 
-// take reports whether a client may open another tunnel.
+// take reports whether a client may open another tunnel. If so, giveBack is to be
+// called when it is closed.
 func (s *slots) take(client netip.Addr, limits *Settings) bool {
 	client = policy.CountedAs(client, hostBits)
 	s.mu.Lock()
