@@ -12,10 +12,10 @@ import (
 
 // Admin is the block admin: the listener for operators.
 type Admin struct {
-	Address string      // host:port
-	Token   secret.Text // none = none is asked for; only on a loopback address (X8)
-	Header  string      // that carries the token
-	TLS     TLS
+	Address string      // host:port; an empty host is every address
+	Token   secret.Text // empty: requests need none, which is allowed on a loopback address only (X8)
+	Header  string      // the header field that carries the token
+	TLS     TLS         // of this listener
 }
 
 func defaultAdmin() Admin {

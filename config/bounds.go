@@ -20,7 +20,7 @@ const (
 	maxProblems = 100     // that are told
 )
 
-// bounded says what about a text is too much to be parsed; nil if nothing is.
+// bounded returns why a file is too much to be parsed, nil if it is not.
 func bounded(f File) *Problem {
 	tokens, _ := hclsyntax.LexConfig(f.Text, f.Name, hcl.InitialPos)
 	m := measure{levels: []level{{lines: true}}}
@@ -47,7 +47,7 @@ type measure struct {
 	steps  int // of all levels
 }
 
-// take counts one more token, and says what is too much.
+// take counts one more token. It returns what is too much now, "" if nothing is.
 func (m *measure) take(t hclsyntax.TokenType) string {
 	top := &m.levels[len(m.levels)-1]
 	switch t {

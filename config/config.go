@@ -3,7 +3,8 @@
 // [Load] reads files and directories, [Parse] works on bytes. Both return either
 // a complete [Config], every default filled in, or every mistake at once: a
 // *multierror.Error of [Problem]s, each with its place. An unknown name is a
-// mistake (X15). Nothing is done with the values: main wires them.
+// mistake (X15). Nothing is done with the values: package app builds the parts of
+// lictor from them.
 //
 // A block lives in one short file. To add one: write a struct for its values,
 // give it a field in [Config] (and its defaults in [Default]), write a function
@@ -19,7 +20,8 @@ import (
 	"lictor/proxy/middleware"
 )
 
-// Config is a checked configuration. Every value is usable as it is.
+// Config is a checked configuration. Each of its values can be used as it is; they
+// are not to be changed. Times are durations and sizes are bytes throughout.
 type Config struct {
 	LogLevel   hclog.Level
 	LogJSON    bool   // log_format = "json"
@@ -38,7 +40,7 @@ type Config struct {
 	AccessLog  AccessLog
 }
 
-// Default returns the configuration of an empty file.
+// Default returns the configuration of an empty file. It is the caller's.
 func Default() *Config {
 	return &Config{
 		LogLevel:  hclog.Info,
@@ -54,7 +56,7 @@ func Default() *Config {
 	}
 }
 
-// global returns what may stand outside any block.
+// global returns the options outside any block.
 func (d *decoder) global() options {
 	return options{
 		"log_level":  parsed(&d.cfg.LogLevel, logLevel),
@@ -76,7 +78,7 @@ func logFormat(s string) (json bool, err error) {
 // Problem is one mistake in a configuration.
 type Problem struct {
 	At   hcl.Range // zero if the mistake has no place, as with a missing file
-	Text string
+	Text string    // what is wrong and what was wanted; it repeats no secret
 }
 
 // Error returns the text after its place, as file:line,column-column.

@@ -14,10 +14,10 @@ type Egress struct {
 	Configured     bool             // there is a block; without one nothing listens
 	Address        string           // host:port; an empty host is every address
 	DNSServers     []netip.AddrPort // empty: the system's
-	DenyPrivate    bool             // A15
+	DenyPrivate    bool             // deny_private: private addresses are out of reach (A15)
 	AllowPrivate   []netip.Prefix   // excepted from DenyPrivate
-	DenyRegistered bool             // deny_registered_services: every address in the registry (A15)
-	ConnectPorts   []uint16         // that CONNECT may reach; empty: any
+	DenyRegistered bool             // deny_registered_services: so is every address in a registry (A15)
+	ConnectPorts   []uint16         // ports that CONNECT may reach; empty: any
 	AllowClients   []netip.Prefix   // who may use it; empty: loopback and private addresses
 }
 

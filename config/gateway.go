@@ -16,22 +16,22 @@ import (
 // Gateway is the block gateway: the reverse proxy.
 type Gateway struct {
 	Address                 string         // host:port; an empty host is every address
-	Timeout                 time.Duration  // to the response head
-	IdleTimeout             time.Duration  // of a kept-alive client connection
-	BodyTimeout             time.Duration  // to the first byte of a body
-	HeaderTimeout           time.Duration  // to read a request head
-	StreamIdle              time.Duration  // without a byte either way on a body or tunnel
-	MaxHeaderBytes          int64          // of a request head
-	MaxFields               int            // of a request head
-	MaxBody                 int64          // of a request body; 0 = no limit
+	Timeout                 time.Duration  // from the request to the head of the answer
+	IdleTimeout             time.Duration  // how long a client's connection may wait for its next request
+	BodyTimeout             time.Duration  // until the first byte of a body
+	HeaderTimeout           time.Duration  // for the head of a request to arrive
+	StreamIdle              time.Duration  // how long a body or tunnel may move no byte
+	MaxHeaderBytes          int64          // bytes of a request's head
+	MaxFields               int            // fields of a request's head
+	MaxBody                 int64          // bytes of a request's body; 0 = no limit
 	ShutdownDelay           time.Duration  // how long the listener serves on after SIGTERM, while /readyz says no
 	Drain                   time.Duration  // how long requests may go on after SIGTERM
 	TrustedProxies          []netip.Prefix // whose X-Forwarded-* are believed
-	TrustedNetworks         []netip.Prefix // that are inside: protected headers pass
-	ProtectedHeaders        []string       // names, maybe with * at the end
-	MaxConnections          int            // of clients; 0 = what the limit of descriptors carries
+	TrustedNetworks         []netip.Prefix // clients here are inside: protected headers pass
+	ProtectedHeaders        []string       // names of header fields, with * at the end for all that begin so
+	MaxConnections          int            // of clients; 0 = as many as the limit of descriptors allows for
 	MaxConnectionsPerClient int            // of one address; 0 = three quarters of MaxConnections
-	MaxStreamsPerClient     int            // of one address, by HTTP/2; 0 = what the limit of descriptors carries
+	MaxStreamsPerClient     int            // of one address, by HTTP/2; 0 = as many as the limit of descriptors allows for
 	ProxyProtocol           bool           // connections of TrustedProxies begin with a PROXY header
 	TLS                     TLS
 }

@@ -17,28 +17,29 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// File is a configuration file: its name, as problems show it, and its content.
+// File is a configuration file.
 type File struct {
-	Name    string
-	Text    []byte
-	Foreign bool // a link out of the directory that was named: no mistake tells what it says
+	Name    string // as problems show it
+	Text    []byte // its content; Parse does not keep it
+	Foreign bool   // a link out of the directory that was named: no problem repeats its content
 }
 
-// Env is what the functions of the language reach outside. Both fields are required.
+// Env is what the functions env and file of the configuration read. Both fields are
+// required.
 type Env struct {
-	Lookup   func(name string) (string, bool)
+	Lookup   func(name string) (string, bool) // a variable, and whether it is set
 	ReadFile func(path string) ([]byte, error)
 }
 
-// OS is the environment of the process.
+// OS is the environment of the process, and the files that it may read.
 func OS() Env {
 	return Env{Lookup: os.LookupEnv, ReadFile: readFile}
 }
 
-// Load reads the configuration in paths, each a file or a directory of which
-// every *.hcl is read in the order of their names, those that begin with a dot
-// left out: they are an editor's. Together they are one
-// configuration: what is written twice is a mistake.
+// Load reads the configuration in paths. Each is a file, a pipe, or a directory, of
+// which it reads every *.hcl in the order of names, without those that begin with
+// a dot, which are an editor's. Together they are one configuration: what is
+// written twice is a mistake. It waits for a pipe, 10 s at most.
 func Load(paths ...string) (*Config, error) {
 	var files []File
 	var errs *multierror.Error
@@ -114,8 +115,8 @@ func leadsOut(dir, name string) bool {
 // pipePatience is how long whoever writes to a pipe may take for all of it.
 const pipePatience = 10 * time.Second
 
-// readFile reads a regular file, or a pipe, as a shell makes of <(...). What
-// else there is in a file system may never end, or never begin.
+// readFile reads a regular file, or a pipe, as a shell makes of <(...). A device or
+// a socket might never end.
 func readFile(path string) ([]byte, error) {
 	// Without waiting: a pipe that nobody writes to would be waited for at the opening.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -161,7 +162,8 @@ func kindOf(mode os.FileMode) string {
 	return "something else"
 }
 
-// Parse reads the configuration in files, which together are one.
+// Parse reads the configuration in files, which together are one. Its error is a
+// *multierror.Error of [Problem]s.
 func Parse(env Env, files ...File) (*Config, error) {
 	d := &decoder{cfg: Default(), ctx: &hcl.EvalContext{Functions: functions(env)}}
 	var bodies []hcl.Body
@@ -202,10 +204,10 @@ func Parse(env Env, files ...File) (*Config, error) {
 type decoder struct {
 	cfg      *Config
 	ctx      *hcl.EvalContext
-	order    []string // of the files
-	foreign  []string // of which nothing is repeated
-	within   string   // the blocks around what is being decoded, as problems show them
-	names    []string // of what the blocks in the files may hold; config.hcl.example must show each
+	order    []string // names of the files, as they were given
+	foreign  []string // names of those of which nothing is repeated
+	within   string   // the blocks around the one being decoded, as problems show them
+	names    []string // every option and block that could have been given; config.hcl.example must show each
 	problems []*Problem
 }
 
@@ -213,7 +215,7 @@ func (d *decoder) wrong(at hcl.Range, format string, args ...any) {
 	d.problems = append(d.problems, &Problem{At: at, Text: fmt.Sprintf(format, args...)})
 }
 
-// diagnose takes over HCL's own findings, so that a syntax error reads like a wrong value.
+// diagnose makes problems of HCL's own, so that a syntax error reads like a wrong value.
 func (d *decoder) diagnose(diags hcl.Diagnostics) {
 	for _, diag := range diags {
 		if diag.Severity != hcl.DiagError {

@@ -11,9 +11,9 @@ import (
 // Policy is the block policy.
 type Policy struct {
 	Store    string        // consul, file or memory; "" = consul if there is a consul block, else memory
-	Dir      string        // of the store "file"
+	Dir      string        // the directory of the store "file"
 	Prefix   string        // of the keys in Consul KV; ends in a slash
-	MaxStale time.Duration // refuse past it without contact to the store; 0 = serve on
+	MaxStale time.Duration // how long to serve without contact to the store; 0 = for ever
 	Prefix6  int           // bits of an IPv6 address that a client is counted by
 }
 
@@ -41,7 +41,7 @@ func keyPrefix(s string) (string, error) {
 
 // ACL is the block acl.
 type ACL struct {
-	BindConsumers bool // C6
+	BindConsumers bool // a consumer that some ACL names may use only the APIs of its ACLs (C6)
 }
 
 func (d *decoder) acl(b *hcl.Block) {

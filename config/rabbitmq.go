@@ -14,10 +14,10 @@ import (
 type RabbitMQ struct {
 	Configured bool          // there is a block
 	URL        secret.Text   // amqp:// or amqps://, with user and password
-	Services   []string      // globs of first segments that go to the bus
-	Timeout    time.Duration // to the answer
-	MaxBody    int64         // of a request
-	MaxReply   int64         // of a worker's answer
+	Services   []string      // globs of the services that are reached over the bus
+	Timeout    time.Duration // from the request to its answer
+	MaxBody    int64         // bytes of a request's body
+	MaxReply   int64         // bytes of a worker's answer
 }
 
 func defaultRabbitMQ() RabbitMQ {

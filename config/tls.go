@@ -6,18 +6,16 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// TLS is the block tls of a listener. Without a certificate no TLS is spoken.
+// TLS is the block tls of a listener. The listener speaks TLS if there is a
+// certificate.
 type TLS struct {
-	Certificates []KeyPair // the first is for clients that name no server
+	Certificates []KeyPair // the first is for clients that name no server, or one that no certificate is for
 	ClientCAFile string    // "" = clients need no certificate
 	MinVersion   uint16    // tls.VersionTLS12 or tls.VersionTLS13
 }
 
-// KeyPair names the PEM files of a certificate and its key.
-type KeyPair struct {
-	CertFile string
-	KeyFile  string
-}
+// KeyPair names the PEM files of a certificate chain and its key.
+type KeyPair struct{ CertFile, KeyFile string }
 
 // Enabled reports whether the listener speaks TLS.
 func (t *TLS) Enabled() bool { return len(t.Certificates) > 0 }

@@ -137,7 +137,7 @@ func boolean(dst *bool) setter {
 	}
 }
 
-// withheld is what is wrong with a string that nobody may repeat: people write
+// withheld is an error about a string that must not be shown: people write
 // passwords into addresses, before an @ and elsewhere.
 type withheld struct{ error }
 
@@ -169,7 +169,7 @@ func literal(expr hcl.Expression) bool {
 	return !diags.HasErrors()
 }
 
-// portIsOne reports whether the port of a URL is one, or left out.
+// portIsOne reports whether the port of a URL is one from 1 to 65535, or left out.
 func portIsOne(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	return port == "" || err == nil && n > 0
@@ -240,7 +240,7 @@ func show(v cty.Value) string {
 	return "a list"
 }
 
-// duration parses a time of at least low; with low 0 it may be none.
+// duration parses a time of at least low.
 func duration(low time.Duration) func(string) (time.Duration, error) {
 	return func(s string) (time.Duration, error) {
 		t, err := time.ParseDuration(s)
@@ -254,7 +254,7 @@ func duration(low time.Duration) func(string) (time.Duration, error) {
 	}
 }
 
-// moment is the least time that a limit may be: a limit of nothing would refuse everything.
+// moment is the least time that a limit may be: one of 0 would refuse everything.
 const moment = time.Millisecond
 
 // bytes parses a number of bytes from low to high.
