@@ -6,8 +6,9 @@ import (
 	"lictor/policy"
 )
 
-// Check returns what is wrong with the value of a key, entries of lists included;
-// nil if nothing is. An error is of the type [policy.Problems].
+// Check returns what is wrong with the value of a key, nil if nothing is. Unlike
+// Parse it looks at each entry of a list as well, which the policy leaves out alone
+// if it is wrong. An error is of the type [policy.Problems].
 func Check(key policy.Key, value []byte) error {
 	content, err := Parse(key, value)
 	if err != nil {

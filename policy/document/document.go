@@ -16,15 +16,17 @@ import (
 	"lictor/policy"
 )
 
-// Parse reads the value of a key. The error is of the type [policy.Problems];
-// the object then holds what could be read, which may tell what it would have
-// closed (X6).
+// Parse reads the value of a key. The object is the caller's. An error is of the
+// type [policy.Problems]; the object then holds what could be read, by which the
+// policy finds out what it would have closed (X6). It is nil for an unknown kind.
 func Parse(key policy.Key, data []byte) (policy.Object, error) {
 	c := Change(key, 0, 0, data)
 	return c.Object, c.Err
 }
 
-// Change reads a value into a change for [policy.Builder].
+// Change reads a value into a change for [policy.Builder]. index and created are
+// the store's, of this version and of the first. What is wrong with the value is in
+// the Err of the change, as Parse returns it.
 func Change(key policy.Key, index, created uint64, data []byte) policy.Change {
 	c := policy.Change{Key: key, Index: index, Created: created, Object: policy.New(key.Kind)}
 	if c.Object == nil {
@@ -40,8 +42,8 @@ func Change(key policy.Key, index, created uint64, data []byte) policy.Change {
 	return c
 }
 
-// read fills an object, and tells what is wrong with the text and what could
-// therefore not be read of it.
+// read fills an object. It returns what could not be read of the text, and what is
+// wrong with it, in no order.
 func read(key policy.Key, o policy.Object, data []byte) (policy.Lost, policy.Problems) {
 	root, problems := parse(key.Kind, bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
 	if i := invalidUTF8(data); i >= 0 && len(problems) == 0 {
@@ -71,7 +73,7 @@ func JSON(o policy.Object) ([]byte, error) { return json.Marshal(o) }
 // is wrong is not helped by a line about each.
 const maxProblems = 100
 
-// invalidUTF8 returns where the first byte stands that is no UTF-8, -1 if all are.
+// invalidUTF8 returns the offset of the first byte that is no UTF-8, -1 if all are.
 func invalidUTF8(data []byte) int {
 	for i := 0; i < len(data); {
 		r, n := utf8.DecodeRune(data[i:])
@@ -83,7 +85,7 @@ func invalidUTF8(data []byte) int {
 	return -1
 }
 
-// Deleted is the change of a key that is gone.
+// Deleted is the change for [policy.Builder] of a key that is gone.
 func Deleted(key policy.Key) policy.Change { return policy.Change{Key: key} }
 
 // parse finds out which form a text has (X11) and reads it into a tree; of a

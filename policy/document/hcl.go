@@ -72,8 +72,8 @@ func (r *hclReader) peek() *hclsyntax.Token { return &r.tokens[r.at] } // the la
 
 func (r *hclReader) is(t hclsyntax.TokenType) bool { return r.tokens[r.at].Type == t }
 
-// next returns the token that stands here and goes on behind it, though never
-// behind the end.
+// next returns the next token and goes on to the one after it, but not past the
+// end.
 func (r *hclReader) next() *hclsyntax.Token {
 	t := r.peek()
 	if t.Type != hclsyntax.TokenEOF {
@@ -125,7 +125,7 @@ func (r *hclReader) body(v *value, end hclsyntax.TokenType) {
 		}
 		if err != nil {
 			r.wrong(f.line, err.Error())
-			r.resume()
+			r.skipField()
 		}
 	}
 	r.next()
@@ -139,7 +139,7 @@ func (r *hclReader) attribute(f *field) error {
 		err = errNotData
 	}
 	if err != nil && !errors.Is(err, errTooMuch) {
-		r.at = from // so that resume sees every bracket
+		r.at = from // so that skipField sees every bracket
 	}
 	return err
 }
@@ -155,9 +155,9 @@ func (r *hclReader) block(f *field) error {
 	return nil
 }
 
-// resume goes on at the next line, behind every bracket that is opened before
-// it. A bracket that closes more than was opened ends it as well.
-func (r *hclReader) resume() {
+// skipField goes on, after a mistake, at the first line that no bracket which was
+// opened since is open at the end of.
+func (r *hclReader) skipField() {
 	for open := 0; !r.is(hclsyntax.TokenEOF); r.at++ {
 		switch r.peek().Type {
 		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp,
@@ -174,9 +174,8 @@ func (r *hclReader) resume() {
 	}
 }
 
-// What ends the reading of a whole document, for it would cost too much.
 var (
-	errTooMuch = errors.New("too much for a document")
+	errTooMuch = errors.New("too much for a document") // ends the reading, which would cost too much
 	errDepth   = fmt.Errorf("nested too deep: %w", errTooMuch)
 	errNotData = errors.New("want a value, not an expression")
 )
@@ -244,8 +243,8 @@ func (r *hclReader) list(v *value) error {
 	return nil
 }
 
-// object reads { name = value, ... }: a comma or the end of a line parts two
-// fields, = or : a name from its value.
+// object reads { name = value, ... }. A comma or the end of a line stands between
+// two fields, = or : between a name and its value.
 func (r *hclReader) object(v *value) error {
 	v.kind = kindObject
 	names := names{}

@@ -14,8 +14,8 @@ func (r *hclReader) quoted(to *string) error {
 	return r.literal(to, hclsyntax.TokenCQuote)
 }
 
-// literal reads the parts of a string up to end. One with a template in it is
-// no data.
+// literal reads the parts of a string up to end. A template in it is an error: a
+// document is data.
 func (r *hclReader) literal(to *string, end hclsyntax.TokenType) error {
 	var b strings.Builder
 	for {
@@ -49,7 +49,7 @@ func (r *hclReader) heredoc(to *string, flush bool) error {
 	return err
 }
 
-// outdent takes the blanks off that all lines begin with; lines of blanks alone
+// outdent removes the blanks that all lines begin with. Lines of nothing but blanks
 // do not count.
 func outdent(lines []string) {
 	least := -1

@@ -13,8 +13,8 @@ import (
 // reader fills an object from a tree and collects what is wrong.
 type reader struct {
 	root     *value
-	fields   map[string]*value // not taken yet
-	told     map[string]bool   // fields something is wrong with
+	fields   map[string]*value // those that no row of the table has asked for yet
+	told     map[string]bool   // fields with a problem
 	lost     policy.Lost
 	problems policy.Problems
 }
@@ -74,8 +74,8 @@ func (r *reader) field(f *policy.Field, o policy.Object) {
 	}
 }
 
-// wrong notes a problem. Past maxProblems it only counts as one: a document in
-// which everything is wrong must not cost more than one that is right.
+// wrong adds a problem. Only the first maxProblems are kept: a document in which
+// everything is wrong must not cost more than one that is right.
 func (r *reader) wrong(line int, field, format string, args ...any) {
 	if len(r.problems) < maxProblems {
 		r.problems = append(r.problems, policy.Problem{Line: line, Field: field, Text: fmt.Sprintf(format, args...)})
@@ -88,13 +88,13 @@ func (r *reader) wrong(line int, field, format string, args ...any) {
 	}
 }
 
-// reported reports whether something is wrong with a field already, so that it
-// is not said to be missing as well.
+// reported reports whether a field has a problem already, so that it is not said to
+// be missing as well.
 func (r *reader) reported(field string) bool { return field != "" && r.told[field] }
 
-// line finds the line of a field, or of what it is in: "mode", "paths[3]" or
-// "config.second". It looks into the tree when it is asked: to note the path to
-// everything there is would take the square of the document's size.
+// line returns the line of "mode", "paths[3]" or "config.second", or of what
+// contains it. It searches the tree each time: an index of all paths would take the
+// square of the document's size.
 func (r *reader) line(path string) int {
 	path, index, _ := strings.Cut(path, "[")
 	name, setting, _ := strings.Cut(path, ".")
@@ -111,7 +111,8 @@ func (r *reader) line(path string) int {
 	return f.line
 }
 
-// next returns a field's value and strikes it off; nil if it is missing or null.
+// next returns the value of a field, which counts as known from then on; nil if it
+// is missing, null or of another kind, which is a problem.
 func (r *reader) next(name string, want kind) *value {
 	v := r.fields[name]
 	delete(r.fields, name)
@@ -170,7 +171,7 @@ func (r *reader) time(name string, to *time.Time) {
 	*to = t.UTC()
 }
 
-// entryLines notes where each entry of a list stands.
+// entryLines stores the line of each entry of a list.
 func (r *reader) entryLines(l *policy.List, root *value) {
 	for i := range root.fields {
 		if f := &root.fields[i]; f.name == "entries" && len(f.value.list) == len(l.Entries) {

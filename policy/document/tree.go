@@ -83,9 +83,8 @@ func (v *value) plain() any {
 	return nil
 }
 
-// What a document may hold. The schema needs three levels, a dozen fields and
-// names of some twenty letters; who writes more has made a mistake, and must not
-// cost every lictor time and memory for it.
+// Bounds of a document, which is read by every lictor. The schema needs three levels,
+// a dozen fields, and names of some twenty letters.
 const (
 	maxDepth  = 32
 	maxFields = 1000 // of all objects in a document together
@@ -110,8 +109,8 @@ func (b *budget) spend(name string) error {
 // names are the names that an object has so far.
 type names map[string]bool
 
-// enter adds a field to an object. Of a name that is given twice neither value
-// counts: nobody knows which of them was meant.
+// enter adds a field to an object. If its name is given twice it removes both values:
+// nobody knows which of them was meant.
 func (n names) enter(v *value, f field) error {
 	if n[f.name] {
 		v.fields = slices.DeleteFunc(v.fields, func(o field) bool { return o.name == f.name })
@@ -122,7 +121,7 @@ func (n names) enter(v *value, f field) error {
 	return nil
 }
 
-// setNumber reads a number, which must be one that lictor can count with.
+// setNumber reads a number: an int64, or else a float64.
 func (v *value) setNumber(text string) error {
 	v.kind = kindNumber
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -169,7 +168,7 @@ func parseJSON(data []byte) (*value, policy.Problems) {
 	return &v, nil
 }
 
-// here is the line the decoder has come to.
+// here is the line that the decoder has come to.
 func (r *jsonReader) here() int {
 	to := int(min(r.dec.InputOffset(), int64(len(r.data))))
 	r.line += bytes.Count(r.data[r.seen:to], []byte("\n"))
