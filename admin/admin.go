@@ -28,20 +28,22 @@ import (
 // maxBody bounds the body of a request to a route that does not say otherwise.
 const maxBody = 1 << 20
 
-// Config is what [New] needs.
+// Config is what [New] needs. Its functions are called by any goroutine, and must
+// not block.
 type Config struct {
 	Log      hclog.Logger         // required
 	Registry *prometheus.Registry // required; what /metrics shows
-	Token    string               // "" = none is asked for
-	Header   string               // that carries the token; "" = X-Admin-Token
-	Sources  []resolver.Source    // in the order they are asked in
-	Checks   []Check              // of /readyz, besides that of the sources
-	Closed   func() []string      // listeners that refuse everything, for /readyz to tell; nil = none
-	Describe []func(*api.Status)  // fill their part of /status
+	Token    string               // that requests must carry; "" = none, and browsers are kept out instead
+	Header   string               // the header field that carries the token; "" = X-Admin-Token
+	Sources  []resolver.Source    // in the order in which the gateway asks them
+	Checks   []Check              // of /readyz, besides the one of the sources
+	Closed   func() []string      // parts that refuse everything, and why, for /readyz to tell; nil = none
+	Describe []func(*api.Status)  // each fills in its part of /status
 	Routes   []Route              // besides those of this package
 }
 
-// Server answers on the admin listener. [New] makes one.
+// Server answers on the admin listener. [New] makes one. Any goroutine may call its
+// methods.
 type Server struct {
 	cfg    Config
 	guard  *guard
@@ -52,7 +54,8 @@ type Server struct {
 	document []byte // OpenAPI
 }
 
-// New returns a server, with its metrics registered.
+// New returns a server and registers its metrics. An error is a Config that is not
+// whole, or a metric that is registered already.
 func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil || cfg.Registry == nil {
 		return nil, errors.New("admin: Log and Registry are required")
@@ -78,7 +81,8 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Run serves ln until ctx ends, then finishes the requests it has.
+// Run serves ln until ctx ends, then closes it, waits for the requests that are
+// under way, 3 s at most, and returns nil. An error is one of ln.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	conns := bounded(ln, s.cfg.Log)
 	server := &http.Server{
@@ -112,7 +116,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
-// ServeHTTP checks the token, finds the route and logs the outcome.
+// ServeHTTP implements [http.Handler]: it checks the token, finds the route and logs
+// the outcome. A panic of a handler ends the connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	out := &statusWriter{ResponseWriter: w, status: http.StatusOK}
@@ -131,8 +136,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"client", r.RemoteAddr, "took_us", time.Since(began).Microseconds(), "request_id", id)
 }
 
-// crashed tells of a fault in the handling of one request, which only cuts its
-// connection.
+// crashed logs and counts a panic in the handling of a request, and has net/http
+// end the connection.
 func (s *Server) crashed(id string) {
 	if p := recover(); p != nil {
 		if p != http.ErrAbortHandler { //nolint:errorlint // it is raised as it is
@@ -173,12 +178,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// statusWriter remembers the status for the log.
+// statusWriter keeps the status of the answer, for the log.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
 }
 
+// WriteHeader implements [http.ResponseWriter].
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)

@@ -17,12 +17,14 @@ func newRequestID() string {
 	return hex.EncodeToString(id[:])
 }
 
-// WriteError answers with an error. The reason is one of the closed set of X5.
+// WriteError answers with an error. reason is for programs, one of the closed set of
+// X5; message is for people.
 func WriteError(w http.ResponseWriter, status int, reason, message string) {
 	WriteJSON(w, status, api.Error{Message: message, Reason: reason, RequestID: w.Header().Get(requestIDHeader)})
 }
 
-// WriteJSON answers with body as JSON.
+// WriteJSON answers with body as JSON. It panics if body cannot be JSON. That the
+// client is gone is no error.
 func WriteJSON(w http.ResponseWriter, status int, body any) {
 	text, err := json.MarshalIndent(body, "", "  ")
 	if err != nil {

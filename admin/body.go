@@ -7,11 +7,12 @@ import (
 	"net/http"
 )
 
-// BOM is the byte order mark with which some editors begin a text.
+// BOM is the byte order mark in UTF-8, with which some editors begin a text.
 var BOM = []byte("\xef\xbb\xbf")
 
-// ReadJSON reads a body that has to be JSON and has to say so: what a page may
-// send as text or as a form without asking first is none.
+// ReadJSON reads the body of a request, which must have the type application/json,
+// and returns it without a [BOM]; nil if there is none. A page in a browser can send
+// other types without asking first. An error is a [Refusal], or one of reading.
 func ReadJSON(r *http.Request) ([]byte, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if r.ContentLength == 0 {

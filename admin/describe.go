@@ -36,13 +36,14 @@ func state(is string) *openapi.Schema {
 	return openapi.Object(openapi.Field{Name: "status", Schema: &openapi.Schema{Type: "string", Enum: []string{is}}, Required: true})
 }
 
-// Paths returns what all routes say of themselves.
+// Paths returns the descriptions of all routes, in the order of the routes. They
+// are not to be changed.
 func (s *Server) Paths() []openapi.Path { return s.paths }
 
-// Document returns the OpenAPI document.
+// Document returns the OpenAPI document, in JSON. It is not to be changed.
 func (s *Server) Document() []byte { return s.document }
 
-// ErrorSchema describes every answer that says no (X5).
+// ErrorSchema describes the body of every refusal (X5).
 var ErrorSchema = openapi.Of(api.Error{})
 
 // describe makes the document of all routes.

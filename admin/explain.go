@@ -12,17 +12,20 @@ import (
 	"lictor/admin/openapi"
 )
 
-// Explainer answers questions. A nil function is of a listener that there is not.
+// Explainer answers the questions of /explain. Gateway or Egress is nil if there is
+// no such listener. Their errors are questions that cannot be understood; they may
+// look names up, until ctx ends.
 type Explainer struct {
 	Gateway func(ctx context.Context, q *api.Question, from netip.Addr) (any, error)
 	Egress  func(ctx context.Context, q *api.Question, from netip.Addr) (any, error)
 	// Answer describes what the functions return.
 	Answer *openapi.Schema
-	// Decision returns the decision on a request that asked for it, by its id.
+	// Decision returns the explanation of a request that asked to be explained, by
+	// its id, and whether it is still kept. nil: none is.
 	Decision func(id string) (json.RawMessage, bool)
 }
 
-// Routes returns the routes of /explain.
+// Routes returns the routes of /explain, for [Config].
 func (e Explainer) Routes() []Route {
 	answers := []openapi.Answer{{Status: 200, About: "the decision, step by step, with the rules that spoke", Body: e.Answer}}
 	return []Route{

@@ -21,8 +21,8 @@ func newGuard(token, header string) *guard {
 	return &guard{needed: token != "", header: cmp.Or(header, "X-Admin-Token"), sum: sha256.Sum256([]byte(token))}
 }
 
-// pass reports whether r carries the token, and answers if not (X8). A right one
-// is let in whatever wrong ones came before it, from wherever.
+// pass reports whether r carries the token, and answers if not (X8). The right token
+// is let in however many wrong ones its network has sent.
 func (g *guard) pass(w http.ResponseWriter, r *http.Request) bool {
 	token := g.token(r)
 	switch {
@@ -41,7 +41,7 @@ func (g *guard) pass(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// knows reports whether the sender of r may know everything.
+// knows reports whether r carries the token, or needs none.
 func (g *guard) knows(r *http.Request) bool { return g.right(g.token(r)) }
 
 func (g *guard) token(r *http.Request) string {
@@ -51,8 +51,8 @@ func (g *guard) token(r *http.Request) string {
 	return bearer(r)
 }
 
-// right compares sums, which are of one length, so that the time says nothing
-// about the token.
+// right compares sums, which have one length, so that the time that it takes tells
+// nothing of the token.
 func (g *guard) right(token string) bool {
 	sum := sha256.Sum256([]byte(token))
 	return !g.needed || subtle.ConstantTimeCompare(sum[:], g.sum[:]) == 1

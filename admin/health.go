@@ -8,19 +8,20 @@ import (
 	"strings"
 )
 
-// Check is one thing that must be so before requests should be sent here.
+// Check is a condition under which /readyz tells load balancers to send requests
+// here.
 type Check struct {
-	Name   string
-	Ready  func() error // nil = ready, else why not
-	Reason string       // of the answer while it is not; "" = not_ready
+	Name   string       // what /readyz says before the error
+	Ready  func() error // nil = ready, else why not; it must not block
+	Reason string       // reason of the answer while it is not ready; "" = not_ready
 }
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	WriteJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 }
 
-// readyz tells everybody whether requests should be sent here, and why not, or
-// what is not served although it is ready, only who may know.
+// readyz tells everybody whether requests should be sent here. Only who has the
+// token learns why not, or what is refused although lictor is ready.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	knows := s.guard.knows(r)
 	if why, reason := s.notReady(); why != nil {
@@ -56,7 +57,8 @@ func (s *Server) notReady() (why []string, reason string) {
 	return why, reason
 }
 
-// resolverReady wants one source that answered or has a snapshot (contract 5).
+// resolverReady is the check of the sources: one of them has answered, or has a
+// snapshot.
 func (s *Server) resolverReady() error {
 	if len(s.cfg.Sources) == 0 {
 		return errors.New("none is configured")

@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// Query reads the arguments of a request and refuses those that mean nothing
-// there: an answer that leaves a condition out would look as if it met it.
+// Query returns the arguments of a request. An argument that known does not report
+// is an error, for an answer that ignores a condition looks as if it met it. Errors
+// are [Refusal]s.
 func Query(r *http.Request, known func(name string) bool) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

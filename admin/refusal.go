@@ -11,18 +11,19 @@ import (
 	"lictor/policy/store"
 )
 
-// Refusal is an answer that says no (X5), as an error.
+// Refusal is an answer that refuses a request (X5), as an error for [Handle].
 type Refusal struct {
-	Status  int
-	Reason  string // one of the closed set of X5
-	Message string
-	Fields  map[string]string // what is wrong, by field
+	Status  int               // of HTTP
+	Reason  string            // for programs; one of the closed set of X5
+	Message string            // for people
+	Fields  map[string]string // what is wrong, by field; nil = it is not about fields
 }
 
+// Error implements error: it is the message.
 func (r *Refusal) Error() string { return r.Message }
 
-// Invalid refuses a request for one thing that is wrong with a field, which the
-// message may begin with. Without a field it is the whole.
+// Invalid refuses a request with 400 because of one field, whose name the message
+// may begin with. field is "" if it is about the request as a whole.
 func Invalid(field, message string) *Refusal {
 	r := &Refusal{Status: http.StatusBadRequest, Reason: "invalid", Message: message}
 	if field != "" {
@@ -31,13 +32,13 @@ func Invalid(field, message string) *Refusal {
 	return r
 }
 
-// NotFound refuses a request for an object that does not exist (C33).
+// NotFound refuses a request with 404, for its object does not exist (C33).
 func NotFound() *Refusal {
 	return &Refusal{Status: http.StatusNotFound, Reason: "not_found", Message: "Not found"}
 }
 
-// Taken refuses to make what exists. field is the one that says what is to be
-// made; "" if none does.
+// Taken refuses a request with 409, for what it would make exists. field is the one
+// that names it; "" if none does.
 func Taken(field, message string) *Refusal {
 	r := &Refusal{Status: http.StatusConflict, Reason: "already_exists", Message: message}
 	if field != "" {
@@ -46,8 +47,9 @@ func Taken(field, message string) *Refusal {
 	return r
 }
 
-// Handle makes a handler of a function that returns what went wrong instead of
-// answering with it.
+// Handle makes a handler of a function that answers, or returns an error instead. A
+// [Refusal] and [policy.Problems] are answered as what they are, an error of the
+// store with 503, or 413 if the change is too large for it.
 func Handle(serve func(w http.ResponseWriter, r *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := serve(w, r); err != nil {

@@ -11,12 +11,12 @@ import (
 
 // Route is one method at one path.
 type Route struct {
-	Method  string
+	Method  string // one of GET serves HEAD as well
 	Path    string // "/consumers/{consumer}/key-auth": the handler reads r.PathValue("consumer")
-	Open    bool   // needs no token
-	MaxBody int64  // bounds the body of a request; 0 = 1 MiB
+	Open    bool   // it needs no token
+	MaxBody int64  // bytes that the body of a request may have; 0 = 1 MiB
 	Handler http.HandlerFunc
-	Doc     *openapi.Operation // nil = it is not described
+	Doc     *openapi.Operation // for the OpenAPI document; nil = it is left out there
 }
 
 // router finds the route of a request. A slash at the end of a path makes no
@@ -32,8 +32,8 @@ type parsedRoute struct {
 	segments []string
 }
 
-// match is what router.find found: a route, or the methods that the path
-// takes, or neither.
+// match is what router.find found: a route, or the methods that there are at the
+// path, or neither.
 type match struct {
 	route  *Route
 	values map[string]string // of the {name}s

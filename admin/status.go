@@ -15,7 +15,7 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	WriteJSON(w, http.StatusOK, s.Status())
 }
 
-// Status returns what /status shows.
+// Status returns what /status shows now. It is the caller's.
 func (s *Server) Status() *api.Status {
 	why, _ := s.notReady()
 	st := &api.Status{
@@ -47,7 +47,8 @@ func addSource(st *api.Status, source resolver.Source) {
 	}
 }
 
-// AddResolver adds a resolver to st under the name kind, without its services.
+// AddResolver adds what source says of itself to st, under the name kind, and its
+// problems. It does not add its services.
 func AddResolver(st *api.Status, kind string, source resolver.Source) {
 	catalog, status := source.Catalog(), source.Status()
 	r := api.ResolverStatus{

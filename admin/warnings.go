@@ -6,8 +6,8 @@ import (
 	"lictor/policy"
 )
 
-// Warnings are what an answer tells of an object that is written as it was sent
-// and does not do what it seems to.
+// Warnings returns the texts for the warnings of an answer: the object is written as
+// it was sent, and something in it has no effect.
 func Warnings(problems policy.Problems) (texts []string) {
 	for _, p := range problems {
 		texts = append(texts, strings.TrimSpace(p.Field+" "+p.Text))

@@ -155,8 +155,8 @@ func (r *hclReader) block(f *field) error {
 	return nil
 }
 
-// skipField goes on, after a mistake, at the first line that no bracket which was
-// opened since is open at the end of.
+// skipField skips the rest of a field after a mistake in it: up to the end of the
+// line on which every bracket is closed again.
 func (r *hclReader) skipField() {
 	for open := 0; !r.is(hclsyntax.TokenEOF); r.at++ {
 		switch r.peek().Type {
