@@ -1,9 +1,10 @@
 // Package form reads the bodies of the policy API in every spelling of C32:
 // urlencoded and multipart forms, and JSON.
 //
-// A body becomes a [Fields]: names to values, nested where a name has dots. What
-// a form says has no type until somebody asks for one: [List] makes a list of
-// "a,b", [Text] leaves it alone.
+// A body becomes a [Fields]: names to values, nested where a name has dots. The
+// values of a form have no type until somebody asks for one: [List] makes a list of
+// "a,b", [Text] leaves it as it is. The errors of this package are [Error]s, or
+// [ErrMediaType], or [ErrJSON].
 package form
 
 import (
@@ -18,11 +19,12 @@ import (
 	"unicode/utf8"
 )
 
-// Fields are what a body says, by name. A value is nil, a bool, a string, a
-// json.Number, []any or Fields, as JSON has it, or what a form said of a field.
+// Fields are the fields of a body by name. A value is nil, a bool, a string, a
+// json.Number, []any or Fields, if the body was JSON, or of a private type, if it was
+// a form. [Text], [Truth], [Whole], [List] and [Object] read either.
 type Fields map[string]any
 
-// Limits of a body, besides its size: what it may cost to read one.
+// Limits of a body besides its size, which bound what it costs to read one.
 const (
 	maxPairs  = 100_000 // of a form: a list may have one for each entry
 	maxFields = 1_000   // different ones, wherever they are nested
@@ -31,21 +33,22 @@ const (
 
 var errTooMany = &Error{"", "There are too many fields, want at most 1000"}
 
-// ErrMediaType says that a body is of none of the three forms.
+// ErrMediaType is the error of a body that is of none of the three types.
 var ErrMediaType = errors.New("want application/json, application/x-www-form-urlencoded or multipart/form-data")
 
-// ErrJSON says that a body is no JSON object.
+// ErrJSON is the error of a body that should be a JSON object and is none.
 var ErrJSON = errors.New("cannot parse JSON body")
 
-// Error says what is wrong with a field.
+// Error says what is wrong with a field, or with the body.
 type Error struct {
-	Field string
-	Text  string
+	Field string // with dots where it is nested; "" = the body as a whole
+	Text  string // what is wrong, as it goes on after the field: "is given twice"
 }
 
+// Error implements error.
 func (e *Error) Error() string { return strings.TrimSpace(e.Field + " " + e.Text) }
 
-// Read reads the body of r.
+// Read reads the body of r, which may be empty. An error may also be one of reading.
 func Read(r *http.Request) (Fields, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -58,7 +61,7 @@ func Read(r *http.Request) (Fields, error) {
 	return Decode(kind, body)
 }
 
-// Decode reads a body of a Content-Type.
+// Decode reads a body of the type contentType. It does not keep body.
 func Decode(contentType string, body []byte) (Fields, error) {
 	kind, params, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -101,7 +104,7 @@ func (f Fields) put(name string, value any) error {
 		at[last] = value
 		return nil
 	}
-	// {"config": {"second": 1}, "config.minute": 2} says two things of config.
+	// {"config": {"second": 1}, "config.minute": 2} gives config two fields.
 	into, ok := old.(Fields)
 	from, also := value.(Fields)
 	if !ok || !also {
@@ -192,7 +195,7 @@ func (dec *jsonReader) value(depth int) (any, error) {
 	return token, nil
 }
 
-// Unknown is the error of a field that nobody knows (C32).
+// Unknown is the error of a field that does not exist (C32).
 func Unknown(field string) error { return &Error{field, "is an unknown field"} }
 
 func wrong(field, format string, args ...any) error {

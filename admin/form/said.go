@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// said is what a form says of one field: every text that was given, in order.
+// said is every text that a form gives for one field, in order.
 type said []one
 
 type one struct {
@@ -46,7 +46,8 @@ func readForm(body []byte) (Fields, error) {
 	return given.fields()
 }
 
-// readMultipart reads a multipart body. A file is as good as a field.
+// readMultipart reads a multipart body. The content of a file is the value of its
+// field.
 func readMultipart(body []byte, boundary string) (Fields, error) {
 	if boundary == "" {
 		return nil, &Error{"", "Cannot parse multipart body"}
@@ -74,7 +75,8 @@ func readMultipart(body []byte, boundary string) (Fields, error) {
 	}
 }
 
-// collector gathers what a form says, in the order of the names.
+// collector gathers the values of a form by name, names in the order in which they
+// come.
 type collector struct {
 	names []string
 	said  map[string]said

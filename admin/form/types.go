@@ -9,13 +9,14 @@ import (
 	"strings"
 )
 
-// Empty reports whether a form gave nothing for a field, as in "groups=".
+// Empty reports whether v is the nothing that a form gives for a field by "groups=".
 func Empty(v any) bool {
 	s, ok := v.(said)
 	return ok && len(s) == 1 && s[0].text == ""
 }
 
-// Text returns a value as a string. A number is taken as it is written.
+// Text returns the value v of a field as a string. A number is taken as it is
+// written. It and the next ones name field in their errors.
 func Text(field string, v any) (string, error) {
 	switch v := v.(type) {
 	case string:
@@ -28,7 +29,7 @@ func Text(field string, v any) (string, error) {
 	return "", wrong(field, "is %s, want a string", kindOf(v))
 }
 
-// Truth returns a value as a boolean.
+// Truth returns a value as a boolean; true and false may be texts.
 func Truth(field string, v any) (bool, error) {
 	if b, ok := v.(bool); ok {
 		return b, nil
@@ -46,7 +47,7 @@ func Truth(field string, v any) (bool, error) {
 	return false, wrong(field, "is %q, want true or false", text)
 }
 
-// Whole returns a value as a whole number.
+// Whole returns a value as a whole number, which may be a text, 10.0 or 1e1.
 func Whole(field string, v any) (int64, error) {
 	text, err := Text(field, v)
 	if err != nil {
@@ -124,7 +125,7 @@ func (s said) list(field string) ([]string, error) {
 	return all, nil
 }
 
-// Object returns a value as fields of its own.
+// Object returns a value as fields; the text of a form may be a JSON object.
 func Object(field string, v any) (Fields, error) {
 	switch v := v.(type) {
 	case Fields:
@@ -141,8 +142,8 @@ func Object(field string, v any) (Fields, error) {
 	return nil, wrong(field, "is %s, want an object", kindOf(v))
 }
 
-// Plain returns a value as encoding/json would have it, with lists and numbers
-// only where JSON or the spelling of a form says so.
+// Plain returns a value as encoding/json decodes it into an any. Of a form it makes
+// strings, and lists where the form has several values or writes k[].
 func Plain(v any) any {
 	switch v := v.(type) {
 	case Fields:
