@@ -81,8 +81,8 @@ func pageOf(s *openapi.Schema) *openapi.Schema {
 	return openapi.Object(
 		openapi.Field{Name: "data", Schema: openapi.Array(s), Required: true},
 		openapi.Field{Name: "total", Schema: openapi.Whole("of all pages"), Required: true},
-		openapi.Field{Name: "next", Schema: openapi.Text("path of the next page").Or(true), Required: true},
-		openapi.Field{Name: "offset", Schema: openapi.Text("of the next page").Or(true), Required: true},
+		openapi.Field{Name: "next", Schema: openapi.Text("path of the next page").OrNull(), Required: true},
+		openapi.Field{Name: "offset", Schema: openapi.Text("of the next page").OrNull(), Required: true},
 	)
 }
 

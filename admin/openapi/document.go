@@ -7,49 +7,49 @@ import (
 	"strings"
 )
 
-// Operation is what a route says of itself.
+// Operation describes a route.
 type Operation struct {
-	Tag     string // the chapter it stands in
-	Summary string
-	Query   []Parameter
-	Headers []Parameter // that mean something beyond the usual
-	Body    *Schema     // what is made or changed; nil: the request has no body
-	Sends   string      // ends the name of the schema of the body, where that is not the answer's: Create
+	Tag     string      // the chapter that it belongs to
+	Summary string      // what it does, in one line
+	Query   []Parameter // arguments of the query
+	Headers []Parameter // header fields of the request that change what it does
+	Body    *Schema     // of what is made or changed; nil: the request has no body
+	Sends   string      // suffix of the name of the body's schema where that differs from the answer's: Create
 	Forms   bool        // the body may be a form as well
-	Needed  []string    // fields of the body that have to be there
-	Answers []Answer    // the good ones
-	Refuses []int       // statuses of the others, besides those of every route
+	Needed  []string    // fields that the body must have
+	Answers []Answer    // for requests that succeed
+	Refuses []int       // statuses of refusals, besides those of every route
 }
 
-// Parameter is an argument of the query, or a header.
+// Parameter is an argument of the query, or a header field.
 type Parameter struct {
 	Name   string
-	Schema *Schema
+	Schema *Schema // its About says what it is for
 }
 
-// Answer is a good answer.
+// Answer is an answer to a request that succeeded.
 type Answer struct {
-	Status int
-	About  string
+	Status int      // of HTTP
+	About  string   // when it is given
 	Body   *Schema  // nil: there is none
-	Type   string   // of the body; "" = application/json
-	Header []string // that it has
+	Type   string   // media type of the body; "" = application/json
+	Header []string // names of header fields worth knowing
 }
 
 // Path is a route: a method at a path.
 type Path struct {
 	Method, Path string
-	Open         bool // needs no token
-	Operation    *Operation
+	Open         bool       // it needs no token
+	Operation    *Operation // nil: it is not described
 }
 
-// Info is about the whole.
+// Info is about the API as a whole.
 type Info struct {
 	Title   string
 	Version string
 	About   string
-	Header  string  // that carries the token
-	Error   *Schema // of every answer that says no
+	Header  string  // the header field that carries the token
+	Error   *Schema // of the body of every refusal
 }
 
 var statusTexts = map[int]string{
@@ -57,7 +57,8 @@ var statusTexts = map[int]string{
 	412: "precondition_failed", 413: "body_too_large", 415: "unsupported_media_type", 503: "store_unavailable or not ready",
 }
 
-// Document returns the OpenAPI 3.1 document of the paths.
+// Document returns the OpenAPI 3.1 document of the paths, in JSON. An error is one of
+// encoding a schema.
 func Document(info Info, paths []Path) ([]byte, error) {
 	schemas := map[string]*Schema{}
 	collect(schemas, info.Error)
@@ -206,7 +207,7 @@ func (p *Path) responses(info *Info) map[string]any {
 	return m
 }
 
-// Refusals are the statuses of answers that say no.
+// Refusals are the statuses of refusals, sorted. p must have an Operation.
 func (p *Path) Refusals() []int {
 	all := append(slices.Clone(p.Operation.Refuses), 403)
 	if !p.Open {
@@ -221,7 +222,7 @@ func (p *Path) id() string {
 	return strings.ToLower(p.Method) + "_" + strings.NewReplacer("/", "_", "{", "", "}", "", "-", "_", ".", "_").Replace(strings.Trim(p.Path, "/"))
 }
 
-// Names are the {names} in a path.
+// Names are the names of the parameters in a path: a and b of /x/{a}/{b}.
 func Names(path string) (names []string) {
 	for segment := range strings.SplitSeq(path, "/") {
 		if strings.HasPrefix(segment, "{") {

@@ -1,5 +1,5 @@
-// Package openapi describes the admin listener: an OpenAPI 3.1 document made of
-// what the routes say of themselves.
+// Package openapi makes the OpenAPI 3.1 document of the admin listener from the
+// descriptions of its routes.
 package openapi
 
 import (
@@ -10,34 +10,35 @@ import (
 	"time"
 )
 
-// Schema describes a JSON value. The zero Schema is any value.
+// Schema describes a JSON value. The zero Schema is any value. A Schema may be used
+// in several places, and is not to be changed then.
 type Schema struct {
-	Name     string // in the document it stands once, under this name; "" = where it is used
-	Type     string // object, array, string, integer, number, boolean; "" = anything
-	Null     bool   // null is as good
-	Format   string
-	About    string
-	Enum     []string
-	Fields   []Field // of an object; it has no others
-	Values   *Schema // of an object with free names
-	Items    *Schema // of an array
-	Encoding string  // of what a string holds: base64
-	Least    *int64  // of a number
-	Closed   bool    // an object has no other fields than these
+	Name     string   // under which the document has it once; "" = it is written out wherever it is used
+	Type     string   // object, array, string, integer, number, boolean; "" = anything
+	Null     bool     // it may be null instead
+	Format   string   // of a string, as OpenAPI names it: date-time
+	About    string   // what it is, for people
+	Enum     []string // the values of a string; nil = any
+	Fields   []Field  // of an object
+	Values   *Schema  // of the fields of an object whose names are free
+	Items    *Schema  // of the elements of an array
+	Encoding string   // of the bytes in a string: base64
+	Least    *int64   // the least value of a number; nil = any
+	Closed   bool     // an object has no other fields than Fields
 }
 
 // Field is a field of an object.
 type Field struct {
 	Name     string
 	Schema   *Schema
-	Required bool // in an answer
-	ReadOnly bool // only in answers
-	Once     bool // in an answer only where the object is made
+	Required bool // answers always have it
+	ReadOnly bool // only answers have it
+	Once     bool // only the answer by which the object was made has it
 }
 
-// Request is the schema of what is sent to make or change what the schema
-// describes: without what is only in answers, and with what has to be given.
-// suffix tells it apart from the answer's, and from other requests'.
+// Request returns the schema of the requests that make or change what s describes:
+// without the fields that only answers have; of the others, needed are required.
+// suffix is added to the name.
 func (s *Schema) Request(suffix string, needed []string) *Schema {
 	r := *s
 	if r.Name != "" {
@@ -54,15 +55,25 @@ func (s *Schema) Request(suffix string, needed []string) *Schema {
 	return &r
 }
 
-// Text, and so on, are the plain schemas.
-func Text(about string) *Schema  { return &Schema{Type: "string", About: about} }
+// Text is the schema of a string; about says what it is.
+func Text(about string) *Schema { return &Schema{Type: "string", About: about} }
+
+// Whole is the schema of a whole number.
 func Whole(about string) *Schema { return &Schema{Type: "integer", About: about} }
+
+// Truth is the schema of a boolean.
 func Truth(about string) *Schema { return &Schema{Type: "boolean", About: about} }
-func Array(of *Schema) *Schema   { return &Schema{Type: "array", Items: of} }
-func Object(f ...Field) *Schema  { return &Schema{Type: "object", Fields: f} }
-func (s *Schema) Or(null bool) *Schema {
+
+// Array is the schema of an array of such values.
+func Array(of *Schema) *Schema { return &Schema{Type: "array", Items: of} }
+
+// Object is the schema of an object with such fields.
+func Object(f ...Field) *Schema { return &Schema{Type: "object", Fields: f} }
+
+// OrNull returns a copy of s that may be null as well.
+func (s *Schema) OrNull() *Schema {
 	c := *s
-	c.Null = null
+	c.Null = true
 	return &c
 }
 
@@ -117,7 +128,7 @@ func (s *Schema) body() map[string]any {
 	return m
 }
 
-// Of returns the schema of a Go value's type as encoding/json writes it.
+// Of returns the schema of the JSON that encoding/json makes of values of v's type.
 // Structs are named after their types.
 func Of(v any) *Schema { return of(reflect.TypeOf(v)) }
 
@@ -135,7 +146,7 @@ func of(t reflect.Type) *Schema {
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return of(t.Elem()).Or(true)
+		return of(t.Elem()).OrNull()
 	case reflect.String:
 		return &Schema{Type: "string"}
 	case reflect.Bool:
@@ -148,7 +159,7 @@ func of(t reflect.Type) *Schema {
 		if t.Elem().Kind() == reflect.Uint8 {
 			return &Schema{Type: "string", Encoding: "base64"}
 		}
-		return Array(of(t.Elem())).Or(true) // a nil slice is null
+		return Array(of(t.Elem())).OrNull() // a nil slice is null
 	case reflect.Map:
 		return &Schema{Type: "object", Values: of(t.Elem()), Null: true}
 	case reflect.Struct:
