@@ -1,11 +1,10 @@
 // Package edit reads and changes the objects of the policy for the admin
 // listener's APIs.
 //
-// A change is a function that reads what it needs from a [Txn] and says what to
-// write. [Policy.Do] writes all of it or nothing, provided that nothing of what
-// was read has changed in the meantime; else it runs the function again. So no
-// writer loses another one's change, on whichever node or by whichever way it
-// came (X7).
+// A change is a function that reads what it needs from a [Txn], and puts and deletes
+// objects there. [Policy.Do] writes all of that or nothing. If anything that the
+// function read has changed meanwhile it writes nothing and runs the function again:
+// so nobody's change is lost, on whichever node and in whichever way it was made (X7).
 package edit
 
 import (
@@ -20,45 +19,48 @@ import (
 	"lictor/policy/store"
 )
 
-// Object is an object of the policy as it stands in the store. It is shared:
-// whoever changes it clones it first.
+// Object is an object of the policy as it stands in the store. It is shared, and not
+// to be changed: [policy.Clone] makes a copy of its Content.
 type Object struct {
 	Key     policy.Key
-	Index   uint64 // changes with every write; the ETag
-	Created uint64 // the age: smaller is older
-	Value   []byte
-	// Content is what could be read of Value, never nil for a known kind.
+	Index   uint64 // the store's index of its last write: it makes the ETag
+	Created uint64 // the store's index of its first write: smaller is older
+	Value   []byte // the document
+	// Content is what could be read of Value; of a kind that is known it is never nil.
 	Content policy.Object
-	// Problems say why the value is not in force (X6); nil if it is.
+	// Problems say why Value is not in force (X6); nil if it is.
 	Problems policy.Problems
-	// Held: it is in force although the store no longer shows it. It is read,
-	// changed and deleted like others; a change puts it back into the store.
+	// Held says that it is in force although the store does not have it any more,
+	// which is not believed. It can be read, changed and deleted like others; a
+	// change puts it back into the store.
 	Held bool
 }
 
-// Policy is what the store holds. [New] makes one; it may be used by any number
-// of goroutines.
+// Policy reads and changes the objects in a store. [New] makes one. Any goroutine
+// may call its methods. Their errors are those of the store, or of ctx.
 type Policy struct {
 	store store.Store
 	set   func() *policy.Set
 
-	mu    sync.Mutex // guards kinds, which spare reading what did not change
-	kinds map[policy.Kind]map[string]*Object
+	mu    sync.Mutex                         // guards kinds
+	kinds map[policy.Kind]map[string]*Object // as they were listed last, so that what did not change is not parsed again
 
-	turn chan struct{} // holds one token: whoever lost a race writes with it, one after the other
+	turn chan struct{} // holds a token of whoever lost a race: they write one after the other
 }
 
-// New returns the policy in a store. set returns what this node makes of it.
+// New returns the policy in a store. set returns the policy that this node has in
+// force; it must not block.
 func New(s store.Store, set func() *policy.Set) *Policy {
 	return &Policy{store: s, set: set, kinds: make(map[policy.Kind]map[string]*Object), turn: make(chan struct{}, 1)}
 }
 
-// Consumer returns the consumer with an id, or else of that name, as this node
-// knows it; nil if there is none.
+// Consumer returns the consumer whose id is ref, or else whose name is, by the policy
+// in force on this node; nil if there is none.
 func (p *Policy) Consumer(ref string) *policy.Identity { return p.set().Consumer(ref) }
 
-// List returns the objects of a kind in the order of creation, as this node
-// works with them.
+// List returns the objects of a kind in the order of creation, as this node last
+// saw them. It does not wait for the store. The slice is the caller's, the objects
+// are not.
 func (p *Policy) List(ctx context.Context, kind policy.Kind) ([]*Object, error) {
 	stored, err := p.store.List(ctx, string(kind))
 	if err != nil {
@@ -89,8 +91,9 @@ func (p *Policy) List(ctx context.Context, kind policy.Kind) ([]*Object, error) 
 	return list, nil
 }
 
-// Get returns an object as it is in the store now, or, while the store is away,
-// as it was last seen. nil: there is none.
+// Get returns an object as it is in the store now, and waits for the store. While
+// the store is away it returns the object as this node last saw it. nil: there is
+// none.
 func (p *Policy) Get(ctx context.Context, key policy.Key) (*Object, error) {
 	if !p.store.Status().Live { // asking it might take long
 		return p.listed(ctx, key)
@@ -111,7 +114,7 @@ func (p *Policy) Get(ctx context.Context, key policy.Key) (*Object, error) {
 	return read(&stored), nil
 }
 
-// listed returns an object as this node works with it, nil if there is none.
+// listed returns an object as List does, nil if there is none.
 func (p *Policy) listed(ctx context.Context, key policy.Key) (*Object, error) {
 	list, err := p.List(ctx, key.Kind)
 	if i := slices.IndexFunc(list, func(o *Object) bool { return o.Key == key }); i >= 0 {

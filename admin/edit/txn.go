@@ -14,41 +14,44 @@ import (
 	"lictor/policy/store"
 )
 
-// ErrPart ends a change that is too large to be made at once: what it wrote so
-// far is written, and it runs again for the rest. An error of [Policy.Do] that
-// is also this one says that only parts were written.
+// ErrPart is what a change returns to have what it put and deleted so far written,
+// and to be run again for the rest: see [Txn.Full]. An error of [Policy.Do] that
+// wraps it says that only parts of the change were written.
 var ErrPart = errors.New("only a part of the change was made")
 
-// ErrBusy says that others changed what a change depends on, each time anew.
+// ErrBusy is the error of a change that was tried many times, while others changed
+// what it had read each time.
 var ErrBusy = errors.New("others keep changing the same objects")
 
 const (
 	maxTries  = 24
-	firstWait = 2 * time.Millisecond // before the second try; doubled up to lastWait, half of it by chance
+	firstWait = 2 * time.Millisecond // before the second try, with jitter; it doubles up to lastWait
 	lastWait  = 200 * time.Millisecond
 )
 
-// Txn is one attempt of a change. What it reads is part of the condition under
-// which it is written.
+// Txn is one try of a change. It is written only if what was read by Get is still
+// the same. Only the function that was given it may use it, while it runs. Errors are
+// to be returned from that function as they are.
 type Txn struct {
 	ctx    context.Context
 	policy *Policy
 	seen   map[policy.Key]*Object // as in the store; nil: there is none
 	next   map[policy.Key]*Object // as it is to be; nil: deleted
-	order  []policy.Key           // of seen
-	moved  []policy.Key           // of next
-	used   map[policy.Key]bool    // of seen, see Use
+	order  []policy.Key           // the keys of seen, as they were read
+	moved  []policy.Key           // the keys of next, as they were written
+	used   map[policy.Key]bool    // those of seen that Use was called for
 }
 
 // Result is what a change did.
 type Result struct {
-	Index uint64 // of all objects written
-	// Unseen: the write stands, but this node does not work with it yet.
-	Unseen bool
+	Index  uint64 // the store's, of all objects that were written; 0 if none was
+	Unseen bool   // it is written, but not in force on this node yet
 }
 
-// Do runs change and writes what it asks for, again and again until nothing
-// that it read has changed in between. What change returns as an error ends it.
+// Do runs change and writes what it put and deleted, again and again until nothing
+// that it read has changed meanwhile; it waits for the store, and for changes that
+// are in its way, until ctx ends. An error of change is returned as it is, unless it
+// is ErrPart; others are ErrBusy, and those of the store and ctx.
 func (p *Policy) Do(ctx context.Context, change func(*Txn) error) (_ Result, err error) {
 	wait, parts := firstWait, 0
 	defer func() {
@@ -105,7 +108,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Get returns an object as this change leaves it so far, nil if there is none.
+// Get returns an object as this change has left it so far, nil if there is none. It
+// waits for the store.
 func (t *Txn) Get(key policy.Key) (*Object, error) {
 	if o, changed := t.next[key]; changed {
 		return o, nil
@@ -125,13 +129,13 @@ func (t *Txn) Get(key policy.Key) (*Object, error) {
 // Consumer is [Policy.Consumer].
 func (t *Txn) Consumer(ref string) *policy.Identity { return t.policy.Consumer(ref) }
 
-// List returns the objects of a kind as this node works with them, without the
-// changes made here. Nothing checks that they stay so.
+// List is [Policy.List]. It does not know of the changes made here, and what it
+// returns may have changed by the time the change is written: Get checks that.
 func (t *Txn) List(kind policy.Kind) ([]*Object, error) { return t.policy.List(t.ctx, kind) }
 
-// Use notes that this change makes something refer to an object: it is written
-// anew with what it says, so that it cannot be deleted at the same moment, for
-// that deletion finds it changed. Nil if there is none.
+// Use is Get for an object that this change makes another one refer to. The object is
+// written again, unchanged, so that a deletion of it at the same moment fails: for
+// that it has changed.
 func (t *Txn) Use(key policy.Key) (*Object, error) {
 	o, err := t.Get(key)
 	if o != nil && err == nil {
@@ -140,10 +144,9 @@ func (t *Txn) Use(key policy.Key) (*Object, error) {
 	return o, err
 }
 
-// Current returns once the lists of this node are newer than what was read of
-// an object, so that whatever used it until then (see Use) is in them, and so
-// are references written by hand. It is to be asked before a deletion looks for
-// users.
+// Current reads an object, and then waits until the lists of this node are newer: all
+// that refers to the object by then (see Use) is in them. It is to be called before a
+// deletion looks for what refers to the object.
 func (t *Txn) Current(key policy.Key) error {
 	if _, err := t.Get(key); err != nil {
 		return err
@@ -151,7 +154,9 @@ func (t *Txn) Current(key policy.Key) error {
 	return t.policy.store.Refresh(t.ctx)
 }
 
-// Put writes an object, which must be good.
+// Put has content written under key, and returns the object; its Index is set once
+// Do returned. content is not to be changed any more. An error is of the type
+// [policy.Problems] if something is wrong with it.
 func (t *Txn) Put(key policy.Key, content policy.Object) (*Object, error) {
 	old, err := t.Get(key)
 	if err != nil {
@@ -172,7 +177,7 @@ func (t *Txn) Put(key policy.Key, content policy.Object) (*Object, error) {
 	return o, nil
 }
 
-// Delete removes an object.
+// Delete has an object deleted. There need not be one.
 func (t *Txn) Delete(key policy.Key) error {
 	if _, err := t.Get(key); err != nil {
 		return err
@@ -181,15 +186,15 @@ func (t *Txn) Delete(key policy.Key) error {
 	return nil
 }
 
-// Limits of a part of a change: half of what a transaction may have, for there
-// may be more to check and to write along with it.
+// Limits of a part of a change: half of what a transaction may have, for objects
+// that are only checked are a part of the transaction as well.
 const (
 	partOps   = 48
 	partBytes = store.MaxBytes / 2
 )
 
-// Full reports whether what was read and written so far is to be written before
-// there is more of it, see [ErrPart].
+// Full reports whether the change is as large as one transaction may be, so that it
+// should return [ErrPart].
 func (t *Txn) Full() bool {
 	if len(t.order) >= partOps {
 		return true
@@ -260,8 +265,8 @@ func (t *Txn) ops() []store.Op {
 		}
 		ops = append(ops, op)
 	}
-	// The loss of everything at once is believed only with the mark (X6), and
-	// the mark is to go as soon as there is something again.
+	// That the whole policy is gone is believed only with the mark (X6), which goes
+	// as soon as there is a policy again.
 	objects := t.policy.store.Status().Objects
 	switch {
 	case puts == 0 && deletes > 1 && deletes >= objects:
@@ -272,12 +277,12 @@ func (t *Txn) ops() []store.Op {
 	return ops
 }
 
-// maxRenewed bounds the value of an object that is written anew for its use: a
-// transaction has its limits. Larger ones are only checked.
+// maxRenewed bounds the value of an object that Use has written again, for the size
+// of a transaction is limited. Larger ones are only checked.
 const maxRenewed = 64 << 10
 
-// renewed returns a value that says the same in other bytes: Consul does not
-// count a write of the same bytes as one.
+// renewed returns a value that means the same in other bytes: to Consul, a write of
+// the same bytes is no change.
 func renewed(value []byte) []byte {
 	if bytes.HasSuffix(value, []byte("\n\n")) {
 		return value[:len(value)-1]
