@@ -1,8 +1,8 @@
-// Package mapping is the mapping API /v1: tenants map domains to backends
-// (table B of the requirements).
+// Package mapping is the mapping API /v1: tenants map domains to backends (B1 to
+// B19).
 //
-// A mapping is one object of the policy store, its key is the domain; so a
-// domain is one tenant's, and of those who want it at once one gets it (B4).
+// A mapping is one object of the policy store, whose key is the domain: so a domain
+// belongs to one tenant, also if two ask for it at the same moment (B4).
 package mapping
 
 import (
@@ -21,8 +21,8 @@ import (
 
 // Form is a mapping as the API shows and takes it.
 type Form struct {
-	Domain   string   `json:"domain"`
-	Backends []string `json:"backends"`
+	Domain   string   `json:"domain"`         // in its canonical form
+	Backends []string `json:"backends"`       // base URLs; not null
 	Held     bool     `json:"held,omitempty"` // in force although the store lost it in a way that is not believed
 }
 
@@ -30,9 +30,9 @@ type Form struct {
 type Page struct {
 	Project string `json:"project"` // the tenant
 	Routes  []Form `json:"routes"`  // in the order of creation
-	Total   int    `json:"total"`
-	Offset  int    `json:"offset"`
-	Limit   int    `json:"limit"`
+	Total   int    `json:"total"`   // of all pages
+	Offset  int    `json:"offset"`  // of the first of Routes
+	Limit   int    `json:"limit"`   // most Routes on a page
 }
 
 // Limits of a page (B6, B7).
@@ -45,7 +45,7 @@ const maxBody = 1 << 20 // B13
 
 type api struct{ policy *edit.Policy }
 
-// Routes returns the routes of the mapping API.
+// Routes returns the routes of the mapping API. An error is a nil policy.
 func Routes(p *edit.Policy) ([]admin.Route, error) {
 	if p == nil {
 		return nil, errors.New("mapping: a policy is required")
@@ -81,9 +81,9 @@ func keyOf(domain string) policy.Key { return policy.Key{Kind: policy.KindMappin
 
 func contentOf(o *edit.Object) *policy.Mapping { return o.Content.(*policy.Mapping) }
 
-// own finds the tenant's mapping that the path names. nil: there is none, or it
-// is another tenant's, which nobody is told (B5).
-func own(t *edit.Txn, r *http.Request, tenant string) (*edit.Object, error) {
+// find returns the tenant's mapping that the path names. nil: there is none, or it is
+// another tenant's, which must look the same (B5).
+func find(t *edit.Txn, r *http.Request, tenant string) (*edit.Object, error) {
 	domain, err := policy.ParseDomain(r.PathValue("domain"))
 	if err != nil {
 		return nil, nil //nolint:nilerr // what is no domain is not mapped
@@ -95,7 +95,7 @@ func own(t *edit.Txn, r *http.Request, tenant string) (*edit.Object, error) {
 	return o, nil
 }
 
-// answer shows a mapping.
+// answer answers with a mapping.
 func answer(w http.ResponseWriter, status int, o *edit.Object) error {
 	w.Header().Set("ETag", admin.ETag(o))
 	admin.WriteJSON(w, status, formOf(o))
@@ -110,7 +110,8 @@ func formOf(o *edit.Object) Form {
 	return f
 }
 
-// create is PUT on the collection: a new mapping, or the tenant's own anew (B2-B4).
+// create is PUT on the collection: it makes a mapping, or replaces the tenant's own
+// (B2-B4).
 func (a *api) create(w http.ResponseWriter, r *http.Request, tenant string) error {
 	want, err := read(r)
 	if err != nil {
@@ -147,8 +148,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, tenant string) erro
 
 func taken() error { return admin.Taken("", "Domain already in use") }
 
-// put writes a mapping; one that takes the place of old has its place in the
-// order as well (B8).
+// put writes a mapping. One that replaces old keeps its place in the order (B8).
 func put(t *edit.Txn, want Form, tenant string, old *edit.Object) (*edit.Object, error) {
 	var m policy.Mapping
 	if old != nil {
@@ -162,7 +162,8 @@ func put(t *edit.Txn, want Form, tenant string, old *edit.Object) (*edit.Object,
 // order is the place of a mapping: the store's index of its first version.
 func order(o *edit.Object) uint64 { return cmp.Or(contentOf(o).Seq, o.Created) }
 
-// update is PUT and POST on a mapping: replaced whole, perhaps renamed (B9-B11).
+// update is PUT and POST on a mapping: it replaces and, if the body has another
+// domain, renames it (B9-B11).
 func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) error {
 	want, err := read(r)
 	if err != nil {
@@ -170,7 +171,7 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) erro
 	}
 	var made *edit.Object
 	err = admin.Change(w, r, a.policy, func(t *edit.Txn) error {
-		old, err := own(t, r, tenant)
+		old, err := find(t, r, tenant)
 		if err != nil {
 			return err
 		}
@@ -194,8 +195,8 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) erro
 	return answer(w, http.StatusOK, made)
 }
 
-// move makes room for a mapping under another domain (B11). Its rules go with
-// it, so that the new name is no way round them.
+// move deletes a mapping that is to have another domain, if that is free (B11). The
+// rules of the domain move as well, so that the new name is no way round them.
 func move(t *edit.Txn, old *edit.Object, domain string) error {
 	there, err := t.Get(keyOf(domain))
 	if err != nil {
@@ -213,7 +214,7 @@ func move(t *edit.Txn, old *edit.Object, domain string) error {
 func (a *api) get(w http.ResponseWriter, r *http.Request, tenant string) error {
 	var o *edit.Object
 	_, err := a.policy.Do(r.Context(), func(t *edit.Txn) (err error) {
-		o, err = own(t, r, tenant)
+		o, err = find(t, r, tenant)
 		return err
 	})
 	if err == nil && o == nil {
@@ -230,7 +231,7 @@ func (a *api) get(w http.ResponseWriter, r *http.Request, tenant string) error {
 
 func (a *api) remove(w http.ResponseWriter, r *http.Request, tenant string) error {
 	err := admin.Change(w, r, a.policy, func(t *edit.Txn) error {
-		o, err := own(t, r, tenant)
+		o, err := find(t, r, tenant)
 		if err != nil {
 			return err
 		}
@@ -287,7 +288,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, tenant string) error 
 	return nil
 }
 
-// chosen reports whether a mapping is one that the query asks for.
+// chosen reports whether a mapping meets the conditions of the query.
 func chosen(o *edit.Object, query url.Values) bool {
 	if held := query.Get("held"); query.Has("held") && (held == "false") == o.Held {
 		return false

@@ -22,8 +22,8 @@ func read(r *http.Request) (Form, error) {
 	return decode(bytes.TrimPrefix(body, admin.BOM))
 }
 
-// decode reads a mapping. Fields that are not known are left out, so that what a
-// later version shows can be put back (B13).
+// decode reads a mapping. Unknown fields are ignored, so that what a later version
+// answered can be sent back (B13).
 func decode(body []byte) (f Form, err error) {
 	var raw map[string]json.RawMessage // not a struct, which takes names in any case
 	if json.Unmarshal(body, &raw) != nil || raw == nil {

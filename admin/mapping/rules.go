@@ -16,8 +16,8 @@ const maxRules = 48
 // is its domain (X3).
 var ruleKinds = []policy.Kind{policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs}
 
-// moveRules makes all that is about one domain be about another one. It refuses
-// to mix the rules of two.
+// moveRules gives the rules of one domain to another, which must have none: the
+// rules of two are not mixed.
 func moveRules(t *edit.Txn, from, to string) error {
 	moved := 0
 	for _, kind := range ruleKinds {
@@ -40,12 +40,12 @@ func moveRules(t *edit.Txn, from, to string) error {
 	if moved == 0 {
 		return nil
 	}
-	return free(t, to)
+	return refuseRules(t, to)
 }
 
-// free refuses a domain that has rules of its own: those that move there would
-// open it to whom they admit.
-func free(t *edit.Txn, domain string) error {
+// refuseRules returns an error for a domain that has rules: those that move there
+// would admit others to it.
+func refuseRules(t *edit.Txn, domain string) error {
 	for _, kind := range ruleKinds {
 		all, err := t.List(kind)
 		if err != nil {
@@ -64,7 +64,7 @@ func inUse(message string) error {
 	return &admin.Refusal{Status: http.StatusConflict, Reason: "in_use", Message: message}
 }
 
-// about is the API that an object names.
+// about returns the API that a rule is about.
 func about(o *edit.Object) string {
 	if o.Key.Kind == policy.KindAPIs {
 		return o.Key.Name
@@ -72,7 +72,7 @@ func about(o *edit.Object) string {
 	return policy.APIOf(o.Content)
 }
 
-// moveRule makes one object be about another domain.
+// moveRule gives one rule to another domain.
 func moveRule(t *edit.Txn, key policy.Key, from, to string) error {
 	o, err := t.Get(key)
 	if err != nil || o == nil || about(o) != from {

@@ -1,5 +1,5 @@
-// Package objects serves the policy as it stands in the store: its documents,
-// byte for byte, and transactions on them. It is what "lictor policy" talks to.
+// Package objects serves the documents of the policy, byte for byte as they stand in
+// the store, and transactions on them. "lictor policy" uses it.
 package objects
 
 import (
@@ -32,9 +32,9 @@ type server struct {
 	notes  func(policy.Key, policy.Object) policy.Problems
 }
 
-// Routes returns the routes of the documents in a store, which is that of the
-// policy. notes tells what of an object does not do what it seems to; nil: nothing
-// is told.
+// Routes returns the routes of the documents in s, which must be the store of p.
+// notes returns what in an object has no effect, for warnings; nil = there are none.
+// An error is a nil s or p.
 func Routes(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object) policy.Problems) ([]admin.Route, error) {
 	if s == nil || p == nil {
 		return nil, errors.New("objects: a store and a policy are required")
@@ -58,7 +58,7 @@ func Routes(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object)
 	}, nil
 }
 
-// freshTime bounds how long it may take to look at the store anew.
+// freshTime bounds how long the store may be read anew for a request.
 const freshTime = 10 * time.Second
 
 func (a *server) list(w http.ResponseWriter, r *http.Request) error {
@@ -130,7 +130,7 @@ func (a *server) write(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// warnings are those about the documents that were put.
+// warnings returns those about the documents that were put.
 func (a *server) warnings(ops []store.Op) (texts []string) {
 	if a.notes == nil {
 		return nil
@@ -175,7 +175,7 @@ func decode(body []byte) ([]store.Op, error) {
 	return ops, nil
 }
 
-// operation reads a step of a transaction.
+// operation reads an operation of a transaction, and checks the document it puts.
 func operation(o *api.Operation) (store.Op, error) {
 	key, ok := policy.ParseKey("policy/" + o.Key)
 	if !ok {
