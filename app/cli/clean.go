@@ -2,21 +2,28 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// decodeAnswer reads the answer of a lictor for people to look at. Much of it is
-// text of other people's making, as the output of a check or a service's name:
-// no string of it reaches the terminal as it is.
-func decodeAnswer(body []byte, dst any) error {
-	if err := json.Unmarshal(body, dst); err != nil {
+// show writes the answer of a lictor, as it is or as print does it for people. Much
+// of it is text of other people's making, such as the output of a check: print gets
+// no string of it that a terminal could act on.
+func show[T any](out io.Writer, body []byte, asIs bool, print func(io.Writer, *T) error) error {
+	if asIs {
+		_, err := out.Write(body)
 		return err
 	}
-	clean(reflect.ValueOf(dst).Elem())
-	return nil
+	var answer T
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("the answer cannot be read: %w", err)
+	}
+	clean(reflect.ValueOf(&answer).Elem())
+	return print(out, &answer)
 }
 
 // clean makes every string in v harmless, however deep it stands.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -58,19 +59,9 @@ func TestAnswersReachTheTerminalHarmless(t *testing.T) {
 	fill(reflect.ValueOf(&st).Elem(), hostile, 0)
 	fill(reflect.ValueOf(&e).Elem(), hostile, 0)
 	print := map[string]func(body []byte, out *bytes.Buffer) error{
-		"status": func(body []byte, out *bytes.Buffer) error {
-			var st api.Status
-			if err := decodeAnswer(body, &st); err != nil {
-				return err
-			}
-			return printStatus(out, &st)
-		},
+		"status": func(body []byte, out *bytes.Buffer) error { return show(out, body, false, printStatus) },
 		"explain": func(body []byte, out *bytes.Buffer) error {
-			var e api.Explanation
-			if err := decodeAnswer(body, &e); err != nil {
-				return err
-			}
-			return printExplanation(out, "GET", &e)
+			return show(out, body, false, func(out io.Writer, e *api.Explanation) error { return printExplanation(out, "GET", e) })
 		},
 	}
 	for name, v := range map[string]any{"status": st, "explain": e} {

@@ -52,15 +52,7 @@ func explainCommand(stdout io.Writer) *command {
 		if err != nil {
 			return err
 		}
-		if *asJSON {
-			_, err := stdout.Write(body)
-			return err
-		}
-		var e api.Explanation
-		if err := decodeAnswer(body, &e); err != nil {
-			return fmt.Errorf("the answer is no explanation: %w", err)
-		}
-		return printExplanation(stdout, q.Method, &e)
+		return show(stdout, body, *asJSON, func(out io.Writer, e *api.Explanation) error { return printExplanation(out, q.Method, e) })
 	}
 	return c
 }

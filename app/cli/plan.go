@@ -267,15 +267,10 @@ func (s *step) changes() []string {
 		return []string{"what is live is not valid: " + err.Error()}
 	}
 	before, after := fieldsOf(content), fieldsOf(s.file.content)
-	names := slices.Sorted(maps.Keys(before))
-	for name := range after {
-		if _, both := before[name]; !both {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
+	all := maps.Clone(before)
+	maps.Copy(all, after)
 	var lines []string
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if !reflect.DeepEqual(before[name], after[name]) {
 			lines = append(lines, fmt.Sprintf("%s: %s -> %s", name, jsonText(before[name]), jsonText(after[name])))
 		}

@@ -21,15 +21,7 @@ func statusCommand(stdout io.Writer) *command {
 		if err != nil {
 			return err
 		}
-		if *asJSON {
-			_, err := stdout.Write(body)
-			return err
-		}
-		var st api.Status
-		if err := decodeAnswer(body, &st); err != nil {
-			return fmt.Errorf("the answer is no status: %w", err)
-		}
-		return printStatus(stdout, &st)
+		return show(stdout, body, *asJSON, printStatus)
 	}
 	return c
 }
