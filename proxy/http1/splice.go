@@ -26,55 +26,47 @@ type pipe struct {
 // pipeSize is what is asked of the kernel for a pipe; it may give less.
 const pipeSize = 256 << 10
 
-// pipes keeps a few pipes, for making one costs five system calls. A pipe
-// that held bytes at an error is closed instead.
-type pipes struct {
-	mu   sync.Mutex
-	free []*pipe
-}
+// freePipes keeps a few empty pipes, for making one costs five system calls.
+var freePipes = make(chan *pipe, 64)
 
-const maxFreePipes = 64
-
-func (p *pipes) get() (*pipe, error) {
-	p.mu.Lock()
-	if n := len(p.free); n > 0 {
-		pp := p.free[n-1]
-		p.free = p.free[:n-1]
-		p.mu.Unlock()
-		return pp, nil
+// takePipe returns an empty pipe.
+func takePipe() (*pipe, error) {
+	select {
+	case p := <-freePipes:
+		return p, nil
+	default:
 	}
-	p.mu.Unlock()
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, os.NewSyscallError("pipe2", err)
 	}
-	if descriptors.Beyond(descriptors.ForUpstreams(), uintptr(fds[1])) {
-		unix.Close(fds[0])
-		unix.Close(fds[1])
+	p := &pipe{r: fds[0], w: fds[1], size: 64 << 10}
+	if descriptors.Beyond(descriptors.ForUpstreams(), uintptr(p.w)) {
+		p.close()
 		return nil, unix.EMFILE
 	}
-	size, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize)
-	if err != nil {
-		size = 64 << 10
+	if size, err := unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, pipeSize); err == nil {
+		p.size = size
 	}
-	return &pipe{r: fds[0], w: fds[1], size: size}, nil
+	return p, nil
 }
 
-func (p *pipes) put(pp *pipe, empty bool) {
+// giveBack keeps a pipe that is empty for others; what an error left in one is lost.
+func (p *pipe) giveBack(empty bool) {
 	if empty {
-		p.mu.Lock()
-		if len(p.free) < maxFreePipes {
-			p.free = append(p.free, pp)
-			p.mu.Unlock()
+		select {
+		case freePipes <- p:
 			return
+		default:
 		}
-		p.mu.Unlock()
 	}
-	unix.Close(pp.r)
-	unix.Close(pp.w)
+	p.close()
 }
 
-var pipePool pipes
+func (p *pipe) close() {
+	unix.Close(p.r)
+	unix.Close(p.w)
+}
 
 // mover moves a body from one plain TCP socket to another by splice(2).
 type mover struct {
@@ -158,14 +150,14 @@ var errNoPipe = errors.New("http1: no pipe to be had")
 
 // spliceBody moves n bytes from src to dst. A failed write is told as *writeError.
 func spliceBody(dst, src *sock, n int64, stall time.Duration, f flow) error {
-	p, err := pipePool.get()
+	p, err := takePipe()
 	if err != nil {
 		return errNoPipe
 	}
 	m := moverPool.Get().(*mover)
 	defer moverPool.Put(m)
 	m.pipe, m.inPipe, m.err = p, 0, nil
-	defer func() { pipePool.put(p, m.inPipe == 0) }()
+	defer func() { p.giveBack(m.inPipe == 0) }()
 	for n > 0 {
 		if err := f.arm(); err != nil {
 			return err
