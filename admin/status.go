@@ -42,8 +42,9 @@ func (s *Server) Status() *api.Status {
 
 func addSource(st *api.Status, source resolver.Source) {
 	AddResolver(st, source.Kind(), source)
-	for service := range source.Catalog().All() {
-		addService(st, source.Kind(), service)
+	catalog := source.Catalog()
+	for service := range catalog.All() {
+		addService(st, source.Kind(), service, catalog)
 	}
 }
 
@@ -68,7 +69,7 @@ func AddResolver(st *api.Status, kind string, source resolver.Source) {
 	}
 }
 
-func addService(st *api.Status, kind string, service *resolver.Service) {
+func addService(st *api.Status, kind string, service *resolver.Service, catalog *resolver.Catalog) {
 	out := api.ServiceStatus{
 		Name: service.Name, Resolver: kind, Loaded: service.Loaded, Usable: service.Usable(), Index: service.Index,
 		Held: service.Held, Instances: []api.InstanceStatus{}, Problems: append([]string{}, service.Problems...),
@@ -78,9 +79,16 @@ func addService(st *api.Status, kind string, service *resolver.Service) {
 			ID: i.ID, Address: i.Address, State: i.State.String(), Weight: i.Weight, Canary: i.Canary, Note: i.Note, Mesh: i.Mesh,
 		})
 	}
+	for _, c := range service.Hosts {
+		if by, _ := catalog.Claimed(c.Host); by != service.Name {
+			out.Problems = append(out.Problems, fmt.Sprintf("the host %s stays with the service %s, whose registration for it is older than that of %s", c.Host, by, service.Name))
+			continue
+		}
+		out.Hosts = append(out.Hosts, c.Host)
+	}
 	st.Services = append(st.Services, out)
 	addProblem(st, "service "+service.Name, service.Held)
-	for _, text := range service.Problems {
+	for _, text := range out.Problems {
 		addProblem(st, "service "+service.Name, text)
 	}
 }

@@ -81,11 +81,12 @@ func (p *Lictor) addConsul(block *config.ConsulResolver) error {
 		return err
 	}
 	r, err := p.consulResolver("resolver", "catalog", conns, block, consul.Config{
-		Selection:   selection(block),
-		PassingOnly: block.PassingOnly,
-		Connect:     consul.Connect(block.Connect),
-		MaxStale:    block.MaxStale,
-		OwnService:  presence.Service,
+		Selection:    selection(block),
+		PassingOnly:  block.PassingOnly,
+		HostSuffixes: block.HostSuffixes,
+		Connect:      consul.Connect(block.Connect),
+		MaxStale:     block.MaxStale,
+		OwnService:   presence.Service,
 	})
 	if err == nil {
 		p.sources = append(p.sources, r)

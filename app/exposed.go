@@ -1,8 +1,10 @@
 package app
 
 import (
+	"fmt"
 	"slices"
 
+	"lictor/admin/api"
 	"lictor/app/listener"
 	"lictor/config"
 	"lictor/resolver/consul"
@@ -38,4 +40,21 @@ func (p *Lictor) warnExposed() {
 			`name those that are meant in resolver "consul" { expose = ["shop", "api-*"] }, or the tag that they carry in { tag = "public" }`,
 			"address", at.String())
 	}
+}
+
+// describeClaims tells of the hosts that services claim and mapping objects have.
+func (p *Lictor) describeClaims(st *api.Status) {
+	set := p.policy.Loaded()
+	var all []string
+	for _, src := range p.sources {
+		for svc := range src.Catalog().All() {
+			for _, c := range svc.Hosts {
+				if set.Maps(c.Host) {
+					all = append(all, fmt.Sprintf("service %s: the host %s is mapped by an object of the policy, which counts", svc.Name, c.Host))
+				}
+			}
+		}
+	}
+	slices.Sort(all)
+	st.Problems = append(st.Problems, all...)
 }

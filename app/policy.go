@@ -132,7 +132,11 @@ func (p *Lictor) closed() (why []string) {
 // told: a source that has not answered may know it.
 func (p *Lictor) knownService(name string) bool {
 	for _, source := range p.sources {
-		if !source.Status().Ready || source.Catalog().Lookup(name) != nil {
+		catalog := source.Catalog()
+		if !source.Status().Ready || catalog.Lookup(name) != nil {
+			return true
+		}
+		if by, _ := catalog.Claimed(name); by != "" { // rules may go by the host
 			return true
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"lictor/internal/uri"
 )
 
 // Resolver is one resolver block. Exactly one field is set.
@@ -22,15 +24,16 @@ type Resolver struct {
 // ConsulResolver is one block resolver "consul". There may be several, each of
 // another datacenter or peer.
 type ConsulResolver struct {
-	Datacenter  string        // whose services it knows; "" = that of the block consul
-	Peer        string        // the cluster peering whose services it knows; "" = none
-	Tag         string        // only instances that carry it; "" = all
-	PassingOnly bool          // false: instances in warning too
-	Expose      []string      // globs of service names that a path may reach
-	Hide        []string      // globs of names that it may not; wins over Expose
-	MaxStale    time.Duration // how long to serve without contact; 0 = for ever
-	EmptyHold   time.Duration // how long a loss that looks wrong is disbelieved (D8)
-	Connect     string        // how Consul's mesh is used: ConnectOff, ConnectPrefer, ConnectRequire
+	Datacenter   string        // whose services it knows; "" = that of the block consul
+	Peer         string        // the cluster peering whose services it knows; "" = none
+	Tag          string        // only instances that carry it; "" = all
+	PassingOnly  bool          // false: instances in warning too
+	Expose       []string      // globs of service names that a path may reach
+	Hide         []string      // globs of names that it may not; wins over Expose
+	HostSuffixes []string      // domains below which services may claim hosts (K2)
+	MaxStale     time.Duration // how long to serve without contact; 0 = for ever
+	EmptyHold    time.Duration // how long a loss that looks wrong is disbelieved (D8)
+	Connect      string        // how Consul's mesh is used: ConnectOff, ConnectPrefer, ConnectRequire
 }
 
 // The values of connect.
@@ -54,21 +57,25 @@ func (d *decoder) resolverConsul(b *hcl.Block) {
 		Connect:     ConnectOff,
 	}
 	where := d.body(b, options{
-		"datacenter":   parsed(&r.Datacenter, orNone(cluster)),
-		"peer":         parsed(&r.Peer, orNone(cluster)),
-		"tag":          text(&r.Tag),
-		"passing_only": boolean(&r.PassingOnly),
-		"expose":       list(&r.Expose, glob),
-		"hide":         list(&r.Hide, glob),
-		"max_stale":    parsed(&r.MaxStale, duration(0)),
-		"empty_hold":   parsed(&r.EmptyHold, duration(0)),
-		"connect":      parsed(&r.Connect, oneOf(ConnectOff, ConnectPrefer, ConnectRequire)),
+		"datacenter":    parsed(&r.Datacenter, orNone(cluster)),
+		"peer":          parsed(&r.Peer, orNone(cluster)),
+		"tag":           text(&r.Tag),
+		"passing_only":  boolean(&r.PassingOnly),
+		"expose":        list(&r.Expose, glob),
+		"hide":          list(&r.Hide, glob),
+		"host_suffixes": list(&r.HostSuffixes, hostSuffix),
+		"max_stale":     parsed(&r.MaxStale, duration(0)),
+		"empty_hold":    parsed(&r.EmptyHold, duration(0)),
+		"connect":       parsed(&r.Connect, oneOf(ConnectOff, ConnectPrefer, ConnectRequire)),
 	}, nil)
 	if r.Datacenter != "" && r.Peer != "" {
 		d.wrong(where.of("peer", b), `resolver "consul": peer: want either this or datacenter: a peer is one of the datacenter that is asked`)
 	}
 	if r.Peer != "" && r.Connect != ConnectOff {
 		d.wrong(where.of("connect", b), `resolver "consul": connect: want "off" for a peer: its mesh is another one`)
+	}
+	if r.Peer != "" && len(r.HostSuffixes) > 0 {
+		d.wrong(where.of("host_suffixes", b), `resolver "consul": host_suffixes: the services of a peer claim no hosts`)
 	}
 	if d.sameConsul(r) {
 		d.wrong(b.DefRange, `resolver "consul": another one is of this datacenter and peer: each needs a datacenter or peer of its own`)
@@ -94,6 +101,15 @@ func cluster(s string) (string, error) {
 		return "", errors.New("want a name of at most 64 letters, digits, underscores and hyphens")
 	}
 	return s, nil
+}
+
+// hostSuffix reads a domain of which only what is below it may be claimed.
+func hostSuffix(s string) (string, error) {
+	below, err := uri.ParseDomain("x." + s)
+	if err != nil {
+		return "", errors.New(`want a domain such as "example.com"`)
+	}
+	return strings.TrimPrefix(below, "x."), nil
 }
 
 func (d *decoder) resolverStatic(b *hcl.Block) {

@@ -3,6 +3,8 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"lictor/internal/uri"
 )
 
 // Lost says what of a document was written and could not be read.
@@ -125,7 +127,7 @@ func (a *API) closing(name string, lost *Lost) Object {
 
 // closing of a mapping closes its domain, which is in the name of the key.
 func (m *Mapping) closing(name string, _ *Lost) Object {
-	if domain, err := ParseDomain(name); err != nil || domain != name {
+	if domain, err := uri.ParseDomain(name); err != nil || domain != name {
 		return nil
 	}
 	return &Mapping{Domain: name}

@@ -210,7 +210,7 @@ func (m *Mapping) check(name string, wrong wrongFunc) {
 	if m.Domain == "" {
 		m.Domain = name
 	}
-	domain, err := ParseDomain(m.Domain)
+	domain, err := uri.ParseDomain(m.Domain)
 	switch {
 	case err != nil:
 		wrong("domain", "%v", err)
@@ -223,25 +223,6 @@ func (m *Mapping) check(name string, wrong wrongFunc) {
 	}
 	checkBackends(m.Backends, wrong)
 }
-
-// ParseDomain checks the domain of a mapping and returns it in lower case
-// without a trailing dot (B13).
-func ParseDomain(s string) (string, error) {
-	domain := strings.ToLower(strings.TrimSuffix(s, "."))
-	host := strings.TrimPrefix(domain, "*.")
-	labels := strings.Split(host, ".")
-	if len(domain) > 253 || len(labels) < 2 {
-		return domain, fmt.Errorf("%q is no domain, want at least one dot and at most 253 characters", s)
-	}
-	for _, l := range labels {
-		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || strings.ContainsFunc(l, notLabel) {
-			return domain, fmt.Errorf("%q is no domain: label %q, want 1 to 63 of A-Z, 0-9 and inner hyphens", s, l)
-		}
-	}
-	return domain, nil
-}
-
-func notLabel(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
 
 func checkBackends(list []string, wrong wrongFunc) {
 	for i, b := range list {

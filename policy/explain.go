@@ -37,9 +37,10 @@ type ConsumerFact struct {
 
 // RouteFact is how a request found its API.
 type RouteFact struct {
-	By      string `json:"by"`
+	By      string `json:"by"` // host, registration, filter, segment
 	API     string `json:"api"`
 	Service string `json:"service"`
+	Claim   string `json:"claim,omitempty"` // by registration: the host as the service claims it
 	Rule    *Rule  `json:"rule,omitempty"`
 }
 
@@ -48,7 +49,7 @@ func (t *Route) Explain() *RouteFact {
 	if t.By == ByNothing {
 		return nil
 	}
-	return &RouteFact{By: t.By.String(), API: t.API, Service: t.Service, Rule: t.Rule.pointer()}
+	return &RouteFact{By: t.By.String(), API: t.API, Service: t.Service, Claim: t.Claim, Rule: t.Rule.pointer()}
 }
 
 func (r Rule) pointer() *Rule {

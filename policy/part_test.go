@@ -7,6 +7,19 @@ import (
 	"lictor/policy"
 )
 
+// claims are hosts by their service, as registrations claim them.
+type claims map[string]string
+
+func (c claims) ClaimOf(host string) (service, claim string) {
+	if s := c[host]; s != "" {
+		return s, host
+	}
+	if _, parent, ok := strings.Cut(host, "."); ok && c["*."+parent] != "" {
+		return c["*."+parent], "*." + parent
+	}
+	return "", ""
+}
+
 // chat is a service with two parts.
 var chat = []string{
 	"filters/admin-paths", `{"paths":["/chat/admin"]}`,
@@ -28,6 +41,7 @@ var chat = []string{
 
 func TestPartsOfAService(t *testing.T) { // K2
 	_, set := newStore(t, policy.Options{}, chat...)
+	hosts := claims{"chat.example.com": "chat", "*.chat.example.com": "chat", "chat.example.org": "thief", "slash.example.com": "a/b"}
 	tests := []struct {
 		line               string
 		by                 policy.RouteBy
@@ -40,46 +54,69 @@ func TestPartsOfAService(t *testing.T) { // K2
 		{"GET http://x/chat/open", policy.BySegment, "chat", "chat", "/open"},
 		{"GET http://x/talk/room", policy.BySegment, "talk", "chat", "/room"},
 		{"GET http://chat.example.org/admin/x", policy.ByHost, "chat.example.org", "chat", "/admin/x"},
+		{"GET http://chat.example.com/room", policy.ByRegistration, "chat", "chat", "/room"},
+		{"GET http://chat.example.com/", policy.ByRegistration, "chat", "chat", "/"},
+		{"GET http://a.chat.example.com/room", policy.ByRegistration, "chat", "chat", "/room"},
+		{"GET http://chat.example.com/admin/x", policy.ByRegistration, "chat-admin", "chat", "/admin/x"},
+		{"POST http://chat.example.com/open", policy.ByRegistration, "chat-open", "chat", "/open"},
+		{"GET http://slash.example.com/chat/x", policy.BySegment, "chat", "chat", "/x"},
 	}
 	for _, tt := range tests {
 		r := ask(t, tt.line)
+		r.Hosts = hosts
 		if got := set.Route(r); got.By != tt.by || got.API != tt.api || got.Service != tt.service || got.Rest != tt.rest || got.Backends != nil {
 			t.Errorf("%s: got %+v, want %+v", tt.line, got, tt)
 		}
 	}
+	r := ask(t, "GET http://a.chat.example.com/x")
+	r.Hosts = hosts
+	if got := set.Route(r); got.Claim != "*.chat.example.com" || got.Explain().Claim != got.Claim || got.Explain().By != "registration" {
+		t.Errorf("the route is explained as %+v", got.Explain())
+	}
 }
 
-// TestNoSpellingFallsThroughToTheWiderAPI: K2, of the path and of the method.
+// TestNoSpellingFallsThroughToTheWiderAPI: K2, of the path, of the method, at a
+// claimed host.
 func TestNoSpellingFallsThroughToTheWiderAPI(t *testing.T) {
 	_, set := newStore(t, policy.Options{}, chat...)
 	for line, want := range map[string]policy.Reason{
-		"GET http://x/chat/room k-ann":              "",
-		"GET http://x/chat/room k-root":             "acl",
-		"GET http://x/chat/admin k-root":            "",
-		"GET http://x/chat/admin k-ann":             "acl",
-		"GET http://x/chat/%61dmin k-ann":           "acl",
-		"GET http://x/chat/x/../admin k-ann":        "acl",
-		"GET http://x/chat//admin k-ann":            "bad_path",
-		"GET http://x/chat//admin k-root":           "bad_path",
-		"GET http://x/chat/x/..;/admin k-ann":       "bad_path",
-		"GET http://x/chat/x/..%2fadmin k-ann":      "bad_path",
-		`GET http://x/chat/\admin k-ann`:            "bad_path",
-		"GET http://x/chat/admin;v=1 k-ann":         "bad_path",
-		"GET http://x/chat/admin//x k-root":         "", // the same API in every reading
-		"GET http://x/chat/a;b k-ann":               "",
-		"GET http://x/other/..;/chat/admin k-ann":   "bad_path",
-		"post http://x/chat/open k-ann":             "bad_path",
-		"POST http://x/chat/open":                   "",
-		"get http://x/chat/room k-ann":              "",
-		"GET http://chat.example.org/admin":         "", // an object of the policy has its own rules
-		"GET http://chat.example.org/x/..;/admin":   "",
-		"GET http://x/talk/room k-ann":              "",
-		"GET http://x/talk/room":                    "no_credentials",
-		"GET http://x/chat-admin/room":              "no_credentials",
-		"GET http://x/chat/administrator;v=1 k-ann": "",
-		"GET http://x/chat/admin%20x k-ann":         "",
+		"GET http://x/chat/room k-ann":                               "",
+		"GET http://x/chat/room k-root":                              "acl",
+		"GET http://x/chat/admin k-root":                             "",
+		"GET http://x/chat/admin k-ann":                              "acl",
+		"GET http://x/chat/%61dmin k-ann":                            "acl",
+		"GET http://x/chat/x/../admin k-ann":                         "acl",
+		"GET http://x/chat//admin k-ann":                             "bad_path",
+		"GET http://x/chat//admin k-root":                            "bad_path",
+		"GET http://x/chat/x/..;/admin k-ann":                        "bad_path",
+		"GET http://x/chat/x/..%2fadmin k-ann":                       "bad_path",
+		`GET http://x/chat/\admin k-ann`:                             "bad_path",
+		"GET http://x/chat/admin;v=1 k-ann":                          "bad_path",
+		"GET http://x/chat/admin//x k-root":                          "", // the same API in every reading
+		"GET http://x/chat/a;b k-ann":                                "",
+		"GET http://x/other/..;/chat/admin k-ann":                    "bad_path",
+		"post http://x/chat/open k-ann":                              "bad_path",
+		"POST http://x/chat/open":                                    "",
+		"get http://x/chat/room k-ann":                               "",
+		"GET http://chat.example.com/room k-ann":                     "",
+		"GET http://chat.example.com/room":                           "no_credentials",
+		"GET http://chat.example.com/admin k-ann":                    "acl",
+		"GET http://chat.example.com/admin k-root":                   "",
+		"GET http://chat.example.com//admin k-root":                  "bad_path",
+		"GET http://chat.example.com/x/..;/admin k-ann":              "bad_path",
+		"GET http://chat.example.com/;x/admin k-ann":                 "bad_path",
+		"post http://chat.example.com/open k-ann":                    "bad_path",
+		"GET http://chat.example.org/admin":                          "", // an object of the policy has its own rules
+		"GET http://chat.example.org/x/..;/admin":                    "",
+		"GET http://x/talk/room k-ann":                               "",
+		"GET http://x/talk/room":                                     "no_credentials",
+		"GET http://x/chat-admin/room":                               "no_credentials",
+		"GET http://x/chat/administrator;v=1 k-ann":                  "",
+		"GET http://x/chat/admin%20x k-ann":                          "",
+		"GET http://nobody.example.com/chat/x%2Fadmin/../room k-ann": "",
 	} {
 		r := ask(t, line)
+		r.Hosts = claims{"chat.example.com": "chat"}
 		if v := decide(set, r); v.Reason != want || v.Reason == "bad_path" && (v.Status != 400 || !strings.HasPrefix(v.Rule.Key, "lictor/policy/apis/chat-")) {
 			t.Errorf("%s: got %q (%d, %s), want %q", line, v.Reason, v.Status, v.Rule.Key, want)
 		}
@@ -104,6 +141,65 @@ func TestPartsHoldWhicheverSpelling(t *testing.T) {
 	for _, target := range append(tricks, elsewhere...) {
 		checkTrick(t, set, target)
 	}
+}
+
+func TestAClaimIsNoWayRoundThePolicy(t *testing.T) { // K2, A17, X6
+	hosts := claims{"shop.example.com": "shop", "shut.example.com": "shut", "api.example.com": "shop", "b.example.com": "back"}
+	docs := []string{
+		"blacklist/b", "/shop/admin\nservice:shut\nhost.example.com",
+		"filters/api", `{"hosts":["api.example.com"]}`,
+		"filters/get", `{"methods":["GET"]}`,
+		"apis/own", `{"filters":["api"]}`,
+		"apis/rest", `{"filters":["get"]}`,
+		"apis/back", `{"backends":["http://10.0.0.1"],"protected_headers":["X-In"]}`,
+		"acls/host", `{"api":"shop","filters":["get"]}`,
+	}
+	s, set := newStore(t, policy.Options{}, docs...)
+	tests := map[string]policy.Reason{
+		"GET http://shop.example.com/x":           "",
+		"POST http://shop.example.com/x":          "acl",
+		"GET http://shop.example.com/admin/x":     "blacklist",
+		"GET http://shop.example.com/x/..;/admin": "blacklist",
+		"GET http://shut.example.com/x":           "blacklist",
+	}
+	check := func(set *policy.Set) {
+		t.Helper()
+		for line, want := range tests {
+			r := ask(t, line)
+			r.Hosts = hosts
+			if v := decide(set, r); v.Reason != want {
+				t.Errorf("%s: got %q, want %q", line, v.Reason, want)
+			}
+		}
+	}
+	check(set)
+	routed := func(set *policy.Set, line string) policy.Route {
+		t.Helper()
+		r := ask(t, line)
+		r.Hosts = hosts
+		return set.Route(r)
+	}
+	if got := routed(set, "GET http://api.example.com/x"); got.By != policy.ByFilter || got.API != "own" {
+		t.Errorf("a filter that names the host: %+v", got)
+	}
+	if got := routed(set, "GET http://shop.example.com/x"); got.By != policy.ByRegistration {
+		t.Errorf("a filter that names no host: %+v", got)
+	}
+	if got := routed(set, "POST http://b.example.com/x"); got.Backends == nil || len(got.Protected) != 1 || got.Rule.Key != "lictor/policy/apis/back" {
+		t.Errorf("an API object of the service's name: %+v", got)
+	}
+	set, _ = s.put(t, "mappings/*.example.com", `{"backends":["http://10.0.0.1"]}`)
+	if got := routed(set, "GET http://shop.example.com/x"); got.By != policy.ByHost || !set.Maps("shop.example.com") || set.Maps("*.shop.example.com") || !set.Maps("*.example.com") {
+		t.Errorf("a mapping that covers the host: %+v", got)
+	}
+	set, _ = s.put(t, "mappings/*.example.com", "-")
+	// What can not be read may be a part of the service.
+	set, rejected := s.put(t, "apis/broken", `{"service":7,"filters":["broken"]}`, "filters/broken", `{"paths":["/shop/part"]}`)
+	if len(rejected) != 1 {
+		t.Fatalf("rejected %+v", rejected)
+	}
+	tests["GET http://shop.example.com/part"] = policy.ReasonPolicyUnavailable
+	check(set)
 }
 
 func TestServicesAsBackendsAreChecked(t *testing.T) { // K2, B13

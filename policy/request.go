@@ -21,6 +21,13 @@ type Locator interface {
 	Country(netip.Addr) string
 }
 
+// Hosts knows which hosts services claim where they are registered (K2).
+type Hosts interface {
+	// ClaimOf returns the service that a host goes to, and the claim, which may be a
+	// wildcard; both "" if no service claims it.
+	ClaimOf(host string) (service, claim string)
+}
+
 // CountryUnknown is what a [Locator] returns if the look-up failed. It is the
 // country of no rule that grants, and of every rule that restricts.
 const CountryUnknown = "?"
@@ -38,6 +45,7 @@ type Request struct {
 	Fields  Fields     // nil = no header
 	Length  int64      // of the body in bytes, as the head tells it; 0 or less = none, or not told
 	Locator Locator    // nil = no country is known
+	Hosts   Hosts      // nil = no service claims any
 	Now     time.Time
 	Limiter *Limiter // nil = rate limits are not applied
 	Dry     bool     // look at the counters, do not raise them (explain)

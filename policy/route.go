@@ -11,8 +11,9 @@ import (
 
 var noPath uri.Path
 
-// Route finds the API and service of a request: a mapped host, else one that a
-// service claims, else an API whose filters match, else the first path segment (X2). With ByNothing nobody
+// Route finds the API and service of a request: a mapped host, else an API whose
+// filters match, else the first path segment (X2). A host that a service claims
+// goes before filters that name no host (K2). With ByNothing nobody
 // is named: 404 no_service. It allocates nothing.
 func (s *Set) Route(r *Request) Route {
 	if r.Path == nil {
@@ -25,7 +26,14 @@ func (s *Set) Route(r *Request) Route {
 	if m := s.mapping(r.Host); m != nil {
 		return Route{By: ByHost, API: m.Domain, Service: m.service, Rest: r.Path.Canonical, Backends: m.backends, Rule: m.rule, closed: shut(m.closed, m.rule)}
 	}
-	if e := s.routes.find(r, r.Path.Canonical); e != nil {
+	var best rank
+	best.search(s.routes, r, r.Path.Canonical)
+	if best.host == noHost { // who writes a host into the policy has it
+		if t := s.claimed(r); t.By == ByRegistration {
+			return t
+		}
+	}
+	if e := best.entry; e != nil {
 		a := e.api
 		t := Route{By: ByFilter, closed: e.closed, API: a.Name, Service: a.service, Rest: r.Path.Canonical, Rule: a.rule}
 		if name, rest, _ := r.Path.Segment(); name == a.Name || name == a.service {

@@ -155,6 +155,7 @@ type Route struct {
 	Backends  *Backends // in place of discovery; nil = discovery
 	Protected []string  // further protected headers of the API
 	Rule      Rule      // the mapping or API object; zero if there is none
+	Claim     string    // by registration: the host as the service claims it
 
 	closed Rule // what can not be read of it, and therefore closes it (X6)
 }

@@ -8,7 +8,8 @@ import (
 // Catalog is the immutable set of services of one source. A nil Catalog is empty.
 type Catalog struct {
 	services map[string]*Service
-	folded   bool // the keys are in lower case
+	hosts    map[string]claimed // by hostKey; nil if no service claims any
+	folded   bool               // the keys of services are in lower case
 }
 
 // NewCatalog returns a catalog of the given services; a later one of the same
@@ -18,6 +19,7 @@ func NewCatalog(services ...*Service) *Catalog {
 	for _, s := range services {
 		c.services[s.Name] = s
 	}
+	c.hosts = claimsOf(c.services)
 	return c
 }
 
@@ -91,6 +93,11 @@ func (c *Catalog) With(put []*Service, drop []string) *Catalog {
 	}
 	for _, s := range put {
 		next.services[s.Name] = s
+	}
+	if c.sameClaims(put, drop) {
+		next.hosts = c.hosts
+	} else {
+		next.hosts = claimsOf(next.services)
 	}
 	return next
 }

@@ -94,6 +94,10 @@ type Service struct {
 	Options   Options
 	Problems  []string // bad metadata, instances that cannot be dialled and the like, for status
 
+	// Hosts are those that the service claims and may claim, ordered. Of two services
+	// that claim one the older claim counts: see [Catalog.Claimed].
+	Hosts []Claim `json:",omitempty"`
+
 	// Registered is every host:port at which the registry knows an instance of
 	// the service, for sources that are told to note it: further ports and
 	// addresses, also those of instances that cannot serve. Ordered.

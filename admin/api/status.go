@@ -82,6 +82,7 @@ type ServiceStatus struct {
 	Usable    bool             `json:"usable"`
 	Index     uint64           `json:"index"`
 	Held      string           `json:"held"`
+	Hosts     []string         `json:"hosts,omitempty"` // that go to it by its registration
 	Instances []InstanceStatus `json:"instances"`
 	Problems  []string         `json:"problems"`
 }

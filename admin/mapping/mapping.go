@@ -16,6 +16,7 @@ import (
 	"lictor/admin"
 	"lictor/admin/edit"
 	"lictor/admin/openapi"
+	"lictor/internal/uri"
 	"lictor/policy"
 )
 
@@ -84,7 +85,7 @@ func contentOf(o *edit.Object) *policy.Mapping { return o.Content.(*policy.Mappi
 // find returns the tenant's mapping that the path names. nil: there is none, or it is
 // another tenant's, which must look the same (B5).
 func find(t *edit.Txn, r *http.Request, tenant string) (*edit.Object, error) {
-	domain, err := policy.ParseDomain(r.PathValue("domain"))
+	domain, err := uri.ParseDomain(r.PathValue("domain"))
 	if err != nil {
 		return nil, nil //nolint:nilerr // what is no domain is not mapped
 	}
@@ -296,7 +297,7 @@ func chosen(o *edit.Object, query url.Values) bool {
 	if !query.Has("domain") {
 		return true
 	}
-	domain, err := policy.ParseDomain(query.Get("domain"))
+	domain, err := uri.ParseDomain(query.Get("domain"))
 	return err == nil && o.Key.Name == domain
 }
 

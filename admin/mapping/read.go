@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"lictor/admin"
+	"lictor/internal/uri"
 	"lictor/policy"
 )
 
@@ -35,7 +36,7 @@ func decode(body []byte) (f Form, err error) {
 	if json.Unmarshal(raw["domain"], &f.Domain) != nil || f.Domain == "" {
 		return f, wrong("domain", "is missing, want a string")
 	}
-	if f.Domain, err = policy.ParseDomain(f.Domain); err != nil {
+	if f.Domain, err = uri.ParseDomain(f.Domain); err != nil {
 		return f, admin.Invalid("domain", "domain: "+err.Error())
 	}
 	var backends []*string

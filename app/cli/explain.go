@@ -77,6 +77,9 @@ func printExplanation(out io.Writer, method string, e *api.Explanation) error {
 	fmt.Fprintf(w, "  client\t%s (from %s)\n", e.Client.Address, e.Client.From)
 	if r := e.Route; r != nil {
 		fmt.Fprintf(w, "  route\tAPI %s, by %s%s\n", r.API, r.By, storedAt(r.Rule))
+		if r.Claim != "" {
+			fmt.Fprintf(w, "  claimed\t%s, by the registration of %s\n", oneLine(r.Claim), oneLine(r.Service))
+		}
 		if r.Service != "" && r.Service != r.API {
 			fmt.Fprintf(w, "  service\t%s\n", oneLine(r.Service))
 		}

@@ -51,6 +51,7 @@ resolver "consul" {
   max_stale    = "10m"
   empty_hold   = "0s"
   connect      = "require"
+  host_suffixes = ["Example.com", "internal"]
 }
 
 dispatch "http" {

@@ -45,6 +45,7 @@ resolver "consul" {
   passing_only = "yes"
   expose       = ["[a"]
   max_stale    = "soon"
+  host_suffixes = ["a_b", 7]
 }
 
 dispatch "http" {

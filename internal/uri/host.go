@@ -2,6 +2,7 @@ package uri
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -66,6 +67,25 @@ func CompileHost(host string) (string, error) {
 	}
 	return ascii, nil
 }
+
+// ParseDomain checks the domain that a mapping or a service claims, also "*.x", and
+// returns it in lower case without a trailing dot (B13).
+func ParseDomain(s string) (string, error) {
+	domain := strings.ToLower(strings.TrimSuffix(s, "."))
+	host := strings.TrimPrefix(domain, "*.")
+	labels := strings.Split(host, ".")
+	if len(domain) > 253 || len(labels) < 2 {
+		return domain, fmt.Errorf("%q is no domain, want at least one dot and at most 253 characters", s)
+	}
+	for _, l := range labels {
+		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || strings.ContainsFunc(l, notLabel) {
+			return domain, fmt.Errorf("%q is no domain: label %q, want 1 to 63 of A-Z, 0-9 and inner hyphens", s, l)
+		}
+	}
+	return domain, nil
+}
+
+func notLabel(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
 
 // bracketed reads "[v6]" and "[v6]:port".
 func bracketed(hostport string, scratch []byte) (string, uint16, []byte, error) {

@@ -104,7 +104,7 @@ func (d *decision) ask() error {
 	if q.Names = nil; in.c != nil {
 		q.Names = in.c.Names()
 	}
-	q.Client, q.Fields, q.Length, q.Locator = in.client, in, in.req.ContentLength, d.gw.locator
+	q.Client, q.Fields, q.Length, q.Locator, q.Hosts = in.client, in, in.req.ContentLength, d.gw.locator, d.gw.upstream
 	q.Now, q.Limiter, q.Dry = in.began, &d.gw.limiter, d.dry
 	return nil
 }
@@ -114,6 +114,9 @@ func (d *decision) ask() error {
 func (d *decision) properName() {
 	r := &d.route
 	d.alias = ""
+	if r.By == policy.ByRegistration && d.set.Knows(r.Claim) {
+		d.alias = r.Claim // rules may go by the host, as with a mapping
+	}
 	if r.Backends != nil || d.gw.upstream.Bus().Carries(r.Service, nil) {
 		return
 	}
@@ -153,9 +156,9 @@ func (d *decision) upperAlias(name string) string {
 // judge asks the policy under each name that rules may call the service by. The
 // first refusal stands.
 func (d *decision) judge() {
-	if d.alias != "" && d.route.API == d.route.Service {
+	if d.alias != "" && (d.route.API == d.route.Service || d.route.By == policy.ByRegistration) {
 		own := d.route
-		d.set.Rename(&d.route, d.alias)
+		d.set.As(&d.route, d.alias)
 		if d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder); !d.verdict.Allowed() {
 			return
 		}

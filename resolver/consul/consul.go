@@ -62,7 +62,8 @@ type Config struct {
 	PassingOnly   bool    // false: instances in warning too, by their warning weight
 	Connect       Connect // "off" is ConnectOff
 
-	OwnService string // lictor's own name in Consul, which is never reachable; "" = not registered
+	HostSuffixes []string // domains below which services may claim hosts; none = nowhere
+	OwnService   string   // lictor's own name in Consul, which is never reachable; "" = not registered
 
 	// Everywhere is for who wants to know where anything at all is registered and
 	// sends no requests there: all names and the sidecars and gateways of the mesh
@@ -104,6 +105,11 @@ type Resolver struct {
 	sweeper   sweeper
 	talk      client.Bucket // paces what is logged about single services
 
+	claimants   map[string]bool // services of which some instance claims hosts
+	unheard     int             // how many of them are too many
+	era         uint64          // how often Consul lost its history
+	claimsNudge client.Nudge    // of the watch for them; has a lock of its own
+
 	namesIndex uint64       // of the last list of names
 	namesNudge client.Nudge // of their watch; has a lock of its own
 }
@@ -128,7 +134,11 @@ func New(cfg Config) (*Resolver, error) {
 		return nil, err
 	}
 	conns := cfg.Client.Conns()
-	room := conns - waitingConns - min(max(1, conns/4), readingConns)
+	waiting := waitingConns
+	if len(cfg.HostSuffixes) > 0 {
+		waiting++ // for those that claim hosts
+	}
+	room := conns - waiting - min(max(1, conns/4), readingConns)
 	if room < 1 || cfg.Watches > room {
 		return nil, fmt.Errorf("consul resolver: %d connections are too few", conns)
 	}
@@ -184,6 +194,9 @@ func (r *Resolver) Status() resolver.Status {
 	if name := r.otherTagLocked(); name != "" && s.Held == "" {
 		s.Held = "consul has not told of the new tag yet: the instances of " + name + " are those of the former one"
 	}
+	if s.Error == "" && r.unheard > 0 {
+		s.Error = fmt.Sprintf("%d services claim hosts, of %d that is not heard", maxClaimants+r.unheard, r.unheard)
+	}
 	for _, f := range r.followers {
 		if s.Error == "" && f.err != "" {
 			s.Error = f.name + ": " + f.err
@@ -233,6 +246,9 @@ func (r *Resolver) Run(ctx context.Context) error {
 	parts.Go(func() { r.keepSnapshot(ctx) })
 	if r.cfg.MaxStale > 0 {
 		parts.Go(func() { r.watchAge(ctx) })
+	}
+	if len(r.cfg.HostSuffixes) > 0 {
+		parts.Go(func() { r.watchClaims(ctx) })
 	}
 	sweeping := false
 	for {

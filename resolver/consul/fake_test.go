@@ -288,6 +288,8 @@ func (f *fakeConsul) passes(filter string, entries []*api.ServiceEntry) bool {
 			return e.Service.Kind == ""
 		case onlyMesh.Get("filter"):
 			return e.Service.Kind != ""
+		case claiming.Get("filter"):
+			return e.Service.Kind == "" && e.Service.Meta[metaHosts] != ""
 		}
 		return false
 	})

@@ -29,6 +29,7 @@ type follower struct {
 	spoke    time.Time     // when the last answer was in, or the watch began
 	told     uint64        // index of that answer
 	tag      string        // that its instances were selected by
+	late     bool          // it claims hosts since a moment ago
 	nudged   time.Time     // when it was nudged for an index that Consul has not reached
 	sidecars []string      // names under which its instances in the mesh are registered, if they are others
 
@@ -128,7 +129,10 @@ func (f *follower) apply(entries []entry, m meta) {
 	r := f.r
 	now := time.Now()
 	selected := r.selection.Load()
-	seen, options, problems := r.sightings(selected.carrying(entries))
+	carrying := selected.carrying(entries)
+	seen, options, texts := r.sightings(carrying)
+	p := problems{texts: texts}
+	claims := p.claims(carrying, r.cfg.HostSuffixes)
 	registered := r.registered(entries)
 
 	r.mu.Lock()
@@ -165,7 +169,8 @@ func (f *follower) apply(entries []entry, m meta) {
 	out := f.belief.judge(selected.without(old.Instances, entries), seen, now, until, r.cfg.EmptyHold)
 	f.deadline = out.deadline
 	next := &resolver.Service{Name: f.name, Index: m.Index, Loaded: !f.partial(entries, m),
-		Instances: out.instances, Options: options, Problems: problems, Registered: registered}
+		Instances: out.instances, Options: options, Problems: p.texts, Registered: registered}
+	next.Hosts = f.agedLocked(old, claims, out.held || m.Filtered)
 	if out.held {
 		if next.Held = why; !now.Before(until) {
 			next.Held = "consul does not know whether its instances serve"
@@ -269,5 +274,5 @@ func (r *Resolver) sayLocked(now time.Time, level hclog.Level, event string, arg
 func unchanged(old, next *resolver.Service) bool {
 	return old.Loaded == next.Loaded && old.Options == next.Options && old.Held == next.Held &&
 		slices.Equal(old.Instances, next.Instances) && slices.Equal(old.Problems, next.Problems) &&
-		slices.Equal(old.Registered, next.Registered)
+		slices.Equal(old.Registered, next.Registered) && slices.Equal(old.Hosts, next.Hosts)
 }

@@ -25,6 +25,8 @@ type entry struct {
 		Address         string
 		SocketPath      string
 		Port            int
+		CreateIndex     uint64
+		ModifyIndex     uint64
 		Ports           []struct{ Port int }
 		Tags            []string
 		Meta            map[string]string

@@ -102,6 +102,7 @@ func (h *heart) compareNames(ctx context.Context, index uint64, began time.Time)
 	}
 	h.r.cfg.Client.CloseIdle() // they are as old
 	h.r.namesNudge.Now()
+	h.r.claimsNudge.Now()
 }
 
 // compareServices finds the services that changed since the last beat although

@@ -167,6 +167,7 @@ func (n *nameWatch) settle(added, missing []string, m meta) {
 	most := 2*len(missing) > r.truth.Len()
 	switch {
 	case backwards:
+		r.era++
 		n.holdLocked(now, "consul lost its history", len(missing))
 	case most && n.doubtful:
 		n.holdLocked(now, "consul came back without most services", len(missing))
@@ -193,6 +194,9 @@ func (n *nameWatch) settle(added, missing []string, m meta) {
 	}
 	r.unfollowLocked(missing)
 	r.publishLocked(put, missing)
+	for _, name := range added {
+		r.followClaimantLocked(name)
+	}
 	if n.moved {
 		r.sweeper.namesMovedLocked(len(added)+len(missing) > 0)
 	}

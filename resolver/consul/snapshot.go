@@ -102,6 +102,7 @@ func (r *Resolver) load() (index uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, service := range s.Services {
+		service.Hosts = r.restoredLocked(service.Hosts)
 		if r.exposes(service.Name) {
 			r.truth = r.truth.With([]*resolver.Service{service}, nil)
 			if service.Loaded {

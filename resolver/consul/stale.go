@@ -32,7 +32,7 @@ func (r *Resolver) freshenLocked() {
 func blank(c *resolver.Catalog) *resolver.Catalog {
 	services := make([]*resolver.Service, 0, c.Len())
 	for s := range c.All() {
-		services = append(services, &resolver.Service{Name: s.Name, Index: s.Index, Loaded: true,
+		services = append(services, &resolver.Service{Name: s.Name, Index: s.Index, Loaded: true, Hosts: s.Hosts, // which are no other service's meanwhile
 			Held: "no contact with consul for longer than max_stale"})
 	}
 	return resolver.NewCatalog(services...)

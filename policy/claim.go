@@ -1,0 +1,49 @@
+package policy
+
+import (
+	"strings"
+
+	"lictor/internal/uri"
+)
+
+// claimed is the route of a request to a host that a service claims: to the whole
+// of the service, under its own rules; the zero Route if no service does.
+func (s *Set) claimed(r *Request) Route {
+	if r.Hosts == nil || r.Host == "" {
+		return Route{}
+	}
+	service, claim := r.Hosts.ClaimOf(r.Host)
+	if service == "" || !uri.IsServiceName(service) { // which is what a path may name
+		return Route{}
+	}
+	t := Route{By: ByRegistration, API: service, Service: service, Claim: claim, Rest: r.Path.Canonical}
+	s.asAPI(&t)
+	s.Narrow(r, &t)
+	return t
+}
+
+// As gives a route that a service's claim made another name that rules may call
+// its API by. Where it goes stays.
+func (s *Set) As(t *Route, api string) {
+	if t.By != ByRegistration {
+		s.Rename(t, api)
+		return
+	}
+	service, backends := t.Service, t.Backends
+	t.API, t.Protected, t.Rule, t.closed = api, nil, Rule{}, Rule{}
+	s.asAPI(t)
+	t.Service, t.Backends = service, backends
+}
+
+// Maps reports whether a mapping object has a domain, or covers a host, so that
+// nobody's claim to it counts.
+func (s *Set) Maps(domain string) bool {
+	if s == nil {
+		return false
+	}
+	if parent, wild := strings.CutPrefix(domain, "*."); wild {
+		_, ok := s.wildcards.Get(hashString(parent), parent)
+		return ok
+	}
+	return s.mapping(domain) != nil
+}
