@@ -22,8 +22,8 @@ key_prefix "lictor/policy/" { policy = "read" }
 
 # with the egress: nothing more.
 
-# with the mesh; lictor's certificate needs service "lictor" as above:
-#service_prefix "" { policy = "read" intentions = "read" }
+# with the mesh: nothing more. lictor's certificate, and the intentions that speak
+# of it, come with service "lictor".
 
 # with a peer, to know whether it is connected:
 #peering = "read"

@@ -97,7 +97,6 @@ func TestTheRightsAreJustEnough(t *testing.T) {
 		{"gateway alone", nil, "", ""},
 		{"with the admin API", []string{"the admin API"}, "", "write"},
 		{"with the egress", []string{"the egress"}, "egress {\n  address = %q\n}\n", ""},
-		{"with the mesh", []string{"the mesh", "the admin API"}, "", "intentions"},
 		{"with a peer", []string{"a peer"}, "resolver \"consul\" {\n  peer = \"east\"\n}\n", ""},
 	} {
 		t.Run(use.name, func(t *testing.T) {
@@ -155,9 +154,6 @@ func TestTheRightsAreJustEnough(t *testing.T) {
 			}
 			eventually(t, 2*soon, "all is well", well)
 			for i, missing := range all {
-				if use.do == "intentions" && !strings.Contains(missing, "intentions") {
-					continue // shown by the others
-				}
 				before := len(l.Log())
 				who.may(t, slices.Delete(slices.Clone(all), i, i+1))
 				eventually(t, 3*soon, "a lack of "+missing+" is told", func() error {

@@ -68,6 +68,27 @@ func TestMeshIntentions(t *testing.T) {
 	}
 }
 
+// TestMeshRights: the rights of a gateway are enough for the mesh (K5).
+func TestMeshRights(t *testing.T) {
+	together(t)
+	c := startConsul(t, withACL("11111111-2222-3333-4444-000000000003"))
+	b := startBackend(t, "hello")
+	register(t, c, "web", "web", b.Addr, withSidecar(t))
+	startSidecar(t, c, "web")
+	intention(t, c, "web", api.IntentionActionAllow)
+	who := newBearer(t, c, "lictor", rights(t))
+	p := requireMesh(t, &consulAgent{Addr: c.Addr, Token: who.secret}, "", "")
+	p.asks(t, soon, "/web/", 200, "hello")
+	if e := explained(t, p, "/web/"); e.Dispatch.Intention != "allowed" {
+		t.Errorf("explained as %+v", e.Dispatch)
+	}
+	intention(t, c, "web", api.IntentionActionDeny)
+	p.asks(t, soon, "/web/", 403, `"intention"`) // though the connection was kept
+	if st := statusOf(t, p); len(st.Problems) > 0 {
+		t.Errorf("problems are %q", st.Problems)
+	}
+}
+
 // TestMeshNeedsTheRight: without the right to write the service lictor there is no
 // certificate, and that is said.
 func TestMeshNeedsTheRight(t *testing.T) {
