@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -168,4 +169,52 @@ func TestInstanceIsEjectedForAnswers(t *testing.T) {
 		_, body := r.get("/svc/x")
 		return body == "a" && r.ejectedCount() == 0
 	})
+}
+
+// K7: who speaks HTTP/2 waits and leaves in the same way, each stream by itself.
+func TestStreamsWaitForAnInstance(t *testing.T) {
+	r, m := newRig(t, func(s *Settings) { s.Hold = time.Minute }), newMortal(t)
+	r.src.set(resolver.Options{}) // nothing yet
+	client := r.h2cClient()
+	ctx, leave := context.WithCancel(t.Context())
+	answers := make(chan int, 2)
+	for _, ctx := range []context.Context{ctx, t.Context()} {
+		go func() {
+			req, _ := http.NewRequestWithContext(ctx, "POST", "http://"+r.addr+"/svc/x", strings.NewReader("hello"))
+			resp, err := client.Do(req)
+			if err != nil {
+				answers <- 0
+				return
+			}
+			resp.Body.Close()
+			answers <- resp.StatusCode
+		}()
+	}
+	eventually.True(t, "both wait", func() bool { return r.waits() == 2 })
+	leave()
+	eventually.True(t, "one left", func() bool { return r.waits() == 1 })
+	r.src.set(resolver.Options{}, m.addr)
+	if a, b := <-answers, <-answers; a+b != 200 {
+		t.Errorf("got %d and %d", a, b)
+	}
+}
+
+// Who waits to be told to go on with a body is told so by the instance, once there
+// is one.
+func TestBodyIsAskedForByTheInstance(t *testing.T) {
+	r := newRig(t, func(s *Settings) { s.Hold = time.Minute })
+	r.src.set(resolver.Options{})
+	c := r.dial()
+	c.send("POST /svc/x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+	eventually.True(t, "it waits", func() bool { return r.waits() == 1 })
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { io.Copy(w, q.Body) }))
+	t.Cleanup(s.Close)
+	r.src.set(resolver.Options{}, s.Listener.Addr().String())
+	if resp, err := http.ReadResponse(c.in, nil); err != nil || resp.StatusCode != 100 {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	c.send("hello")
+	if resp, body := c.answer("POST"); resp.StatusCode != 200 || body != "hello" {
+		t.Errorf("got %d %q", resp.StatusCode, body)
+	}
 }
