@@ -156,7 +156,7 @@ func TestTheRightsAreJustEnough(t *testing.T) {
 			for i, missing := range all {
 				before := len(l.Log())
 				who.may(t, slices.Delete(slices.Clone(all), i, i+1))
-				eventually(t, 3*soon, "a lack of "+missing+" is told", func() error {
+				eventually(t, 5*soon, "a lack of "+missing+" is told", func() error {
 					if err := serves(); err != nil {
 						t.Fatalf("without %s: %v", missing, err)
 					}
@@ -169,7 +169,7 @@ func TestTheRightsAreJustEnough(t *testing.T) {
 					return nil
 				})
 				who.may(t, all)
-				eventually(t, 3*soon, "all is well again with "+missing, well)
+				eventually(t, 5*soon, "all is well again with "+missing, well)
 			}
 		})
 	}

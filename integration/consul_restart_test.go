@@ -1,0 +1,84 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/hashicorp/consul/api"
+
+	"lictor/internal/consul"
+)
+
+// TestAServerIsNotBelievedBeforeItHasReadItsLog restarts a server with a long log
+// while many ask it. As soon as it leads it answers, with what it has read so far:
+// an empty KV at first. Who knows an index of before is told no less.
+func TestAServerIsNotBelievedBeforeItHasReadItsLog(t *testing.T) {
+	together(t)
+	agent := startConsul(t, persistent(t))
+	for i := range 250 {
+		var ops api.TxnOps
+		for k := range 64 {
+			ops = append(ops, &api.TxnOp{KV: &api.KVTxnOp{Verb: api.KVSet, Key: fmt.Sprintf("lictor/policy/blacklist/%d-%d", i, k), Value: []byte("x")}})
+		}
+		if ok, _, _, err := agent.Client.Txn().Txn(ops, nil); !ok || err != nil {
+			t.Fatal(err)
+		}
+	}
+	client, err := consul.New(consul.Config{API: &api.Config{Address: agent.Addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(ctx context.Context, known uint64) (uint64, error) {
+		m, err := client.Get(ctx, "/v1/kv/lictor/policy/", consul.Query{
+			Known: known, MayBeEmpty: true, Form: url.Values{"keys": {""}, "separator": {"/"}},
+		}, func(body io.Reader) error { _, err := io.Copy(io.Discard, body); return err })
+		return m.Index, err
+	}
+	known, err := look(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent.Kill(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var askers sync.WaitGroup
+	var told, before, less atomic.Int64
+	for i := range 80 {
+		askers.Go(func() {
+			mine := known
+			if i%2 == 0 {
+				mine = 0 // believes what it is told
+			}
+			for ctx.Err() == nil {
+				switch index, err := look(ctx, mine); {
+				case err != nil:
+				case mine == 0 && index < known:
+					before.Add(1)
+				case mine > 0 && index < known:
+					less.Add(1)
+				case mine > 0:
+					told.Add(1)
+				}
+			}
+		})
+	}
+	agent.Start(t)
+	eventually(t, soon, "the server has read its log", func() error {
+		if told.Load() == 0 {
+			return fmt.Errorf("%d answers of before", before.Load())
+		}
+		return nil
+	})
+	cancel()
+	askers.Wait()
+	t.Logf("%d answers were of before index %d", before.Load(), known)
+	if less.Load() > 0 {
+		t.Errorf("%d answers of before index %d were believed", less.Load(), known)
+	}
+}
