@@ -72,6 +72,7 @@ type Lictor struct {
 	own         *own.Keeper      // what the gateway sends nothing to
 	catalogs    *egress.Catalogs // nil if there is no egress
 	upstreamTLS *tls.Config      // how instances with scheme https are spoken to
+	upstreamCAs *authorities     // whom their certificates are from; nil = the system's
 	egress      *egress.Proxy    // nil if there is none
 
 	gatewayListener net.Listener
@@ -225,6 +226,9 @@ func (p *Lictor) buildGateway() (err error) {
 		return err
 	}
 	if p.upstreamTLS, err = upstreamTLS(&p.cfg.HTTP.TLS); err != nil {
+		return fmt.Errorf("dispatch http: upstream_tls: %w", err)
+	}
+	if p.upstreamCAs, err = newAuthorities(p.cfg.HTTP.TLS.CAFile, p.log.Named("gateway")); err != nil {
 		return fmt.Errorf("dispatch http: upstream_tls: %w", err)
 	}
 	p.own = own.NewKeeper(p.infrastructure)

@@ -5,11 +5,15 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"lictor/app/listener"
 	"lictor/app/supervisor"
 	"lictor/config"
+	"lictor/internal/files"
 	"lictor/proxy/gateway"
 )
 
@@ -53,13 +57,6 @@ func upstreamTLS(cfg *config.UpstreamTLS) (*tls.Config, error) {
 		MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName,
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}
-	if cfg.CAFile != "" {
-		pool, err := listener.LoadPool(cfg.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		t.RootCAs = pool
-	}
 	if cfg.CertFile == "" {
 		return t, nil
 	}
@@ -71,11 +68,57 @@ func upstreamTLS(cfg *config.UpstreamTLS) (*tls.Config, error) {
 	return t, err
 }
 
+// authorities are those in a file, which each handshake looks at.
+type authorities struct {
+	file string
+	log  hclog.Logger
+
+	mu      sync.Mutex // guards what follows
+	written files.Stamp
+	pool    *x509.CertPool
+	told    string // why the file cannot be used, as it was logged
+}
+
+// newAuthorities reads the file; nil without one.
+func newAuthorities(file string, log hclog.Logger) (*authorities, error) {
+	if file == "" {
+		return nil, nil
+	}
+	a := &authorities{file: file, log: log, written: files.StampOf(file)}
+	var err error
+	a.pool, err = listener.LoadPool(file)
+	return a, err
+}
+
+// current returns the authorities as they are now: the former ones while the file
+// cannot be used.
+func (a *authorities) current() *x509.CertPool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := files.StampOf(a.file)
+	if now == a.written {
+		return a.pool
+	}
+	pool, err := listener.LoadPool(a.file)
+	switch {
+	case err == nil:
+		a.pool, a.written, a.told = pool, now, ""
+		a.log.Info("the file was read again and is used from now on", "what", "authorities", "file", a.file)
+	case err.Error() != a.told:
+		a.told = err.Error()
+		a.log.Error("the file cannot be used, the former content stays", "what", "authorities", "file", a.file, "error", err)
+	}
+	return a.pool
+}
+
 // settings are the part of cfg that the gateway takes at any time, and how
 // instances are spoken to by TLS, which stays.
 func (p *Lictor) settings(cfg *config.Config) gateway.Settings {
 	s := settings(cfg)
 	s.UpstreamTLS, s.Control = p.upstreamTLS, p.own.Control
+	if p.upstreamCAs != nil {
+		s.UpstreamRoots = p.upstreamCAs.current
+	}
 	return s
 }
 

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"strings"
 	"sync"
@@ -110,7 +111,25 @@ func (g *group) tls(inst *resolver.Instance, cfg *Settings) *tls.Config {
 	if c.ServerName == "" {
 		c.ServerName, _, _ = net.SplitHostPort(inst.Address)
 	}
+	if cfg.UpstreamRoots != nil {
+		verifyBy(c, cfg.UpstreamRoots)
+	}
 	return c
+}
+
+// verifyBy has c verify its peer by the authorities as they are at the handshake,
+// also where it goes on with a session of before.
+func verifyBy(c *tls.Config, roots func() *x509.CertPool) {
+	name := c.ServerName
+	c.InsecureSkipVerify = true //nolint:gosec // VerifyConnection does it
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		between := x509.NewCertPool()
+		for _, cert := range s.PeerCertificates[1:] {
+			between.AddCert(cert)
+		}
+		_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: name, Roots: roots(), Intermediates: between})
+		return err
+	}
 }
 
 // byHTTP2 reports whether the request goes to m by HTTP/2: if the instance says

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net/netip"
 	"syscall"
 	"time"
@@ -30,6 +31,7 @@ type Settings struct {
 	Hold           time.Duration                                           // for which a request waits while no instance is usable; 0 = it does not
 	Control        func(network, address string, rc syscall.RawConn) error // may refuse an address of an instance; nil: all are fine
 	UpstreamTLS    *tls.Config                                             // for instances with scheme https; nil: the system's authorities, no certificate of ours
+	UpstreamRoots  func() *x509.CertPool                                   // the authorities of their certificates at each handshake; nil: as UpstreamTLS says
 }
 
 // Exchange is what a request asks of the exchange that it belongs to: which
