@@ -61,6 +61,10 @@ dispatch "http" {
   connect_timeout       = "500ms"
   max_idle_per_instance = 8
   max_connections_per_instance = 100
+  max_requests_per_instance = 20
+  slow_start                = "30s"
+  eject                     = "503:5/10s"
+  hold                      = "5s"
 }
 
 access_log {

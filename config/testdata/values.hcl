@@ -52,6 +52,10 @@ dispatch "http" {
   balance               = "hash"
   retries               = 1.5
   max_idle_per_instance = -1
+  max_requests_per_instance = -1
+  slow_start = "-1s"
+  eject      = "5xx"
+  hold       = "2m"
 }
 
 access_log {

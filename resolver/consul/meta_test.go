@@ -61,6 +61,15 @@ func TestOptions(t *testing.T) {
 		{"nothing said", []m{nil, {}}, resolver.Options{}, nil},
 		{"everything said", []m{{metaTimeout: "3600s", metaBalance: "hash", metaStrip: "false", metaHost: "upstream"}},
 			resolver.Options{Timeout: time.Hour, Balance: resolver.Hash, KeepSegment: true, UpstreamHost: true}, nil},
+		{"care said", []m{{metaSlowStart: "30s", metaMaxRequests: "100", metaEject: "5xx:5/10s", metaHold: "1m"}},
+			resolver.Options{SlowStart: 30 * time.Second, MaxRequests: 100, Hold: time.Minute,
+				Eject: resolver.Faults{Status: 5, Count: 5, Within: 10 * time.Second}}, nil},
+		{"bad care is none", []m{{metaSlowStart: "0s", metaMaxRequests: "0", metaEject: "4xx:5/10s", metaHold: "61s"}}, resolver.Options{}, []string{
+			`n/0: lictor-slow-start = "0s": want a positive duration such as 30s`,
+			`n/0: lictor-max-requests = "0": want a whole number of at least 1`,
+			`n/0: lictor-eject = "4xx:5/10s": want answers such as 5xx:5/10s or 503:1/1s`,
+			`n/0: lictor-hold = "61s": want a duration of at most 1m, such as 5s`,
+		}},
 		{"the defaults said", []m{{metaStrip: "true", metaHost: "keep"}}, resolver.Options{}, nil},
 		{"bad values are ignored", []m{{metaTimeout: "-1s", metaBalance: "best", metaStrip: "1", metaHost: ""}}, resolver.Options{}, []string{
 			`n/0: lictor-timeout = "-1s": want a positive duration such as 15s`,
