@@ -10,6 +10,7 @@ import (
 
 	"lictor/app/listener/certtest"
 	"lictor/config"
+	"lictor/internal/eventually"
 )
 
 func TestMetricsTellWhatIsInForceAndUntilWhen(t *testing.T) {
@@ -17,7 +18,11 @@ func TestMetricsTellWhatIsInForceAndUntilWhen(t *testing.T) {
 	at, token := serve(t, func(cfg *config.Config) {
 		cfg.Gateway.TLS.Certificates = []config.KeyPair{{CertFile: cert, KeyFile: key}}
 	})
-	text := scrape(t, at.Admin.String(), token)
+	var text string
+	eventually.True(t, "the policy is in force", func() bool {
+		text = scrape(t, at.Admin.String(), token)
+		return strings.Contains(text, "lictor_policy_info{")
+	})
 	for _, want := range []string{
 		`lictor_build_info{commit="unknown",go="go1.`,
 		`lictor_policy_info{hash="00000000"} 1`,
