@@ -178,7 +178,8 @@ func TestTheOlderRegistrationKeepsItsHost(t *testing.T) {
 		b.has(host, "shop", "and has asked Consul")
 		services := fake.services
 		fake.reset(3) // Consul lost its memory; all come back, and one that is new
-		b.pass(time.Second)
+		b.pass(5 * time.Second)
+		b.has(host, "shop", "Consul shows nothing, which is not believed")
 		fake.edit(func() { fake.services = services })
 		fake.set("thief2", claimant("t2", 4, 4, host))
 		b.pass(b.cfg.EmptyHold + 5*time.Second)
