@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -42,7 +41,7 @@ func (l *link) probe(ctx context.Context) {
 }
 
 func (l *link) probeOnce(ctx context.Context) error {
-	c := &call{id: uuid.NewString(), probe: true, key: l.replies, lane: l.home, done: make(chan outcome, 1), deadline: time.Now().Add(patience)}
+	c := &call{id: newID(), probe: true, key: l.replies, lane: l.home, done: make(chan outcome, 1), deadline: time.Now().Add(patience)}
 	c.msg = amqp.Publishing{DeliveryMode: amqp.Transient, CorrelationId: c.id, AppId: "lictor"}
 	l.home.users.Add(1)
 	_, err := l.send(ctx, c, time.After(patience))
