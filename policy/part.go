@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"lictor/internal/uri"
 )
@@ -73,7 +74,7 @@ func (s *Set) Narrow(r *Request, t *Route) {
 // to the wider API (K2).
 func (d *decision) ownSpelling() bool {
 	r := d.req
-	if d.set.parts == nil || d.route.By == ByHost || !r.Path.Odd() && r.Method == strings.ToUpper(r.Method) {
+	if d.set.parts == nil || d.route.By == ByHost || !r.Path.Odd() && !strings.ContainsFunc(r.Method, unicode.IsLower) {
 		return true
 	}
 	as := spelling{set: d.set.parts, req: r, canonical: r.Path}

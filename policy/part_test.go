@@ -242,3 +242,18 @@ func TestServicesThatNobodyKnowsAreNoted(t *testing.T) { // K2
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestPartsAndClaimsCostNoAllocation(t *testing.T) { // K2
+	_, set := newStore(t, policy.Options{}, chat...)
+	hosts := claims{"chat.example.com": "chat"}
+	for _, line := range []string{"GET http://chat.example.com/room", "GET http://chat.example.com/admin", "GET http://x/chat/x;/admin", "get http://x/chat/room"} {
+		r := ask(t, line)
+		r.Hosts = hosts
+		var v policy.Verdict
+		run := func() { route := set.Route(r); set.Decide(r, &route, &v, nil) }
+		run()
+		if n := testing.AllocsPerRun(100, run); n != 0 {
+			t.Errorf("%s: %v allocations", line, n)
+		}
+	}
+}
