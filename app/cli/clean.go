@@ -10,10 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// show writes the answer of a lictor, as it is or as print does it for people. Much
-// of it is text of other people's making, such as the output of a check: print gets
+// show writes the answer of a lictor, as it is or as write does it for people. Much
+// of it is text of other people's making, such as the output of a check: write gets
 // no string of it that a terminal could act on.
-func show[T any](out io.Writer, body []byte, asIs bool, print func(io.Writer, *T) error) error {
+func show[T any](out io.Writer, body []byte, asIs bool, write func(io.Writer, *T) error) error {
 	if asIs {
 		_, err := out.Write(body)
 		return err
@@ -23,7 +23,7 @@ func show[T any](out io.Writer, body []byte, asIs bool, print func(io.Writer, *T
 		return fmt.Errorf("the answer cannot be read: %w", err)
 	}
 	clean(reflect.ValueOf(&answer).Elem())
-	return print(out, &answer)
+	return write(out, &answer)
 }
 
 // clean makes every string in v harmless, however deep it stands.

@@ -67,12 +67,12 @@ func TestShareOfANewMemberGrows(t *testing.T) {
 // Where all are new, all have the same share, and every request goes somewhere.
 func TestAllAreNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, r := memberSet(1)
+		g, _ := memberSet(1)
 		next := &resolver.Service{Name: "svc", Loaded: true}
 		for _, id := range []string{"a", "b", "c"} {
 			next.Instances = append(next.Instances, &resolver.Instance{ID: id, Address: "192.0.2.7:80", Weight: 1, State: resolver.Passing})
 		}
-		r = g.adopt(next, new(Settings))
+		r := g.adopt(next, new(Settings))
 		for _, mode := range []resolver.Balance{resolver.RoundRobin, resolver.LeastRequests, resolver.RandomTwo, resolver.Hash} {
 			got := make(map[*member]int)
 			for i := range 3000 {
