@@ -128,6 +128,43 @@ func intention(t *testing.T, c *consulAgent, service string, action api.Intentio
 	}
 }
 
+// heeded is intention, and reports whether the agent lets sidecars know of it. The
+// agent of Consul 1.22.5 at times follows the intentions of a service no further,
+// for minutes, once it was asked about them: then its sidecars admit whom they
+// admitted before.
+func heeded(t *testing.T, c *consulAgent, service string, action api.IntentionAction) bool {
+	t.Helper()
+	intention(t, c, service, action)
+	leaf, _, err := c.Client.Agent().ConnectCALeaf("lictor", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(5 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		says, err := c.Client.Agent().ConnectAuthorize(&api.AgentAuthorizeParams{
+			Target: service, ClientCertURI: leaf.ServiceURI, ClientCertSerial: leaf.SerialNumber})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if says.Authorized == (action == api.IntentionActionAllow) {
+			return true
+		}
+	}
+	return false
+}
+
+// byAHeedfulAgent runs a test with one Consul after the other, until it says that
+// intentions were heeded.
+func byAHeedfulAgent(t *testing.T, token string, test func(t *testing.T, c *consulAgent) (heeded bool)) {
+	t.Helper()
+	heeded := false
+	for n := 0; n < 10 && !heeded && !t.Failed(); n++ {
+		t.Run(fmt.Sprint("Consul ", n), func(t *testing.T) { heeded = test(t, startConsul(t, withACL(token))) })
+	}
+	if !heeded {
+		t.Error("ten agents of Consul did not heed an intention")
+	}
+}
+
 // setCA changes the mesh's authority. A private key that is another makes it another.
 func setCA(t *testing.T, c *consulAgent, config map[string]any) {
 	t.Helper()

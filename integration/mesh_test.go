@@ -33,7 +33,10 @@ const noneKept = "dispatch \"http\" {\n  max_idle_per_instance = 0\n}\n"
 // then intentions do so as well.
 func TestMeshIntentions(t *testing.T) {
 	together(t)
-	c := startConsul(t, withACL("11111111-2222-3333-4444-000000000001"))
+	byAHeedfulAgent(t, "11111111-2222-3333-4444-000000000001", heedsIntentions)
+}
+
+func heedsIntentions(t *testing.T, c *consulAgent) bool {
 	b := startBackend(t, "hello")
 	register(t, c, "web", "web", b.Addr, withSidecar(t))
 	startSidecar(t, c, "web")
@@ -48,7 +51,9 @@ func TestMeshIntentions(t *testing.T) {
 	if e := explained(t, p, "/web/"); e.Dispatch.Intention != "allowed" || e.Status != 200 {
 		t.Errorf("allowed: explained as %+v, %+v", e, e.Dispatch)
 	}
-	intention(t, c, "web", api.IntentionActionDeny)
+	if !heeded(t, c, "web", api.IntentionActionDeny) {
+		return false
+	}
 	p.asks(t, soon, "/web/", 403, `"reason": "intention"`)
 	for range 50 {
 		if status, body := fetch(t, "http://"+p.Gateway+"/web/"); status != 403 {
@@ -66,12 +71,16 @@ func TestMeshIntentions(t *testing.T) {
 	if strings.Contains(p.Log(), "instance is ejected") {
 		t.Error("a sidecar that refuses is ejected")
 	}
+	return true
 }
 
 // TestMeshRights: the rights of a gateway are enough for the mesh (K5).
 func TestMeshRights(t *testing.T) {
 	together(t)
-	c := startConsul(t, withACL("11111111-2222-3333-4444-000000000003"))
+	byAHeedfulAgent(t, "11111111-2222-3333-4444-000000000003", heedsThemByItsRights)
+}
+
+func heedsThemByItsRights(t *testing.T, c *consulAgent) bool {
 	b := startBackend(t, "hello")
 	register(t, c, "web", "web", b.Addr, withSidecar(t))
 	startSidecar(t, c, "web")
@@ -82,11 +91,14 @@ func TestMeshRights(t *testing.T) {
 	if e := explained(t, p, "/web/"); e.Dispatch.Intention != "allowed" {
 		t.Errorf("explained as %+v", e.Dispatch)
 	}
-	intention(t, c, "web", api.IntentionActionDeny)
+	if !heeded(t, c, "web", api.IntentionActionDeny) {
+		return false
+	}
 	p.asks(t, soon, "/web/", 403, `"intention"`) // though the connection was kept
 	if st := statusOf(t, p); len(st.Problems) > 0 {
 		t.Errorf("problems are %q", st.Problems)
 	}
+	return true
 }
 
 // TestMeshNeedsTheRight: without the right to write the service lictor there is no

@@ -72,10 +72,12 @@ func TestServicesOfAPeer(t *testing.T) {
 	answers("/new/", "only")
 	deregister(t, east, "new-east")
 	answers("/new/", "503")
-	st := l.Status(t)
-	if peer := resolverStatus(t, st, "consul peer east"); peer.Error != "" || peer.Services != 2 {
-		t.Errorf("got %+v", peer)
-	}
+	eventually(t, soon, "the status tells of no trouble", func() error { // Consul may take its time to say that it is established
+		if peer := resolverStatus(t, l.Status(t), "consul peer east"); peer.Error != "" || peer.Services != 2 {
+			return fmt.Errorf("got %+v", peer)
+		}
+		return nil
+	})
 
 	east.Kill(t)
 	there.Kill()
