@@ -81,6 +81,16 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// SetToken has requests carry another token from now on, the former one no more.
+// It is not for a server without a token, nor for taking it away: both would change
+// who is let in at all. It panics then.
+func (s *Server) SetToken(token string) {
+	if !s.guard.needed || token == "" {
+		panic("admin: a token cannot be given or taken away while a server runs")
+	}
+	s.guard.set(token)
+}
+
 // Run serves ln until ctx ends, then closes it, waits for the requests that are
 // under way, 3 s at most, and returns nil. An error is one of ln.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,12 +14,19 @@ import (
 type guard struct {
 	needed bool
 	header string
-	sum    [sha256.Size]byte // of the token
+	sum    atomic.Pointer[[sha256.Size]byte] // of the token
 	wrong  backoff
 }
 
 func newGuard(token, header string) *guard {
-	return &guard{needed: token != "", header: cmp.Or(header, "X-Admin-Token"), sum: sha256.Sum256([]byte(token))}
+	g := &guard{needed: token != "", header: cmp.Or(header, "X-Admin-Token")}
+	g.set(token)
+	return g
+}
+
+func (g *guard) set(token string) {
+	sum := sha256.Sum256([]byte(token))
+	g.sum.Store(&sum)
 }
 
 // pass reports whether r carries the token, and answers if not (X8). The right token
@@ -55,7 +63,7 @@ func (g *guard) token(r *http.Request) string {
 // nothing of the token.
 func (g *guard) right(token string) bool {
 	sum := sha256.Sum256([]byte(token))
-	return !g.needed || subtle.ConstantTimeCompare(sum[:], g.sum[:]) == 1
+	return !g.needed || subtle.ConstantTimeCompare(sum[:], g.sum.Load()[:]) == 1
 }
 
 func bearer(r *http.Request) string {

@@ -68,6 +68,7 @@ type Lictor struct {
 	geoip    *geoip.Reader // nil if there is none
 	bus      *rabbitmq.Bus // nil if there is none
 	gateway  *gateway.Gateway
+	admin    *admin.Server
 
 	own         *own.Keeper      // what the gateway sends nothing to
 	catalogs    *egress.Catalogs // nil if there is no egress
@@ -334,6 +335,7 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.admin = server
 	certificates, err := p.buildTLS("admin", &p.cfg.Admin.TLS, "http/1.1")
 	if err != nil {
 		return nil, err

@@ -76,6 +76,9 @@ func (p *Lictor) apply(next *config.Config) error {
 	if err := p.updateConsul(&next.Consul); err != nil {
 		return err
 	}
+	if token := next.Admin.Token; !token.Empty() {
+		p.admin.SetToken(token.Reveal())
+	}
 	p.log.SetLevel(next.LogLevel)
 	p.gateway.Update(p.settings(next))
 	if p.egress != nil {
@@ -91,6 +94,10 @@ func keep(old, next *config.Config) []string {
 	token, file := next.Consul.Token, next.Consul.TokenFile // who asks may change
 	next.Consul.Token, next.Consul.TokenFile = old.Consul.Token, old.Consul.TokenFile
 	defer func() { next.Consul.Token, next.Consul.TokenFile = token, file }()
+	if asked := next.Admin.Token; !asked.Empty() && !old.Admin.Token.Empty() { // so may the token that is asked for
+		next.Admin.Token = old.Admin.Token
+		defer func() { next.Admin.Token = asked }()
+	}
 	for _, option := range []struct {
 		name      string
 		old, next any // pointers to the same field of both

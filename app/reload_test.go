@@ -22,8 +22,14 @@ import (
 // configured by. Its services do not run.
 func builtProcess(t *testing.T, gateway string) *Lictor {
 	t.Helper()
+	return builtWith(t, gateway, "")
+}
+
+// builtWith is builtProcess with options of the admin listener as well.
+func builtWith(t *testing.T, gateway, admin string) *Lictor {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "lictor.hcl")
-	text := "data_dir = \"\"\ngateway {\n  address = \"127.0.0.1:0\"\n" + gateway + "\n}\nadmin {\n  address = \"127.0.0.1:0\"\n}\nresolver \"static\" {\n}\n"
+	text := "data_dir = \"\"\ngateway {\n  address = \"127.0.0.1:0\"\n" + gateway + "\n}\nadmin {\n  address = \"127.0.0.1:0\"\n" + admin + "\n}\nresolver \"static\" {\n}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
