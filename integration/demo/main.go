@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -91,9 +92,12 @@ func demo(ctx context.Context, program string) error {
 		return err
 	}
 	if !stays() {
+		fmt.Println("There is no terminal: the demo ends here.")
 		return nil
 	}
 	fmt.Printf("Everything stays up until Ctrl-C. Consul: http://%s/ui  lictor: http://%s\n", agent.address, gateway.address)
+	fmt.Printf("In another terminal:\n  export PATH=\"$PATH:%s\" CONSUL_HTTP_ADDR=%s LICTOR=%s ADMIN=%s\n",
+		folders(agent.cmd.Path, program), agent.address, gateway.address, admin)
 	select {
 	case <-ctx.Done():
 		fmt.Println()
@@ -103,6 +107,19 @@ func demo(ctx context.Context, program string) error {
 	case <-agent.ended:
 		return errors.New("consul ended by itself")
 	}
+}
+
+// folders are where programs lie, as PATH wants them.
+func folders(programs ...string) string {
+	var all []string
+	for _, p := range programs {
+		if path, err := exec.LookPath(p); err == nil {
+			if path, err = filepath.Abs(path); err == nil {
+				all = append(all, filepath.Dir(path))
+			}
+		}
+	}
+	return strings.Join(all, ":")
 }
 
 // child is a program that was started, with its address.
