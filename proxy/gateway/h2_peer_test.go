@@ -78,6 +78,21 @@ func (p *h2peer) head(id uint32, last bool, fields ...string) {
 	p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.block.Bytes(), EndHeaders: true, EndStream: last})
 }
 
+// long is head for a block that needs several frames, of an answer that goes on.
+func (p *h2peer) long(id uint32, fields ...string) {
+	p.block.Reset()
+	for i := 0; i < len(fields); i += 2 {
+		p.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+	}
+	const most = 16 << 10
+	block := p.block.Bytes()
+	p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block[:most]})
+	for block = block[most:]; len(block) > most; block = block[most:] {
+		p.WriteContinuation(id, false, block[:most])
+	}
+	p.WriteContinuation(id, true, block)
+}
+
 // ok answers with 200 and a body.
 func (p *h2peer) ok(id uint32) bool {
 	p.head(id, false, ":status", "200")

@@ -54,6 +54,42 @@ func TestSlowReadersOfHTTP2StallNobody(t *testing.T) {
 	}
 }
 
+// TestInterimAnswersThatNobodyReadsStallNobody has an instance send one client
+// more interim answers than wait for it, on a connection that others share.
+func TestInterimAnswersThatNobodyReadsStallNobody(t *testing.T) {
+	r := newRig(t, nil)
+	sent := make(chan struct{})
+	_, conns := r.h2peerBackend(nil, func(p *h2peer, id uint32, n int) bool {
+		if n > 1 {
+			return p.ok(id)
+		}
+		for range 60 {
+			p.long(id, ":status", "103", "link", strings.Repeat("a", 60_000))
+		}
+		close(sent)
+		return true
+	})
+	d := net.Dialer{Control: smallBuffer}
+	deaf, err := d.DialContext(context.Background(), "tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	io.WriteString(deaf, "GET /svc/ HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-sent
+	for range 5 {
+		c := r.dial()
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.send("GET /svc/ HTTP/1.1\r\nHost: a\r\n\r\n")
+		if resp, body := c.answer("GET"); resp.StatusCode != 200 || body != "ok" {
+			t.Fatalf("got %d %q", resp.StatusCode, body)
+		}
+	}
+	if n := conns.Load(); n != 1 {
+		t.Errorf("%d connections, want one that all share", n)
+	}
+}
+
 // TestConnectionsOfHTTP2AreFew counts what a burst makes, and what is left of
 // connections on which the instance takes nothing.
 func TestConnectionsOfHTTP2AreFew(t *testing.T) {

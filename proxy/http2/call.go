@@ -45,10 +45,12 @@ type call struct {
 	closed bool
 }
 
-// How much of a body waits for its taker: of a request's, and of an answer's.
+// How much waits for its taker: of a request's body, of an answer's, and of the
+// interim answers before it, the last of which may be longer.
 const (
-	holdMost   = 64 << 10
-	holdAnswer = 32 << 10
+	holdMost    = 64 << 10
+	holdAnswer  = 32 << 10
+	holdInterim = 128 << 10
 )
 
 func newCall(c *Client) *call {
@@ -247,6 +249,11 @@ func (k *call) put(parts ...[]byte) error {
 	for len(k.out)-k.outAt >= holdAnswer && !k.closed {
 		k.cond.Wait()
 	}
+	return k.append(parts...)
+}
+
+// append appends text for the reader. k.mu is held.
+func (k *call) append(parts ...[]byte) error {
 	if k.closed {
 		return net.ErrClosed
 	}
@@ -267,10 +274,18 @@ func (k *call) end(err error) {
 	k.cond.Broadcast()
 }
 
-// interim passes a 1xx answer on.
+var errInterim = errors.New("http2: more interim answers than the client reads")
+
+// interim passes a 1xx answer on. It is the reader of the connection that asks,
+// for which all who share it wait: what finds no room ends its own request.
 func (k *call) interim(status int, header textproto.MIMEHeader) error {
 	resp := &http.Response{StatusCode: status, Header: http.Header(header)}
-	return k.put(appendAnswerHead(nil, resp, false))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.out)-k.outAt >= holdInterim {
+		return errInterim
+	}
+	return k.append(appendAnswerHead(nil, resp, false))
 }
 
 // Reused tells http1.Pool whether the call shares a connection that was there before.
