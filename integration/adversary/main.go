@@ -27,7 +27,6 @@ import (
 type options struct {
 	lictor string        // the program under attack
 	span   time.Duration // of the storm; start and recovery come on top
-	calls  int           // to the busy HTTP/2 instance that may fail
 	memory int           // MiB that the program may hold
 	admin  time.Duration // that its admin listener may take to answer
 	seed   uint64
@@ -39,7 +38,6 @@ func main() {
 	var o options
 	flag.StringVar(&o.lictor, "lictor", "bin/lictor", "`path` of the program under attack")
 	flag.DurationVar(&o.span, "t", time.Minute, "how long the storm lasts")
-	flag.IntVar(&o.calls, "calls", 0, "`number` of calm calls to the busy HTTP/2 instance that may fail; at most one in some minutes is a known fault")
 	flag.IntVar(&o.memory, "memory", 256, "`MiB` that the program may hold")
 	flag.DurationVar(&o.admin, "admin", time.Second, "how long the admin listener may take to answer")
 	flag.Uint64Var(&o.seed, "seed", 0, "of the choices; 0 = a random one, which is printed")
