@@ -20,7 +20,7 @@ var floors = []string{
 	"admin/access admin/mapping admin/objects",
 	"admin",
 	"admin/edit",
-	"proxy/gateway proxy/egress policy/live",
+	"proxy/gateway proxy/egress proxy/redirect policy/live",
 	"proxy/upstream policy/store/consul policy/store/dir policy/store/memory",
 	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/geoip",
 	"proxy/answer proxy/hops",

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 	"lictor/admin/mapping"
 	"lictor/admin/objects"
 	"lictor/admin/openapi"
+	"lictor/internal/version"
 	"lictor/policy"
 	"lictor/proxy/answer"
+	"lictor/proxy/redirect"
 )
 
 // adminRoutes returns the APIs of the admin listener.
@@ -75,5 +78,22 @@ func (p *Lictor) aged(e *api.Explanation, err error) (*api.Explanation, error) {
 func (p *Lictor) describeLocations(st *api.Status) {
 	if p.geoip == nil && p.policy.Loaded().UsesLocations() {
 		st.Problems = append(st.Problems, "policy: filters ask for locations, but no geoip database is configured: they match nothing")
+	}
+}
+
+func (p *Lictor) describe(st *api.Status) {
+	st.Version, st.Commit, st.Go = version.Number, version.Commit, runtime.Version()
+	st.Generation = p.generation.Load()
+	st.Problems = append(st.Problems, p.reloads.problems()...)
+	st.Problems = append(st.Problems, p.lineProblems()...)
+	st.Listeners = []api.Listener{
+		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
+		{Name: "admin", Address: p.adminListener.Addr().String()},
+	}
+	if p.redirect != nil {
+		st.Listeners = append(st.Listeners, api.Listener{Name: redirect.Name, Address: p.redirectListener.Addr().String()})
+	}
+	if p.egress != nil {
+		st.Listeners = append(st.Listeners, api.Listener{Name: "egress", Address: p.egressListener.Addr().String()})
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +29,6 @@ import (
 	"lictor/internal/durable"
 	"lictor/internal/lines"
 	"lictor/internal/secret"
-	"lictor/internal/version"
 	"lictor/policy/geoip"
 	"lictor/policy/live"
 	"lictor/proxy/answer"
@@ -39,6 +38,7 @@ import (
 	"lictor/proxy/middleware"
 	"lictor/proxy/own"
 	"lictor/proxy/rabbitmq"
+	"lictor/proxy/redirect"
 	"lictor/proxy/upstream"
 	"lictor/resolver"
 	"lictor/resolver/eureka"
@@ -64,21 +64,28 @@ type Lictor struct {
 	access   *answer.AccessLog // nil if there is none
 	consul   asksConsul
 	mesh     *mesh.Mesh // nil if no resolver wants it
-	policy   *live.Policy
-	geoip    *geoip.Reader // nil if there is none
-	bus      *rabbitmq.Bus // nil if there is none
-	gateway  *gateway.Gateway
-	admin    *admin.Server
+
+	// challenge answers those who ask on redirect_address for the proof that a host
+	// is ours; nil: nobody asks. See [redirect.Config].
+	challenge func(http.ResponseWriter, *http.Request) bool
+
+	policy  *live.Policy
+	geoip   *geoip.Reader // nil if there is none
+	bus     *rabbitmq.Bus // nil if there is none
+	gateway *gateway.Gateway
+	admin   *admin.Server
 
 	own         *own.Keeper      // what the gateway sends nothing to
 	catalogs    *egress.Catalogs // nil if there is no egress
 	upstreamTLS *tls.Config      // how instances with scheme https are spoken to
 	upstreamCAs *authorities     // whom their certificates are from; nil = the system's
 	egress      *egress.Proxy    // nil if there is none
+	redirect    *redirect.Server // nil if there is none
 
-	gatewayListener net.Listener
-	egressListener  net.Listener // nil if there is none
-	adminListener   net.Listener
+	gatewayListener  net.Listener
+	redirectListener net.Listener // nil if there is none
+	egressListener   net.Listener // nil if there is none
+	adminListener    net.Listener
 
 	unlockData func() // nil: data_dir is not used
 }
@@ -91,7 +98,7 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, 
 	p.generation.Store(1)
 	p.reloads.done(nil)
 	p.registry.MustRegister(&p.reloads, metrics{p})
-	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildEgress, p.buildPresence} {
+	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			p.release()
 			return nil, err
@@ -312,6 +319,7 @@ func settings(cfg *config.Config) gateway.Settings {
 		TrustedProxies:   g.TrustedProxies,
 		TrustedNetworks:  g.TrustedNetworks,
 		ProtectedHeaders: g.ProtectedHeaders,
+		HSTS:             g.HSTS,
 		Middleware:       middleware.New(cfg.Middleware),
 	}
 }
@@ -378,18 +386,4 @@ func (p *Lictor) delayed(ctx context.Context) context.Context {
 		time.AfterFunc(delay, cancel)
 	})
 	return later
-}
-
-func (p *Lictor) describe(st *api.Status) {
-	st.Version, st.Commit, st.Go = version.Number, version.Commit, runtime.Version()
-	st.Generation = p.generation.Load()
-	st.Problems = append(st.Problems, p.reloads.problems()...)
-	st.Problems = append(st.Problems, p.lineProblems()...)
-	st.Listeners = []api.Listener{
-		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
-		{Name: "admin", Address: p.adminListener.Addr().String()},
-	}
-	if p.egress != nil {
-		st.Listeners = append(st.Listeners, api.Listener{Name: "egress", Address: p.egressListener.Addr().String()})
-	}
 }

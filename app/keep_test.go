@@ -28,6 +28,8 @@ func TestKeep(t *testing.T) { // X10
 		}, nil},
 		{"how Consul is believed cannot", func(c *config.Config) { c.Resolvers[1].Consul.PassingOnly = true }, []string{"resolver"}},
 		{"addresses cannot", func(c *config.Config) { c.Gateway.Address = ":1"; c.Admin.Address = ":2" }, []string{"gateway: address", "admin"}},
+		{"where plain HTTP is redirected from cannot", func(c *config.Config) { c.Gateway.RedirectAddress = ":80" }, []string{"gateway: redirect_address"}},
+		{"where to, and HSTS, can", func(c *config.Config) { c.Gateway.RedirectPort, c.Gateway.HSTS = 1, "max-age=1" }, nil},
 		{"who asks Consul can", func(c *config.Config) { c.Consul.Token, c.Consul.TokenFile = secret.New("x"), "y" }, nil},
 		{"a token of the admin listener cannot be given", func(c *config.Config) { c.Admin.Token = secret.New("x") }, []string{"admin"}},
 		{"Consul cannot", func(c *config.Config) { c.Consul.TLS.CAFile = "x" }, []string{"consul"}},

@@ -22,8 +22,10 @@ import (
 // counts even if only its environment variables are set.
 func (p *Lictor) ownEndpoints(cfg *config.Config) []own.Endpoint {
 	var all []own.Endpoint
-	for _, l := range []net.Listener{p.gatewayListener, p.egressListener, p.adminListener} {
-		all = appendEndpoint(all, l.Addr().String(), 0)
+	for _, l := range []net.Listener{p.gatewayListener, p.redirectListener, p.egressListener, p.adminListener} {
+		if l != nil {
+			all = appendEndpoint(all, l.Addr().String(), 0)
+		}
 	}
 	all = append(all, p.servers(cfg)...)
 	for _, block := range cfg.Resolvers {

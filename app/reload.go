@@ -81,6 +81,9 @@ func (p *Lictor) apply(next *config.Config) error {
 	}
 	p.log.SetLevel(next.LogLevel)
 	p.gateway.Update(p.settings(next))
+	if p.redirect != nil {
+		p.redirect.Update(p.redirectSettings(next))
+	}
 	if p.egress != nil {
 		p.egress.Update(egressSettings(next))
 	}
@@ -107,6 +110,7 @@ func keep(old, next *config.Config) []string {
 		{"gateway: drain", &old.Gateway.Drain, &next.Gateway.Drain}, // the supervisor's grace rests on it
 		{"gateway: address", &old.Gateway.Address, &next.Gateway.Address},
 		{"gateway: tls", &old.Gateway.TLS, &next.Gateway.TLS},
+		{"gateway: redirect_address", &old.Gateway.RedirectAddress, &next.Gateway.RedirectAddress},
 		{"gateway: proxy_protocol", &old.Gateway.ProxyProtocol, &next.Gateway.ProxyProtocol},
 		{"dispatch \"http\": upstream_tls", &old.HTTP.TLS, &next.HTTP.TLS},
 		{"egress", &old.Egress.Configured, &next.Egress.Configured},

@@ -74,11 +74,15 @@ func (p *Lictor) Run(ctx context.Context, reload <-chan os.Signal) error {
 type Addresses struct {
 	Gateway, Admin net.Addr
 	Egress         net.Addr // nil if there is none
+	Redirect       net.Addr // nil if there is none
 }
 
 // Addresses returns where it listens. The ports are those that it really got.
 func (p *Lictor) Addresses() Addresses {
 	at := Addresses{Gateway: p.gatewayListener.Addr(), Admin: p.adminListener.Addr()}
+	if p.redirectListener != nil {
+		at.Redirect = p.redirectListener.Addr()
+	}
 	if p.egressListener != nil {
 		at.Egress = p.egressListener.Addr()
 	}

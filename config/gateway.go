@@ -33,6 +33,9 @@ type Gateway struct {
 	MaxConnectionsPerClient int            // of one address; 0 = three quarters of MaxConnections
 	MaxStreamsPerClient     int            // of one address, by HTTP/2; 0 = as many as the limit of descriptors allows for
 	ProxyProtocol           bool           // connections of TrustedProxies begin with a PROXY header
+	RedirectAddress         string         // where clients of plain HTTP are told to come by https; "" = nowhere
+	RedirectPort            int            // of https, as they reach it; 0 = that of Address
+	HSTS                    string         // value of Strict-Transport-Security in answers by TLS; "" = none is sent
 	TLS                     TLS
 }
 
@@ -71,9 +74,15 @@ func (d *decoder) gateway(b *hcl.Block) {
 		"max_connections_per_client": number(&g.MaxConnectionsPerClient, 0, 10_000_000),
 		"max_streams_per_client":     number(&g.MaxStreamsPerClient, 0, 10_000_000),
 		"proxy_protocol":             boolean(&g.ProxyProtocol),
+		"redirect_address":           parsed(&g.RedirectAddress, orNone(address)),
+		"redirect_port":              number(&g.RedirectPort, 0, 65535),
+		"hsts":                       parsed(&g.HSTS, orNone(hsts)),
 	}, nested{"tls": d.tls(&g.TLS)})
 	if g.ProxyProtocol && len(g.TrustedProxies) == 0 {
 		d.wrong(where.of("proxy_protocol", b), "gateway: proxy_protocol needs trusted_proxies")
+	}
+	if g.RedirectAddress != "" && !g.TLS.Enabled() {
+		d.wrong(where.of("redirect_address", b), "gateway: redirect_address leads to https, which needs tls")
 	}
 }
 

@@ -83,7 +83,7 @@ func namesOf(pid, count, names string) map[string]int {
 	return all
 }
 
-var known = map[string]bool{"gateway": true, "egress": true, "admin": true}
+var known = map[string]bool{"gateway": true, "egress": true, "admin": true, "redirect": true}
 
 func (d *descriptors) take(name string) *os.File {
 	d.mu.Lock()

@@ -10,7 +10,8 @@ import (
 // Line is what the access log tells of a request that is over. What a listener
 // does not know is left out.
 type Line struct {
-	Listener string // "" = the gateway
+	Listener string // its name; "" = the gateway's own
+	Egress   bool   // it is the egress, which tells other things
 	Began    time.Time
 	Took     time.Duration
 	ID       string
@@ -41,10 +42,9 @@ type Rule struct{ Key, Entry string }
 
 // appendJSON appends the line as a JSON object without its first brace.
 func (l *Line) appendJSON(dst []byte) []byte {
-	egress := l.Listener != ""
 	dst = append(dst, `"time": "`...)
 	dst = append(appendTime(dst, l.Began), '"')
-	if egress {
+	if l.Listener != "" {
 		dst = appendText(dst, `, "listener": `, l.Listener)
 	}
 	dst = append(dst, `, "request_id": "`...)
@@ -56,7 +56,7 @@ func (l *Line) appendJSON(dst []byte) []byte {
 	}
 	dst = appendText(dst, `, "method": `, l.Method)
 	dst = appendText(dst, `, "host": `, l.Host)
-	if egress {
+	if l.Egress {
 		dst = appendNumber(dst, `, "port": `, int64(l.Port))
 	}
 	dst = appendText(dst, `, "path": `, l.Path)
@@ -68,7 +68,7 @@ func (l *Line) appendJSON(dst []byte) []byte {
 		dst = appendText(dst, `, "rule": `, l.Rule.Key)
 		dst = appendText(dst, `, "entry": `, l.Rule.Entry)
 	}
-	dst = l.appendUpstream(dst, egress)
+	dst = l.appendUpstream(dst)
 	dst = appendNumber(dst, `, "bytes_in": `, l.In)
 	dst = appendNumber(dst, `, "bytes_out": `, l.Out)
 	dst = appendNumber(dst, `, "took_us": `, l.Took.Microseconds())
@@ -79,8 +79,8 @@ func (l *Line) appendJSON(dst []byte) []byte {
 }
 
 // appendUpstream appends where the request went.
-func (l *Line) appendUpstream(dst []byte, egress bool) []byte {
-	if !egress {
+func (l *Line) appendUpstream(dst []byte) []byte {
+	if !l.Egress {
 		dst = appendText(dst, `, "service": `, l.Service)
 	}
 	if l.Instance != "" {
@@ -92,7 +92,7 @@ func (l *Line) appendUpstream(dst []byte, egress bool) []byte {
 	if l.Answered > 0 {
 		dst = appendNumber(dst, `, "upstream_us": `, l.Answered.Microseconds())
 	}
-	if !egress {
+	if !l.Egress {
 		return appendNumber(dst, `, "tries": `, int64(l.Tries))
 	}
 	if l.Upstream != "" {

@@ -58,7 +58,7 @@ func (x *exchange) writeLine(took time.Duration) {
 	}
 	t := &x.target
 	l := answer.Line{
-		Listener: listenerName, Began: x.began, Took: took, ID: x.id, Client: x.c.RemoteAddr().Addr(),
+		Listener: listenerName, Egress: true, Began: x.began, Took: took, ID: x.id, Client: x.c.RemoteAddr().Addr(),
 		Method: x.req.Method, Host: t.host, Port: t.port, Authority: x.req.Host, Path: t.path.Received, Version: x.c.Version(),
 		Status: x.status, Reason: x.refused.Reason, Rule: answer.Rule{Key: x.refused.Rule.Key, Entry: x.refused.Rule.Entry},
 		Connect: x.connect, Lookup: x.inquiry.lookup, In: x.in, Out: x.out, Err: x.err,

@@ -28,7 +28,7 @@ func logged(t *testing.T, head string) *exchange {
 	}
 	in.version = fmt.Sprintf("1.%d", in.req.Minor)
 	var err error
-	if in.path, _, err = uri.ParsePath(pathOf(in.req), nil); err != nil {
+	if in.path, _, err = uri.ParsePath(in.req.OriginForm(), nil); err != nil {
 		t.Fatal(err)
 	}
 	return x

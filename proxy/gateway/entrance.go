@@ -19,6 +19,13 @@ func (g *Gateway) entrance(cfg *Config) http1.Entrance {
 	return e
 }
 
+// PlainEntrance is the way in for another listener, without TLS and HTTP/2, that
+// stands behind the same proxies.
+func (g *Gateway) PlainEntrance() http1.Entrance {
+	e := g.server.Entrance()
+	return http1.Entrance{Introduce: e.Introduce, Exempt: e.Exempt}
+}
+
 // introduce reads the PROXY header with which every connection of a trusted
 // proxy begins. From anybody else it is not believed, nor looked for.
 func (g *Gateway) introduce(nc net.Conn) (remote, local netip.AddrPort, err error) {

@@ -182,20 +182,21 @@ func (x *exchange) refuse(r answer.Refusal) {
 		return
 	}
 	x.in.c.SettleBody()
-	edits := x.decision.edits
-	r.Untyped = r.Reason == Middleware && edits.drops("Content-Type", false)
-	head, body := r.Append(x.in.c.Scratch(), x.in.id, answer.GRPCType(x.in.req))
+	var edits *edits // those of middleware are for its own answer alone
 	if r.Reason == Middleware {
-		head = edits.appendTo(head, false)
+		edits = x.decision.edits
 	}
-	x.answer(head, body)
+	r.Untyped = edits.drops("Content-Type", false)
+	head, body := r.Append(x.in.c.Scratch(), x.in.id, answer.GRPCType(x.in.req))
+	x.answer(x.appendHSTS(edits.appendTo(head, false), edits), body)
 }
 
 // answerHere answers a request that its client lets nobody pass on.
 func (x *exchange) answerHere() {
 	x.status = 200
 	x.in.c.SettleBody()
-	x.answer(hops.FinalAnswer(x.in.c.Scratch(), x.in.req, x.in.req.Minor))
+	head, body := hops.FinalAnswer(x.in.c.Scratch(), x.in.req, x.in.req.Minor)
+	x.answer(x.appendHSTS(head, nil), body)
 }
 
 // answer sends an answer of lictor's own.

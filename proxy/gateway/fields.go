@@ -48,12 +48,28 @@ func (x *exchange) PassesDown(f *http1.Field, connection []string) bool {
 	if f.ID.HopByHop() || http1.Listed(connection, f.Name) {
 		return false
 	}
-	return !d.edits.drops(f.Name, false) && (in.inside || !d.protected(f.Name)) && !(d.tellsLimits() && isRateLimit(f.Name))
+	return !d.edits.drops(f.Name, false) && (in.inside || !d.protected(f.Name)) && !(d.tellsLimits() && isRateLimit(f.Name)) &&
+		!(in.tellsHSTS() && field.Same(f.Name, hstsName))
 }
 
 // AppendDown implements [upstream.Exchange].
 func (x *exchange) AppendDown(dst []byte) []byte {
-	return x.decision.edits.appendTo(x.appendDecision(x.decision.appendLimits(dst)), false)
+	return x.decision.edits.appendTo(x.appendHSTS(x.appendDecision(x.decision.appendLimits(dst)), x.decision.edits), false)
+}
+
+const hstsName = "Strict-Transport-Security"
+
+// tellsHSTS reports whether the gateway itself says that its hosts are to be
+// reached by TLS alone: it is the end of TLS, and a second field would not be read
+// (RFC 6797 8.1). By plain HTTP nobody may say it (7.2).
+func (in *inbound) tellsHSTS() bool { return in.set.HSTS != "" && in.c != nil && in.c.Secure() }
+
+// appendHSTS leaves it to middleware, where that has a word of its own in the answer.
+func (x *exchange) appendHSTS(dst []byte, by *edits) []byte {
+	if !x.in.tellsHSTS() || by.drops(hstsName, false) {
+		return dst
+	}
+	return http1.AppendField(dst, hstsName, x.in.set.HSTS)
 }
 
 // KeepTrailer drops trailers that would not pass as header fields (D18).
@@ -67,7 +83,7 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return in.inside && !up
 	}
-	if up && (d.hides(f.Name) || asksWhy(f.Name)) || !up && d.tellsLimits() && isRateLimit(f.Name) {
+	if up && (d.hides(f.Name) || asksWhy(f.Name)) || !up && (d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {
 		return false
 	}
 	return !d.edits.drops(f.Name, up) && (in.inside || !d.protected(f.Name))

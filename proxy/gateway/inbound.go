@@ -41,7 +41,7 @@ type inbound struct {
 // read makes the one reading of the path that everything goes by (D22), and
 // refuses what can be refused by the head alone.
 func (in *inbound) read() answer.Refusal {
-	target := pathOf(in.req)
+	target := in.req.OriginForm()
 	var err error
 	in.path, in.scratch, err = uri.ParsePath(target, in.scratch)
 	if err != nil {
@@ -65,27 +65,6 @@ func (in *inbound) read() answer.Refusal {
 
 // Field implements policy.Fields.
 func (in *inbound) Field(name string) (value string, count int) { return in.req.Get(name) }
-
-// pathOf is the origin-form part of a request target: absolute-form (RFC 9112
-// 3.2.2) is read as its path; the authority has become Host already.
-func pathOf(req *http1.RequestHead) string {
-	t := req.Target
-	if t == "" || t[0] == '/' {
-		return t
-	}
-	_, after, ok := strings.Cut(t, "://")
-	if !ok {
-		return t // "*" or an authority: not a path
-	}
-	i := strings.IndexAny(after, "/?")
-	switch {
-	case i < 0:
-		return "/"
-	case after[i] == '?':
-		return "/" + after[i:]
-	}
-	return after[i:]
-}
 
 // upgradeOf is the protocol that the request asks to switch to. h2c is never
 // passed on: a backend that agrees would be spoken to behind our back (D20).

@@ -27,6 +27,7 @@ type Settings struct {
 	TrustedProxies   []netip.Prefix // whose X-Forwarded-* are believed
 	TrustedNetworks  []netip.Prefix // that are "inside" (D18)
 	ProtectedHeaders []string       // names, with an optional * at the end
+	HSTS             string         // value of Strict-Transport-Security in answers by TLS; "" = none is added
 
 	Middleware middleware.Chain
 }

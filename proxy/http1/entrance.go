@@ -60,6 +60,9 @@ type Peer struct {
 // SetEntrance is to be called before Serve.
 func (s *Server) SetEntrance(e Entrance) { s.entrance = e }
 
+// Entrance returns what SetEntrance set.
+func (s *Server) Entrance() Entrance { return s.entrance }
+
 // Limits returns the limits in force.
 func (s *Server) Limits() *Limits { return s.limits.Load() }
 

@@ -3,6 +3,7 @@ package http1
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 )
 
 // RequestHead is the head of a request.
@@ -52,6 +53,28 @@ func (h *RequestHead) Framing() Framing {
 		return Length
 	}
 	return NoBody
+}
+
+// OriginForm returns the path and query of the target: absolute-form (RFC 9112
+// 3.2.2) is read as its path, for its authority has become Host already. What has
+// no path, as "*" or the target of CONNECT, comes back as it is.
+func (h *RequestHead) OriginForm() string {
+	t := h.Target
+	if t == "" || t[0] == '/' {
+		return t
+	}
+	_, after, ok := strings.Cut(t, "://")
+	if !ok {
+		return t
+	}
+	i := strings.IndexAny(after, "/?")
+	switch {
+	case i < 0:
+		return "/"
+	case after[i] == '?':
+		return "/" + after[i:]
+	}
+	return after[i:]
 }
 
 // parseLine reads the request line.
