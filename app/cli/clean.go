@@ -10,20 +10,20 @@ import (
 	"unicode/utf8"
 )
 
-// show writes the answer of a lictor, as it is or as write does it for people. Much
-// of it is text of other people's making, such as the output of a check: write gets
-// no string of it that a terminal could act on.
-func show[T any](out io.Writer, body []byte, asIs bool, write func(io.Writer, *T) error) error {
+// show writes the answer of a lictor, as it is or as write does it for people, and
+// returns it. Much of it is text of other people's making, such as the output of a
+// check: write gets no string of it that a terminal could act on.
+func show[T any](out io.Writer, body []byte, asIs bool, write func(io.Writer, *T) error) (*T, error) {
+	answer := new(T)
+	if err := json.Unmarshal(body, answer); err != nil {
+		return nil, fmt.Errorf("the answer cannot be read: %w", err)
+	}
 	if asIs {
 		_, err := out.Write(body)
-		return err
+		return answer, err
 	}
-	var answer T
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return fmt.Errorf("the answer cannot be read: %w", err)
-	}
-	clean(reflect.ValueOf(&answer).Elem())
-	return write(out, &answer)
+	clean(reflect.ValueOf(answer).Elem())
+	return answer, write(out, answer)
 }
 
 // clean makes every string in v harmless, however deep it stands.

@@ -59,9 +59,13 @@ func TestAnswersReachTheTerminalHarmless(t *testing.T) {
 	fill(reflect.ValueOf(&st).Elem(), hostile, 0)
 	fill(reflect.ValueOf(&e).Elem(), hostile, 0)
 	print := map[string]func(body []byte, out *bytes.Buffer) error{
-		"status": func(body []byte, out *bytes.Buffer) error { return show(out, body, false, printStatus) },
+		"status": func(body []byte, out *bytes.Buffer) error {
+			_, err := show(out, body, false, printStatus)
+			return err
+		},
 		"explain": func(body []byte, out *bytes.Buffer) error {
-			return show(out, body, false, func(out io.Writer, e *api.Explanation) error { return printExplanation(out, "GET", e) })
+			_, err := show(out, body, false, func(out io.Writer, e *api.Explanation) error { return printExplanation(out, "GET", e) })
+			return err
 		},
 	}
 	for name, v := range map[string]any{"status": st, "explain": e} {

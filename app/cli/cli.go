@@ -28,18 +28,7 @@ const (
 // command is done; run's takes the process's signals meanwhile.
 func Main(args []string, stdout, stderr io.Writer) int {
 	commands := map[string]cli.CommandFactory{}
-	for _, c := range []*command{
-		runCommand(stdout),
-		validateCommand(stdout),
-		statusCommand(stdout),
-		explainCommand(stdout),
-		policyCommand(),
-		policyCheckCommand(stdout),
-		policyDiffCommand(stdout),
-		policyApplyCommand(stdout),
-		policyExportCommand(stdout),
-		versionCommand(stdout),
-	} {
+	for _, c := range all(stdout) {
 		c.stderr = stderr
 		commands[c.name] = func() (cli.Command, error) { return c, nil }
 	}
@@ -57,6 +46,23 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	return status
+}
+
+// all returns the commands, each of which prints to stdout.
+func all(stdout io.Writer) []*command {
+	return []*command{
+		runCommand(stdout),
+		validateCommand(stdout),
+		statusCommand(stdout),
+		explainCommand(stdout),
+		policyCommand(),
+		policyCheckCommand(stdout),
+		policyDiffCommand(stdout),
+		policyApplyCommand(stdout),
+		policyExportCommand(stdout),
+		manCommand(stdout),
+		versionCommand(stdout),
+	}
 }
 
 // command is one of lictor's commands. It implements [cli.Command].
@@ -128,8 +134,11 @@ func (c *command) Run(args []string) int {
 		return exitUsage
 	}
 	err = c.run()
-	if err == nil {
+	switch err {
+	case nil:
 		return exitDone
+	case errNotWell:
+		return exitFailed
 	}
 	if wrong, ok := errors.AsType[*usageError](err); ok {
 		c.say(harmlessLines(wrong.Error()))
@@ -165,6 +174,15 @@ func (c *command) parse(args []string) error {
 		}
 		c.arg, args = args[0], args[1:]
 	}
+}
+
+// errNotWell is the answer that -exit-code makes a status of: all was printed,
+// and it is not what one hopes for.
+var errNotWell = errors.New("not well")
+
+// exitCode defines -exit-code, which all commands have that tell how things are.
+func (c *command) exitCode(when string) *bool {
+	return c.flags.Bool("exit-code", false, "exit with 1 "+when)
 }
 
 // usageError is a mistake in the command line or the configuration.

@@ -43,6 +43,14 @@ func (c *adminClient) ask(path string, body any) ([]byte, error) {
 	return c.send(http.MethodPost, path, text)
 }
 
+// withHint says what to do about a refusal of the admin listener.
+func withHint(message string, status int) string {
+	if status != http.StatusUnauthorized {
+		return message
+	}
+	return strings.TrimSuffix(message, ".") + "; give the token of its configuration by -token, or set LICTOR_ADMIN_TOKEN"
+}
+
 func (c *adminClient) send(method, path string, sent []byte) ([]byte, error) {
 	address := strings.TrimSuffix(c.address, "/")
 	if !strings.Contains(address, "://") {
@@ -73,7 +81,7 @@ func (c *adminClient) send(method, path string, sent []byte) ([]byte, error) {
 		if json.Unmarshal(body, &said) != nil || said.Message == "" {
 			return nil, fmt.Errorf("%s answered %s", address, resp.Status)
 		}
-		return nil, fmt.Errorf("%s answered %d %s: %s", address, resp.StatusCode, said.Reason, said.Message)
+		return nil, fmt.Errorf("%s answered %d %s: %s", address, resp.StatusCode, said.Reason, withHint(said.Message, resp.StatusCode))
 	}
 	return body, nil
 }

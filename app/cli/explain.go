@@ -32,7 +32,7 @@ func (h *headerFlag) Set(s string) error {
 }
 
 func explainCommand(stdout io.Writer) *command {
-	c := newCommand("explain", "Say why a request would be let through or not", "[-X METHOD] [-H 'K: V'].. [-from IP] [-egress] URL",
+	c := newCommand("explain", "Say why a request would be let through or not", "[-X METHOD] [-H 'K: V'].. [-from IP] [-egress] [-exit-code] URL",
 		"Asks a running lictor what would become of a request, and which rule says so.\n"+
 			"URL is a path (/service/x) or absolute, then its host counts as the Host.\n"+
 			"Nothing is sent to a backend, no limit is used up.")
@@ -46,13 +46,18 @@ func explainCommand(stdout io.Writer) *command {
 	c.flags.StringVar(&q.From, "from", "", "`IP` that the request comes from (default 127.0.0.1)")
 	c.flags.BoolVar(&q.Egress, "egress", false, "ask the forward proxy instead of the gateway")
 	asJSON := c.flags.Bool("json", false, "print the answer of /explain as it is")
+	exitCode := c.exitCode("if the request would not be served")
 	c.run = func() error {
 		q.URL, q.Headers = c.arg, headers.Headers
 		body, err := client.ask("/explain", &q)
 		if err != nil {
 			return err
 		}
-		return show(stdout, body, *asJSON, func(out io.Writer, e *api.Explanation) error { return printExplanation(out, q.Method, e) })
+		e, err := show(stdout, body, *asJSON, func(out io.Writer, e *api.Explanation) error { return printExplanation(out, q.Method, e) })
+		if err == nil && *exitCode && (!e.Allowed || e.Status >= 400) {
+			err = errNotWell
+		}
+		return err
 	}
 	return c
 }

@@ -74,17 +74,24 @@ func compilePolicy(dir string, files []policyFile) ([]policy.Note, error) {
 }
 
 func policyDiffCommand(stdout io.Writer) *command {
-	c := newCommand("policy diff", "Compare a policy kept as files with the store", "DIR",
+	c := newCommand("policy diff", "Compare a policy kept as files with the store", "[-exit-code] DIR",
 		"Says what apply -prune would do. What means the same is no difference, however\nit is written.\n"+policyDirHelp)
 	c.takes = "a directory"
 	var client adminClient
 	client.flags(c.flags)
+	exitCode := c.exitCode("if something is different")
 	c.run = func() error {
 		plan, err := planApply(&client, c.arg, true)
 		if err != nil {
 			return err
 		}
-		return plan.printDiff(stdout)
+		if err := plan.printDiff(stdout); err != nil {
+			return err
+		}
+		if *exitCode && len(plan.steps) > 0 {
+			return errNotWell
+		}
+		return nil
 	}
 	return c
 }

@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os/signal"
+	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -11,30 +16,110 @@ import (
 )
 
 func statusCommand(stdout io.Writer) *command {
-	c := newCommand("status", "Show services, instances and how fresh they are", "[-json]",
-		"Asks a running lictor what it knows.")
+	c := newCommand("status", "Show services, instances and how fresh they are", "[-json | -watch] [-exit-code]",
+		"Asks a running lictor what it knows. On a terminal, tables are cut to its width;\nproblems, and all that goes into a pipe, are whole.")
 	var client adminClient
 	client.flags(c.flags)
 	asJSON := c.flags.Bool("json", false, "print the answer of /status as it is")
+	watch := c.flags.Bool("watch", false, "print it again every two seconds, until interrupted")
+	exitCode := c.exitCode("if lictor is not ready or has problems")
 	c.run = func() error {
+		if *watch {
+			if *asJSON || *exitCode {
+				return &usageError{errors.New("lictor status: -watch goes with neither -json nor -exit-code")}
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return watchStatus(ctx, stdout, &client)
+		}
 		body, err := client.get("/status")
 		if err != nil {
 			return err
 		}
-		return show(stdout, body, *asJSON, printStatus)
+		st, err := show(stdout, body, *asJSON, printStatus)
+		if err == nil && *exitCode && (!st.Ready || len(st.Problems) > 0) {
+			err = errNotWell
+		}
+		return err
 	}
 	return c
 }
 
+// watchEvery is how long -watch leaves what it printed before it asks again.
+const watchEvery = 2 * time.Second
+
+// watchStatus prints the status again and again until ctx ends. A lictor that does
+// not answer is told in its place, and asked again: it may be starting.
+func watchStatus(ctx context.Context, out io.Writer, client *adminClient) error {
+	for {
+		var text strings.Builder
+		body, err := client.get("/status")
+		if err == nil {
+			_, err = show(&text, body, false, func(_ io.Writer, st *api.Status) error {
+				text.WriteString(watchText(st, terminalOf(out)))
+				return nil
+			})
+		}
+		if err != nil {
+			text.WriteString(harmlessLines(err.Error()) + "\n")
+		}
+		if terminalOf(out) != (terminal{}) {
+			fmt.Fprint(out, "\x1b[H\x1b[2J") // to the upper left corner, and erase
+		}
+		if _, err := fmt.Fprintf(out, "%s\n", text.String()); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+// watchText is what fits into a terminal: the problems whole, and of the tables
+// what is left.
+func watchText(st *api.Status, t terminal) string {
+	head, tables, problems := statusHead(st), t.cut(statusTables(st)), problemsText(st)
+	if t.height == 0 {
+		return head + tables + problems
+	}
+	lines := slices.Collect(strings.Lines(tables))
+	room := max(t.height-1-t.rows(head)-t.rows(problems), 1)
+	if len(lines) > room {
+		more := t.cut(fmt.Sprintf("… %d more lines\n", len(lines)-room+1))
+		lines = append(lines[:room-1:room-1], more)
+	}
+	return head + strings.Join(lines, "") + problems
+}
+
 // printStatus writes st for people.
 func printStatus(out io.Writer, st *api.Status) error {
+	_, err := io.WriteString(out, statusHead(st)+terminalOf(out).cut(statusTables(st))+problemsText(st))
+	return err
+}
+
+// problemsText is the problems, each whole: the end of one is what matters most.
+func problemsText(st *api.Status) string {
+	if len(st.Problems) == 0 {
+		return ""
+	}
+	return "\nPROBLEMS\n" + strings.Join(st.Problems, "\n") + "\n"
+}
+
+// statusHead is the first line, whole: it says why lictor is not ready.
+func statusHead(st *api.Status) string {
 	ready := "ready"
 	if !st.Ready {
 		ready = "NOT READY: " + strings.Join(st.NotReady, "; ")
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "lictor %s (commit %s, %s), up %s, %s\n", st.Version, st.Commit, st.Go, seconds(float64(st.UptimeSeconds)), ready)
+	return fmt.Sprintf("lictor %s (commit %s, %s), up %s, %s\n", st.Version, st.Commit, st.Go, seconds(float64(st.UptimeSeconds)), ready)
+}
 
+// statusTables is what a terminal may cut.
+func statusTables(st *api.Status) string {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\nLISTENER\tADDRESS")
 	for _, l := range st.Listeners {
 		fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Address)
@@ -55,13 +140,8 @@ func printStatus(out io.Writer, st *api.Status) error {
 			printService(w, &s)
 		}
 	}
-	if len(st.Problems) > 0 {
-		fmt.Fprintln(w, "\nPROBLEMS")
-		for _, p := range st.Problems {
-			fmt.Fprintln(w, p) // whole: the end is what matters most
-		}
-	}
-	return w.Flush()
+	_ = w.Flush() // a builder takes all
+	return text.String()
 }
 
 func printPolicy(w io.Writer, p *api.PolicyStatus) {
@@ -96,14 +176,14 @@ func printDispatchers(w io.Writer, st *api.Status) {
 		}
 		state := "ok"
 		if !d.Ready {
-			state = oneLine(d.Error)
+			state = harmless(d.Error)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", d.Kind, oneLine(services), d.Address, d.InFlight, state)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", d.Kind, harmless(services), d.Address, d.InFlight, state)
 	}
 	if len(st.Middleware) > 0 {
 		fmt.Fprintln(w, "\nMIDDLEWARE\tMODE\tMATCHED\tDOES")
 		for _, m := range st.Middleware {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", oneLine(m.Name), m.Mode, m.Matched, oneLine(m.Action))
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", harmless(m.Name), m.Mode, m.Matched, harmless(m.Action))
 		}
 	}
 }
@@ -116,7 +196,7 @@ func printService(w io.Writer, s *api.ServiceStatus) {
 		fmt.Fprintf(w, "%s\t%s\t-\t-\tno instance\t\t\n", s.Name, s.Resolver)
 	}
 	for _, i := range s.Instances {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.Resolver, i.ID, i.Address, stateText(i.State, i.Canary), i.Weight, oneLine(i.Note))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.Resolver, i.ID, i.Address, stateText(i.State, i.Canary), i.Weight, harmless(i.Note))
 	}
 }
 
