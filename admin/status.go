@@ -24,6 +24,7 @@ func (s *Server) Status() *api.Status {
 		Ready:         why == nil,
 		NotReady:      append([]string{}, why...),
 		Listeners:     []api.Listener{},
+		Certificates:  []api.Certificate{},
 		Resolvers:     []api.ResolverStatus{},
 		Services:      []api.ServiceStatus{},
 		Dispatchers:   []api.DispatcherStatus{},

@@ -59,8 +59,8 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 		gauge(contactDesc, up, dc)
 	}
 	for _, t := range m.p.certificates {
-		for name, until := range t.tls.Expiries() {
-			gauge(expiryDesc, time.Until(until).Seconds(), t.listener, name)
+		for name, c := range t.tls.Shown() {
+			gauge(expiryDesc, time.Until(c.Expires).Seconds(), t.listener, name)
 		}
 	}
 }

@@ -1,13 +1,21 @@
 package app_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"lictor/admin/api"
+	"lictor/app"
 	"lictor/app/listener/certtest"
 	"lictor/config"
 	"lictor/internal/eventually"
@@ -47,10 +55,52 @@ func TestMetricsTellWhatIsInForceAndUntilWhen(t *testing.T) {
 	}
 }
 
+// TestStatusTellsOfCertificates: P8.
+func TestStatusTellsOfCertificates(t *testing.T) {
+	ca, dir := certtest.NewCA(t), t.TempDir()
+	certtest.Write(t, dir, "fresh", ca.Issue(t, "fresh.example"))
+	certtest.Write(t, dir, "late", ca.Until(t, time.Now().Add(4*time.Minute), "late.example"))
+	if err := os.WriteFile(filepath.Join(dir, "bad.pem"), []byte("PRIVATE KEY-----"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at, token := serve(t, func(cfg *config.Config) { cfg.Gateway.TLS.CertDir = dir })
+	st := status(t, at, token)
+	var got []string
+	for _, c := range st.Certificates {
+		got = append(got, fmt.Sprint(c.Listener, " ", c.Name, " ", c.Days))
+	}
+	if want := []string{"gateway late.example 0", "gateway fresh.example 0"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	told := strings.Join(st.Problems, "\n")
+	for _, want := range []string{"gateway: tls: the certificate of late.example expires at ", "bad.pem: "} {
+		if !strings.Contains(told, want) {
+			t.Errorf("status tells\n%s\nwant %q", told, want)
+		}
+	}
+	if strings.Contains(told, "fresh") {
+		t.Errorf("status tells\n%s", told)
+	}
+}
+
+// status returns /status.
+func status(t *testing.T, at app.Addresses, token string) (st api.Status) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(get(t, at.Admin.String(), token, "/status")), &st); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
 // scrape returns /metrics.
 func scrape(t *testing.T, admin, token string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+admin+"/metrics", http.NoBody)
+	return get(t, admin, token, "/metrics")
+}
+
+func get(t *testing.T, admin, token, path string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+admin+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}

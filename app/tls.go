@@ -1,15 +1,19 @@
 package app
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"math"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/admin/api"
 	"lictor/app/listener"
 	"lictor/app/supervisor"
 	"lictor/config"
@@ -28,6 +32,7 @@ func (p *Lictor) buildTLS(name string, cfg *config.TLS, protocols ...string) (*l
 	}
 	t, err := listener.NewTLS(listener.TLSConfig{
 		Pairs:        pairs,
+		Dir:          cfg.CertDir,
 		ClientCAFile: cfg.ClientCAFile,
 		MinVersion:   cfg.MinVersion,
 		Protocols:    protocols,
@@ -39,6 +44,29 @@ func (p *Lictor) buildTLS(name string, cfg *config.TLS, protocols ...string) (*l
 	p.certificates = append(p.certificates, namedTLS{name, t})
 	p.services = append(p.services, supervisor.Service{Name: name + " certificates", Run: t.Run, Grace: time.Second})
 	return t, nil
+}
+
+// describeCertificates tells of the listeners' certificates, and of what is wrong
+// with them.
+func (p *Lictor) describeCertificates(st *api.Status) {
+	for _, t := range p.certificates {
+		for _, problem := range t.tls.Problems() {
+			st.Problems = append(st.Problems, t.listener+": tls: "+problem)
+		}
+		now := time.Now()
+		for _, c := range t.tls.Shown() {
+			st.Certificates = append(st.Certificates, api.Certificate{
+				Listener: t.listener, Name: c.Name, Expires: c.Expires, Days: int(math.Floor(c.Expires.Sub(now).Hours() / 24)),
+			})
+			if c.SoonOver(now) {
+				st.Problems = append(st.Problems, fmt.Sprintf("%s: tls: the certificate of %s expires at %s, and nobody renewed it",
+					t.listener, c.Name, c.Expires.UTC().Format(time.RFC3339)))
+			}
+		}
+	}
+	slices.SortFunc(st.Certificates, func(a, b api.Certificate) int {
+		return cmp.Or(cmp.Compare(a.Listener, b.Listener), a.Expires.Compare(b.Expires), cmp.Compare(a.Name, b.Name))
+	})
 }
 
 // verifier is how the certificates of clients are verified again, nil if they

@@ -6,10 +6,11 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// TLS is the block tls of a listener. The listener speaks TLS if there is a
-// certificate.
+// TLS is the block tls of a listener. The listener speaks TLS if it says where
+// certificates are.
 type TLS struct {
 	Certificates []KeyPair // the first is for clients that name no server, or one that no certificate is for
+	CertDir      string    // a directory of further ones, which come and go; "" = none
 	ClientCAFile string    // "" = clients need no certificate
 	MinVersion   uint16    // tls.VersionTLS12 or tls.VersionTLS13
 }
@@ -18,7 +19,7 @@ type TLS struct {
 type KeyPair struct{ CertFile, KeyFile string }
 
 // Enabled reports whether the listener speaks TLS.
-func (t *TLS) Enabled() bool { return len(t.Certificates) > 0 }
+func (t *TLS) Enabled() bool { return len(t.Certificates) > 0 || t.CertDir != "" }
 
 func defaultTLS() TLS { return TLS{MinVersion: tls.VersionTLS12} }
 
@@ -29,6 +30,7 @@ func (d *decoder) tls(t *TLS) func(*hcl.Block) {
 		where := d.body(b, options{
 			"cert_file":      text(&first.CertFile),
 			"key_file":       text(&first.KeyFile),
+			"cert_dir":       text(&t.CertDir),
 			"client_ca_file": text(&t.ClientCAFile),
 			"min_version":    parsed(&t.MinVersion, tlsVersion),
 		}, nested{"certificate": d.certificate(t)})
@@ -36,10 +38,10 @@ func (d *decoder) tls(t *TLS) func(*hcl.Block) {
 		t.Certificates = nil
 		d.keyPair(t, first, where, b)
 		switch {
-		case len(further) > 0 && len(t.Certificates) == 0:
-			d.wrong(where.of("cert_file", b), "%stls: cert_file and key_file are needed besides certificate", d.within)
-		case t.ClientCAFile != "" && len(t.Certificates) == 0:
-			d.wrong(where.of("client_ca_file", b), "%stls: client_ca_file needs cert_file and key_file", d.within)
+		case len(further) > 0 && !t.Enabled():
+			d.wrong(where.of("cert_file", b), "%stls: cert_file and key_file or cert_dir are needed besides certificate", d.within)
+		case t.ClientCAFile != "" && !t.Enabled():
+			d.wrong(where.of("client_ca_file", b), "%stls: client_ca_file needs cert_file and key_file, or cert_dir", d.within)
 		}
 		t.Certificates = append(t.Certificates, further...)
 	}

@@ -17,8 +17,9 @@ type Status struct {
 	NotReady      []string         `json:"not_ready"`  // why, if it is not
 	Generation    uint64           `json:"generation"` // of the configuration: 1, and one more for each reload
 	Listeners     []Listener       `json:"listeners"`
-	Resolvers     []ResolverStatus `json:"resolvers"` // in the order they are asked in
-	Services      []ServiceStatus  `json:"services"`  // by name
+	Certificates  []Certificate    `json:"certificates"` // of the listeners, by listener and who expires first
+	Resolvers     []ResolverStatus `json:"resolvers"`    // in the order they are asked in
+	Services      []ServiceStatus  `json:"services"`     // by name
 	Policy        *PolicyStatus    `json:"policy"`
 	Problems      []string         `json:"problems"` // what an operator should look at
 
@@ -57,6 +58,14 @@ type PolicyStatus struct {
 type Listener struct {
 	Name    string `json:"name"` // gateway, admin
 	Address string `json:"address"`
+}
+
+// Certificate is one that a listener shows to clients.
+type Certificate struct {
+	Listener string    `json:"listener"`
+	Name     string    `json:"name"`    // the first in it
+	Expires  time.Time `json:"expires"` // it, or one of its chain
+	Days     int       `json:"days"`    // whole ones until then, below 0 afterwards
 }
 
 // ResolverStatus says how fresh a resolver is.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"lictor/admin/api"
 )
@@ -72,6 +73,9 @@ func TestStatusForPeople(t *testing.T) {
 		Version: "v1", Commit: "abc", Go: "go1.26", UptimeSeconds: 3700,
 		NotReady:  []string{"resolver: consul has not answered yet"},
 		Listeners: []api.Listener{{Name: "gateway", Address: "127.0.0.1:8000"}},
+		Certificates: []api.Certificate{
+			{Listener: "gateway", Name: "shop.example", Expires: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), Days: 17},
+		},
 		Resolvers: []api.ResolverStatus{{Kind: "consul", Services: 3, Watches: 2, AgeSeconds: &age, Ready: true, Snapshot: true, Mesh: 4}},
 		Services: []api.ServiceStatus{
 			{Name: "cart", Resolver: "consul"},
@@ -86,6 +90,9 @@ func TestStatusForPeople(t *testing.T) {
 
 LISTENER  ADDRESS
 gateway   127.0.0.1:8000
+
+CERTIFICATE   LISTENER  EXPIRES               DAYS
+shop.example  gateway   2026-12-01T00:00:00Z  17
 
 RESOLVER  SERVICES  WATCHES  AGE    STATE
 consul    3         2        1m15s  from the last-good file, 4 more are of the mesh

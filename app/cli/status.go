@@ -124,6 +124,7 @@ func statusTables(st *api.Status) string {
 	for _, l := range st.Listeners {
 		fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Address)
 	}
+	printCertificates(w, st.Certificates)
 	printPolicy(w, st.Policy)
 	fmt.Fprintln(w, "\nRESOLVER\tSERVICES\tWATCHES\tAGE\tSTATE")
 	for _, r := range st.Resolvers {
@@ -142,6 +143,15 @@ func statusTables(st *api.Status) string {
 	}
 	_ = w.Flush() // a builder takes all
 	return text.String()
+}
+
+func printCertificates(w io.Writer, all []api.Certificate) {
+	if len(all) > 0 {
+		fmt.Fprintln(w, "\nCERTIFICATE\tLISTENER\tEXPIRES\tDAYS")
+	}
+	for _, c := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", oneLine(c.Name), c.Listener, c.Expires.UTC().Format(time.RFC3339), c.Days)
+	}
 }
 
 func printPolicy(w io.Writer, p *api.PolicyStatus) {

@@ -50,7 +50,7 @@ func TestOCSPAnswersThatClientsWouldRefuseAreNotSent(t *testing.T) {
 			if sent := len(state.OCSPResponse) > 0; sent != tt.sent {
 				t.Errorf("sent: %v, want %v", sent, tt.sent)
 			}
-			if noted := len(s.current.Load().notes) > 0; noted == tt.sent {
+			if noted := len(s.current.Load().notes()) > 0; noted == tt.sent {
 				t.Errorf("told: %v, want %v", noted, !tt.sent)
 			}
 		})
@@ -68,16 +68,23 @@ func TestOCSPAnswerThatRunsOutIsDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := TLSConfig{Pairs: []Pair{{c, k}}}
-	m, err := load(&cfg, now)
-	if err != nil || m.changed(now) || len(m.certificates[0].OCSPStaple) == 0 {
+	m, err := load(&cfg, new(material), now)
+	if err != nil || m.changed(&cfg, now) || len(m.held[0].cert.OCSPStaple) == 0 {
 		t.Fatalf("%v, or it is not in use", err)
 	}
 	late := now.Add(2 * time.Hour)
-	if !m.changed(late) {
+	if !m.changed(&cfg, late) {
 		t.Error("nobody notices that it ran out")
 	}
-	if m, err = load(&cfg, late); err != nil || m.certificates[0].OCSPStaple != nil || m.changed(late) {
+	former := m
+	if m, err = load(&cfg, former, late); err != nil || m.held[0].cert.OCSPStaple != nil || m.changed(&cfg, late) {
 		t.Errorf("%v, or it is still in use", err)
+	}
+	if err := os.WriteFile(c, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = load(&cfg, former, late); err != nil || m.held[0].cert == nil || m.held[0].cert.OCSPStaple != nil || m.changed(&cfg, late) {
+		t.Errorf("%v, or it is in use for as long as the file is nonsense, or the certificate is not", err)
 	}
 }
 
@@ -101,8 +108,8 @@ func TestClientsAreVerifiedByTheAuthoritiesOfNow(t *testing.T) {
 		t.Errorf("got %v, %v, want %v", until, err, end)
 	}
 	next.WriteCA(t, dir)
-	if err := s.reload(); err != nil || changes != 1 {
-		t.Errorf("%v, %d changes", err, changes)
+	if s.look(); changes != 1 {
+		t.Errorf("%d changes", changes)
 	}
 	if _, err := s.Verify(old); err == nil {
 		t.Error("one of the former authority is good")

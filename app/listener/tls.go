@@ -6,7 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,9 +15,10 @@ import (
 	"lictor/internal/crash"
 )
 
-// TLSConfig says how a listener speaks TLS. Pairs is required.
+// TLSConfig says how a listener speaks TLS. Pairs or Dir is required.
 type TLSConfig struct {
 	Pairs        []Pair
+	Dir          string // of further pairs, which may come and go; "" = none
 	ClientCAFile string // clients must show a certificate of one of these; "" = they are not asked
 	MinVersion   uint16 // tls.VersionTLS12 or 13; 0 = 1.2
 	Protocols    []string
@@ -38,15 +39,15 @@ func (t *TLS) OnChange(f func()) { t.changed = f }
 
 // NewTLS reads the certificates.
 func NewTLS(cfg TLSConfig) (*TLS, error) {
-	if len(cfg.Pairs) == 0 || cfg.Log == nil {
-		return nil, errors.New("listener: Pairs and Log are required")
+	if len(cfg.Pairs) == 0 && cfg.Dir == "" || cfg.Log == nil {
+		return nil, errors.New("listener: Pairs or Dir, and Log are required")
 	}
 	cfg.MinVersion = cmp.Or(cfg.MinVersion, tls.VersionTLS12)
-	m, err := load(&cfg, time.Now())
+	m, err := load(&cfg, new(material), time.Now())
 	if err != nil {
 		return nil, err
 	}
-	m.tell(cfg.Log)
+	m.tell(new(material), cfg.Log)
 	t := &TLS{cfg: cfg}
 	t.current.Store(m)
 	// One base for all versions of the files, so that session tickets outlive them.
@@ -54,7 +55,7 @@ func NewTLS(cfg TLSConfig) (*TLS, error) {
 		MinVersion:                  cfg.MinVersion,
 		NextProtos:                  cfg.Protocols,
 		DynamicRecordSizingDisabled: true, // small records at first cost more than they bring
-		GetCertificate:              func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return t.current.Load().pick(hello), nil },
+		GetCertificate:              t.pick,
 	}
 	if m.clientCAs != nil {
 		t.base.ClientAuth = tls.RequireAndVerifyClientCert
@@ -62,6 +63,21 @@ func NewTLS(cfg TLSConfig) (*TLS, error) {
 		t.base.GetConfigForClient = t.withCAs
 	}
 	return t, nil
+}
+
+// errNothing is why a handshake fails while cert_dir is empty.
+var errNothing = errors.New("there is no certificate yet")
+
+// pick returns the certificate for a handshake.
+func (t *TLS) pick(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	m := t.current.Load()
+	if cert := m.named(hello); cert != nil {
+		return cert, nil
+	}
+	if cert := m.unnamed(hello); cert != nil {
+		return cert, nil
+	}
+	return nil, errNothing
 }
 
 // withCAs gives a handshake the client CAs as they are now.
@@ -112,29 +128,42 @@ func Expiry(chain []*x509.Certificate) time.Time {
 	return first
 }
 
-// Expiries returns when each certificate, or one of its chain, expires, by the
-// first name in it; one without a name goes by that of its file.
-func (t *TLS) Expiries() map[string]time.Time {
-	all := make(map[string]time.Time)
-	for i, cert := range t.current.Load().certificates {
-		var chain []*x509.Certificate
-		for _, der := range cert.Certificate {
-			if c, err := x509.ParseCertificate(der); err == nil {
-				chain = append(chain, c)
-			}
+// Shown is a certificate that clients may see.
+type Shown struct {
+	Name            string    // the first in it; of one without names that of its file
+	Begins, Expires time.Time // it expires when one of its chain does
+}
+
+// SoonOver reports whether only a tenth of its time is left: whoever renews it
+// has not done so when they usually do.
+func (s *Shown) SoonOver(now time.Time) bool { return s.Expires.Sub(now) < s.Expires.Sub(s.Begins)/10 }
+
+// Shown returns the certificates by their names. Of several with the same name it
+// is the first to expire.
+func (t *TLS) Shown() map[string]Shown {
+	all := make(map[string]Shown)
+	for _, h := range t.current.Load().held {
+		if h.cert == nil {
+			continue
 		}
-		if len(chain) > 0 {
-			all[nameOf(chain[0], t.cfg.Pairs[i].CertFile)] = Expiry(chain)
+		if first, ok := all[h.name()]; !ok || h.expires.Before(first.Expires) {
+			all[h.name()] = Shown{h.name(), h.cert.Leaf.NotBefore, h.expires}
 		}
 	}
 	return all
 }
 
-func nameOf(c *x509.Certificate, file string) string {
-	if len(c.DNSNames) > 0 {
-		return c.DNSNames[0]
+// Problems are why files are not in use as they are now, and that there is
+// nothing to show to clients.
+func (t *TLS) Problems() (all []string) {
+	m := t.current.Load()
+	for _, err := range m.problems() {
+		all = append(all, err.Error())
 	}
-	return cmp.Or(c.Subject.CommonName, filepath.Base(file))
+	if len(m.byName) == 0 && m.unnamed(&tls.ClientHelloInfo{}) == nil {
+		all = append(all, errNothing.Error()+", every handshake fails")
+	}
+	return all
 }
 
 // checkEvery is how often the files are looked at.
@@ -146,43 +175,43 @@ const checkEvery = time.Second
 func (t *TLS) Run(ctx context.Context) error {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
-	told := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		}
-		if !t.current.Load().changed(time.Now()) {
-			told = ""
-			continue
-		}
-		if err := t.reload(); err != nil && err.Error() != told {
-			told = err.Error()
-			t.cfg.Log.Error("cannot read the new certificates, keeping the former ones", "error", err)
+			t.look()
 		}
 	}
 }
 
-// reload reads the files again.
-func (t *TLS) reload() (err error) {
-	defer crash.Contain("certificates", func() { err = errors.New("a panic") })
-	m, err := load(&t.cfg, time.Now())
-	if err != nil {
-		return err
+// look reads the files again if they changed.
+func (t *TLS) look() {
+	defer crash.Contain("certificates", nil)
+	former := t.current.Load()
+	if !former.changed(&t.cfg, time.Now()) {
+		return
 	}
+	m, _ := load(&t.cfg, former, time.Now()) // what is wrong is told
 	t.current.Store(m)
-	t.cfg.Log.Info("certificates read again", "certificates", len(m.certificates))
-	m.tell(t.cfg.Log)
+	m.tell(former, t.cfg.Log)
 	if t.changed != nil {
 		t.changed()
 	}
-	return nil
 }
 
-// tell says what of the files is not used.
-func (m *material) tell(log hclog.Logger) {
-	for _, note := range m.notes {
-		log.Warn("an OCSP answer is not sent to clients", "error", note)
+// tell says what changed since former, and what is wrong now and was not before.
+func (m *material) tell(former *material, log hclog.Logger) {
+	newly := func(now, before []error, say func(string, ...any), what string) {
+		for _, err := range now {
+			if !slices.ContainsFunc(before, func(b error) bool { return b.Error() == err.Error() }) {
+				say(what, "error", err)
+			}
+		}
+	}
+	newly(m.problems(), former.problems(), log.Error, "cannot use a file of tls, keeping its former content")
+	newly(m.notes(), former.notes(), log.Warn, "a file of tls is not as it should be")
+	if former.byFile != nil && !slices.EqualFunc(m.held, former.held, func(a, b *held) bool { return a.cert == b.cert }) {
+		log.Info("certificates read again", "certificates", len(m.held))
 	}
 }

@@ -83,11 +83,17 @@ func (ca *CA) Pool() *x509.CertPool {
 // addresses; the first is its common name.
 func (ca *CA) Issue(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
+	return ca.Until(t, time.Now().Add(24*time.Hour), names...)
+}
+
+// Until is Issue with an end of its own.
+func (ca *CA) Until(t testing.TB, end time.Time, names ...string) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ca.sign(t, key, names)
+	return ca.sign(t, key, names, end)
 }
 
 // IssueRSA is Issue with an RSA key of 2048 bits.
@@ -97,12 +103,13 @@ func (ca *CA) IssueRSA(t testing.TB, names ...string) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ca.sign(t, key, names)
+	return ca.sign(t, key, names, time.Now().Add(24*time.Hour))
 }
 
-func (ca *CA) sign(t testing.TB, key crypto.Signer, names []string) tls.Certificate {
+func (ca *CA) sign(t testing.TB, key crypto.Signer, names []string, end time.Time) tls.Certificate {
 	t.Helper()
 	tmpl := template(names[0])
+	tmpl.NotAfter = end
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
 			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
