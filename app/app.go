@@ -306,6 +306,8 @@ func settings(cfg *config.Config) gateway.Settings {
 			SlowStart:      h.SlowStart,
 			Eject:          h.Eject,
 			Hold:           h.Hold,
+
+			RewriteLocation: h.RewriteLocation,
 		},
 		Idle:             g.IdleTimeout,
 		Body:             g.BodyTimeout,

@@ -23,6 +23,7 @@ type HTTP struct {
 	SlowStart          time.Duration // in which the share of a new instance grows; 0 = it has all of it
 	Eject              resolver.Faults
 	Hold               time.Duration // for which a request waits for an instance; 0 = it does not
+	RewriteLocation    bool          // what answers say of paths is put right, where the prefix was taken off
 	TLS                UpstreamTLS
 }
 
@@ -33,6 +34,7 @@ func defaultHTTP() HTTP {
 		ConnectTimeout:     2 * time.Second,
 		MaxIdlePerInstance: 64,
 		MaxConnections:     1024,
+		RewriteLocation:    true,
 	}
 }
 
@@ -49,6 +51,7 @@ func (d *decoder) dispatchHTTP(b *hcl.Block) {
 		"slow_start":                   parsed(&h.SlowStart, duration(0)),
 		"eject":                        parsed(&h.Eject, orNone(resolver.ParseFaults)),
 		"hold":                         parsed(&h.Hold, hold),
+		"rewrite_location":             boolean(&h.RewriteLocation),
 	}, nested{"upstream_tls": d.upstreamTLS(&h.TLS)})
 	if h.Balance == resolver.Hash && h.HashOn == "" {
 		if _, tried := where["hash_on"]; !tried {

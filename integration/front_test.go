@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
@@ -87,3 +89,56 @@ func redirected(t *testing.T, addr, request string) string {
 	resp.Body.Close()
 	return fmt.Sprintf("%d %s", resp.StatusCode, resp.Header.Get("Location"))
 }
+
+// D25: a service that does not know of its prefix, on whose answers a client with a
+// jar of cookies finds its way.
+func TestAServiceUnderAPrefixIsFollowed(t *testing.T) {
+	together(t)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/":
+			http.SetCookie(w, &http.Cookie{Name: "root", Value: "1", Path: "/"})
+			http.SetCookie(w, &http.Cookie{Name: "account", Value: "1", Path: "/account"})
+			http.Redirect(w, r, "/account/login", http.StatusFound)
+		case "/account/login":
+			http.Redirect(w, r, "http://"+r.Host+"/account/home?x=y", http.StatusFound)
+		case "/away":
+			http.Redirect(w, r, "//other.example/account", http.StatusFound)
+		default:
+			fmt.Fprint(w, r.URL.String(), " ", r.Header.Get("Cookie"))
+		}
+	}))
+	t.Cleanup(backend.Close)
+	config := func(more string) lictorConfig {
+		return lictorConfig{Rest: staticConfig("svc", backend.URL) + dispatchConfig(more)}
+	}
+	p := startLictor(t, config(""))
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	resp, err := client.Get("http://" + p.Gateway + "/svc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if want := "/account/home?x=y account=1; root=1"; err != nil || resp.StatusCode != 200 || string(body) != want {
+		t.Errorf("got %d %q from %s, want %q", resp.StatusCode, body, resp.Request.URL, want)
+	}
+	if got := redirected(t, p.Gateway, "GET /svc/away HTTP/1.1\r\nHost: example.org\r\n\r\n"); got != "302 //other.example/account" {
+		t.Errorf("another host: got %q", got)
+	}
+	p.Configure(t, config("rewrite_location = false"))
+	p.Signal(t, syscall.SIGHUP)
+	eventually(t, soon, "answers are left as they come", func() error {
+		if got := redirected(t, p.Gateway, "GET /svc/ HTTP/1.1\r\nHost: example.org\r\n\r\n"); got != "302 /account/login" {
+			return fmt.Errorf("got %q", got)
+		}
+		return nil
+	})
+}
+
+// dispatchConfig is a block dispatch "http" with options.
+func dispatchConfig(options string) string { return "dispatch \"http\" {\n" + options + "\n}\n" }

@@ -83,7 +83,21 @@ type Options struct {
 	MaxRequests int           `json:",omitempty"` // in flight at one instance
 	Eject       Faults        `json:",omitzero"`  // answers for which an instance is left out
 	Hold        time.Duration `json:",omitempty"` // for which a request waits while no instance is usable
+
+	RewriteLocation Choice `json:",omitempty"` // lictor-rewrite-location: what answers say of the service's paths is put right
 }
+
+// Choice is a yes or no that may be left open.
+type Choice string
+
+const (
+	Open Choice = ""
+	Yes  Choice = "true"
+	No   Choice = "false"
+)
+
+// Or returns the choice, or what stands for one that is open.
+func (c Choice) Or(open bool) bool { return c == Yes || c == Open && open }
 
 // Service is a service and its instances as one source sees them. Immutable.
 type Service struct {

@@ -48,6 +48,7 @@ func (x *exchange) PassesDown(f *http1.Field, connection []string) bool {
 	if f.ID.HopByHop() || http1.Listed(connection, f.Name) {
 		return false
 	}
+	x.relocate(f)
 	return !d.edits.drops(f.Name, false) && (in.inside || !d.protected(f.Name)) && !(d.tellsLimits() && isRateLimit(f.Name)) &&
 		!(in.tellsHSTS() && field.Same(f.Name, hstsName))
 }

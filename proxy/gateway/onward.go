@@ -57,14 +57,7 @@ func (in *inbound) appendForwarded(dst []byte, prefix string, mark hops.Mark) []
 // appendPrefix appends X-Forwarded-Prefix: the segment that was stripped,
 // behind what a trusted proxy stripped before.
 func (in *inbound) appendPrefix(dst []byte, stripped string) []byte {
-	before := ""
-	if in.trusted {
-		for i := range in.req.Fields {
-			if f := &in.req.Fields[i]; f.ID == http1.FieldXForwardedPrefix {
-				before = strings.TrimRight(f.Value, "/")
-			}
-		}
-	}
+	before := in.prefixBefore()
 	if stripped == "" && before == "" {
 		return dst
 	}
@@ -75,6 +68,18 @@ func (in *inbound) appendPrefix(dst []byte, stripped string) []byte {
 		dst = append(dst, stripped...)
 	}
 	return dst
+}
+
+// prefixBefore is what a trusted proxy says that it stripped, "" if nothing.
+func (in *inbound) prefixBefore() (before string) {
+	if in.trusted {
+		for i := range in.req.Fields {
+			if f := &in.req.Fields[i]; f.ID == http1.FieldXForwardedPrefix {
+				before = strings.TrimRight(f.Value, "/")
+			}
+		}
+	}
+	return before
 }
 
 // appendVia appends the received Via fields, each with its comma.

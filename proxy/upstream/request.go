@@ -18,20 +18,21 @@ import (
 // Settings are what a SIGHUP may change (contract 2: dispatch "http"). They are
 // immutable once given; a duration is required unless it says what 0 means.
 type Settings struct {
-	Timeout        time.Duration // to the response head
-	Balance        resolver.Balance
-	HashOn         string                                                  // "client_ip", "header:NAME", "cookie:NAME"
-	Retries        int                                                     // on other instances
-	ConnectTimeout time.Duration                                           // per attempt
-	MaxIdle        int                                                     // connections kept per instance
-	MaxConnections int                                                     // to one instance; 0 = no limit
-	MaxRequests    int                                                     // in flight at one instance; 0 = no limit
-	SlowStart      time.Duration                                           // in which the share of a new instance grows; 0 = it has all of it
-	Eject          resolver.Faults                                         // answers for which an instance is left out
-	Hold           time.Duration                                           // for which a request waits while no instance is usable; 0 = it does not
-	Control        func(network, address string, rc syscall.RawConn) error // may refuse an address of an instance; nil: all are fine
-	UpstreamTLS    *tls.Config                                             // for instances with scheme https; nil: the system's authorities, no certificate of ours
-	UpstreamRoots  func() *x509.CertPool                                   // the authorities of their certificates at each handshake; nil: as UpstreamTLS says
+	Timeout         time.Duration // to the response head
+	Balance         resolver.Balance
+	HashOn          string                                                  // "client_ip", "header:NAME", "cookie:NAME"
+	Retries         int                                                     // on other instances
+	ConnectTimeout  time.Duration                                           // per attempt
+	MaxIdle         int                                                     // connections kept per instance
+	MaxConnections  int                                                     // to one instance; 0 = no limit
+	MaxRequests     int                                                     // in flight at one instance; 0 = no limit
+	SlowStart       time.Duration                                           // in which the share of a new instance grows; 0 = it has all of it
+	Eject           resolver.Faults                                         // answers for which an instance is left out
+	RewriteLocation bool                                                    // what answers say of the service's paths is put right, where their prefix was taken off
+	Hold            time.Duration                                           // for which a request waits while no instance is usable; 0 = it does not
+	Control         func(network, address string, rc syscall.RawConn) error // may refuse an address of an instance; nil: all are fine
+	UpstreamTLS     *tls.Config                                             // for instances with scheme https; nil: the system's authorities, no certificate of ours
+	UpstreamRoots   func() *x509.CertPool                                   // the authorities of their certificates at each handshake; nil: as UpstreamTLS says
 }
 
 // Exchange is what a request asks of the exchange that it belongs to: which
@@ -42,7 +43,8 @@ type Exchange interface {
 	// AppendUp appends what lictor adds for the backend; stripped says that the
 	// path goes without its first segment.
 	AppendUp(dst []byte, stripped bool) []byte
-	// PassesDown reports whether a field of the answer goes to the client;
+	// PassesDown reports whether a field of the answer goes to the client, and puts
+	// right what its value says of paths, if it has to (RewritesLocation);
 	// connection are the names that its Connection lists.
 	PassesDown(f *http1.Field, connection []string) bool
 	// AppendDown appends what lictor adds for the client.
@@ -156,6 +158,18 @@ func (q *Request) Release() {
 	kept := q.onInterim
 	*q = Request{}
 	q.onInterim = kept
+}
+
+// RewritesLocation reports whether the backend does not know the prefix of its
+// paths, for it was taken off, and has what it says of them put right.
+func (q *Request) RewritesLocation() bool {
+	if !q.stripped {
+		return false
+	}
+	if q.service == nil {
+		return q.Settings.RewriteLocation
+	}
+	return q.service.Options.RewriteLocation.Or(q.Settings.RewriteLocation)
 }
 
 // refuse notes that the client is to be told r.

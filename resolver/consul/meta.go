@@ -23,6 +23,8 @@ const (
 	metaMaxRequests = "lictor-max-requests"
 	metaEject       = "lictor-eject"
 	metaHold        = "lictor-hold"
+
+	metaRewriteLocation = "lictor-rewrite-location"
 )
 
 // instanceMeta is the metadata of one instance.
@@ -112,6 +114,12 @@ func (p *problems) options(instances []instanceMeta) resolver.Options {
 	}
 	if v, ok := agreed(p, instances, metaHold, "a duration of at most 1m, such as 5s", parseHold); ok {
 		o.Hold = v
+	}
+	if v, ok := agreed(p, instances, metaRewriteLocation, "true or false", parseBool); ok {
+		o.RewriteLocation = resolver.No
+		if v {
+			o.RewriteLocation = resolver.Yes
+		}
 	}
 	return o
 }

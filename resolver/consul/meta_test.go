@@ -71,6 +71,10 @@ func TestOptions(t *testing.T) {
 			`n/0: lictor-hold = "61s": want a duration of at most 1m, such as 5s`,
 		}},
 		{"the defaults said", []m{{metaStrip: "true", metaHost: "keep"}}, resolver.Options{}, nil},
+		{"locations are rewritten", []m{{metaRewriteLocation: "true"}}, resolver.Options{RewriteLocation: resolver.Yes}, nil},
+		{"or are not", []m{{metaRewriteLocation: "false"}, {metaRewriteLocation: "no"}}, resolver.Options{RewriteLocation: resolver.No}, []string{
+			`n/1: lictor-rewrite-location = "no": want true or false`,
+		}},
 		{"bad values are ignored", []m{{metaTimeout: "-1s", metaBalance: "best", metaStrip: "1", metaHost: ""}}, resolver.Options{}, []string{
 			`n/0: lictor-timeout = "-1s": want a positive duration such as 15s`,
 			`n/0: lictor-balance = "best": want round_robin, least_requests, random_two or hash`,
