@@ -22,7 +22,7 @@ export GOFLAGS := -buildvcs=false -trimpath
 BUILD := CGO_ENABLED=0 go build
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint docs vuln fmt consul compiler namespaces rabbitmq peers front
+.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint docs vuln fmt consul compiler namespaces rabbitmq peers front packages
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ vuln: ## Look for known vulnerabilities, where their data base can be reached
 	cd integration/lint && go build -o bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 	$(LINT)/govulncheck ./...
 
+packages: ## Write deb, rpm and tar.gz for amd64 and arm64 to packages/
+	deploy/packages/build packages
+
 fmt: ## Format the code
 	gofmt -w $$(git ls-files '*.go')
 
@@ -121,6 +124,7 @@ front: $(H2SPEC)/h2spec $(GRPC)/grpc-interop-client $(GRPC)/grpc-interop-server
 	@integration/need chromium chromium
 	@integration/need systemd-analyze systemd
 	@integration/need promtool prometheus
+	@integration/need haproxy haproxy
 
 $(H2SPEC)/h2spec: integration/h2spec/go.mod
 	cd integration/h2spec && CGO_ENABLED=0 go build -o $@ github.com/summerwind/h2spec/cmd/h2spec

@@ -33,18 +33,18 @@ job "lictor" {
         args         = ["run", "-config", "/local/lictor.hcl"]
       }
 
-      # The tokens: nomad var put nomad/jobs/lictor admin_token=... consul_token=...
-      #
-      # template {
-      #   destination = "secrets/lictor.env"
-      #   env         = true
-      #   data        = <<-EOT
-      #     {{- with nomadVar "nomad/jobs/lictor" }}
-      #     LICTOR_ADMIN_TOKEN={{ .admin_token }}
-      #     CONSUL_HTTP_TOKEN={{ .consul_token }}
-      #     {{- end }}
-      #   EOT
-      # }
+      # The tokens, which must be there before the job starts:
+      # nomad var put nomad/jobs/lictor admin_token=... consul_token=...
+      template {
+        destination = "secrets/lictor.env"
+        env         = true
+        data        = <<-EOT
+          {{- with nomadVar "nomad/jobs/lictor" }}
+          LICTOR_ADMIN_TOKEN={{ .admin_token }}
+          CONSUL_HTTP_TOKEN={{ .consul_token }}
+          {{- end }}
+        EOT
+      }
 
       template {
         destination   = "local/lictor.hcl"
