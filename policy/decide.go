@@ -95,7 +95,7 @@ func (d *decision) passesAs(api string, closed Rule) bool {
 	route, who, rec, v := d.route, d.who, d.rec, d.verdict
 	identity, hide, digest, nwould := v.Identity, v.Hide, v.digest, v.nwould
 	d.route.API, d.route.Service, d.route.closed, d.rec = api, api, closed, nil
-	passes := d.readable() && d.authorized()
+	passes := d.readable() && d.authorized() && d.asksToo()
 	d.route, d.rec = route, rec
 	if passes {
 		d.who, v.Identity, v.Hide, v.digest, v.nwould = who, identity, hide, digest, nwould
@@ -274,6 +274,7 @@ func (r *Request) Facts(t *Route, v *Verdict) *Facts {
 		Method: strings.Clone(r.Method), Host: strings.Clone(r.Host), Port: r.Port, Client: r.Client, Locator: r.Locator,
 		Route: *t, Digest: v.digest, Identity: v.Identity != nil,
 	}
+	f.asked = v.asked()
 	for _, n := range r.Names {
 		f.Names = append(f.Names, strings.Clone(n))
 	}

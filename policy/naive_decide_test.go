@@ -147,7 +147,7 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 	var would []string
 	defer func() { v.would = strings.Join(would, " ") }()
 	refuse := func(reason policy.Reason) naiveVerdict {
-		v.reason, v.limit, v.most, v.hide = reason, 0, 0, false
+		v.reason, v.limit, v.most, v.hide, v.asks = reason, 0, 0, false, ""
 		return v
 	}
 
@@ -203,6 +203,12 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 	if won := n.winner("rate-limiting", v.api, c, r, false); won != nil {
 		v.limit = int(won.Config["minute"].(int64))
 	}
+	for _, report := range []bool{false, true} {
+		n.asks(&v, v.api, c, r, report)
+	}
+	all := strings.Split(v.asks, "\n")
+	slices.Sort(all)
+	v.asks = strings.TrimPrefix(strings.Join(slices.Compact(all), " "), " ")
 	return v
 }
 
@@ -229,8 +235,40 @@ func (n *naive) others(v *naiveVerdict, c *policy.Consumer, key string, r *polic
 		if reason := n.acl(api, c, r, new([]string)); reason != "" {
 			return reason
 		}
+		n.asks(v, api, c, r, false)
 	}
 	return ""
+}
+
+// asks notes whom an API wants asked about a request.
+func (n *naive) asks(v *naiveVerdict, api string, c *policy.Consumer, r *policy.Request, report bool) {
+	won := n.winner("forward-auth", api, c, r, report)
+	if won == nil {
+		return
+	}
+	enforced := n.winner("forward-auth", api, c, r, false)
+	if report && enforced != nil && !n.beats(won, enforced, api, c, r) {
+		return // as in force it would not have won
+	}
+	name := "service " + won.ID + " /"
+	if report {
+		name += " (report)"
+	}
+	v.asks += name + "\n"
+}
+
+// beats reports whether a plugin in report mode would win over one in force.
+func (n *naive) beats(tried, enforced *policy.Plugin, api string, c *policy.Consumer, r *policy.Request) bool {
+	best := func(p *policy.Plugin, report bool) (rank []float64) {
+		offers, _ := n.offers(p.Name, api, c, r, report)
+		for _, o := range offers {
+			if o.Plugin == p && slices.Compare(o.rank, rank) > 0 {
+				rank = o.rank
+			}
+		}
+		return rank
+	}
+	return slices.Compare(best(tried, true), best(enforced, false)) > 0
 }
 
 func (n *naive) acl(api string, c *policy.Consumer, r *policy.Request, would *[]string) policy.Reason {

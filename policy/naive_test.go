@@ -51,6 +51,7 @@ type naiveVerdict struct {
 	limit    int
 	most     int64
 	hide     bool
+	asks     string // the authorities
 }
 
 func under(path, prefix string) bool {

@@ -3,7 +3,7 @@ package policy
 import "net/netip"
 
 // Permit proves that a Set let a request pass, and says where it may go. Only
-// [Set.Decide] and [Set.PermitDial] fill one, and nobody can change it: whoever sends
+// [Set.Decide] and [Set.PermitDial] fill one, and a [ForwardAuth] for its questions, and nobody can change it: whoever sends
 // a request wants a Permit, so what was not decided on is not sent. The zero
 // Permit permits nothing.
 //
@@ -26,6 +26,7 @@ const (
 	grantLook          // at what would become of the request
 	grantForward       // to an instance of the service
 	grantDial          // the addresses
+	grantAsk           // an authority, in lictor's own name
 )
 
 // permit is the Permit of a request that was let pass.
@@ -43,6 +44,10 @@ func (p *Permit) Forwards() bool { return p.grant == grantForward }
 
 // Looks reports whether it may be asked where the request would go.
 func (p *Permit) Looks() bool { return p.grant == grantLook || p.grant == grantForward }
+
+// Asks reports whether a question of lictor's own may be sent to Service or
+// Backends.
+func (p *Permit) Asks() bool { return p.grant == grantAsk }
 
 // Service is the name to look up in discovery, unless there are Backends.
 func (p *Permit) Service() string { return p.service }

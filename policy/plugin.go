@@ -6,7 +6,8 @@ const (
 	typeKeyAuth = iota
 	typeRequestSizeLimiting
 	typeRequestTermination
-	typeRateLimiting // last: a limit is used up only by what passes all else
+	typeRateLimiting // a limit is used up only by what passes all before it
+	typeForwardAuth  // last: nobody is asked about what is refused anyway, nor more often than limits allow
 	nPluginTypes
 )
 
@@ -17,6 +18,7 @@ var pluginTypes = [nPluginTypes]pluginType{
 	typeRequestSizeLimiting: requestSizeLimiting{},
 	typeRequestTermination:  requestTermination{},
 	typeRateLimiting:        rateLimiting{},
+	typeForwardAuth:         forwardAuth{},
 }
 
 type pluginType interface {
@@ -127,6 +129,24 @@ type slot struct {
 }
 
 func (s *slot) scoped() bool { return len(s.consumers)+len(s.groups) > 0 }
+
+// all calls f with every candidate, until it returns false.
+func (s *slot) all(f func(*candidate) bool) {
+	for _, c := range s.open {
+		if !f(c) {
+			return
+		}
+	}
+	for _, filed := range [...]map[string][]*candidate{s.consumers, s.groups} {
+		for _, list := range filed {
+			for _, c := range list {
+				if !f(c) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // apiPlugins are the candidates of one API, or of every API. Immutable.
 type apiPlugins [nPluginTypes]slot

@@ -142,7 +142,7 @@ func (w *world) addRules() {
 	}
 	for i := range w.IntN(5) {
 		p := &policy.Plugin{ID: fmt.Sprint("p", i), Name: "rate-limiting", Config: map[string]any{"minute": int64(1 + w.IntN(3))}}
-		switch w.IntN(9) {
+		switch w.IntN(11) {
 		case 0, 1, 2:
 			p.Name, p.Config = "key-auth", map[string]any{"hide_credentials": w.IntN(2) == 0}
 		case 3:
@@ -151,6 +151,8 @@ func (w *world) addRules() {
 			p.Name, p.Config = "request-termination", map[string]any{"status_code": int64(503)}
 		case 5:
 			p.Mode = policy.Report
+		case 6, 7:
+			p.Name, p.Config, p.Mode = "forward-auth", map[string]any{"service": p.ID}, pick(w, policy.Enforce, policy.Enforce, policy.Report)
 		}
 		yes, no := true, false
 		p.Global, p.Enabled = pick(w, nil, nil, &no, &yes), pick(w, nil, nil, nil, &no)
@@ -229,6 +231,7 @@ func summary(set *policy.Set, r *policy.Request) naiveVerdict {
 	}
 	if v.Allowed() {
 		s.most = v.MaxBody
+		s.asks = strings.Join(wheres(&v), " ")
 	}
 	return s
 }
@@ -246,9 +249,14 @@ func TestAgreesWithTheNaiveEvaluator(t *testing.T) {
 				t.Fatalf("world %d: %s %s%s from %s with %q\n got %+v\nwant %+v\n%s", seed, r.Method, r.Host, r.Path.Received, r.Client, key, got, want, w)
 			}
 			reasons[got.reason]++
+			if strings.Contains(got.asks, " / ") {
+				reasons["asks twice"]++
+			} else if got.asks != "" {
+				reasons["asks"]++
+			}
 		}
 	}
-	for _, reason := range []policy.Reason{"", "blacklist", "whitelist", "no_credentials", "bad_credentials", "acl", "bound_consumer", "bad_path", "body_too_large", "terminated"} {
+	for _, reason := range []policy.Reason{"", "asks", "asks twice", "blacklist", "whitelist", "no_credentials", "bad_credentials", "acl", "bound_consumer", "bad_path", "body_too_large", "terminated"} {
 		if reasons[reason] < 300 {
 			t.Errorf("only %d decisions of the reason %q: the test proves little", reasons[reason], reason)
 		}

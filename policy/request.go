@@ -108,4 +108,6 @@ type Facts struct {
 	Digest   [32]byte // of the key that was accepted
 	Names    []string // of the certificate that was accepted instead of a key
 	Identity bool     // the client was identified
+
+	asked []*ForwardAuth // whose yes let it pass
 }

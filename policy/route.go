@@ -109,8 +109,8 @@ func bySegment(p *uri.Path) Route {
 	return Route{By: BySegment, API: name, Service: name, Rest: rest, Stripped: true}
 }
 
-// AllBackends yields every list of backends that is written into an API or a
-// mapped domain.
+// AllBackends yields every list of backends that is written into an API, a mapped
+// domain or a plugin. One may come more than once.
 func (s *Set) AllBackends() iter.Seq[*Backends] {
 	return func(yield func(*Backends) bool) {
 		if s == nil {
@@ -126,6 +126,9 @@ func (s *Set) AllBackends() iter.Seq[*Backends] {
 			if more {
 				domains.All(func(_ string, m *liveMapping) bool { return give(m.backends) })
 			}
+		}
+		for _, api := range s.plugins {
+			api[typeForwardAuth].all(func(c *candidate) bool { return more && give(c.config.(*ForwardAuth).permit.backends) })
 		}
 	}
 }

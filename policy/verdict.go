@@ -27,6 +27,7 @@ const (
 	ReasonBadPath           Reason = "bad_path"           // some reading of the request is one for another API (K2)
 	ReasonBodyTooLarge      Reason = "body_too_large"     // the head tells a length over the limit (P4)
 	ReasonTerminated        Reason = "terminated"         // a plugin answers in place of the service (P5)
+	ReasonForwardAuth       Reason = "forward_auth"       // an authority says no, or nothing in time (P3)
 )
 
 // Rule names the stored rule that spoke. The zero Rule is none: the lack of a
@@ -67,6 +68,9 @@ type Verdict struct {
 	would  [maxWould]Would
 	nwould int
 	digest [32]byte // of the accepted key
+
+	asks  [maxAsks]*livePlugin // of forward-auth
+	nasks int
 }
 
 // Allowed reports whether the request may pass.

@@ -22,7 +22,10 @@ func (r *Refusal) Append(dst []byte, id, grpc string) (head, body []byte) {
 		dst = http1.AppendStatusLine(dst, status)
 	case r.Page != nil:
 		body = []byte(r.Page.Body)
-		dst = http1.AppendField(http1.AppendStatusLine(dst, status), "Content-Type", r.Page.ContentType)
+		dst = http1.AppendStatusLine(dst, status)
+		if r.Page.ContentType != "" {
+			dst = http1.AppendField(dst, "Content-Type", r.Page.ContentType)
+		}
 		dst = http1.AppendLength(dst, int64(len(body)))
 	default:
 		body = r.appendProblem(make([]byte, 0, 160), id)
@@ -31,6 +34,11 @@ func (r *Refusal) Append(dst []byte, id, grpc string) (head, body []byte) {
 			dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
 		}
 		dst = http1.AppendLength(dst, int64(len(body)))
+	}
+	for _, f := range r.Fields {
+		if grpc == "" || !speaksOfBody(f.Name) {
+			dst = http1.AppendField(dst, f.Name, f.Value)
+		}
 	}
 	switch {
 	case r.Repeatable:
@@ -42,6 +50,10 @@ func (r *Refusal) Append(dst []byte, id, grpc string) (head, body []byte) {
 	}
 	return dst, body
 }
+
+// speaksOfBody reports whether a field speaks of a body that a gRPC client does not
+// get.
+func speaksOfBody(name string) bool { return http1.EqualFold(name, "Content-Encoding") }
 
 // appendProblem appends the body of the refusal (X5). An empty entry is left out.
 func (r *Refusal) appendProblem(dst []byte, id string) []byte {

@@ -22,7 +22,7 @@ const (
 // DEADLINE_EXCEEDED, for which it has no status.
 func grpcCode(status int) string {
 	switch status {
-	case 401:
+	case 401, 302, 303, 307: // an authority redirects to where one logs in
 		return grpcUnauthenticated
 	case 403, 451:
 		return grpcPermissionDenied

@@ -27,10 +27,11 @@ const (
 type Refusal struct {
 	Status  int
 	Reason  Reason
-	Message string       // for the client
-	Entry   string       // of a list, as far as the client may know it; "" is left out
-	Page    *policy.Page // in place of the body that has Message; nil: that body
-	Rule    policy.Rule  // that refused, for the log
+	Message string        // for the client
+	Entry   string        // of a list, as far as the client may know it; "" is left out
+	Page    *policy.Page  // in place of the body that has Message; nil: that body
+	Rule    policy.Rule   // that refused, for the log
+	Fields  []http1.Field // that the answer has besides
 
 	Challenge  string // how to say who one is: of a 401 for WWW-Authenticate, of a 407 for Proxy-Authenticate
 	Repeatable bool   // any request may be sent again, for no byte of it reached a backend (X4)

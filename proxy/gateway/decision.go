@@ -7,6 +7,7 @@ import (
 	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
+	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
 	"lictor/proxy/upstream"
 )
@@ -26,6 +27,9 @@ type decision struct {
 	permit   policy.Permit
 	recorder *policy.Recorder // nil if nobody asked for it
 	former   []*policy.Facts  // of decisions for services that middleware took it away from
+	asks     []policy.Ask     // that are to be answered with yes, by all verdicts (P3)
+	granted  []http1.Field    // that authorities have the backend told
+	cookies  []string         // that they set at the client
 
 	canary bool     // middleware routed it to canaries
 	prefix string   // the segment that named the first service, "" if none did
@@ -47,6 +51,7 @@ type decision struct {
 func (d *decision) reset(g *Gateway, in *inbound) {
 	d.gw, d.in, d.dry = g, in, false
 	d.set, d.recorder, d.former, d.hide, d.edits = nil, nil, nil, nil, nil
+	d.asks, d.granted, d.cookies = nil, nil, nil
 	d.route = policy.Route{}
 	d.verdict = policy.Verdict{}
 	d.permit = policy.Permit{}
@@ -163,9 +168,19 @@ func (d *decision) judge() {
 			return
 		}
 		d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
+		d.open()
 		d.route = own
 	}
 	d.permit = d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder)
+}
+
+// open notes the questions of the verdict, each once.
+func (d *decision) open() {
+	for _, a := range d.verdict.Asks() {
+		if !slices.ContainsFunc(d.asks, func(b policy.Ask) bool { return a.ForwardAuth == b.ForwardAuth }) {
+			d.asks = append(d.asks, a)
+		}
+	}
 }
 
 // decide asks the policy whether the request may pass (contract 4, step 5).
@@ -188,6 +203,7 @@ func (d *decision) decide() answer.Refusal {
 	if d.hide = v.Hide; len(hidden) > 0 {
 		d.hide = slices.Concat(hidden, v.Hide)
 	}
+	d.open()
 	d.query = d.in.path.Query
 	if len(d.hide) > 0 {
 		d.query, d.queryBuf = uri.WithoutArguments(d.query, d.hide, d.queryBuf)

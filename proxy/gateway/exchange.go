@@ -48,7 +48,11 @@ func (g *Gateway) Serve(c *http1.Conn) {
 		x.refuse(answer.RefuseLoop)
 		return
 	}
-	switch refused := x.decide(); {
+	refused := x.decide()
+	if refused.Status == 0 {
+		refused = x.askAuthorities()
+	}
+	switch {
 	case refused.Status != 0:
 		x.refuse(refused)
 	case x.in.counted && x.in.forwards == 0:
@@ -201,7 +205,7 @@ func (x *exchange) answerHere() {
 
 // answer sends an answer of lictor's own.
 func (x *exchange) answer(head, body []byte) {
-	sent, err := answer.Send(x.in.c, x.appendDecision(x.decision.appendLimits(head)), body)
+	sent, err := answer.Send(x.in.c, x.appendDecision(x.decision.appendCookies(x.decision.appendLimits(head))), body)
 	x.bytesOut = sent
 	if err != nil {
 		x.err = err

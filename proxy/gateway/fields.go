@@ -22,7 +22,7 @@ func (x *exchange) PassesUp(f *http1.Field) bool {
 	if f.ID.HopByHop() || http1.Listed(in.req.ConnectionNames, f.Name) || in.counted && hops.IsMaxForwards(f) {
 		return false
 	}
-	return !asksWhy(f.Name) && !d.hides(f.Name) && !d.edits.drops(f.Name, true) && (in.inside || !d.protected(f.Name))
+	return !asksWhy(f.Name) && !d.hides(f.Name) && !d.vouched(f.Name) && !d.edits.drops(f.Name, true) && (in.inside || !d.protected(f.Name))
 }
 
 // AppendUp implements [upstream.Exchange].
@@ -32,6 +32,9 @@ func (x *exchange) AppendUp(dst []byte, stripped bool) []byte {
 		prefix = x.decision.prefix
 	}
 	dst = x.decision.edits.appendTo(dst, true)
+	for _, f := range x.decision.granted {
+		dst = http1.AppendField(dst, f.Name, f.Value)
+	}
 	dst = x.decision.appendIdentity(dst)
 	return x.in.appendForwarded(dst, prefix, x.gw.mark)
 }
@@ -55,7 +58,8 @@ func (x *exchange) PassesDown(f *http1.Field, connection []string) bool {
 
 // AppendDown implements [upstream.Exchange].
 func (x *exchange) AppendDown(dst []byte) []byte {
-	return x.decision.edits.appendTo(x.appendHSTS(x.appendDecision(x.decision.appendLimits(dst)), x.decision.edits), false)
+	dst = x.decision.appendCookies(x.decision.appendLimits(dst))
+	return x.decision.edits.appendTo(x.appendHSTS(x.appendDecision(dst), x.decision.edits), false)
 }
 
 const hstsName = "Strict-Transport-Security"
@@ -84,7 +88,7 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return in.inside && !up
 	}
-	if up && (d.hides(f.Name) || asksWhy(f.Name)) || !up && (d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {
+	if up && (d.hides(f.Name) || asksWhy(f.Name) || d.vouched(f.Name)) || !up && (d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {
 		return false
 	}
 	return !d.edits.drops(f.Name, up) && (in.inside || !d.protected(f.Name))

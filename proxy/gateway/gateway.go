@@ -71,6 +71,8 @@ type Gateway struct {
 	live      *longlived.Registry
 	mark      hops.Mark // in Via
 	decisions decisions
+
+	authorities *authorities
 }
 
 // New returns a gateway that Run lets serve.
@@ -93,6 +95,8 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(collector{g})
 	}
+	g.authorities = newAuthorities(cfg.Log, cfg.Metrics)
+	g.authorities.send = g.askUpstream
 	g.upstream, err = upstream.New(upstream.Config{Sources: cfg.Sources, Log: cfg.Log, Counts: g.counts, Bus: cfg.Bus, Mesh: cfg.Mesh, Metrics: cfg.Metrics})
 	return g, err
 }
@@ -182,4 +186,5 @@ func (g *Gateway) sweep() {
 	defer crash.Contain(upkeep, nil)
 	g.cutUnverified()
 	g.upstream.Sweep(&g.settings.Load().Settings)
+	g.authorities.sweep(time.Now())
 }

@@ -117,7 +117,10 @@ func (d *decision) Nth(name string, n int) (value string, ok bool) {
 	return "", false
 }
 
-func (d *decision) believes(f *http1.Field) bool {
+func (d *decision) believes(f *http1.Field) bool { return !d.vouched(f.Name) && d.admits(f) }
+
+// admits reports whether the client may send a field to the inside.
+func (d *decision) admits(f *http1.Field) bool {
 	switch f.ID {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias, http1.FieldProxy:
 		return false
