@@ -19,7 +19,7 @@ func TestLogKeysAreInTheDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := string(text)
+	table, _, _ := strings.Cut(string(text), "## The access log")
 	told := make(map[string]bool)
 	for line := range strings.Lines(table) {
 		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), "|")
@@ -36,6 +36,35 @@ func TestLogKeysAreInTheDocs(t *testing.T) {
 	for key := range told {
 		if used[key] == "" {
 			t.Errorf("docs/reference/log.md tells of %q, which no line has", key)
+		}
+	}
+}
+
+// Every key of a line of the access log stands in docs/reference/log.md, and no other
+// does.
+func TestKeysOfTheAccessLogAreInTheDocs(t *testing.T) {
+	told := column(t, "docs/reference/log.md", "## The access log")
+	used := make(map[string]bool)
+	for _, file := range []string{"proxy/answer/linejson.go", "proxy/answer/accesslog.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`[`+"`"+` {]"([a-z_]+)": `).FindAllStringSubmatch(string(source), -1) {
+			used[m[1]] = true
+		}
+	}
+	if len(used) < 30 {
+		t.Fatalf("only %d keys were found in the source: %v", len(used), used)
+	}
+	for key := range used {
+		if !told[key] {
+			t.Errorf("the access log has %q, which docs/reference/log.md does not have", key)
+		}
+	}
+	for key := range told {
+		if !used[key] {
+			t.Errorf("docs/reference/log.md tells of %q, which no line of the access log has", key)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(buildDesc, 1, version.Number, version.Commit, runtime.Version())
 	if set := m.p.policy.Loaded(); set != nil {
-		gauge(hashDesc, 1, set.Version().Hash[:8])
+		gauge(hashDesc, 1, set.Digits())
 	}
 	gauge(heldDesc, float64(m.p.policy.Store().Status().Held))
 	if m.p.cfg.Consul.Configured {

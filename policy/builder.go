@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -99,7 +100,7 @@ func (b *Builder) Apply(index uint64, changes []Change) (*Set, []*Rejection) {
 			b.set.guards[i][j].publish()
 		}
 	}
-	b.set.index = index
+	b.set.index, b.set.digits = index, hex.EncodeToString(b.set.sum.bytes()[:4])
 	next := b.set
 	return &next, rejections
 }

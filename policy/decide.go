@@ -93,12 +93,12 @@ func (d *decision) others() bool {
 // is known of the one it goes to.
 func (d *decision) passesAs(api string, closed Rule) bool {
 	route, who, rec, v := d.route, d.who, d.rec, d.verdict
-	identity, hide, digest, nwould := v.Identity, v.Hide, v.digest, v.nwould
+	identity, credential, hide, digest, nwould := v.Identity, v.Credential, v.Hide, v.digest, v.nwould
 	d.route.API, d.route.Service, d.route.closed, d.rec = api, api, closed, nil
 	passes := d.readable() && d.authorized() && d.asksToo()
 	d.route, d.rec = route, rec
 	if passes {
-		d.who, v.Identity, v.Hide, v.digest, v.nwould = who, identity, hide, digest, nwould
+		d.who, v.Identity, v.Credential, v.Hide, v.digest, v.nwould = who, identity, credential, hide, digest, nwould
 	} else if rec != nil {
 		rec.deny("other_reading", v)
 	}
@@ -146,11 +146,22 @@ type refusal struct {
 func (d *decision) deny(step string, refusal refusal) bool {
 	v := d.verdict
 	v.Action, v.Reason, v.Status, v.Message = Deny, refusal.Reason, refusal.Status, refusal.Message
-	v.Rule, v.Challenge = refusal.Rule, refusal.Challenge
+	v.Rule, v.Challenge, v.Plugin = refusal.Rule, refusal.Challenge, pluginOf(step)
 	if d.rec != nil {
 		d.rec.deny(step, v)
 	}
 	return false
+}
+
+// pluginOf is the plugin that a step of the decision belongs to, "" if it is none's.
+func pluginOf(step string) string {
+	switch {
+	case step == "acl", step == "bound_consumer": // which ACLs bind (C6)
+		return "acl"
+	case pluginTypeOf(step) >= 0:
+		return step
+	}
+	return ""
 }
 
 // wouldDeny notes what a rule in report mode would have done.

@@ -98,7 +98,7 @@ func (keyAuth) run(d *decision, won, report *livePlugin) bool {
 	}
 	switch {
 	case key.found && !key.twice:
-		d.who = d.set.identify(&key.digest, d.req.Now)
+		d.who = d.identify(&key.digest)
 	case !key.found && len(d.req.Names) > 0:
 		d.who = d.set.certified(d.req.Names) // key.digest is zero, which is no key's
 	}
@@ -133,14 +133,14 @@ func (d *decision) scopedKey() bool {
 			if !key.found || key.twice {
 				continue
 			}
-			if d.who = d.set.identify(&key.digest, d.req.Now); d.who == nil {
+			if d.who = d.identify(&key.digest); d.who == nil {
 				continue
 			}
 			if won, _ := d.choose(typeKeyAuth); won != nil && slices.Equal(won.config.(*keyAuthConfig).names, names) {
 				d.identified(key.digest)
 				return true
 			}
-			d.who = nil
+			d.who, d.verdict.Credential = nil, ""
 		}
 	}
 	return false
@@ -182,8 +182,12 @@ func (d *decision) reportKey(p *livePlugin) {
 	switch {
 	case !key.found:
 		d.wouldDeny("key-auth", ReasonNoCredentials, p.rule())
-	case key.twice || d.set.identify(&key.digest, d.req.Now) == nil:
+	case key.twice:
 		d.wouldDeny("key-auth", ReasonBadCredentials, p.rule())
+	default:
+		if who, _ := d.set.identify(&key.digest, d.req.Now); who == nil {
+			d.wouldDeny("key-auth", ReasonBadCredentials, p.rule())
+		}
 	}
 }
 
@@ -214,17 +218,28 @@ func (d *decision) presented(names []string) (key presented) {
 	return key
 }
 
+// identify returns the consumer that a digest belongs to, and notes the key's id,
+// which tells the operator of one that has run out whose it was.
+func (d *decision) identify(digest *[32]byte) *liveConsumer {
+	who, credential := d.set.identify(digest, d.req.Now)
+	if credential != "" {
+		d.verdict.Credential = credential
+	}
+	return who
+}
+
 // identify returns the consumer that a digest belongs to, nil if it is unknown,
-// has run out, or its consumer is gone.
-func (s *Set) identify(digest *[32]byte, now time.Time) *liveConsumer {
+// has run out, or its consumer is gone; and the id of a key that is known, whether
+// it counts or not, "" if it has none.
+func (s *Set) identify(digest *[32]byte, now time.Time) (who *liveConsumer, credential string) {
 	c, ok := s.credentials.Get(digestHash(digest), *digest)
 	if !ok || subtle.ConstantTimeCompare(c.digest[:], digest[:]) != 1 {
-		return nil
+		return nil, ""
 	}
 	if !c.NotAfter.IsZero() && !now.Before(c.NotAfter) {
-		return nil
+		return nil, c.ID
 	}
-	return s.consumer(c.Consumer)
+	return s.consumer(c.Consumer), c.ID
 }
 
 // recheckIdentity is authentication for a stream that has been let in before:
@@ -240,7 +255,7 @@ func (d *decision) recheckIdentity(won *livePlugin) bool {
 	if d.facts.Digest == [32]byte{} {
 		d.who = d.set.certified(d.facts.Names)
 	} else {
-		d.who = d.set.identify(&d.facts.Digest, d.req.Now)
+		d.who = d.identify(&d.facts.Digest)
 	}
 	if d.who == nil {
 		var rule Rule

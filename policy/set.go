@@ -18,6 +18,7 @@ type Set struct {
 	bind   bool // C6
 	index  uint64
 	sum    digestSum
+	digits string // the first of sum in hex
 
 	lists  [2]trie.Trie[string, *liveList] // of blacklists, of whitelists
 	guards [2][2]listIndex                 // blacklist, whitelist; gateway, egress
@@ -93,6 +94,15 @@ func (s *Set) Version() Version {
 	return Version{Hash: hex.EncodeToString(s.sum.bytes()), Index: s.index}
 }
 
+// Digits are the first 8 of the hash in hex, by which people tell policies apart;
+// "" for no Set. They are made once.
+func (s *Set) Digits() string {
+	if s == nil {
+		return ""
+	}
+	return s.digits
+}
+
 // Rejected returns what is not in force and why, in the order of the keys.
 func (s *Set) Rejected() []*Rejection {
 	if s == nil {
@@ -123,16 +133,18 @@ func (s *Set) UsesLocations() bool { return s != nil && s.counts[locationsCount]
 const locationsCount = Kind("filters with locations")
 
 // Identify returns the consumer that a key belongs to, nil if the key is
-// unknown or has run out. The egress asks it about Proxy-Authorization.
-func (s *Set) Identify(key string, now time.Time) *Identity {
+// unknown or has run out; and the id of a key that is known, whether it counts or
+// not, "" if it has none. The egress asks it about Proxy-Authorization.
+func (s *Set) Identify(key string, now time.Time) (who *Identity, credential string) {
 	if s == nil || key == "" {
-		return nil
+		return nil, ""
 	}
 	digest := sha256.Sum256(unsafe.Slice(unsafe.StringData(key), len(key)))
-	if c := s.identify(&digest, now); c != nil {
-		return &c.Identity
+	c, credential := s.identify(&digest, now)
+	if c == nil {
+		return nil, credential
 	}
-	return nil
+	return &c.Identity, credential
 }
 
 // Consumer returns a consumer by id or name, nil if there is none.

@@ -58,12 +58,14 @@ type Verdict struct {
 	Message string // of the refusal, literal (X5)
 	Rule    Rule   // that refused
 	Page    *Page  // the body of the refusal; nil: one that says the message
+	Plugin  string // that refused, the ACL among them; "" = none did
 
-	Challenge string    // value of WWW-Authenticate on a 401 (C20)
-	Identity  *Identity // who it is, nil = anonymous; also set when a known consumer is refused
-	Hide      []string  // headers and query arguments that the backend must not see (C24)
-	Limits    Limits    // for the headers of C18; empty if no limit applies
-	MaxBody   int64     // bytes that the request's body may have; 0 = no limit of the policy's
+	Challenge  string    // value of WWW-Authenticate on a 401 (C20)
+	Identity   *Identity // who it is, nil = anonymous; also set when a known consumer is refused
+	Credential string    // id of the key that was presented, also if it has run out; "" = none that is known, or it has no id
+	Hide       []string  // headers and query arguments that the backend must not see (C24)
+	Limits     Limits    // for the headers of C18; empty if no limit applies
+	MaxBody    int64     // bytes that the request's body may have; 0 = no limit of the policy's
 
 	would  [maxWould]Would
 	nwould int

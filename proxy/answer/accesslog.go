@@ -144,6 +144,3 @@ func (l *AccessLog) Record(name string, of *Line) {
 		return append(of.appendJSON(dst), '\n')
 	})
 }
-
-// Combined reports whether lines tell of Referer and Agent. A nil AccessLog's do not.
-func (l *AccessLog) Combined() bool { return l != nil && l.format == combined }

@@ -1,10 +1,14 @@
 package answer
 
 import (
+	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"lictor/policy"
 )
 
 // Line is what the access log tells of a request that is over. What a listener
@@ -16,7 +20,9 @@ type Line struct {
 	Took     time.Duration
 	ID       string
 	Client   netip.Addr
-	Consumer string // "" = it is not told who it was
+
+	Consumer   string // "" = nobody who is known
+	Credential string // id of the key that it presented, also if it has run out; never the key
 
 	Method, Host, Path, Version string // Path without its query
 	Port                        uint16 // told by the egress
@@ -24,87 +30,65 @@ type Line struct {
 
 	Status int
 	Reason Reason
-	Rule   Rule
+	Ruling Ruling // of the policy
 
-	Service            string        // told by the gateway
+	Service, API       string        // told by the gateway
 	Instance, Upstream string        // who answered
 	Answered           time.Duration // from the first attempt to the answer's head; 0 = there was none
+	UpstreamStatus     int           // of the answer; 0 = there was none
 	Tries              int           // told by the gateway
 	Connect, Lookup    time.Duration // told by the egress, Connect if an address was dialled
 
 	In, Out        int64 // bytes of the bodies, or of the tunnel
 	Referer, Agent string
+	Trace          string // id of the trace that the client says it belongs to
 	Err            error
 }
 
-// Rule is the rule that refused, as far as the log tells it.
-type Rule struct{ Key, Entry string }
-
-// appendJSON appends the line as a JSON object without its first brace.
-func (l *Line) appendJSON(dst []byte) []byte {
-	dst = append(dst, `"time": "`...)
-	dst = append(appendTime(dst, l.Began), '"')
-	if l.Listener != "" {
-		dst = appendText(dst, `, "listener": `, l.Listener)
-	}
-	dst = append(dst, `, "request_id": "`...)
-	dst = append(dst, l.ID...)
-	dst = append(dst, `", "client": "`...)
-	dst = append(l.Client.AppendTo(dst), '"')
-	if l.Consumer != "" {
-		dst = appendText(dst, `, "consumer": `, l.Consumer)
-	}
-	dst = appendText(dst, `, "method": `, l.Method)
-	dst = appendText(dst, `, "host": `, l.Host)
-	if l.Egress {
-		dst = appendNumber(dst, `, "port": `, int64(l.Port))
-	}
-	dst = appendText(dst, `, "path": `, l.Path)
-	dst = appendNumber(dst, `, "status": `, int64(l.Status))
-	if l.Reason != ReasonNone {
-		dst = appendText(dst, `, "reason": `, string(l.Reason))
-	}
-	if l.Rule.Key != "" {
-		dst = appendText(dst, `, "rule": `, l.Rule.Key)
-		dst = appendText(dst, `, "entry": `, l.Rule.Entry)
-	}
-	dst = l.appendUpstream(dst)
-	dst = appendNumber(dst, `, "bytes_in": `, l.In)
-	dst = appendNumber(dst, `, "bytes_out": `, l.Out)
-	dst = appendNumber(dst, `, "took_us": `, l.Took.Microseconds())
-	if l.Err != nil {
-		dst = appendText(dst, `, "error": `, l.Err.Error())
-	}
-	return append(dst, '}')
+// Ruling is what the access log tells of the policy's decision: a refusal, or one
+// that a rule in report mode would have made.
+type Ruling struct {
+	Policy string      // first digits of the hash of the policy, "" = there was none
+	Rule   policy.Rule // that refused, or would have; the lack of a rule can refuse too
+	Mode   policy.Mode // of the rule; "" = nothing refused, or would have
+	Would  policy.Reason
+	Plugin string // that refused
 }
 
-// appendUpstream appends where the request went.
-func (l *Line) appendUpstream(dst []byte) []byte {
-	if !l.Egress {
-		dst = appendText(dst, `, "service": `, l.Service)
+// RulingOf is what the log tells of a verdict by a set.
+func RulingOf(set *policy.Set, v *policy.Verdict) (r Ruling) {
+	r.Policy = set.Digits()
+	would := v.Would()
+	switch {
+	case !v.Allowed() && v.Reason != policy.ReasonNone:
+		r.Rule, r.Mode, r.Plugin = v.Rule, policy.Enforce, v.Plugin
+	case len(would) > 0:
+		r.Rule, r.Mode, r.Would = would[0].Rule, policy.Report, would[0].Reason
 	}
-	if l.Instance != "" {
-		dst = appendText(dst, `, "instance": `, l.Instance)
+	return r
+}
+
+// Refused notes that what the verdict had let pass was refused after all: by a
+// later set, or without one by whom the policy had asked.
+func (r *Ruling) Refused(by *policy.Set, rule policy.Rule, plugin string) {
+	if by != nil {
+		r.Policy = by.Digits()
 	}
-	if l.Upstream != "" {
-		dst = appendText(dst, `, "upstream": `, l.Upstream)
-	}
-	if l.Answered > 0 {
-		dst = appendNumber(dst, `, "upstream_us": `, l.Answered.Microseconds())
-	}
-	if !l.Egress {
-		return appendNumber(dst, `, "tries": `, int64(l.Tries))
-	}
-	if l.Upstream != "" {
-		dst = appendNumber(dst, `, "connect_us": `, l.Connect.Microseconds())
-	}
-	return appendNumber(dst, `, "lookup_us": `, l.Lookup.Microseconds())
+	r.Rule, r.Mode, r.Plugin, r.Would = rule, policy.Enforce, plugin, policy.ReasonNone
 }
 
 // appendText appends a string after its key, which is written with all that
 // stands around it: one copy for each costs half of what three do.
 func appendText(dst []byte, key, value string) []byte {
 	return AppendJSON(append(dst, key...), value)
+}
+
+// appendKnown appends a name after its key, clipped to maxName; nothing for "".
+func appendKnown(dst []byte, key, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	return appendText(dst, key, clip(value, maxName))
 }
 
 func appendNumber(dst []byte, key string, n int64) []byte {
@@ -114,11 +98,7 @@ func appendNumber(dst []byte, key string, n int64) []byte {
 // appendCommon is the NCSA common log format.
 func (l *Line) appendCommon(dst []byte) []byte {
 	dst = append(l.Client.AppendTo(dst), " - "...)
-	if l.Consumer != "" {
-		dst = append(dst, l.Consumer...)
-	} else {
-		dst = append(dst, '-')
-	}
+	dst = appendWord(dst, l.Consumer)
 	dst = append(dst, " ["...)
 	dst = l.Began.AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
 	dst = append(dst, "] \""...)
@@ -167,6 +147,19 @@ type second struct {
 }
 
 var seconds atomic.Pointer[second]
+
+// appendWord appends a field of the NCSA formats that stands without quotes, so
+// that a blank would end it.
+func appendWord(dst []byte, s string) []byte {
+	from := len(dst)
+	for dst = appendQuoted(dst, s); ; {
+		i := bytes.IndexByte(dst[from:], ' ')
+		if i < 0 {
+			return dst
+		}
+		dst = slices.Replace(dst, from+i, from+i+1, '\\', 'x', '2', '0')
+	}
+}
 
 // appendQuoted appends the inside of a quoted field of the NCSA formats,
 // clipped; "-" for nothing.

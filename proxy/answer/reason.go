@@ -31,6 +31,7 @@ type Refusal struct {
 	Entry   string        // of a list, as far as the client may know it; "" is left out
 	Page    *policy.Page  // in place of the body that has Message; nil: that body
 	Rule    policy.Rule   // that refused, for the log
+	Plugin  string        // that refused, for the log
 	Fields  []http1.Field // that the answer has besides
 
 	Challenge  string // how to say who one is: of a 401 for WWW-Authenticate, of a 407 for Proxy-Authenticate
@@ -74,5 +75,5 @@ func BadBody(err error) Refusal {
 
 // Verdict is the refusal that a verdict of the policy is.
 func Verdict(v *policy.Verdict) Refusal {
-	return Refusal{Status: v.Status, Reason: Reason(v.Reason), Message: v.Message, Rule: v.Rule, Challenge: v.Challenge, Page: v.Page}
+	return Refusal{Status: v.Status, Reason: Reason(v.Reason), Message: v.Message, Rule: v.Rule, Plugin: v.Plugin, Challenge: v.Challenge, Page: v.Page}
 }

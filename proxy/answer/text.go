@@ -44,14 +44,20 @@ func runeAt(s string) rune {
 // be as long as a head, and each byte of it six in JSON.
 const maxText = 2 << 10
 
+// maxName bounds what something is called in a log: a service, a consumer, a rule,
+// the client's program. The name of a browser is a quarter of it.
+const maxName = 512
+
 // Clip cuts a text that is too long for a log, between two characters, and says
 // that it did.
-func Clip(s string) string {
-	if len(s) <= maxText {
+func Clip(s string) string { return clip(s, maxText) }
+
+func clip(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	n := maxText
-	for n > maxText-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+	n := most
+	for n > most-utf8.UTFMax && !utf8.RuneStart(s[n]) {
 		n--
 	}
 	return s[:n] + "...(" + strconv.Itoa(len(s)) + " bytes)"

@@ -27,13 +27,14 @@ type basis struct {
 // inquiry is the decision about one target. Its memory is kept for the next.
 type inquiry struct {
 	basis
-	target  *target
-	creds   credentials
-	dst     policy.Destination
-	verdict policy.Verdict
-	rec     *policy.Recorder // nil unless somebody wants to know the steps
-	lookup  time.Duration    // what the look-up of the name took
-	addrs   []netip.Addr     // of the target, unmapped
+	target     *target
+	creds      credentials
+	credential string // id of the key, "" if it is unknown or has none
+	dst        policy.Destination
+	verdict    policy.Verdict
+	rec        *policy.Recorder // nil unless somebody wants to know the steps
+	lookup     time.Duration    // what the look-up of the name took
+	addrs      []netip.Addr     // of the target, unmapped
 
 	addrBuf, spellBuf []netip.Addr
 }
@@ -53,7 +54,7 @@ func (q *inquiry) begin(b basis, t *target, method string, creds credentials, re
 func (q *inquiry) setBasis(b basis) {
 	q.basis = b
 	q.dst.Registry = b.registry
-	q.dst.Identity = q.creds.identity(b.set)
+	q.dst.Identity, q.credential = q.creds.identity(b.set)
 }
 
 // run checks the target, in the order of A6: our own infrastructure, blacklist,

@@ -38,11 +38,12 @@ type exchange struct {
 	reached  *member          // the connections to dialled
 	lasting  *longlived.Entry // nil unless it takes long
 
-	status  int
-	refused answer.Refusal // by us; zero if the target answered
-	err     error          // for the log; never for the client
-	connect time.Duration  // what connecting took
-	in, out int64          // bytes of the bodies or the tunnel
+	status   int
+	answered int            // status of the target's answer; 0 = there was none
+	refused  answer.Refusal // by us; zero if the target answered
+	err      error          // for the log; never for the client
+	connect  time.Duration  // what connecting took
+	in, out  int64          // bytes of the bodies or the tunnel
 
 	onInterim func(*http1.ResponseHead)
 }
@@ -135,7 +136,7 @@ func (x *exchange) finish() {
 	x.logDecision(took)
 	x.c.User = nil
 	q := &x.inquiry
-	q.basis, q.target, q.creds, q.addrs = basis{}, nil, credentials{}, nil
+	q.basis, q.target, q.creds, q.credential, q.addrs = basis{}, nil, credentials{}, "", nil
 	q.dst, q.verdict = policy.Destination{}, policy.Verdict{}
 	*x = exchange{scratch: x.scratch, inquiry: *q, onInterim: x.onInterim}
 	exchanges.Put(x)
@@ -234,7 +235,8 @@ func (x *exchange) refuseBody(err error) {
 
 // relay hands the answer on to the client.
 func (x *exchange) relay() {
-	x.status = x.c.Response().Status
+	x.answered = x.c.Response().Status
+	x.status = x.answered
 	if x.status == 101 { // no Upgrade was sent (A13)
 		x.err = errors.New("egress: 101 without an Upgrade request")
 		x.c.Abandon()

@@ -37,14 +37,14 @@ func readCredentials(req *http1.RequestHead) credentials {
 }
 
 // identity is the consumer whose credentials these are, nil if the policy does not
-// know the key, or it is somebody else's.
-func (c credentials) identity(set *policy.Set) *policy.Identity {
+// know the key, or it is somebody else's; and the id of a key that is known.
+func (c credentials) identity(set *policy.Set) (who *policy.Identity, credential string) {
 	if c.key == "" {
-		return nil
+		return nil, ""
 	}
-	who := set.Identify(c.key, time.Now())
+	who, credential = set.Identify(c.key, time.Now())
 	if who == nil || c.consumer != who.Name && c.consumer != who.ID {
-		return nil
+		return nil, credential
 	}
-	return who
+	return who, credential
 }

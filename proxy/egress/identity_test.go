@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -116,5 +118,49 @@ func TestExplainKnowsWhoAsks(t *testing.T) {
 		if err != nil || e.Status != want || (e.Consumer != nil) != (want == 200) {
 			t.Errorf("%q: got %+v, %v", header, e, err)
 		}
+	}
+}
+
+// The line of a request says whose key it came with, which rule spoke, and what of
+// the policy; never the key.
+func TestAccessLogSaysWhoAskedTheEgress(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	log, err := answer.NewAccessLog(path, "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t)
+	b.run(quick(), func(c *Config) { c.AccessLog = log })
+	rules := known()
+	for key, o := range rules {
+		if c, ok := o.(*policy.Credential); ok {
+			c.ID = "key-of-" + c.Consumer
+			rules[key] = c
+		}
+	}
+	rules[blackKey] = black("127.0.0.4")
+	b.policy(rules)
+	for _, tt := range []struct{ name, host, login, want string }{
+		{"a consumer is let in", "127.0.0.2", "bob:bobs:key", `"consumer": "bob", "credential": "key-of-bob"`},
+		{"its key has run out", "127.0.0.2", "bob:oldkey", `"credential": "key-of-bob", "method"`},
+		{"no whitelist admits it", "127.0.0.2", "eve:eveskey", `"reason": "whitelist", "mode": "enforce", "policy": "` + b.set.Load().Digits() + `"`},
+		{"a blacklist denies it", "127.0.0.4", "eve:eveskey", `"reason": "blacklist", "mode": "enforce", "rule": "lictor/policy/blacklist/ops", "entry": "127.0.0.4", "policy"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b.get(b.url(tt.host, "/"), basic(tt.login))
+			var last string
+			eventually.True(t, "the line is written", func() bool {
+				_ = log.Flush(time.Second)
+				text, _ := os.ReadFile(path)
+				last = string(text)
+				return strings.Contains(last, "\n")
+			})
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			if _, key, _ := strings.Cut(tt.login, ":"); !strings.Contains(last, tt.want) || strings.Contains(last, key) {
+				t.Errorf("got %s\nwant %s, and not the key", last, tt.want)
+			}
+		})
 	}
 }

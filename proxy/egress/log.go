@@ -60,14 +60,17 @@ func (x *exchange) writeLine(took time.Duration) {
 	l := answer.Line{
 		Listener: listenerName, Egress: true, Began: x.began, Took: took, ID: x.id, Client: x.c.RemoteAddr().Addr(),
 		Method: x.req.Method, Host: t.host, Port: t.port, Authority: x.req.Host, Path: t.path.Received, Version: x.c.Version(),
-		Status: x.status, Reason: x.refused.Reason, Rule: answer.Rule{Key: x.refused.Rule.Key, Entry: x.refused.Rule.Entry},
-		Connect: x.connect, Lookup: x.inquiry.lookup, In: x.in, Out: x.out, Err: x.err,
+		Status: x.status, Reason: x.refused.Reason, Ruling: answer.RulingOf(x.inquiry.set, &x.inquiry.verdict),
+		UpstreamStatus: x.answered, Credential: x.inquiry.credential, Connect: x.connect, Lookup: x.inquiry.lookup, In: x.in, Out: x.out, Err: x.err,
 	}
 	switch {
 	case t.tls:
 		l.Scheme = "https://"
 	case !t.tunnel:
 		l.Scheme = "http://"
+	}
+	if x.lasting != nil && x.refused.Status != 0 {
+		l.Ruling.Refused(x.p.policy(), x.refused.Rule, x.refused.Plugin)
 	}
 	if who := x.inquiry.dst.Identity; who != nil {
 		l.Consumer = who.Name
@@ -76,6 +79,6 @@ func (x *exchange) writeLine(took time.Duration) {
 	if x.dialled.IsValid() {
 		l.Upstream = string(x.dialled.AppendTo(upstream[:0]))
 	}
-	l.Agent, _ = x.req.Get("User-Agent")
+	l.Read(x.req.Fields)
 	x.p.access.Write(&l)
 }

@@ -47,7 +47,7 @@ func TestLogOfDecisions(t *testing.T) {
 func TestAccessLog(t *testing.T) {
 	formats := map[string]func(b *bench) []string{
 		"json": func(b *bench) []string {
-			return []string{`"listener": "egress"`, `"host": "127.0.0.2"`, `"upstream": "` + b.at("127.0.0.2") + `"`, `"reason": "private_address"`, `"path": "/a"`}
+			return []string{`"listener": "egress"`, `"host": "127.0.0.2"`, `"upstream": "` + b.at("127.0.0.2") + `"`, `"reason": "private_address"`, `"path": "/a", "protocol": "HTTP/1.1", "user_agent": "test \"agent\"", "status": 200, "policy": "00000000"`, `"upstream_status": 200`}
 		},
 		"common": func(b *bench) []string {
 			return []string{`"GET ` + b.url("127.0.0.2", "/a") + ` HTTP/1.1" 200 `, `"CONNECT 10.0.0.1:443 HTTP/1.1" 403 `}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lictor/internal/uri"
+	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/upstream"
@@ -36,8 +37,15 @@ func logged(t *testing.T, head string) *exchange {
 
 func TestAccessLogLines(t *testing.T) {
 	served := func(x *exchange) {
-		x.outcome = upstream.Outcome{Service: "svc", Instance: &resolver.Instance{ID: "node/svc-1", Address: "10.0.0.1:80"},
+		x.outcome = upstream.Outcome{Service: "svc", Status: 200, Instance: &resolver.Instance{ID: "node/svc-1", Address: "10.0.0.1:80"},
 			Tries: 1, Answered: 1500 * time.Microsecond}
+	}
+	retried := func(x *exchange) {
+		served(x)
+		x.outcome.Tries = 3
+	}
+	known := func(x *exchange) {
+		x.decision.verdict.Identity = &policy.Identity{Name: "a \"b\""}
 	}
 	refused := func(x *exchange) { x.status, x.reason, x.err = 503, answer.Unreachable, errors.New(`dial "x"`) }
 	const plainHead = "GET /svc/a/b?key=secret HTTP/1.1\r\nHost: example.org\r\nReferer: http://r/p?token=secret#f\r\nUser-Agent: curl/8\r\n\r\n"
@@ -48,11 +56,15 @@ func TestAccessLogLines(t *testing.T) {
 		want               string
 	}{
 		{"json, served", "json", plainHead, served,
-			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "client": "192.0.2.7", "method": "GET", "host": "example.org", "path": "/svc/a/b", "status": 200, "service": "svc", "instance": "node/svc-1", "upstream": "10.0.0.1:80", "upstream_us": 1500, "tries": 1, "bytes_in": 0, "bytes_out": 12, "took_us": 2000}`},
+			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "client": "192.0.2.7", "method": "GET", "host": "example.org", "path": "/svc/a/b", "protocol": "HTTP/1.1", "user_agent": "curl/8", "status": 200, "service": "svc", "instance": "node/svc-1", "upstream": "10.0.0.1:80", "upstream_status": 200, "upstream_us": 1500, "tries": 1, "bytes_in": 0, "bytes_out": 12, "took_us": 2000}`},
 		{"json, refused", "json", plainHead, refused,
-			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "client": "192.0.2.7", "method": "GET", "host": "example.org", "path": "/svc/a/b", "status": 503, "reason": "unreachable", "service": "", "tries": 0, "bytes_in": 0, "bytes_out": 12, "took_us": 2000, "error": "dial \"x\""}`},
+			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "client": "192.0.2.7", "method": "GET", "host": "example.org", "path": "/svc/a/b", "protocol": "HTTP/1.1", "user_agent": "curl/8", "status": 503, "reason": "unreachable", "service": "", "tries": 0, "bytes_in": 0, "bytes_out": 12, "took_us": 2000, "error": "dial \"x\""}`},
 		{"json, hostile bytes", "json", hostile, served,
-			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "client": "192.0.2.7", "method": "G'T|` + "`" + `^", "host": "", "path": "/svc/\"\\\u00ff%22<script>", "status": 200, "service": "svc", "instance": "node/svc-1", "upstream": "10.0.0.1:80", "upstream_us": 1500, "tries": 1, "bytes_in": 0, "bytes_out": 12, "took_us": 2000}`},
+			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "client": "192.0.2.7", "method": "G'T|` + "`" + `^", "host": "", "path": "/svc/\"\\\u00ff%22<script>", "protocol": "HTTP/1.0", "user_agent": "a\" 200 1\\", "status": 200, "service": "svc", "instance": "node/svc-1", "upstream": "10.0.0.1:80", "upstream_status": 200, "upstream_us": 1500, "tries": 1, "bytes_in": 0, "bytes_out": 12, "took_us": 2000}`},
+		{"json, on the third instance", "json", "GET /svc HTTP/1.1\r\nHost: x\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n", retried,
+			`{"time": "2026-03-04T05:06:07.000089Z", "request_id": "0123abcd", "trace_id": "0af7651916cd43dd8448eb211c80319c", "client": "192.0.2.7", "method": "GET", "host": "x", "path": "/svc", "protocol": "HTTP/1.1", "status": 200, "service": "svc", "instance": "node/svc-1", "upstream": "10.0.0.1:80", "upstream_status": 200, "upstream_us": 1500, "tries": 3, "retries": 2, "bytes_in": 0, "bytes_out": 12, "took_us": 2000}`},
+		{"common, of a consumer", "common", plainHead, known,
+			`192.0.2.7 - a\x20\"b\" [04/Mar/2026:05:06:07 +0000] "GET /svc/a/b HTTP/1.1" 200 12`},
 		{"common", "common", plainHead, served,
 			`192.0.2.7 - - [04/Mar/2026:05:06:07 +0000] "GET /svc/a/b HTTP/1.1" 200 12`},
 		{"common, hostile bytes", "common", hostile, served,

@@ -347,7 +347,8 @@ func TestBusMetrics(t *testing.T) {
 		r.get(target)
 		lines = append(lines, book.until(t, 1)...)
 	}
-	if !strings.Contains(lines[0], `"status": 201, "service": "orders", "upstream_us": `) || !strings.Contains(lines[4], `"reason": "unknown_service", "service": "ev.made.up"`) {
+	if !strings.Contains(lines[0], `"status": 201, "policy": "00000000", "service": "orders", "api": "orders", "upstream_status": 201, "upstream_us": `) ||
+		!strings.Contains(lines[4], `"reason": "unknown_service", "policy": "00000000", "service": "ev.made.up"`) {
 		t.Errorf("got %s\n%s", lines[0], lines[4])
 	}
 	want := map[string]float64{

@@ -32,7 +32,7 @@ func TestWaitingOnTheBus(t *testing.T) {
 		c.send("GET /orders/x HTTP/1.1\r\nHost: x\r\n\r\n")
 		r.oneLasts()
 		c.Close()
-		if line := book.until(t, 1)[0]; !strings.Contains(line, `"status": 499, "reason": "client_left", "service": "orders"`) {
+		if line := book.until(t, 1)[0]; !strings.Contains(line, `"status": 499, "reason": "client_left", "policy": "00000000", "service": "orders"`) {
 			t.Errorf("got %s", line)
 		}
 	})

@@ -260,7 +260,7 @@ func TestRecords(t *testing.T) {
 	r.get("/svc/shut")
 	lines = append(lines, records.until(t, 1)...)
 	book.until(t, 2)
-	for i, want := range []string{`audit 200 /svc/x svc`, `audit 403 /svc/shut `} {
+	for i, want := range []string{`audit 200 /svc/x svc`, `audit 403 /svc/shut svc`} {
 		var line struct {
 			Record, Path, Service string
 			Status                int

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
 	"lictor/proxy/http1"
@@ -24,10 +26,13 @@ type exchange struct {
 	outgoing *upstream.Request
 	outcome  upstream.Outcome
 	lasting  *longlived.Entry // among what a policy change may cut; nil at first
+	cutBy    *policy.Set      // that did; nil if none did
 
 	status   int
 	reason   answer.Reason
-	err      error // for the log; never for the client
+	rule     policy.Rule // that refused, for the log
+	plugin   string      // that refused, for the log
+	err      error       // for the log; never for the client
 	bytesOut int64
 }
 
@@ -144,18 +149,23 @@ func (x *exchange) finish() {
 
 // tell writes the lines of the access log, and those that middleware wants.
 func (x *exchange) tell(took time.Duration) {
-	in, o := &x.in, &x.outcome
+	in, o, d := &x.in, &x.outcome, x.decision
 	var l answer.Line // filled in place: a literal would be built aside and copied
 	l.Began, l.Took, l.ID, l.Client = in.began, took, in.id, in.client
 	l.Method, l.Host, l.Path, l.Version = in.req.Method, in.req.Host, in.path.Received, in.version
-	l.Status, l.Reason, l.Service, l.Answered, l.Tries = x.status, x.reason, o.Service, o.Answered, o.Tries
+	l.Read(in.req.Fields)
+	l.Credential, l.Ruling = d.verdict.Credential, answer.RulingOf(d.set, &d.verdict)
+	if x.rule.Key != "" || x.cutBy != nil { // an authority refused, or a later policy
+		l.Ruling.Refused(x.cutBy, x.rule, x.plugin)
+	}
+	if who := d.verdict.Identity; who != nil {
+		l.Consumer = who.Name
+	}
+	l.Service, l.API = cmp.Or(o.Service, d.route.Service), d.route.API
+	l.Status, l.Reason, l.UpstreamStatus, l.Answered, l.Tries = x.status, x.reason, o.Status, o.Answered, o.Tries
 	l.In, l.Out, l.Err = in.c.BodyBytes(), x.bytesOut, x.err
 	if o.Instance != nil {
 		l.Instance, l.Upstream = o.Instance.ID, o.Instance.Address
-	}
-	if x.gw.access.Combined() {
-		l.Referer, _ = in.req.Get("Referer")
-		l.Agent, _ = in.req.Get("User-Agent")
 	}
 	x.gw.access.Write(&l)
 	if x.decision.edits != nil {
@@ -177,7 +187,7 @@ func (x *exchange) crashed(p any) {
 // refuse answers the request with r (X5), a gRPC client in its own terms. Logs
 // and metrics have the status and the reason of r, whatever the client is told.
 func (x *exchange) refuse(r answer.Refusal) {
-	x.status, x.reason = r.Status, r.Reason
+	x.status, x.reason, x.rule, x.plugin = r.Status, r.Reason, r.Rule, r.Plugin
 	if r.Err != nil {
 		x.err = r.Err
 	}

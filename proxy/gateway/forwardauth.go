@@ -19,7 +19,7 @@ import (
 const ForwardAuth = answer.Reason(policy.ReasonForwardAuth)
 
 var (
-	refuseUnasked = answer.Refusal{Status: 503, Reason: ForwardAuth, Message: "It cannot be found out whether you may do this", Repeatable: true}
+	refuseUnasked = answer.Refusal{Status: 503, Reason: ForwardAuth, Plugin: "forward-auth", Message: "It cannot be found out whether you may do this", Repeatable: true}
 
 	errCrowd   = errors.New("gateway: as many questions are under way as may be")
 	errUnasked = errors.New("gateway: the authority did not answer in time")
@@ -228,7 +228,7 @@ var passedOn = []string{"Location", "Set-Cookie", "WWW-Authenticate", "Retry-Aft
 // no cache between may say to another.
 func passOn(a *policy.Ask, reply *http1.Fetched) answer.Refusal {
 	page := &policy.Page{Body: string(reply.Body)}
-	r := answer.Refusal{Status: reply.Status, Reason: ForwardAuth, Message: "The authority does not let you do this", Page: page, Rule: a.Rule}
+	r := answer.Refusal{Status: reply.Status, Reason: ForwardAuth, Message: "The authority does not let you do this", Page: page, Rule: a.Rule, Plugin: "forward-auth"}
 	for i := range reply.Fields {
 		f := &reply.Fields[i]
 		if f.ID == http1.FieldContentType {

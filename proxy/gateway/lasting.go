@@ -51,7 +51,7 @@ func (x *exchange) settleLasting() {
 	if cause == nil || x.err == nil {
 		return
 	}
-	x.reason, x.err = refused.Reason, cause
+	x.reason, x.err, x.rule, x.plugin, x.cutBy = refused.Reason, cause, refused.Rule, refused.Plugin, x.gw.policy.Set()
 	x.gw.log.Info("cut by a policy change", "request_id", x.in.id, "reason", string(refused.Reason), "rule", refused.Rule.Key,
 		"service", x.outcome.Service, "client", x.in.client.String(), "took_ms", time.Since(x.in.began).Milliseconds())
 }
