@@ -85,6 +85,9 @@ func (keyAuth) run(d *decision, won, report *livePlugin) bool {
 	if d.facts != nil {
 		return d.recheckIdentity(won)
 	}
+	if d.asConsumer() {
+		return true
+	}
 	if report != nil {
 		d.reportKey(report)
 	}
@@ -163,7 +166,10 @@ func (d *decision) identified(digest [32]byte) {
 
 // shown is what the client was identified by.
 func (d *decision) shown(digest [32]byte) string {
-	if digest == [32]byte{} {
+	switch {
+	case d.req.As != "":
+		return "the question"
+	case digest == [32]byte{}:
 		return "the certificate"
 	}
 	return "the key"

@@ -49,6 +49,7 @@ type Request struct {
 	Now     time.Time
 	Limiter *Limiter // nil = rate limits are not applied
 	Dry     bool     // look at the counters, do not raise them (explain)
+	As      string   // of a dry question: the consumer who asks, by id or name, without any credential; "" = as the rest says
 
 	scratch scratch
 }

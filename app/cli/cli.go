@@ -57,6 +57,7 @@ func all(stdout io.Writer) []*command {
 		explainCommand(stdout),
 		policyCommand(),
 		policyCheckCommand(stdout),
+		policyTestCommand(stdout),
 		policyDiffCommand(stdout),
 		policyApplyCommand(stdout),
 		policyExportCommand(stdout),

@@ -26,9 +26,9 @@ const policyDirHelp = "DIR has the layout of the store: DIR/<kind>/<name>, one d
 
 // policyCommand stands for the others in the list of commands.
 func policyCommand() *command {
-	c := newCommand("policy", "Keep the policy as files: check, diff, apply, export", "check|diff|apply|export DIR",
+	c := newCommand("policy", "Keep the policy as files: check, test, diff, apply, export", "check|test|diff|apply|export DIR",
 		"Keeps a policy as files, in git perhaps.\n"+policyDirHelp)
-	c.run = func() error { return &usageError{errors.New("lictor policy: want check, diff, apply or export")} }
+	c.run = func() error { return &usageError{errors.New("lictor policy: want check, test, diff, apply or export")} }
 	return c
 }
 
@@ -44,12 +44,12 @@ func policyCheckCommand(stdout io.Writer) *command {
 		for _, name := range leftovers {
 			fmt.Fprintf(stdout, "Not read, as it looks like a copy that an editor left: %s\n", oneLine(name))
 		}
-		notes, err := compilePolicy(c.arg, files)
+		set, err := compilePolicy(c.arg, files)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(stdout, "The policy is valid: %d objects.\n", len(files))
-		for _, n := range notes {
+		for _, n := range set.Notes(nil) { // which services there are is not known here
 			fmt.Fprintf(stdout, "Note: %s: %s\n", strings.TrimPrefix(n.Path, "policy/"), oneLine(n.String()))
 		}
 		return nil
@@ -57,10 +57,8 @@ func policyCheckCommand(stdout io.Writer) *command {
 	return c
 }
 
-// compilePolicy puts the files of a directory together as a running lictor does,
-// and returns what refers to nothing or can match nothing. Which services there
-// are is not known here.
-func compilePolicy(dir string, files []policyFile) ([]policy.Note, error) {
+// compilePolicy puts the files of a directory together as a running lictor does.
+func compilePolicy(dir string, files []policyFile) (*policy.Set, error) {
 	changes := make([]policy.Change, len(files))
 	for i := range files {
 		changes[i] = document.Change(files[i].key, uint64(i+1), uint64(i+1), files[i].value)
@@ -70,7 +68,7 @@ func compilePolicy(dir string, files []policyFile) ([]policy.Note, error) {
 	for _, r := range rejections {
 		wrong = append(wrong, fmt.Errorf("%s: %w", filepath.Join(dir, string(r.Key.Kind), r.Key.Name), r.Problems))
 	}
-	return set.Notes(nil), errors.Join(wrong...)
+	return set, errors.Join(wrong...)
 }
 
 func policyDiffCommand(stdout io.Writer) *command {
@@ -220,7 +218,7 @@ func readPolicy(dir string) (files []policyFile, leftovers []string, err error) 
 		switch {
 		case err != nil:
 			wrong = append(wrong, d.unreadable(name, err))
-		case !info.IsDir():
+		case !info.IsDir(), name == dirstore.CasesFolder:
 		case !kind.Valid():
 			wrong = append(wrong, fmt.Errorf("%s: not one of the kinds %v", filepath.Join(dir, name), policy.Kinds))
 		default:

@@ -45,6 +45,10 @@ func lookAt(dir string) (*tree, error) {
 	return t, nil
 }
 
+// CasesFolder is the folder of a directory that holds what lictor policy test
+// tries (R4). It is no part of the policy.
+const CasesFolder = "tests"
+
 // folder lists one folder. above are those in which it lies.
 func (t *tree) folder(dir, rel string, above []folderID) error {
 	path := filepath.Join(dir, rel)
@@ -69,7 +73,7 @@ func (t *tree) folder(dir, rel string, above []folderID) error {
 	}
 	t.folders[rel] = id
 	for _, e := range entries {
-		if e.Name()[0] != '.' {
+		if e.Name()[0] != '.' && filepath.Join(rel, e.Name()) != CasesFolder {
 			t.entry(dir, filepath.Join(rel, e.Name()), append(above, id))
 		}
 	}
