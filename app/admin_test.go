@@ -31,7 +31,7 @@ func wiredAdmin(t *testing.T) (*Lictor, []admin.Route, *admin.Server) {
 	if p.policy, err = live.New(live.Config{Store: memory.New(log), Log: log}); err != nil {
 		t.Fatal(err)
 	}
-	source, err := static.New(map[string][]string{"svc": {"http://127.0.0.1:1"}})
+	source, err := static.New(map[string][]string{"svc": {"http://127.0.0.1:1"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

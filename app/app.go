@@ -127,7 +127,7 @@ func (p *Lictor) buildSources() error {
 		case block.Eureka != nil:
 			err = p.addEureka(block.Eureka)
 		case block.Static != nil:
-			err = p.addStatic(block.Static.Services)
+			err = p.addStatic(block.Static)
 		}
 		if err != nil {
 			return err
@@ -137,13 +137,13 @@ func (p *Lictor) buildSources() error {
 		if !p.cfg.RabbitMQ.Configured {
 			p.log.Warn("no resolver is configured, no path leads to a service")
 		}
-		return p.addStatic(nil)
+		return p.addStatic(&config.StaticResolver{})
 	}
 	return nil
 }
 
-func (p *Lictor) addStatic(services map[string][]string) (err error) {
-	if p.static, err = static.New(services); err != nil {
+func (p *Lictor) addStatic(block *config.StaticResolver) (err error) {
+	if p.static, err = static.New(block.Services, block.Meta); err != nil {
 		return err
 	}
 	p.sources = append(p.sources, p.static)

@@ -62,8 +62,8 @@ func (p *Lictor) apply(next *config.Config) error {
 			return err
 		}
 	}
-	if services, ok := staticServices(next); ok && p.static != nil {
-		if err := p.static.Update(services); err != nil {
+	if block := staticBlock(next); block != nil && p.static != nil {
+		if err := p.static.Update(block.Services, block.Meta); err != nil {
 			return err
 		}
 	}
@@ -152,21 +152,24 @@ func lasting(all []config.Resolver) []config.Resolver {
 	return all
 }
 
-// staticServices reports whether cfg has a static resolver, and what it holds.
-func staticServices(cfg *config.Config) (map[string][]string, bool) {
+// staticBlock returns the static resolver's block, nil if there is none.
+func staticBlock(cfg *config.Config) *config.StaticResolver {
 	for _, r := range cfg.Resolvers {
 		if r.Static != nil {
-			return r.Static.Services, true
+			return r.Static
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // Check finds what the static resolver would refuse and the reading of the
 // files does not see, as one instance written in two ways. It opens nothing.
 func Check(cfg *config.Config) error {
-	services, _ := staticServices(cfg)
-	_, err := static.New(services)
+	block := staticBlock(cfg)
+	if block == nil {
+		return nil
+	}
+	_, err := static.New(block.Services, block.Meta)
 	return err
 }
 

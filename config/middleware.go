@@ -58,9 +58,10 @@ func (d *decoder) middleware(b *hcl.Block) {
 func (d *decoder) match(b *hcl.Block, m *middleware.Match) {
 	percent := 100.0
 	d.body(b, options{
-		"methods": list(&m.Methods, method),
-		"hosts":   list(&m.Hosts, hostPattern),
-		"paths":   list(&m.Paths, pathPrefix),
+		"methods":  list(&m.Methods, method),
+		"hosts":    list(&m.Hosts, hostPattern),
+		"paths":    list(&m.Paths, pathPrefix),
+		"services": list(&m.Services, serviceName),
 		"consumers": list(&m.Consumers, func(s string) (string, error) {
 			if s == "" {
 				return "", errors.New("want the name or id of a consumer")

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"lictor/internal/uri"
+	"lictor/resolver"
 )
 
 // Resolver is one resolver block. Exactly one field is set.
@@ -45,7 +47,8 @@ const (
 
 // StaticResolver is the block resolver "static".
 type StaticResolver struct {
-	Services map[string][]string // base URLs of the instances, by service (D7)
+	Services map[string][]string          // base URLs of the instances, by service (D7)
+	Meta     map[string]map[string]string `json:",omitempty"` // options of services, in the names of a registry's metadata
 }
 
 func (d *decoder) resolverConsul(b *hcl.Block) {
@@ -113,9 +116,35 @@ func hostSuffix(s string) (string, error) {
 }
 
 func (d *decoder) resolverStatic(b *hcl.Block) {
-	r := &StaticResolver{Services: make(map[string][]string)}
+	r := &StaticResolver{Services: make(map[string][]string), Meta: make(map[string]map[string]string)}
 	d.cfg.Resolvers = append(d.cfg.Resolvers, Resolver{Static: r})
-	d.body(b, options{"services": services(r.Services)}, nil)
+	where := d.body(b, options{"services": services(r.Services), "meta": meta(r.Meta)}, nil)
+	for _, name := range slices.Sorted(maps.Keys(r.Meta)) {
+		if _, known := r.Services[name]; !known {
+			d.wrong(where.of("meta", b), `resolver "static": meta: %q is none of services`, name)
+		}
+	}
+}
+
+// meta stores options of services, by the name of the service.
+func meta(dst map[string]map[string]string) setter {
+	return func(v value) {
+		named, _ := entries(v)
+		for _, s := range named {
+			options := make(map[string]string)
+			parts, _ := entriesOf(v, s)
+			places := make(map[string]hcl.Range)
+			for _, p := range parts {
+				if text, ok := parseString(v, p, asItIs); ok {
+					options[p.key], places[p.key] = text, p.at
+				}
+			}
+			wrong := resolver.MetaWrong(func(_, key, _, want string) { v.wrong(places[key], "%s: want %s", key, want) })
+			wrong.Own(s.key, options)
+			wrong.Protocol(s.key, map[string]string{resolver.MetaProtocol: options[resolver.MetaProtocol]})
+			dst[s.key] = options
+		}
+	}
 }
 
 // segment is what the first segment of a path may be (D22): another name could never be asked for.

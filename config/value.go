@@ -198,20 +198,25 @@ func elements(v value, p part) ([]part, bool) {
 }
 
 // entries returns the entries of a map, in the order of their keys.
-func entries(v value) ([]part, bool) {
-	whole := v.whole()
-	if !v.v.Type().IsObjectType() && !v.v.Type().IsMapType() {
-		v.wrong(whole.at, "want a map, got %s", show(v.v))
+func entries(v value) ([]part, bool) { return entriesOf(v, v.whole()) }
+
+// entriesOf is entries of a part of v.
+func entriesOf(v value, whole part) ([]part, bool) {
+	if whole.v.IsNull() || !whole.v.Type().IsObjectType() && !whole.v.Type().IsMapType() {
+		v.wrong(whole.at, "want a map, got %s", show(whole.v))
 		return nil, false
 	}
 	written := make(map[string]hcl.Expression)
-	pairs, _ := hcl.ExprMap(v.expr)
+	var pairs []hcl.KeyValuePair
+	if whole.expr != nil {
+		pairs, _ = hcl.ExprMap(whole.expr)
+	}
 	for _, pair := range pairs {
 		if key, diags := pair.Key.Value(nil); !diags.HasErrors() && key.Type() == cty.String && key.IsKnown() && !key.IsNull() {
 			written[key.AsString()] = pair.Value
 		}
 	}
-	all := v.v.AsValueMap()
+	all := whole.v.AsValueMap()
 	var parts []part
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		entry := part{key: key, v: all[key], at: whole.at}

@@ -14,6 +14,7 @@ import (
 
 	"lictor/internal/eventually"
 	"lictor/policy"
+	"lictor/proxy/middleware"
 	"lictor/resolver"
 )
 
@@ -143,5 +144,32 @@ func TestAnAuthorityBehindItself(t *testing.T) { // P3
 	r.asks("http://"+r.addr, `"path": "/svc/auth"`)
 	if resp, body := r.get("/svc/x"); resp.StatusCode != 503 || !strings.Contains(body, "forward_auth") {
 		t.Errorf("got %d %s", resp.StatusCode, body)
+	}
+}
+
+// What middleware adds for one service, such as a key, goes to no other that has
+// the same path, nor to backends that the policy puts in its place.
+func TestMiddlewareForAServiceReachesNoOther(t *testing.T) { // D19
+	r := newRig(t, chainOf(middleware.Rule{Name: "key", Match: middleware.Match{Services: []string{"svc"}},
+		Effect: middleware.Effect{Request: &middleware.Edit{Set: []middleware.Field{{Name: "Authorization", Value: "Bearer hush"}}}}}))
+	headers := r.headers()
+	address := r.src.Catalog().Lookup("svc").Instances[0].Address
+	r.services(address, "svc", "other")
+	r.rules.apply(put(t, policy.KindMappings, "tenant.ex", `{"domain": "tenant.ex", "tenant": "t", "backends": ["http://`+address+`"]}`),
+		put(t, policy.KindMappings, "same.ex", `{"domain": "same.ex", "tenant": "t", "backends": ["service:svc"]}`))
+	for _, tt := range []struct {
+		host, path string
+		told       bool
+	}{{"x", "/svc/v1", true}, {"same.ex", "/v1", true}, {"x", "/other/v1", false}, {"x", "/other/..;/svc", false}, {"tenant.ex", "/svc/v1", false}} {
+		c := r.dial()
+		c.send("GET " + tt.path + " HTTP/1.1\r\nHost: " + tt.host + "\r\n\r\n")
+		resp, _ := c.answer("GET")
+		if got := headers().Get("Authorization"); resp.StatusCode == 200 && (got != "") != tt.told || resp.StatusCode != 200 && tt.told {
+			t.Errorf("%s%s: got %d, told %q", tt.host, tt.path, resp.StatusCode, got)
+		}
+	}
+	r.rules.apply(put(t, policy.KindAPIs, "svc", `{"name": "svc", "backends": ["http://`+address+`"]}`))
+	if resp, _ := r.get("/svc/v1"); resp.StatusCode != 200 || headers().Get("Authorization") != "" {
+		t.Errorf("backends of the policy: got %d, %q", resp.StatusCode, headers().Get("Authorization"))
 	}
 }

@@ -96,6 +96,9 @@ func (d *decision) seen() *middleware.Request {
 // goesTo says in r whom the request goes to by now.
 func (d *decision) goesTo(r *middleware.Request) {
 	r.Service, r.Consumer, r.Name = d.route.Service, "", ""
+	if d.route.Backends != nil {
+		r.Service = ""
+	}
 	if who := d.verdict.Identity; who != nil {
 		r.Consumer, r.Name = who.ID, who.Name
 	}

@@ -27,7 +27,7 @@ type Request struct {
 	Method   string
 	Host     string // without port, lower case
 	Path     *uri.Path
-	Service  string     // that it is routed to; changes where a rule routes it elsewhere
+	Service  string     // that it is routed to, as its resolver calls it; "" if to backends of the policy. Changes where a rule routes it elsewhere
 	Client   netip.Addr // behind trusted proxies
 	Consumer string     // id, "" = anonymous
 	Name     string     // of the consumer

@@ -21,6 +21,7 @@ type Match struct {
 	Hosts     []string        // as uri.CompileHost gives them, or "*.x" for its subdomains
 	Paths     []string        // prefixes by whole segments, canonical
 	Headers   []HeaderPattern // all must fit
+	Services  []string        // that the request is routed to by now
 	Consumers []string        // names or ids
 	Share     float64         // of the requests, above 0 to below 1; 0 = all. Sticky by consumer, else by address
 }
@@ -44,7 +45,7 @@ func CompilePattern(name, value string) (HeaderPattern, error) {
 }
 
 func (m *Match) fits(r *Request, name string, denies bool) bool {
-	return oneMethod(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, denies) && m.fitsConsumer(r) && m.fitsHeaders(r) && m.fitsShare(r, name)
+	return oneMethod(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, denies) && m.fitsService(r) && m.fitsConsumer(r) && m.fitsHeaders(r) && m.fitsShare(r, name)
 }
 
 // oneMethod compares without case, as lists and filters do where they deny:
@@ -87,6 +88,10 @@ func (m *Match) fitsReading(path string) bool {
 		}
 	}
 	return false
+}
+
+func (m *Match) fitsService(r *Request) bool {
+	return len(m.Services) == 0 || slices.Contains(m.Services, r.Service)
 }
 
 func (m *Match) fitsConsumer(r *Request) bool {

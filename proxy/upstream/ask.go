@@ -143,7 +143,7 @@ func (q *Request) askFailed(m *member, f *http1.Failure, reused bool) bool {
 func (ask *Question) head(m *member) []byte {
 	host := ask.Host
 	if host == "" {
-		host = m.inst.Address
+		host = hostOf(m)
 	}
 	head := fmt.Appendf(make([]byte, 0, len(ask.Fields)+len(ask.Target)+256), "GET %s%s HTTP/1.1\r\nHost: %s\r\n", m.inst.BasePath, ask.Target, host)
 	return append(append(head, ask.Fields...), "\r\n"...)

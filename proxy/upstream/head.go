@@ -1,6 +1,10 @@
 package upstream
 
-import "lictor/proxy/http1"
+import (
+	"strings"
+
+	"lictor/proxy/http1"
+)
 
 // appendRequest builds the request head as it goes to m. Framing is made from
 // what was parsed, never copied.
@@ -17,7 +21,7 @@ func (q *Request) appendRequest(dst []byte, m *member, r *roster) []byte {
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	host := req.Host
 	if r.service.Options.UpstreamHost || host == "" {
-		host = m.inst.Address
+		host = hostOf(m)
 	}
 	dst = http1.AppendField(dst, "Host", host)
 	for i := range req.Fields {
@@ -28,6 +32,16 @@ func (q *Request) appendRequest(dst []byte, m *member, r *roster) []byte {
 	dst = q.appendFraming(dst)
 	dst = q.Exchange.AppendUp(dst, q.stripped)
 	return append(dst, "\r\n"...)
+}
+
+// hostOf is the Host that names an instance: its address, without the port that its
+// scheme stands for, for servers on the net do not all know themselves by it.
+func hostOf(m *member) string {
+	standard := ":80"
+	if m.inst.TLS {
+		standard = ":443"
+	}
+	return strings.TrimSuffix(m.inst.Address, standard)
 }
 
 // appendFraming appends the fields that say how the body is framed and what

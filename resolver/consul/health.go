@@ -123,7 +123,7 @@ type sighting struct {
 // dialled is no instance; the problems say why.
 func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []string) {
 	var p problems
-	var metas, canaries []instanceMeta
+	var metas, canaries []resolver.InstanceMeta
 	seen := make([]sighting, 0, len(entries))
 	slices.SortStableFunc(entries, func(a, b entry) int { return strings.Compare(a.id(), b.id()) })
 	for i := range entries {
@@ -142,8 +142,8 @@ func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []s
 			continue
 		}
 		s.Address = address
-		s.TLS, s.Protocol = p.protocol(s.ID, e.Service.Meta)
-		s.Canary = p.canary(s.ID, e.Service.Meta)
+		s.TLS, s.Protocol = resolver.MetaWrong(p.add).Protocol(s.ID, e.Service.Meta)
+		s.Canary = resolver.MetaWrong(p.add).Canary(s.ID, e.Service.Meta)
 		if s.Mesh = e.mesh; s.Mesh != "" {
 			s.TLS = false // the mesh has its own
 		}
@@ -153,12 +153,12 @@ func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []s
 		s.Weight = e.weight(s.State, r.cfg.PassingOnly)
 		seen = append(seen, s)
 		if s.Canary {
-			canaries = append(canaries, instanceMeta{s.ID, e.Service.Meta})
+			canaries = append(canaries, resolver.InstanceMeta{ID: s.ID, Meta: e.Service.Meta})
 		} else {
-			metas = append(metas, instanceMeta{s.ID, e.Service.Meta})
+			metas = append(metas, resolver.InstanceMeta{ID: s.ID, Meta: e.Service.Meta})
 		}
 	}
-	options := p.options(append(metas, canaries...)) // a canary changes nothing for the others
+	options := resolver.MetaWrong(p.add).Options(append(metas, canaries...)) // a canary changes nothing for the others
 	return seen, options, p.texts
 }
 

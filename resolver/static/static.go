@@ -27,10 +27,11 @@ type Resolver struct {
 }
 
 // New reads the base URLs of each service's instances, http or https with a
-// host, maybe a port and a path. All mistakes are reported at once.
-func New(services map[string][]string) (*Resolver, error) {
+// host, maybe a port and a path, and the options of services, in the names of the
+// metadata of registries ([resolver.OwnMeta]). All mistakes are reported at once.
+func New(services map[string][]string, meta map[string]map[string]string) (*Resolver, error) {
 	r := &Resolver{}
-	if err := r.Update(services); err != nil {
+	if err := r.Update(services, meta); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -38,8 +39,8 @@ func New(services map[string][]string) (*Resolver, error) {
 
 // Update replaces all services. With a mistake among them nothing changes. It
 // must not be called twice at the same time.
-func (r *Resolver) Update(services map[string][]string) error {
-	all, err := read(services)
+func (r *Resolver) Update(services map[string][]string, meta map[string]map[string]string) error {
+	all, err := read(services, meta)
 	if err != nil {
 		return err
 	}
@@ -63,13 +64,13 @@ func share(next, old *resolver.Service) *resolver.Service {
 			next.Instances[n] = old.Instances[at]
 		}
 	}
-	if slices.Equal(next.Instances, old.Instances) {
+	if slices.Equal(next.Instances, old.Instances) && next.Options == old.Options {
 		return old
 	}
 	return next
 }
 
-func read(services map[string][]string) ([]*resolver.Service, error) {
+func read(services map[string][]string, meta map[string]map[string]string) ([]*resolver.Service, error) {
 	var errs *multierror.Error
 	var all []*resolver.Service
 	for _, name := range slices.Sorted(maps.Keys(services)) {
@@ -88,7 +89,20 @@ func read(services map[string][]string) ([]*resolver.Service, error) {
 			seen[i.ID] = true
 			s.Instances = append(s.Instances, i)
 		}
+		wrong := resolver.MetaWrong(func(id, key, value, want string) {
+			errs = multierror.Append(errs, fmt.Errorf("service %q: %s = %q: want %s", id, key, value, want))
+		})
+		s.Options = wrong.Own(name, meta[name])
+		for _, i := range s.Instances {
+			scheme := map[bool]string{false: "http", true: "https"}[i.TLS]
+			_, i.Protocol = wrong.Protocol(name, map[string]string{resolver.MetaScheme: scheme, resolver.MetaProtocol: meta[name][resolver.MetaProtocol]})
+		}
 		all = append(all, s)
+	}
+	for _, name := range slices.Sorted(maps.Keys(meta)) {
+		if services[name] == nil {
+			errs = multierror.Append(errs, fmt.Errorf("service %q: it has options, but no instances", name))
+		}
 	}
 	return all, errs.ErrorOrNil()
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lictor/resolver"
 )
@@ -25,7 +26,7 @@ func TestNew(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := New(map[string][]string{"foo": {tt.url}})
+			r, err := New(map[string][]string{"foo": {tt.url}}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,7 +52,7 @@ func TestNewReportsAllMistakesAtOnce(t *testing.T) {
 		"ftp://h", "h:80", "http://", "http://:80", "http://h:0", "http://h:70000", "http://h:x",
 		"http://u:p@h", "http://h/?q", "http://h/?", "http://h/#f", "http://h/#", "://", "http://h/%zz",
 	}
-	_, err := New(map[string][]string{"a": wrong, "b": {"http://h", "http://h:80/", "http://ok"}})
+	_, err := New(map[string][]string{"a": wrong, "b": {"http://h", "http://h:80/", "http://ok"}}, nil)
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -66,18 +67,18 @@ func TestNewReportsAllMistakesAtOnce(t *testing.T) {
 }
 
 func TestUpdate(t *testing.T) {
-	r, err := New(map[string][]string{"a": {"http://h:1", "http://h:2"}, "b": {"http://h:3"}, "c": {"http://h:4"}})
+	r, err := New(map[string][]string{"a": {"http://h:1", "http://h:2"}, "b": {"http://h:3"}, "c": {"http://h:4"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := r.Catalog()
 	t.Run("with a mistake changes nothing", func(t *testing.T) {
-		if err := r.Update(map[string][]string{"a": {"nonsense"}}); err == nil || r.Catalog() != before {
+		if err := r.Update(map[string][]string{"a": {"nonsense"}}, nil); err == nil || r.Catalog() != before {
 			t.Errorf("got %v and another catalog: %v", err, r.Catalog() != before)
 		}
 	})
 	t.Run("keeps the pointers of what stays", func(t *testing.T) {
-		if err := r.Update(map[string][]string{"a": {"http://h:2", "http://h:5"}, "b": {"http://h:3"}}); err != nil {
+		if err := r.Update(map[string][]string{"a": {"http://h:2", "http://h:5"}, "b": {"http://h:3"}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		after := r.Catalog()
@@ -119,7 +120,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestServicesWithoutInstances(t *testing.T) {
-	r, err := New(map[string][]string{"none": {}})
+	r, err := New(map[string][]string{"none": {}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,5 +133,38 @@ func TestServicesWithoutInstances(t *testing.T) {
 	})
 	if !slices.Equal(names, []string{"none"}) || r.Catalog().Lookup("none").Usable() {
 		t.Errorf("got %v, want a service that cannot serve", names)
+	}
+}
+
+func TestServicesHaveTheOptionsOfMetadata(t *testing.T) { // D7
+	urls := map[string][]string{"out": {"https://h", "https://i"}, "in": {"http://h"}}
+	r, err := New(urls, map[string]map[string]string{"out": {"lictor-host": "upstream", "lictor-timeout": "60s", "lictor-protocol": "h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := r.Catalog()
+	if s := before.Lookup("out"); s.Options != (resolver.Options{UpstreamHost: true, Timeout: time.Minute}) || s.Instances[1].Protocol != resolver.H2 || !s.Instances[1].TLS {
+		t.Errorf("got %+v, %+v", s.Options, s.Instances[1])
+	}
+	if err := r.Update(urls, map[string]map[string]string{"in": {"lictor-strip": "false"}}); err != nil {
+		t.Fatal(err)
+	}
+	after := r.Catalog()
+	if s := after.Lookup("out"); s.Options != (resolver.Options{}) || s.Instances[0].Protocol != resolver.HTTP1 {
+		t.Errorf("what is gone from the configuration holds: %+v", s.Options)
+	}
+	if s := after.Lookup("in"); !s.Options.KeepSegment || s.Instances[0] != before.Lookup("in").Instances[0] {
+		t.Errorf("got %+v, another instance", s.Options)
+	}
+	for want, meta := range map[string]map[string]map[string]string{
+		`service "in": lictor-protocol = "h2": want h2 with https`:      {"in": {"lictor-protocol": "h2"}},
+		`service "in": lictor-timeout = "-1s": want a positive`:         {"in": {"lictor-timeout": "-1s"}},
+		`service "in": lictor-canary = "true": want one of`:             {"in": {"lictor-canary": "true"}},
+		`service "gone": it has options, but no instances`:              {"gone": {}},
+		`service "out": lictor-host = "api.example": want keep or upst`: {"out": {"lictor-host": "api.example"}},
+	} {
+		if err := r.Update(urls, meta); err == nil || strings.Count(err.Error(), want) != 1 || r.Catalog() != after {
+			t.Errorf("got %v, want %q", err, want)
+		}
 	}
 }
