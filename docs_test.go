@@ -16,13 +16,13 @@ func TestEveryCitedRuleStandsInTheDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules := make(map[string]bool)
-	for _, m := range regexp.MustCompile(`(?m)^\| ([A-FKX]\d+) \|`).FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| ([A-FKUX]\d+) \|`).FindAllStringSubmatch(string(text), -1) {
 		if rules[m[1]] {
 			t.Errorf("%s stands in docs/behaviour.md twice", m[1])
 		}
 		rules[m[1]] = true
 	}
-	cited := regexp.MustCompile(`[(/ ]([A-FKX][1-9]\d?)[),.:; ]`)
+	cited := regexp.MustCompile(`[(/ ]([A-FKUX][1-9]\d?)[),.:; ]`)
 	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
 			return err

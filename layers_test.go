@@ -17,7 +17,7 @@ var floors = []string{
 	"lictor",
 	"app/cli",
 	"app",
-	"admin/access admin/mapping admin/objects",
+	"admin/access admin/mapping admin/objects admin/ui",
 	"admin",
 	"admin/edit",
 	"proxy/gateway proxy/egress proxy/redirect policy/live",

@@ -48,7 +48,10 @@ type Server struct {
 	cfg    Config
 	guard  *guard
 	router router
-	began  time.Time
+	form   string // of the forms of who is not signed in, or needs not to be
+
+	sessions sessions
+	began    time.Time
 
 	paths    []openapi.Path
 	document []byte // OpenAPI
@@ -60,7 +63,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil || cfg.Registry == nil {
 		return nil, errors.New("admin: Log and Registry are required")
 	}
-	s := &Server{cfg: cfg, guard: newGuard(cfg.Token, cfg.Header), began: time.Now()}
+	s := &Server{cfg: cfg, guard: newGuard(cfg.Token, cfg.Header), began: time.Now(), form: newSecret()}
 	s.cfg.Checks = append(slices.Clone(cfg.Checks), Check{Name: "resolver", Ready: s.resolverReady})
 	routes := append(s.routes(), cfg.Routes...)
 	s.router = newRouter(routes)
@@ -164,13 +167,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		r.Pattern = found.route.Method + " " + found.route.Path
 	}
 	if !s.guard.needed {
-		if err := refuseForeign(r); err != nil {
+		if err := refuseForeign(r, found.page()); err != nil {
 			refuse(w, err)
 			return
 		}
 	}
 	// The token comes first: without it nobody learns which paths exist.
-	if (found.route == nil || !found.route.Open) && !s.guard.pass(w, r) {
+	if (found.route == nil || !found.route.Open && !found.page()) && !s.guard.pass(w, r) {
 		return
 	}
 	switch {
@@ -179,6 +182,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			r.SetPathValue(name, value)
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, cmp.Or(found.route.MaxBody, maxBody))
+		if found.page() {
+			s.page(w, r, found.route)
+			return
+		}
 		found.route.Handler(w, r)
 	case found.allow != "":
 		w.Header().Set("Allow", found.allow)

@@ -102,11 +102,20 @@ func networkOf(r *http.Request) netip.Prefix {
 	return netip.PrefixFrom(a, bits).Masked()
 }
 
-// refuseGuess answers a wrong token that comes too soon. The connection ends, so
-// that each further one costs a new one.
+// refuseGuess answers a wrong token that comes too soon.
 func refuseGuess(w http.ResponseWriter, wait time.Duration) {
+	why := slowDown(w, wait)
+	WriteError(w, why.Status, why.Reason, why.Message)
+}
+
+// slowDown refuses a wrong token that comes too soon. The connection ends, so
+// that each further one costs a new one.
+func slowDown(w http.ResponseWriter, wait time.Duration) *Refusal {
 	seconds := strconv.Itoa(int((wait + time.Second - 1) / time.Second))
 	w.Header().Set("Retry-After", seconds)
 	w.Header().Set("Connection", "close")
-	WriteError(w, http.StatusTooManyRequests, "wrong_token", "The admin token is wrong, and too many wrong ones came before it; try again in "+seconds+" s.")
+	return &Refusal{
+		Status: http.StatusTooManyRequests, Reason: "wrong_token",
+		Message: "The admin token is wrong, and too many wrong ones came before it; try again in " + seconds + " s.",
+	}
 }

@@ -16,13 +16,16 @@ import (
 // follows tells such requests by what no page can change.
 
 // refuseForeign refuses a request that a page of another origin may have made
-// this machine's browser send; nil if it is none.
-func refuseForeign(r *http.Request) error {
+// this machine's browser send; nil if it is none. page says that it is for a page
+// of lictor's own, which knows its forms (U3).
+func refuseForeign(r *http.Request, page bool) error {
 	switch {
 	case !localHost(r):
 		return foreign("forbidden_host", "Without an admin token the Host has to be localhost or a loopback address")
 	case !sameOrigin(r) || !sameSite(r):
 		return foreign("forbidden_origin", "Without an admin token no page of another origin may send requests")
+	case page:
+		return nil
 	case fromBrowser(r) && isForm(r):
 		return foreign("forbidden_origin", "Without an admin token a browser may not send forms, only JSON")
 	case r.Method == http.MethodPost && isText(r):

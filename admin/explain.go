@@ -54,43 +54,61 @@ func (e Explainer) explain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q, from, err := parseQuestion(body)
+	q, err := parseQuestion(body)
 	if err != nil {
 		return err
+	}
+	explanation, err := e.Ask(r.Context(), q)
+	if err == nil {
+		WriteJSON(w, http.StatusOK, explanation)
+	}
+	return err
+}
+
+// Ask answers a question, as Gateway and Egress do. Its errors are [Refusal]s.
+func (e Explainer) Ask(ctx context.Context, q *api.Question) (any, error) {
+	from, err := addressOf(q)
+	if err != nil {
+		return nil, err
 	}
 	ask, listener := e.Gateway, "gateway"
 	if q.Egress {
 		ask, listener = e.Egress, "egress"
 	}
 	if ask == nil {
-		return Invalid("egress", "There is no "+listener+" to ask")
+		return nil, Invalid("egress", "There is no "+listener+" to ask")
 	}
-	explanation, err := ask(r.Context(), q, from)
+	explanation, err := ask(ctx, q, from)
 	if err != nil {
-		return Invalid("", err.Error())
+		return nil, Invalid("", err.Error())
 	}
-	WriteJSON(w, http.StatusOK, explanation)
-	return nil
+	return explanation, nil
 }
 
-func parseQuestion(body []byte) (*api.Question, netip.Addr, error) {
+func parseQuestion(body []byte) (*api.Question, error) {
 	q := &api.Question{}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(q); err != nil {
-		return nil, netip.Addr{}, Invalid("", "Cannot parse JSON body: "+err.Error())
+		return nil, Invalid("", "Cannot parse JSON body: "+err.Error())
 	}
+	return q, nil
+}
+
+// addressOf returns the address that a question is about, the zero one if it says
+// none.
+func addressOf(q *api.Question) (netip.Addr, error) {
 	if q.URL == "" {
-		return nil, netip.Addr{}, Invalid("url", "url is required")
+		return netip.Addr{}, Invalid("url", "url is required")
 	}
 	if q.From == "" {
-		return q, netip.Addr{}, nil
+		return netip.Addr{}, nil
 	}
 	from, err := netip.ParseAddr(q.From)
 	if err != nil {
-		return nil, from, Invalid("from", fmt.Sprintf("from is %q, want an address", q.From))
+		return from, Invalid("from", fmt.Sprintf("from is %q, want an address", q.From))
 	}
-	return q, from.Unmap().WithZone(""), nil
+	return from.Unmap().WithZone(""), nil
 }
 
 func (e Explainer) decision(w http.ResponseWriter, r *http.Request) error {

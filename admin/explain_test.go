@@ -62,7 +62,10 @@ func FuzzQuestion(f *testing.F) {
 	f.Add([]byte(`{"method":"PUT","url":"/a","headers":{"b":["1","2"],"A":"3"},"from":"::1","egress":true}`))
 	f.Add([]byte(`{"url":"http://h/","headers":{"a":[null]}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		q, _, err := parseQuestion(body)
+		q, err := parseQuestion(body)
+		if err == nil {
+			_, err = addressOf(q)
+		}
 		if err == nil && q.URL == "" {
 			t.Errorf("%q is a question about nothing", body)
 		}

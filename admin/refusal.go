@@ -58,10 +58,9 @@ func Handle(serve func(w http.ResponseWriter, r *http.Request) error) http.Handl
 	}
 }
 
-// refuse answers with an error. It is the only place that knows which answer
-// belongs to which error.
+// refuse answers with an error.
 func refuse(w http.ResponseWriter, err error) {
-	answer := refusalOf(err)
+	answer := RefusalOf(err)
 	if answer.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
@@ -70,7 +69,9 @@ func refuse(w http.ResponseWriter, err error) {
 	})
 }
 
-func refusalOf(err error) *Refusal {
+// RefusalOf returns the refusal that an error is answered with. It is the only
+// place that knows which belongs to which.
+func RefusalOf(err error) *Refusal {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r
 	}

@@ -17,6 +17,11 @@ type Route struct {
 	MaxBody int64  // bytes that the body of a request may have; 0 = 1 MiB
 	Handler http.HandlerFunc
 	Doc     *openapi.Operation // for the OpenAPI document; nil = it is left out there
+
+	// Page shows a person that a request is refused. A route that has it is a page:
+	// people are let in by their session instead of the token ([VisitOf]), and the
+	// forms of such pages are taken. nil = it is for programs.
+	Page func(w http.ResponseWriter, r *http.Request, why *Refusal)
 }
 
 // router finds the route of a request. A slash at the end of a path makes no
@@ -39,6 +44,9 @@ type match struct {
 	values map[string]string // of the {name}s
 	allow  string
 }
+
+// page reports whether a page for people was found.
+func (m match) page() bool { return m.route != nil && m.route.Page != nil }
 
 func newRouter(routes []Route) router {
 	var rt router

@@ -331,8 +331,12 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	pages, err := p.buildUI()
+	if err != nil {
+		return nil, err
+	}
 	server, err := admin.New(admin.Config{
-		Routes:   routes,
+		Routes:   append(routes, pages.Routes()...),
 		Log:      p.log.Named("admin"),
 		Registry: p.registry,
 		Token:    p.cfg.Admin.Token.Reveal(),

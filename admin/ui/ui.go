@@ -1,0 +1,93 @@
+// Package ui serves the pages for operators below /ui on the admin listener.
+//
+// A page shows what the API tells and does what the API does: the functions of
+// [Config] are those that the API's handlers call. The admin server lets people in
+// ([admin.Visit]); all text that comes from elsewhere goes through html/template.
+package ui
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"lictor/admin"
+	"lictor/admin/api"
+	"lictor/internal/crash"
+)
+
+// Config is what the pages show. The functions are called by any goroutine.
+type Config struct {
+	Status  func() *api.Status // required
+	Explain admin.Explainer
+	Traffic func() Traffic // required; the requests so far
+	Peers   func() int     // lictors alive, this one included; nil = that is not known
+	Prefix  string         // of keys in the store, in front of policy/
+}
+
+// UI is the pages. [New] makes one. Its methods may be called by any goroutine.
+type UI struct {
+	cfg     Config
+	history history
+}
+
+// New returns the pages. An error is a Config that is not whole.
+func New(cfg Config) (*UI, error) {
+	if cfg.Status == nil || cfg.Traffic == nil {
+		return nil, errors.New("ui: Status and Traffic are required")
+	}
+	return &UI{cfg: cfg}, nil
+}
+
+// Run notes the requests every few seconds until ctx ends, and returns nil.
+func (u *UI) Run(ctx context.Context) error {
+	u.note(time.Now())
+	tick := time.NewTicker(noteEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			u.note(now)
+		}
+	}
+}
+
+func (u *UI) note(at time.Time) {
+	defer crash.Contain("ui", nil)
+	u.history.note(u.cfg.Traffic(), at)
+}
+
+// Routes returns the routes of the pages, for [admin.Config].
+func (u *UI) Routes() []admin.Route {
+	routes := []admin.Route{
+		{Method: "GET", Path: admin.SignInPath, Open: true, Handler: u.handle(u.askToken)},
+		{Method: "POST", Path: admin.SignInPath, Open: true, Handler: u.handle(u.signIn), MaxBody: maxForm},
+		{Method: "POST", Path: "/ui/sign-out", Handler: u.handle(u.signOut), MaxBody: maxForm},
+		{Method: "GET", Path: "/ui", Handler: u.handle(u.now)},
+		{Method: "GET", Path: "/ui/services", Handler: u.handle(u.services)},
+		{Method: "GET", Path: "/ui/services/{name}", Handler: u.handle(u.service)},
+		{Method: "GET", Path: "/ui/explain", Handler: u.handle(u.explain)},
+		{Method: "POST", Path: "/ui/explain", Handler: u.handle(u.explain), MaxBody: maxQuestion},
+	}
+	for i := range routes {
+		routes[i].Page = u.refused
+	}
+	for _, a := range assets {
+		routes = append(routes, admin.Route{Method: "GET", Path: a.path, Open: true, Handler: a.serve})
+	}
+	return routes
+}
+
+// maxForm bounds the body of a form that says little.
+const maxForm = 8 << 10
+
+// handle makes a handler of a function that answers, or returns an error instead.
+func (u *UI) handle(serve func(w http.ResponseWriter, r *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := serve(w, r); err != nil {
+			u.refused(w, r, admin.RefusalOf(err))
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package app
+
+import (
+	"time"
+
+	"lictor/admin/api"
+	"lictor/admin/ui"
+	"lictor/app/supervisor"
+	"lictor/proxy/answer"
+)
+
+// buildUI makes the pages for operators. What they show, the admin API tells.
+func (p *Lictor) buildUI() (*ui.UI, error) {
+	counts, err := answer.NewCounts(p.registry, "") // the series that the listeners share
+	if err != nil {
+		return nil, err
+	}
+	cfg := ui.Config{
+		Status:  func() *api.Status { return p.admin.Status() },
+		Explain: p.explainer(),
+		Traffic: func() (t ui.Traffic) {
+			t.Answered, t.Refused = counts.Totals()
+			return t
+		},
+		Prefix: p.cfg.Policy.Prefix,
+	}
+	if p.cfg.Consul.Configured {
+		cfg.Peers = p.gateway.Limiter().Instances
+	}
+	pages, err := ui.New(cfg)
+	if err == nil {
+		p.services = append(p.services, supervisor.Service{Name: "ui", Run: pages.Run, Grace: time.Second})
+	}
+	return pages, err
+}
