@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -18,13 +19,14 @@ func (d *decoder) middleware(b *hcl.Block) {
 	rule := middleware.Rule{Name: b.Labels[0]}
 	mode := "enforce"
 	request, response := new(middleware.Edit), new(middleware.Edit)
+	path := options{"path": parsed(&rule.Effect.Path, func(s string) (string, error) { return s, middleware.CheckPath(s) })}
 	where := d.body(b, options{
 		"record": boolean(&rule.Effect.Record),
 		"mode":   parsed(&mode, oneOf("enforce", "report")),
 	}, nested{
 		"match":    func(in *hcl.Block) { d.match(in, &rule.Match) },
-		"request":  func(in *hcl.Block) { d.edit(in, request) },
-		"response": func(in *hcl.Block) { d.edit(in, response) },
+		"request":  func(in *hcl.Block) { d.edit(in, request, path) },
+		"response": func(in *hcl.Block) { d.edit(in, response, nil) },
 		"block": func(in *hcl.Block) {
 			rule.Effect.Block = &middleware.Block{Status: http.StatusForbidden}
 			d.body(in, options{
@@ -87,7 +89,8 @@ func (d *decoder) match(b *hcl.Block, m *middleware.Match) {
 	}
 }
 
-func (d *decoder) edit(b *hcl.Block, e *middleware.Edit) {
+// edit decodes a block request or response, of which one has options besides.
+func (d *decoder) edit(b *hcl.Block, e *middleware.Edit, besides options) {
 	fields := func(dst *[]middleware.Field) setter {
 		return func(v value) {
 			pairs(v, func(p part, name, text string) {
@@ -100,11 +103,13 @@ func (d *decoder) edit(b *hcl.Block, e *middleware.Edit) {
 			})
 		}
 	}
-	d.body(b, options{
+	all := options{
 		"set":    fields(&e.Set),
 		"add":    fields(&e.Add),
 		"remove": list(&e.Remove, func(s string) (string, error) { return s, editable(s) }),
-	}, nil)
+	}
+	maps.Copy(all, besides)
+	d.body(b, all, nil)
 }
 
 // editable says whether middleware may touch a header field: not those that

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -142,3 +144,42 @@ func TestAServiceUnderAPrefixIsFollowed(t *testing.T) {
 
 // dispatchConfig is a block dispatch "http" with options.
 func dispatchConfig(options string) string { return "dispatch \"http\" {\n" + options + "\n}\n" }
+
+// D26: another path for the service, which the rules of an operator hold for, too.
+func TestPathsAreRewritten(t *testing.T) {
+	together(t)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.String()) }))
+	t.Cleanup(backend.Close)
+	rules := t.TempDir()
+	config := func(path string) lictorConfig {
+		return lictorConfig{Rest: staticConfig("svc", backend.URL) + fmt.Sprintf(`
+policy {
+  store = "file"
+  dir   = %q
+}
+middleware "v1" {
+  match {
+    paths = ["/svc/v1"]
+  }
+  request {
+    path = %q
+  }
+}
+`, rules, path)}
+	}
+	p := startLictor(t, config("/v2{rest}"))
+	url := "http://" + p.Gateway + "/svc/v1/a?b=c"
+	if status, body := askAt(t, p, "", "/svc/v1/a?b=c"); status != 200 || body != "/v2/a?b=c" {
+		t.Errorf("got %d %q", status, body)
+	}
+	if err := os.MkdirAll(filepath.Join(rules, "blacklist"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(rules, "blacklist", "ops"), []byte("/svc/v2/a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asks(t, soon, 403, "GET", url)
+	p.Configure(t, config("/v3{rest}"))
+	p.Signal(t, syscall.SIGHUP)
+	asks(t, soon, 200, "GET", url)
+}

@@ -42,6 +42,9 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	if r.Path == nil {
 		r.Path = &noPath
 	}
+	if !r.Again && r.scratch.limited.n > 0 {
+		r.scratch.limited = limited{}
+	}
 	r.scratch.readings.Reset()
 	r.scratch.namedReadings.Reset()
 	d := &r.scratch.decision

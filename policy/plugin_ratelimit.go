@@ -81,7 +81,9 @@ func (rateLimiting) run(d *decision, won, report *livePlugin) bool {
 		return true
 	}
 	l := &d.verdict.Limits
-	d.req.Limiter.take(key, won.config.(*rateLimit), d.req.Now, d.req.Dry, l)
+	counted := d.req.scratch.limited.has(key, won)
+	d.req.Limiter.take(key, won.config.(*rateLimit), d.req.Now, d.req.Dry || counted, l)
+	l.Refused = l.Refused && !counted // it is among those that used it up
 	if d.rec != nil {
 		d.rec.remaining(l)
 	}
@@ -92,10 +94,35 @@ func (rateLimiting) run(d *decision, won, report *livePlugin) bool {
 	return true
 }
 
+// limited are the limits that a request used up, in each of the decisions on it.
+// What no room is left for is used up once more.
+type limited struct {
+	all [4]struct {
+		key counterKey
+		by  *livePlugin
+	}
+	n int
+}
+
+// has reports whether a limit was used up before, and notes that it is.
+func (l *limited) has(key counterKey, by *livePlugin) bool {
+	for i := range l.all[:l.n] {
+		if one := &l.all[i]; one.key == key && one.by == by {
+			return true
+		}
+	}
+	if l.n < len(l.all) {
+		l.all[l.n].key, l.all[l.n].by = key, by
+		l.n++
+	}
+	return false
+}
+
 func reportLimit(d *decision, key counterKey, report *livePlugin) {
 	var l Limits
 	key.report = true
-	if d.req.Limiter.take(key, report.config.(*rateLimit), d.req.Now, d.req.Dry, &l); l.Refused {
+	counted := d.req.scratch.limited.has(key, report)
+	if d.req.Limiter.take(key, report.config.(*rateLimit), d.req.Now, d.req.Dry || counted, &l); l.Refused && !counted {
 		d.wouldDeny("rate-limiting", ReasonRateLimit, report.rule())
 	}
 }

@@ -50,6 +50,7 @@ type Request struct {
 	Limiter *Limiter // nil = rate limits are not applied
 	Dry     bool     // look at the counters, do not raise them (explain)
 	As      string   // of a dry question: the consumer who asks, by id or name, without any credential; "" = as the rest says
+	Again   bool     // it was let pass before, for another service or path: no limit is used up twice
 
 	scratch scratch
 }
@@ -65,6 +66,7 @@ type scratch struct {
 	readings uri.ReadingSet // of the path
 	arg      []byte         // a decoded query argument
 	client   netip.Addr
+	limited  limited
 	country  string
 	asked    bool // country is known for this decision
 

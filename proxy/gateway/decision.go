@@ -9,7 +9,6 @@ import (
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
-	"lictor/proxy/upstream"
 )
 
 // decision is the way from what came to a permit, or a refusal: the API and the
@@ -31,16 +30,18 @@ type decision struct {
 	granted  []http1.Field    // that authorities have the backend told
 	cookies  []string         // that they set at the client
 
-	canary bool     // middleware routed it to canaries
-	prefix string   // the segment that named the first service, "" if none did
-	query  string   // that goes to the backend, if the path has one
-	hide   []string // fields and arguments that the backend must not see, by all verdicts (C24)
-	edits  *edits   // by middleware, nil if none matched
-	most   int64    // bytes that the body may have, by the settings and all verdicts; 0 = no limit
+	sends  *uri.Path // that goes on: what came, or what middleware made of it
+	canary bool      // middleware routed it to canaries
+	prefix string    // the segment that named the first service, "" if none did
+	query  string    // that goes to the backend, if the path has one
+	hide   []string  // fields and arguments that the backend must not see, by all verdicts (C24)
+	edits  *edits    // by middleware, nil if none matched
+	most   int64     // bytes that the body may have, by the settings and all verdicts; 0 = no limit
 
 	middleware middleware.Request
 	alias      string   // another name of the route's service that rules know, "" if none
-	redirected uri.Path // of request, if middleware sent it to another service
+	redirected uri.Path // of request, if middleware sent it to another service or path
+	rewritten  uri.Path // that goes on, if middleware made it another one
 	spelled    uri.Path // of middleware, if the client spelled the service otherwise
 
 	hostBuf, queryBuf []byte
@@ -55,6 +56,7 @@ func (d *decision) reset(g *Gateway, in *inbound) {
 	d.route = policy.Route{}
 	d.verdict = policy.Verdict{}
 	d.permit = policy.Permit{}
+	d.sends = &in.path
 	d.prefix, d.query, d.alias, d.canary, d.most = "", "", "", false, in.set.MaxBody
 }
 
@@ -110,7 +112,7 @@ func (d *decision) ask() error {
 		q.Names = in.c.Names()
 	}
 	q.Client, q.Fields, q.Length, q.Locator, q.Hosts = in.client, in, in.req.ContentLength, d.gw.locator, d.gw.upstream
-	q.Now, q.Limiter, q.Dry = in.began, &d.gw.limiter, d.dry
+	q.Now, q.Limiter, q.Dry, q.Again = in.began, &d.gw.limiter, d.dry, false
 	return nil
 }
 
@@ -169,9 +171,10 @@ func (d *decision) judge() {
 		}
 		d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
 		d.open()
-		d.route = own
+		d.route, d.request.Again = own, true
 	}
 	d.permit = d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder)
+	d.request.Again = true
 }
 
 // open notes the questions of the verdict, each once.
@@ -218,41 +221,6 @@ func (d *decision) tellWould() {
 		d.gw.log.Info("would be denied", "request_id", d.in.id, "reason", string(w.Reason), "rule", w.Rule.Key,
 			"entry", w.Rule.Entry, "note", w.Rule.Note, "path", answer.Clip(d.in.path.Canonical), "client", d.in.client.String())
 	}
-}
-
-// reroute sends the request to another service, if that one's own rules let it
-// pass: routing is no way round them.
-func (d *decision) reroute(service string) answer.Refusal {
-	d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
-	if !uri.IsServiceName(service) {
-		return upstream.RefuseUnknown
-	}
-	if err := d.redirect(service); err != nil {
-		return upstream.RefuseUnknown.Because(err)
-	}
-	return d.decide()
-}
-
-// redirect makes the request one for another service, for the rules to see it
-// as if the client had asked for that one.
-func (d *decision) redirect(service string) error {
-	var target strings.Builder
-	target.WriteString("/" + service + d.route.Rest)
-	if d.in.path.HasQuery {
-		target.WriteString("?" + d.in.path.Query)
-	}
-	path, _, err := uri.ParsePath(target.String(), nil)
-	if err != nil {
-		return err
-	}
-	d.redirected = path
-	to := policy.Route{By: policy.BySegment, Rest: d.route.Rest, Stripped: d.route.Stripped}
-	d.set.Rename(&to, service)
-	d.route = to
-	d.request.Path, d.request.Limiter = &d.redirected, &d.gw.limiter
-	d.set.Narrow(&d.request, &d.route)
-	d.properName()
-	return nil
 }
 
 // facts are what the request was let pass by, to decide again while it lasts.

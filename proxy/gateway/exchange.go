@@ -113,7 +113,7 @@ func (x *exchange) send() {
 func (x *exchange) toSend() *upstream.Request {
 	in, q := &x.in, x.outgoing
 	q.Exchange, q.Settings, q.Conn, q.Head = x, &in.set.Settings, in.c, in.req
-	q.Began, q.Client, q.Path, q.Stripped = in.began, in.client, &in.path, x.decision.route.Stripped
+	q.Began, q.Client, q.Path, q.Stripped = in.began, in.client, x.decision.sends, x.decision.route.Stripped
 	q.Canary = x.decision.canary
 	q.Query, q.Upgrade, q.MaxBody, q.Header = x.decision.query, in.upgrade, x.decision.most, in.set.Header
 	return q

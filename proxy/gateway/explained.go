@@ -98,7 +98,7 @@ func (x *exchange) explanation(dispatch *api.DispatchFact) *api.Explanation {
 	e.Path = api.PathFact{Received: in.path.Received, Canonical: in.path.Canonical, Forwarded: x.outcome.Target}
 	e.Route, e.Policy, e.Dispatch = d.route.Explain(), answer.By(d.set.Version()), dispatch
 	if e.Path.Forwarded == "" && e.Route != nil {
-		e.Path.Forwarded = in.path.Target(d.route.Stripped)
+		e.Path.Forwarded = d.sends.Target(d.route.Stripped)
 	}
 	e.Consumer = d.recorder.Consumer
 	if d.recorder.Steps != nil {

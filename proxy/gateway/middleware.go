@@ -67,11 +67,15 @@ func (d *decision) runMiddleware() answer.Refusal {
 		if e.Block != nil {
 			return blocked(e.Block)
 		}
-		if e.Route == "" {
-			continue
+		if e.Route != "" {
+			if refused := d.reroute(e.Route); refused.Status != 0 {
+				return refused
+			}
 		}
-		if refused := d.reroute(e.Route); refused.Status != 0 {
-			return refused
+		if e.Path != "" {
+			if refused := d.rewrite(l, e.Path); refused.Status != 0 {
+				return refused
+			}
 		}
 		d.goesTo(r)
 	}

@@ -52,6 +52,7 @@ type Effect struct {
 	Response *Edit  // of the header as it goes to the client
 	Block    *Block // answer, and go no further
 	Route    string // go to this service instead; it is decided on anew
+	Path     string // go on with this path, as [CheckPath] wants it; it is decided on anew; "" = as it came
 	Canary   bool   // go to a canary of the service, if one is usable
 	Record   bool   // write a line about the request, and count it
 }
@@ -115,6 +116,9 @@ func (e Effect) with(own Effect) Effect {
 	if own.Route != "" {
 		e.Route = own.Route
 	}
+	if own.Path != "" {
+		e.Path = own.Path
+	}
 	e.Canary = e.Canary || own.Canary
 	e.Record = e.Record || own.Record
 	return e
@@ -128,6 +132,9 @@ func (e Effect) String() string {
 	}
 	if e.Route != "" {
 		does = append(does, "route to "+e.Route)
+	}
+	if e.Path != "" {
+		does = append(does, "send the path "+e.Path)
 	}
 	if e.Canary {
 		does = append(does, "route to canaries")
