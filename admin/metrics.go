@@ -13,7 +13,7 @@ import (
 )
 
 func metricsHandler(registry *prometheus.Registry) http.HandlerFunc {
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP
 }
 
 var (

@@ -245,6 +245,7 @@ func (p *Lictor) buildGateway() (err error) {
 		Sources:   p.sources,
 		Log:       p.log.Named("gateway"),
 		Metrics:   p.registry,
+		Detail:    answer.Detail(p.cfg.Metrics),
 		AccessLog: p.access,
 		Records:   records,
 		Policy:    p.policy,

@@ -9,6 +9,7 @@ import (
 	"lictor/admin/api"
 	"lictor/app/supervisor"
 	"lictor/config"
+	"lictor/proxy/answer"
 	"lictor/proxy/egress"
 	"lictor/proxy/own"
 	"lictor/resolver"
@@ -31,6 +32,7 @@ func (p *Lictor) buildEgress() (err error) {
 		Registry:     registry,
 		Log:          p.log.Named("egress"),
 		Metrics:      p.registry,
+		Detail:       answer.Detail(p.cfg.Metrics),
 		AccessLog:    p.access,
 		AccessFormat: p.cfg.AccessLog.Format,
 	})

@@ -27,13 +27,14 @@ var (
 	heldDesc     = prometheus.NewDesc("lictor_policy_held_objects", "Policy objects that are in force although the store has lost them, until that is confirmed.", nil, nil)
 	presenceDesc = prometheus.NewDesc("lictor_presence_live", "Lictors alive that share split rate limits, this one included.", nil, nil)
 	contactDesc  = prometheus.NewDesc("lictor_consul_up", "0 if Consul does not answer at all at the moment; of a datacenter, if it is another than that of the block consul.", []string{"datacenter"}, nil)
+	sinceDesc    = prometheus.NewDesc("lictor_consul_contact_seconds", "Seconds since Consul answered last, by datacenter as lictor_consul_up.", []string{"datacenter"}, nil)
 	expiryDesc   = prometheus.NewDesc("lictor_certificate_expiry_seconds",
 		"Seconds until a certificate of a listener, or one of its chain, expires; negative afterwards.", []string{"listener", "name"}, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (m metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildDesc, hashDesc, heldDesc, presenceDesc, contactDesc, expiryDesc} {
+	for _, d := range []*prometheus.Desc{buildDesc, hashDesc, heldDesc, presenceDesc, contactDesc, sinceDesc, expiryDesc} {
 		out <- d
 	}
 }
@@ -57,6 +58,7 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 			up = 0
 		}
 		gauge(contactDesc, up, dc)
+		gauge(sinceDesc, time.Since(contact.Since()).Seconds(), dc)
 	}
 	for _, t := range m.p.certificates {
 		for name, c := range t.tls.Shown() {

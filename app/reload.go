@@ -122,6 +122,7 @@ func keep(old, next *config.Config) []string {
 		{"geoip", &old.GeoIP, &next.GeoIP},
 		{"dispatch \"rabbitmq\"", &old.RabbitMQ.Configured, &next.RabbitMQ.Configured},
 		{"access_log", &old.AccessLog, &next.AccessLog},
+		{"metrics", &old.Metrics, &next.Metrics},
 	} {
 		from, to := reflect.ValueOf(option.old).Elem(), reflect.ValueOf(option.next).Elem()
 		if !reflect.DeepEqual(from.Interface(), to.Interface()) {

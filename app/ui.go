@@ -11,7 +11,7 @@ import (
 
 // buildUI makes the pages for operators. What they show, the admin API tells.
 func (p *Lictor) buildUI() (*ui.UI, error) {
-	counts, err := answer.NewCounts(p.registry, "") // the series that the listeners share
+	counts, err := answer.NewCounts(p.registry, "", answer.Detail{}) // the series that the listeners share
 	if err != nil {
 		return nil, err
 	}

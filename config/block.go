@@ -32,6 +32,7 @@ var blocks = []struct {
 	{"dispatch", "rabbitmq", (*decoder).dispatchRabbitMQ},
 	{"middleware", anyLabel, (*decoder).middleware},
 	{"access_log", "", (*decoder).accessLog},
+	{"metrics", "", (*decoder).metrics},
 }
 
 // options are the arguments that a body may hold, by name.

@@ -38,6 +38,7 @@ type Config struct {
 	RabbitMQ   RabbitMQ          // dispatch "rabbitmq"
 	Middleware []middleware.Rule // in the order of the files (D19)
 	AccessLog  AccessLog
+	Metrics    Metrics
 }
 
 // Default returns the configuration of an empty file. It is the caller's.

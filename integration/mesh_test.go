@@ -61,7 +61,7 @@ func heedsIntentions(t *testing.T, c *consulAgent) bool {
 		}
 	}
 	_, metrics := fetch(t, "http://"+p.Admin+"/metrics")
-	if !strings.Contains(metrics, `lictor_denied_total{listener="gateway",mode="enforce",reason="intention"}`) || !strings.Contains(metrics, "lictor_mesh_certificate_seconds 2") {
+	if !strings.Contains(metrics, `listener="gateway",mode="enforce",reason="intention"`) || !strings.Contains(metrics, "lictor_mesh_certificate_seconds 2") {
 		t.Errorf("metrics say nothing of it:\n%s", metrics)
 	}
 	st := statusOf(t, p)

@@ -160,7 +160,7 @@ access_log {
 		eventually(t, soon, "the report is logged", func() error {
 			return logged(p, `middleware would act: middleware=shut action="block with 410"`)
 		})
-		if n := metric(t, p, `lictor_denied_total{listener="gateway",mode="report",reason="middleware"}`); n != 1 {
+		if n := metric(t, p, `lictor_denied_total{api="shop",listener="gateway",mode="report",reason="middleware",service="shop"}`); n != 1 {
 			t.Errorf("%v reports are counted, want 1", n)
 		}
 	})

@@ -31,11 +31,12 @@ type Contact struct {
 	lost  chan struct{} // tells Probe that it does not
 	other chan struct{} // closed when Consul is asked as somebody else
 	back  []chan struct{}
+	since time.Time // Consul was heard last
 }
 
 // NewContact returns a contact that is believed to be good.
 func NewContact() *Contact {
-	return &Contact{lost: make(chan struct{}, 1), other: make(chan struct{})}
+	return &Contact{lost: make(chan struct{}, 1), other: make(chan struct{}), since: time.Now()}
 }
 
 // renewed wakes those who wait behind a failure: Consul is asked as somebody
@@ -70,6 +71,7 @@ func (c *Contact) Failed() {
 func (c *Contact) Heard() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.since = time.Now()
 	if c.heard != nil {
 		close(c.heard)
 		c.heard = nil
@@ -90,6 +92,13 @@ func (c *Contact) Back() <-chan struct{} {
 	back := make(chan struct{}, 1)
 	c.back = append(c.back, back)
 	return back
+}
+
+// Since is when Consul was heard last, or began to be listened to.
+func (c *Contact) Since() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.since
 }
 
 // Down reports whether Consul did not answer when it was asked last.

@@ -2,6 +2,7 @@ package answer
 
 import (
 	"cmp"
+	"strings"
 
 	"lictor/proxy/http1"
 )
@@ -98,6 +99,17 @@ func (l *Line) Read(fields []http1.Field) {
 			l.Trace = cmp.Or(l.Trace, traceID(f.Value))
 		}
 	}
+}
+
+// TraceOf is the id of the trace that a request says it belongs to, "" if it says
+// none that is valid. It is memory of its own.
+func TraceOf(fields []http1.Field) string {
+	for i := range fields {
+		if f := &fields[i]; f.ID == http1.FieldTraceparent {
+			return strings.Clone(traceID(f.Value))
+		}
+	}
+	return ""
 }
 
 // traceID is the id in a traceparent (W3C Trace Context 3.2), "" if it has none that

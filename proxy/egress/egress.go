@@ -51,6 +51,7 @@ type Config struct {
 
 	Log          hclog.Logger
 	Metrics      prometheus.Registerer // nil: none are kept
+	Detail       answer.Detail         // what is counted besides
 	AccessLog    *answer.AccessLog     // nil: none is written
 	AccessFormat string                // json, common, combined; "" = json
 }
@@ -116,7 +117,7 @@ func New(cfg Config) (*Proxy, error) {
 	if p.access, err = cfg.AccessLog.As(cfg.AccessFormat); err != nil {
 		return nil, err
 	}
-	p.metrics, err = newMetrics(p, cfg.Metrics)
+	p.metrics, err = newMetrics(p, cfg.Metrics, cfg.Detail)
 	return p, err
 }
 

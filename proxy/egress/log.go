@@ -9,7 +9,7 @@ import (
 // logReported logs and counts what rules in report mode would have denied (X13).
 func (x *exchange) logReported() {
 	for _, w := range x.inquiry.verdict.Would() {
-		x.p.metrics.counts.Would(w.Reason)
+		x.p.metrics.counts.Would(answer.About{}, w.Reason)
 		x.p.log.Info("would be denied", "request_id", x.id, "reason", string(w.Reason), "rule", w.Rule.Key,
 			"entry", w.Rule.Entry, "note", w.Rule.Note, "host", x.target.host, "port", x.target.port,
 			"client", x.c.RemoteAddr().String())

@@ -21,10 +21,10 @@ type metrics struct {
 const listenerName = "egress"
 
 // newMetrics makes the metrics and registers them with r, unless that is nil.
-func newMetrics(p *Proxy, r prometheus.Registerer) (*metrics, error) {
+func newMetrics(p *Proxy, r prometheus.Registerer, detail answer.Detail) (*metrics, error) {
 	m := &metrics{}
 	var err error
-	if m.counts, err = answer.NewCounts(r, listenerName); err != nil {
+	if m.counts, err = answer.NewCounts(r, listenerName, detail); err != nil {
 		return nil, err
 	}
 	m.classes = m.counts.Service("")
@@ -58,7 +58,11 @@ func newMetrics(p *Proxy, r prometheus.Registerer) (*metrics, error) {
 
 // count counts a request that is over.
 func (m *metrics) count(x *exchange, took time.Duration) {
-	m.counts.Count(&m.classes, x.status, x.refused.Reason)
+	about := answer.About{}
+	if who := x.inquiry.dst.Identity; who != nil {
+		about.Consumer = who.Name
+	}
+	m.counts.Count(&m.classes, about, x.status, x.refused.Reason)
 	m.seconds.Observe(took.Seconds())
 	if x.inquiry.lookup > 0 {
 		m.lookup.Observe(x.inquiry.lookup.Seconds())

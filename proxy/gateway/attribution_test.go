@@ -10,7 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lictor/internal/eventually"
 	"lictor/policy"
+	"lictor/proxy/answer"
 )
 
 // attributed is what a line of the access log says of who asked, for what, and what
@@ -130,5 +134,75 @@ func TestLineSaysWhoseAuthorityRefused(t *testing.T) {
 	want := map[string]string{"service": "svc", "api": "svc", "reason": "forward_auth", "mode": "enforce", "plugin": "forward-auth", "rule": "lictor/policy/plugins/ask"}
 	if got := attributed(t, line); !maps.Equal(got, want) {
 		t.Errorf("got %v\nwant %v: %s", got, want, line)
+	}
+}
+
+// Refusals are counted for the service and the API that they were for, if those
+// exist, and names that clients make up are nobody's.
+func TestRefusalsAreCountedForTheirService(t *testing.T) {
+	reg, book := prometheus.NewRegistry(), newLogBook(t, "json")
+	r := newRigWith(t, nil, func(c *Config) {
+		c.Metrics, c.AccessLog, c.Detail = reg, book.log, answer.Detail{Codes: true, Consumers: 1}
+	})
+	r.backend(func(http.ResponseWriter, *http.Request) {})
+	r.rules.apply(
+		put(t, policy.KindConsumers, "ann", `{"name": "ann"}`),
+		put(t, policy.KindConsumers, "bob", `{"name": "bob"}`),
+		put(t, policy.KindCredentials, keyHash("of-ann"), `{"consumer": "ann"}`),
+		put(t, policy.KindCredentials, keyHash("of-bob"), `{"consumer": "bob"}`),
+		put(t, policy.KindACLs, "a", `{"id": "a", "api": "svc", "consumers": ["bob"]}`),
+		put(t, policy.KindACLs, "b", `{"id": "b", "api": "ruled", "consumers": ["bob"]}`),
+		put(t, policy.KindFilters, "part", `{"name": "part", "paths": ["/part"]}`),
+		put(t, policy.KindAPIs, "half", `{"name": "half", "service": "svc", "filters": ["part"]}`),
+		put(t, policy.KindACLs, "c", `{"id": "c", "api": "half", "consumers": ["bob"]}`),
+		put(t, policy.KindBlacklist, "trial", `{"entries": ["/svc/tried"], "direction": "ingress", "mode": "report"}`),
+	)
+	for _, target := range []string{"/svc/x", "/ruled/x", "/part/x", "/made-up"} {
+		r.get(target, "apikey: of-ann")
+	}
+	r.get("/svc/tried", "apikey: of-bob")
+	book.until(t, 5)
+	want := map[string]float64{
+		"requests_total 4xx svc": 2, "requests_total 2xx svc": 1, "requests_total 4xx ": 1, "requests_total 5xx ": 1,
+		"responses_total 403 svc": 2, "responses_total 200 svc": 1, "responses_total 403 ": 1, "responses_total 503 ": 1,
+		"denied_total svc enforce acl svc": 1, "denied_total half enforce acl svc": 1, "denied_total ruled enforce acl ": 1,
+		"denied_total  enforce unknown_service ": 1, "denied_total svc report blacklist svc": 1,
+		"consumer_requests_total 4xx ann acl": 3, "consumer_requests_total 5xx ann unknown_service": 1, "consumer_requests_total 2xx other ": 1,
+		"request_duration_seconds svc": 1, "request_duration_seconds ": 4, "upstream_duration_seconds svc": 1,
+	}
+	if got := counted(t, reg); !maps.Equal(got, want) {
+		t.Errorf("got\n %v\nwant\n %v", got, want)
+	}
+}
+
+// The trace of a request is the exemplar of its duration, but not each of them.
+func TestTraceIsTheExemplarOfADuration(t *testing.T) {
+	reg, book := prometheus.NewRegistry(), newLogBook(t, "json")
+	r := newRigWith(t, nil, func(c *Config) { c.Metrics, c.AccessLog = reg, book.log })
+	r.backend(func(http.ResponseWriter, *http.Request) {})
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	exemplars := func() (ids []string) {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, m := range f.Metric {
+				for _, b := range m.GetHistogram().GetBucket() {
+					if e := b.GetExemplar(); e != nil {
+						ids = append(ids, f.GetName()+" "+e.Label[0].GetName()+" "+e.Label[0].GetValue())
+					}
+				}
+			}
+		}
+		return ids
+	}
+	eventually.True(t, "a trace is an exemplar", func() bool {
+		r.get("/svc/x", "traceparent: 00-"+id+"-b7ad6b7169203331-01")
+		book.until(t, 1)
+		return len(exemplars()) > 0
+	})
+	if got := exemplars()[0]; got != "lictor_request_duration_seconds trace_id "+id {
+		t.Errorf("got %s", got)
 	}
 }

@@ -129,7 +129,7 @@ func (x *exchange) finish() {
 	}
 	in := &x.in
 	took := time.Since(in.began)
-	x.gw.upstream.Count(&x.outcome, x.status, x.reason, took)
+	x.count(took)
 	if x.gw.access != nil || x.decision.edits != nil {
 		x.tell(took)
 	}
@@ -145,6 +145,13 @@ func (x *exchange) finish() {
 	x.outcome = upstream.Outcome{}
 	x.outgoing.Release()
 	exchanges.Put(x)
+}
+
+func (x *exchange) count(took time.Duration) {
+	d := x.decision
+	x.gw.upstream.Count(&x.outcome, &upstream.Ended{
+		Set: d.set, Route: &d.route, Who: d.verdict.Identity, Fields: x.in.req.Fields, Status: x.status, Reason: x.reason, Took: took,
+	})
 }
 
 // tell writes the lines of the access log, and those that middleware wants.

@@ -143,12 +143,14 @@ func (x *exchange) askAside(a *policy.Ask) {
 	}
 	g.authorities.fly(q, f)
 	id, path, client := strings.Clone(x.in.id), answer.Clip(strings.Clone(x.in.path.Canonical)), q.client.String()
+	about := x.gw.upstream.About(&x.decision.route, x.decision.set)
+	about.API = strings.Clone(about.API)
 	crash.Go("forward-auth", func() {
 		<-f.done
 		if f.err == nil && f.reply.Status < 300 {
 			return
 		}
-		g.counts.Would(policy.ReasonForwardAuth)
+		g.counts.Would(about, policy.ReasonForwardAuth)
 		g.log.Info("would be denied", "request_id", id, "reason", string(ForwardAuth), "rule", a.Rule.Key, "path", path, "client", client)
 	}, nil)
 }

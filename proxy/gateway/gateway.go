@@ -37,6 +37,7 @@ type Config struct {
 	Sources   []resolver.Source // asked in order; the first with a usable instance wins (D10)
 	Log       hclog.Logger
 	Metrics   prometheus.Registerer // nil: none are kept
+	Detail    answer.Detail         // what is counted besides
 	AccessLog *answer.AccessLog     // nil: none is written
 	Records   *answer.AccessLog     // for what middleware records; nil: AccessLog
 	Policy    Policy                // nil: every request is refused
@@ -89,7 +90,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.server = http1.NewServer(g, cfg.Settings.limits())
 	g.server.SetEntrance(g.entrance(&cfg))
 	var err error
-	if g.counts, err = answer.NewCounts(cfg.Metrics, listenerName); err != nil {
+	if g.counts, err = answer.NewCounts(cfg.Metrics, listenerName, cfg.Detail); err != nil {
 		return nil, err
 	}
 	if cfg.Metrics != nil {

@@ -80,8 +80,8 @@ func TestMetrics(t *testing.T) {
 		"requests_total 2xx svc": 2, "requests_total 4xx svc": 1, "requests_total 5xx svc": 1, "requests_total none svc": 1,
 		"requests_total 5xx ": 1, "requests_total 4xx ": 2,
 		"request_duration_seconds svc": 5, "request_duration_seconds ": 3, "upstream_duration_seconds svc": 3,
-		"denied_total enforce bad_gateway": 1, "denied_total enforce unknown_service": 1,
-		"denied_total enforce no_service": 1, "denied_total enforce bad_request": 1,
+		"denied_total svc enforce bad_gateway svc": 1, "denied_total  enforce unknown_service ": 1,
+		"denied_total  enforce no_service ": 1, "denied_total  enforce bad_request ": 1,
 	}
 	if got := counted(t, reg); !maps.Equal(got, want) {
 		t.Errorf("got\n %v\nwant\n %v", got, want)

@@ -75,7 +75,7 @@ func New(cfg Config) (*Server, error) {
 	s.server = http1.NewServer(s, cfg.Settings.limits())
 	s.server.SetEntrance(cfg.Entrance)
 	var err error
-	if s.counts, err = answer.NewCounts(cfg.Metrics, Name); err != nil {
+	if s.counts, err = answer.NewCounts(cfg.Metrics, Name, answer.Detail{}); err != nil {
 		return nil, err
 	}
 	s.classes = s.counts.Service("")
@@ -172,7 +172,7 @@ func (s *Server) refuse(x *request, r answer.Refusal) {
 // answer sends an answer, counts and logs it.
 func (s *Server) answer(x *request, status int, r answer.Refusal, head, body []byte) {
 	sent, err := answer.Send(x.c, head, body)
-	s.counts.Count(&s.classes, status, r.Reason)
+	s.counts.Count(&s.classes, answer.About{}, status, r.Reason)
 	if err == nil {
 		err = r.Err
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/resolver"
 )
@@ -148,11 +149,12 @@ func TestSourceOfCanaries(t *testing.T) {
 func TestCanaryIsCountedApart(t *testing.T) {
 	m, reg := testMetrics(t)
 	s := &Sender{metrics: m}
+	s.groups.Store(&map[string]*group{})
 	of := m.serviceLocked("shop")
 	asked := func(canary bool, status int, reason answer.Reason) {
 		o := &Outcome{Service: "shop", metrics: of, Answered: 1}
 		o.tries = append(o.triesArr[:0], &member{inst: &resolver.Instance{Canary: canary}})
-		s.Count(o, status, reason, 1)
+		s.Count(o, &Ended{Route: &policy.Route{}, Status: status, Reason: reason, Took: 1})
 	}
 	series := func() (all, canary float64) {
 		families, err := reg.Gather()

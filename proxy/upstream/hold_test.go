@@ -41,7 +41,7 @@ func svcOf(name string, hold time.Duration, states ...resolver.State) *resolver.
 }
 
 func holdRig(t *testing.T) (*Sender, *liveSource, policy.Permit) {
-	counts, err := answer.NewCounts(nil, "gateway")
+	counts, err := answer.NewCounts(nil, "gateway", answer.Detail{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,17 +30,19 @@ type metrics struct {
 // that begins again at 0 Prometheus makes a wrong rate, and what was counted since
 // the last scrape would be lost.
 const (
-	keepRetired = int64(time.Hour)
+	keepRetired = int64(24 * time.Hour)
 	maxRetired  = 1000 // of more the oldest go
 )
 
 // serviceMetrics are the series of one service.
 type serviceMetrics struct {
+	name     string
 	classes  answer.Classes
 	duration prometheus.Observer
 	upstream prometheus.Observer
 	retries  prometheus.Counter
 	canary   atomic.Pointer[canaryMetrics] // nil until a canary is asked
+	exemplar atomic.Int64                  // monotonic time of the last one
 }
 
 // canaryMetrics are the series of the canaries of one service. What they count
@@ -77,6 +79,7 @@ func newMetrics(s *Sender, counts *answer.Counts, r prometheus.Registerer) *metr
 func (m *metrics) serviceLocked(name string) *serviceMetrics {
 	delete(m.retired, name)
 	return &serviceMetrics{
+		name:     name,
 		classes:  m.counts.Service(name),
 		duration: m.duration.WithLabelValues(name),
 		upstream: m.upstream.WithLabelValues(name),
@@ -118,23 +121,6 @@ func (m *metrics) forgetLocked(name string) {
 	m.retries.DeleteLabelValues(name)
 	m.canary.DeletePartialMatch(prometheus.Labels{"service": name})
 	m.canaries.DeleteLabelValues(name)
-}
-
-// Count counts a request that is over, sent or not: what the client was told, and
-// how long all took.
-func (s *Sender) Count(o *Outcome, status int, reason answer.Reason, took time.Duration) {
-	of := s.metrics.nobody
-	if o.metrics != nil {
-		of = o.metrics
-	}
-	s.metrics.counts.Count(&of.classes, status, reason)
-	of.duration.Observe(took.Seconds())
-	if o.Answered > 0 {
-		of.upstream.Observe(o.Answered.Seconds())
-	}
-	if n := len(o.tries); n > 0 && o.tries[n-1].inst.Canary {
-		s.metrics.countCanary(of, o, status, reason)
-	}
 }
 
 // countCanary counts a request that a canary was the last to be asked for.

@@ -33,7 +33,7 @@ func services(t *testing.T, reg *prometheus.Registry) map[string]bool {
 func testMetrics(t *testing.T) (*metrics, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	counts, err := answer.NewCounts(reg, "gateway")
+	counts, err := answer.NewCounts(reg, "gateway", answer.Detail{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func testMetrics(t *testing.T) (*metrics, *prometheus.Registry) {
 	return newMetrics(s, counts, reg), reg
 }
 
-func TestCountersOfAServiceThatIsGoneStayForAnHour(t *testing.T) {
+func TestCountersOfAServiceThatIsGoneStayForADay(t *testing.T) {
 	m, reg := testMetrics(t)
 	const gone = int64(5 * time.Minute)
 	m.serviceLocked("shop")
@@ -50,7 +50,7 @@ func TestCountersOfAServiceThatIsGoneStayForAnHour(t *testing.T) {
 	m.retireLocked("shop", gone)
 	m.retireLocked("pay", gone)
 	if m.expireLocked(gone + keepRetired); len(services(t, reg)) != 2 {
-		t.Errorf("after an hour there are %v, want both", services(t, reg))
+		t.Errorf("after a day there are %v, want both", services(t, reg))
 	}
 	m.serviceLocked("pay") // it is back
 	m.expireLocked(gone + keepRetired + 1)

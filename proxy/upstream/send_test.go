@@ -25,7 +25,7 @@ func (s oneSource) Catalog() *resolver.Catalog { return s.catalog }
 
 func newSender(t testing.TB, services ...*resolver.Service) *Sender {
 	t.Helper()
-	counts, err := answer.NewCounts(nil, "gateway")
+	counts, err := answer.NewCounts(nil, "gateway", answer.Detail{})
 	if err != nil {
 		t.Fatal(err)
 	}

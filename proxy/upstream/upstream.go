@@ -89,7 +89,7 @@ func (s *Sender) Bus() *BusRoute { return s.bus }
 
 // Sweep drops what is gone: groups of vanished services, connections to vanished
 // instances, connections that were idle for too long, counters of services that
-// vanished an hour ago. It is to be called now and then.
+// vanished a day ago. It is to be called now and then.
 func (s *Sender) Sweep(set *Settings) {
 	var gone []string
 	for name, g := range *s.groups.Load() {
