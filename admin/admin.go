@@ -22,6 +22,7 @@ import (
 	"lictor/admin/api"
 	"lictor/admin/openapi"
 	"lictor/internal/crash"
+	"lictor/policy/store"
 	"lictor/resolver"
 )
 
@@ -139,7 +140,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out.Header().Set("X-Content-Type-Options", "nosniff")
 	out.Header().Set("Cache-Control", "no-store")
 	defer s.crashed(id)
-	s.serve(out, r)
+	s.serve(out, r.WithContext(store.WithWriter(r.Context(), r.RemoteAddr)))
 
 	level := hclog.Debug
 	if out.status >= 400 || r.Method != http.MethodGet && r.Method != http.MethodHead {

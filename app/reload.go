@@ -48,11 +48,13 @@ func (p *Lictor) reload() {
 		return
 	}
 	p.reloads.done(kept)
-	if len(kept) > 0 {
-		p.log.Warn("changed in the configuration, but needs a restart", "options", strings.Join(kept, ", "))
-	}
 	p.inForce.Store(next)
-	p.log.Info("configuration reloaded", "generation", p.generation.Add(1))
+	generation := p.generation.Add(1)
+	if len(kept) > 0 {
+		p.log.Warn("configuration reloaded, but what is new of some options needs a restart", "options", strings.Join(kept, ", "), "generation", generation)
+		return
+	}
+	p.log.Info("configuration reloaded", "generation", generation)
 }
 
 func (p *Lictor) apply(next *config.Config) error {

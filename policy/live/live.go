@@ -37,6 +37,7 @@ type Config struct {
 // any goroutine, and do not block.
 type Policy struct {
 	cfg     Config
+	writers *writers
 	builder *policy.Builder // Run's only
 	set     atomic.Pointer[policy.Set]
 	stale   atomic.Bool // older than MaxStale
@@ -53,7 +54,7 @@ func New(cfg Config) (*Policy, error) {
 		return nil, errors.New("live: Store and Log are required")
 	}
 	p := &Policy{
-		cfg: cfg,
+		cfg: cfg, writers: &writers{Store: cfg.Store},
 		builder: policy.NewBuilder(policy.Options{
 			Prefix: cfg.Prefix, BindConsumers: cfg.BindConsumers,
 			Panicked: func(value any) { crash.Tell("policy", value) },
@@ -80,8 +81,8 @@ func (p *Policy) Set() *policy.Set {
 // Loaded returns the policy as last loaded, however old, nil if there is none.
 func (p *Policy) Loaded() *policy.Set { return p.set.Load() }
 
-// Store returns the store that is followed.
-func (p *Policy) Store() store.Store { return p.cfg.Store }
+// Store returns the store that is followed, to be written to.
+func (p *Policy) Store() store.Store { return p.writers }
 
 // Run follows the store until ctx ends, and returns nil then. An error is that of
 // the store's Watch, after which nothing is followed any more.
@@ -173,8 +174,12 @@ func (p *Policy) logUpdate(before, set *policy.Set, rejections []*policy.Rejecti
 		p.cfg.Log.Warn("policy loaded from data_dir, the store has not answered yet", "objects", len(u.Changes), "hash", set.Version().Hash)
 	case before == nil || u.Reset:
 		p.cfg.Log.Info("policy loaded", "objects", len(u.Changes), "hash", set.Version().Hash, "took_ms", took.Milliseconds())
-	default:
-		p.cfg.Log.Debug("policy changed", "changes", len(u.Changes), "index", u.Index, "took_us", took.Microseconds())
+	case len(u.Changes) > 0:
+		line := []any{"changes", len(u.Changes), "keys", keysOf(u.Changes), "index", u.Index, "hash", set.Digits(), "took_us", took.Microseconds()}
+		if by := p.writers.of(u.Changes); by != "" {
+			line = append(line, []any{"by", by}...)
+		}
+		p.cfg.Log.Info("policy changed", line...)
 	}
 	if set.UsesLocations() && !before.UsesLocations() {
 		p.cfg.Log.Debug("filters ask for locations")

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	client "lictor/internal/consul"
 	"lictor/resolver"
 )
@@ -200,7 +202,18 @@ func (n *nameWatch) settle(added, missing []string, m meta) {
 	if n.moved {
 		r.sweeper.namesMovedLocked(len(added)+len(missing) > 0)
 	}
+	if r.status.Ready { // else they are all new
+		r.tellNamesLocked(now, "service came", added)
+		r.tellNamesLocked(now, "service went", missing)
+	}
 	n.contactLocked(now, m)
+}
+
+// tellNamesLocked logs that services are there, or are not any more. r.mu is held.
+func (r *Resolver) tellNamesLocked(now time.Time, event string, names []string) {
+	for _, name := range names {
+		r.sayLocked(now, hclog.Info, event, "service", name)
+	}
 }
 
 // holdLocked opens the window in which losses are disbelieved. r.mu is held.
