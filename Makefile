@@ -8,6 +8,7 @@ LDFLAGS := -s -w -X lictor/internal/version.Number=$(VERSION) -X lictor/internal
 TOOLS    := $(CURDIR)/integration/tools/bin
 H2SPEC   := $(CURDIR)/integration/h2spec/bin
 GRPC     := $(CURDIR)/integration/grpc/bin
+PEBBLE   := $(CURDIR)/integration/pebble/bin
 LINT     := $(CURDIR)/integration/lint/bin
 FUZZTIME ?= 30s
 T        ?= 1m
@@ -118,8 +119,8 @@ rabbitmq:
 	@integration/need rabbitmq-server rabbitmq-server
 
 # What the tests of the front door need: h2spec, grpc-go's interoperability
-# client and server, curl and systemd's check of units.
-front: $(H2SPEC)/h2spec $(GRPC)/grpc-interop-client $(GRPC)/grpc-interop-server
+# client and server, an ACME authority, curl and systemd's check of units.
+front: $(H2SPEC)/h2spec $(GRPC)/grpc-interop-client $(GRPC)/grpc-interop-server $(PEBBLE)/pebble $(PEBBLE)/pebble-challtestsrv
 	@integration/need curl curl
 	@integration/need chromium chromium
 	@integration/need systemd-analyze systemd
@@ -131,6 +132,9 @@ $(H2SPEC)/h2spec: integration/h2spec/go.mod
 
 $(GRPC)/grpc-interop-%: integration/grpc/go.mod
 	cd integration/grpc && CGO_ENABLED=0 go build -o $@ google.golang.org/grpc/interop/$*
+
+$(PEBBLE)/%: integration/pebble/go.mod
+	cd integration/pebble && CGO_ENABLED=0 go build -o $@ github.com/letsencrypt/pebble/v2/cmd/$*
 
 peers:
 	@integration/need nginx nginx-light

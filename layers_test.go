@@ -27,7 +27,7 @@ var floors = []string{
 	"proxy/rabbitmq",
 	"proxy/http1 proxy/middleware proxy/egress/dns admin/api",
 	"policy resolver policy/store", // the core, and what it is kept in
-	"internal/consul/mesh internal/consul/presence internal/guarded app/listener app/supervisor app/echo admin/form admin/openapi",
+	"app/acme internal/consul/mesh internal/consul/presence internal/guarded app/listener app/supervisor app/echo admin/form admin/openapi",
 	"internal/consul",
 	"policy/internal/trie internal/uri internal/crash internal/durable internal/eventually internal/files internal/secret internal/lines internal/limits internal/descriptors internal/field internal/size internal/version",
 }

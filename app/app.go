@@ -21,6 +21,7 @@ import (
 
 	"lictor/admin"
 	"lictor/admin/api"
+	"lictor/app/acme"
 	"lictor/app/listener"
 	"lictor/app/supervisor"
 	"lictor/config"
@@ -65,6 +66,7 @@ type Lictor struct {
 	consul   asksConsul
 	mesh     *mesh.Mesh // nil if no resolver wants it
 
+	acme *acme.Manager // nil if there is none
 	// challenge answers those who ask on redirect_address for the proof that a host
 	// is ours; nil: nobody asks. See [redirect.Config].
 	challenge func(http.ResponseWriter, *http.Request) bool
@@ -98,7 +100,7 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, 
 	p.generation.Store(1)
 	p.reloads.done(nil)
 	p.registry.MustRegister(&p.reloads, metrics{p})
-	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
+	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildACME, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			p.release()
 			return nil, err

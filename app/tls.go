@@ -30,7 +30,12 @@ func (p *Lictor) buildTLS(name string, cfg *config.TLS, protocols ...string) (*l
 	for i, c := range cfg.Certificates {
 		pairs[i] = listener.Pair{CertFile: c.CertFile, KeyFile: c.KeyFile}
 	}
+	var source listener.Source // a nil *acme.Manager in it would be none that is nil
+	if cfg.ACME.Configured {
+		source = p.acme
+	}
 	t, err := listener.NewTLS(listener.TLSConfig{
+		Source:       source,
 		Pairs:        pairs,
 		Dir:          cfg.CertDir,
 		ClientCAFile: cfg.ClientCAFile,

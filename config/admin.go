@@ -28,7 +28,7 @@ func (d *decoder) admin(b *hcl.Block) {
 		"address": parsed(&a.Address, address),
 		"token":   hidden(&a.Token, visible),
 		"header":  parsed(&a.Header, headerName),
-	}, nested{"tls": d.tls(&a.TLS)})
+	}, nested{"tls": d.tls(&a.TLS, nil)})
 	if a.Token.Empty() && !IsLoopback(a.Address) {
 		d.wrong(where.of("address", b), "admin: a token is needed unless the address is a loopback address, got %q", a.Address)
 	}

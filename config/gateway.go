@@ -77,7 +77,7 @@ func (d *decoder) gateway(b *hcl.Block) {
 		"redirect_address":           parsed(&g.RedirectAddress, orNone(address)),
 		"redirect_port":              number(&g.RedirectPort, 0, 65535),
 		"hsts":                       parsed(&g.HSTS, orNone(hsts)),
-	}, nested{"tls": d.tls(&g.TLS)})
+	}, nested{"tls": d.tls(&g.TLS, nested{"acme": d.acme})})
 	if g.ProxyProtocol && len(g.TrustedProxies) == 0 {
 		d.wrong(where.of("proxy_protocol", b), "gateway: proxy_protocol needs trusted_proxies")
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"maps"
 
 	"github.com/hashicorp/hcl/v2"
 )
@@ -11,6 +12,7 @@ import (
 type TLS struct {
 	Certificates []KeyPair // the first is for clients that name no server, or one that no certificate is for
 	CertDir      string    // a directory of further ones, which come and go; "" = none
+	ACME         ACME      // of the gateway alone
 	ClientCAFile string    // "" = clients need no certificate
 	MinVersion   uint16    // tls.VersionTLS12 or tls.VersionTLS13
 }
@@ -19,13 +21,16 @@ type TLS struct {
 type KeyPair struct{ CertFile, KeyFile string }
 
 // Enabled reports whether the listener speaks TLS.
-func (t *TLS) Enabled() bool { return len(t.Certificates) > 0 || t.CertDir != "" }
+func (t *TLS) Enabled() bool { return len(t.Certificates) > 0 || t.CertDir != "" || t.ACME.Configured }
 
-func defaultTLS() TLS { return TLS{MinVersion: tls.VersionTLS12} }
+func defaultTLS() TLS { return TLS{MinVersion: tls.VersionTLS12, ACME: defaultACME()} }
 
-// tls returns the decoder of a block tls into t.
-func (d *decoder) tls(t *TLS) func(*hcl.Block) {
+// tls returns the decoder of a block tls into t, which may have blocks beside
+// certificate.
+func (d *decoder) tls(t *TLS, further nested) func(*hcl.Block) {
 	return func(b *hcl.Block) {
+		inner := nested{"certificate": d.certificate(t)}
+		maps.Copy(inner, further)
 		var first KeyPair
 		where := d.body(b, options{
 			"cert_file":      text(&first.CertFile),
@@ -33,17 +38,17 @@ func (d *decoder) tls(t *TLS) func(*hcl.Block) {
 			"cert_dir":       text(&t.CertDir),
 			"client_ca_file": text(&t.ClientCAFile),
 			"min_version":    parsed(&t.MinVersion, tlsVersion),
-		}, nested{"certificate": d.certificate(t)})
-		further := t.Certificates
+		}, inner)
+		more := t.Certificates
 		t.Certificates = nil
 		d.keyPair(t, first, where, b)
 		switch {
-		case len(further) > 0 && !t.Enabled():
+		case len(more) > 0 && !t.Enabled():
 			d.wrong(where.of("cert_file", b), "%stls: cert_file and key_file or cert_dir are needed besides certificate", d.within)
 		case t.ClientCAFile != "" && !t.Enabled():
 			d.wrong(where.of("client_ca_file", b), "%stls: client_ca_file needs cert_file and key_file, or cert_dir", d.within)
 		}
-		t.Certificates = append(t.Certificates, further...)
+		t.Certificates = append(t.Certificates, more...)
 	}
 }
 

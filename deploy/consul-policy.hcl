@@ -25,5 +25,10 @@ key_prefix "lictor/policy/" { policy = "read" }
 # with the mesh: nothing more. lictor's certificate, and the intentions that speak
 # of it, come with service "lictor".
 
+# with tls { acme { storage = "consul" } }: certificates, which are sealed, and the
+# locks under which one of the lictors orders them.
+#key_prefix "lictor/acme/" { policy = "write" }
+#session_prefix "" { policy = "write" }
+
 # with a peer, to know whether it is connected:
 #peering = "read"

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"strings"
 
 	"lictor/internal/uri"
@@ -46,4 +47,13 @@ func (s *Set) Maps(domain string) bool {
 		return ok
 	}
 	return s.mapping(domain) != nil
+}
+
+// Domains yields the domains of mapping objects that are hosts, no wildcards.
+func (s *Set) Domains() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if s != nil {
+			s.domains.All(func(domain string, m *liveMapping) bool { return m.closed || yield(domain) })
+		}
+	}
 }

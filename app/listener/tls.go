@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,10 +17,25 @@ import (
 	"lictor/internal/crash"
 )
 
-// TLSConfig says how a listener speaks TLS. Pairs or Dir is required.
+// Source has certificates that are in no file. Its methods are called in
+// handshakes, by any goroutine.
+type Source interface {
+	// Certificate returns the one for a host in lower case, nil if there is none.
+	Certificate(name string) *tls.Certificate
+	// All returns the certificates by host, with their Leaf. It is not changed.
+	All() map[string]*tls.Certificate
+	// Challenge returns what answers a handshake that proves to an authority that
+	// a host is ours, nil if it is no such handshake. It may block for some seconds.
+	Challenge(hello *tls.ClientHelloInfo) *tls.Certificate
+	// Problems are what an operator should know.
+	Problems() []string
+}
+
+// TLSConfig says how a listener speaks TLS. Pairs, Dir or Source is required.
 type TLSConfig struct {
 	Pairs        []Pair
 	Dir          string // of further pairs, which may come and go; "" = none
+	Source       Source // of further certificates, behind those; nil = none
 	ClientCAFile string // clients must show a certificate of one of these; "" = they are not asked
 	MinVersion   uint16 // tls.VersionTLS12 or 13; 0 = 1.2
 	Protocols    []string
@@ -39,8 +56,8 @@ func (t *TLS) OnChange(f func()) { t.changed = f }
 
 // NewTLS reads the certificates.
 func NewTLS(cfg TLSConfig) (*TLS, error) {
-	if len(cfg.Pairs) == 0 && cfg.Dir == "" || cfg.Log == nil {
-		return nil, errors.New("listener: Pairs or Dir, and Log are required")
+	if len(cfg.Pairs) == 0 && cfg.Dir == "" && cfg.Source == nil || cfg.Log == nil {
+		return nil, errors.New("listener: Pairs, Dir or Source, and Log are required")
 	}
 	cfg.MinVersion = cmp.Or(cfg.MinVersion, tls.VersionTLS12)
 	m, err := load(&cfg, new(material), time.Now())
@@ -60,13 +77,15 @@ func NewTLS(cfg TLSConfig) (*TLS, error) {
 	if m.clientCAs != nil {
 		t.base.ClientAuth = tls.RequireAndVerifyClientCert
 		t.base.ClientCAs = m.clientCAs
-		t.base.GetConfigForClient = t.withCAs
+	}
+	if m.clientCAs != nil || cfg.Source != nil {
+		t.base.GetConfigForClient = t.configFor
 	}
 	return t, nil
 }
 
 // errNothing is why a handshake fails while cert_dir is empty.
-var errNothing = errors.New("there is no certificate yet")
+var errNothing = errors.New("there is no certificate")
 
 // pick returns the certificate for a handshake.
 func (t *TLS) pick(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -74,14 +93,48 @@ func (t *TLS) pick(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if cert := m.named(hello); cert != nil {
 		return cert, nil
 	}
+	if t.cfg.Source != nil {
+		if cert := t.cfg.Source.Certificate(strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))); cert != nil {
+			return cert, nil
+		}
+	}
 	if cert := m.unnamed(hello); cert != nil {
 		return cert, nil
+	}
+	return t.firstOfSource()
+}
+
+// firstOfSource returns what a client gets that names nobody whom we have, where
+// there are no files.
+func (t *TLS) firstOfSource() (*tls.Certificate, error) {
+	if t.cfg.Source != nil {
+		all := t.cfg.Source.All()
+		if names := slices.Sorted(maps.Keys(all)); len(names) > 0 {
+			return all[names[0]], nil
+		}
 	}
 	return nil, errNothing
 }
 
+// ChallengeProtocol is what is agreed on in a handshake that proves to an authority
+// that a host is ours, and is nothing else (RFC 8737).
+const ChallengeProtocol = "acme-tls/1"
+
+// configFor returns what a handshake goes by, nil for the base.
+func (t *TLS) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if t.cfg.Source != nil {
+		if cert := t.cfg.Source.Challenge(hello); cert != nil {
+			return &tls.Config{
+				MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert},
+				NextProtos: []string{ChallengeProtocol}, SessionTicketsDisabled: true,
+			}, nil
+		}
+	}
+	return t.withCAs()
+}
+
 // withCAs gives a handshake the client CAs as they are now.
-func (t *TLS) withCAs(*tls.ClientHelloInfo) (*tls.Config, error) {
+func (t *TLS) withCAs() (*tls.Config, error) {
 	now := t.current.Load().clientCAs
 	if now == t.base.ClientCAs {
 		return nil, nil
@@ -150,6 +203,13 @@ func (t *TLS) Shown() map[string]Shown {
 			all[h.name()] = Shown{h.name(), h.cert.Leaf.NotBefore, h.expires}
 		}
 	}
+	if t.cfg.Source != nil {
+		for name, cert := range t.cfg.Source.All() {
+			if _, known := all[name]; !known {
+				all[name] = Shown{name, cert.Leaf.NotBefore, expiry(cert)}
+			}
+		}
+	}
 	return all
 }
 
@@ -160,8 +220,11 @@ func (t *TLS) Problems() (all []string) {
 	for _, err := range m.problems() {
 		all = append(all, err.Error())
 	}
-	if len(m.byName) == 0 && m.unnamed(&tls.ClientHelloInfo{}) == nil {
+	if len(t.Shown()) == 0 {
 		all = append(all, errNothing.Error()+", every handshake fails")
+	}
+	if t.cfg.Source != nil {
+		all = append(all, t.cfg.Source.Problems()...)
 	}
 	return all
 }

@@ -121,6 +121,10 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 		}
 		nc = tc
 		state := tc.ConnectionState()
+		if state.NegotiatedProtocol == challengeProtocol {
+			nc.Close() // it showed its certificate, asked for none, and is there for nothing else
+			return nil
+		}
 		p.secured(state)
 		if e.Verify != nil && len(state.VerifiedChains) > 0 {
 			p.identity = &identity{nc: nc, remote: p.Remote, chain: state.PeerCertificates}
@@ -131,6 +135,10 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 	nc.SetDeadline(time.Time{})
 	return nc
 }
+
+// challengeProtocol is that of TLS-ALPN-01 (RFC 8737 3): no data follows the
+// handshake.
+const challengeProtocol = "acme-tls/1"
 
 func (p *Peer) secured(state tls.ConnectionState) {
 	p.TLS = true

@@ -1,0 +1,132 @@
+package acme
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3"
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// solver puts challenges into the storage, where any lictor finds them: behind a
+// balancer nobody knows which one the authority asks. It implements [acmez.Solver].
+type solver struct{ storage certmagic.Storage }
+
+func challengeKey(kind, name string) string {
+	return "challenges/" + kind + "/" + certmagic.StorageKeys.Safe(name)
+}
+
+// Present implements [acmez.Solver].
+func (s *solver) Present(ctx context.Context, c acme.Challenge) error {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return s.storage.Store(ctx, challengeKey(c.Type, c.Identifier.Value), text)
+}
+
+// CleanUp implements [acmez.Solver].
+func (s *solver) CleanUp(ctx context.Context, c acme.Challenge) error {
+	return s.storage.Delete(context.WithoutCancel(ctx), challengeKey(c.Type, c.Identifier.Value))
+}
+
+const answerTime = 5 * time.Second
+
+// pending returns the challenge of a type for a host, if there is one. Only hosts
+// that a certificate is wanted for are looked for, and only a few at once: who asks
+// may be anybody.
+func (m *Manager) pending(ctx context.Context, kind, name string) (c acme.Challenge, ok bool) {
+	m.mu.Lock()
+	wanted := m.hosts[name] != nil
+	m.mu.Unlock()
+	if !wanted || !m.cfg.answers(kind) {
+		return c, false
+	}
+	select {
+	case m.asked <- struct{}{}:
+		defer func() { <-m.asked }()
+	default:
+		return c, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	text, err := m.cfg.Storage.Load(ctx, challengeKey(kind, name))
+	if err != nil || json.Unmarshal(text, &c) != nil || c.Identifier.Value != name || c.Type != kind {
+		return c, false
+	}
+	return c, true
+}
+
+// Answer answers a GET below /.well-known/acme-challenge/, by HTTP-01 (RFC 8555
+// 8.3), and reports whether it did. It blocks for as long as the storage takes, 5 s
+// at most.
+func (m *Manager) Answer(w http.ResponseWriter, r *http.Request) bool {
+	name := r.Host
+	if host, _, err := net.SplitHostPort(r.Host); err == nil {
+		name = host
+	}
+	c, ok := m.pending(r.Context(), acme.ChallengeTypeHTTP01, strings.ToLower(name))
+	if !ok || r.URL.Path != c.HTTP01ResourcePath() {
+		return false
+	}
+	_, err := w.Write([]byte(c.KeyAuthorization))
+	return err == nil
+}
+
+// Protocol is what is agreed on in a handshake that is a challenge and nothing else
+// (RFC 8737).
+const Protocol = acmez.ACMETLS1Protocol
+
+// Challenge returns the certificate that answers a handshake of TLS-ALPN-01 (RFC
+// 8737), nil if it is none or no challenge is pending. It blocks as Answer does.
+func (m *Manager) Challenge(hello *tls.ClientHelloInfo) *tls.Certificate {
+	return m.challenge(hello.Context(), hello)
+}
+
+func (m *Manager) challenge(ctx context.Context, hello *tls.ClientHelloInfo) *tls.Certificate {
+	if !slices.Equal(hello.SupportedProtos, []string{Protocol}) {
+		return nil
+	}
+	c, ok := m.pending(ctx, acme.ChallengeTypeTLSALPN01, strings.ToLower(hello.ServerName))
+	if !ok {
+		return nil
+	}
+	cert, err := acmez.TLSALPN01ChallengeCert(c)
+	if err != nil {
+		return nil
+	}
+	return cert
+}
+
+// work is what a lictor does under locks of the storage. It ends when one is lost.
+type work struct {
+	end   context.CancelCauseFunc
+	locks []*lock
+}
+
+type workKey struct{}
+
+var errLost = errors.New("the lock in Consul was lost, somebody else may go on")
+
+// AtWork returns a context that ends when a lock that is taken with it is lost.
+// The caller ends it.
+func AtWork(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, end := context.WithCancelCause(ctx)
+	return context.WithValue(ctx, workKey{}, &work{end: end}), end
+}
+
+// lost is why the work ended early, nil if it did not.
+func lost(ctx context.Context) error {
+	if err := context.Cause(ctx); errors.Is(err, errLost) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package acme
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3"
+	"github.com/mholt/acmez/v3/acme"
+
+	"lictor/internal/version"
+)
+
+// issuer orders certificates. It implements [certmagic.Issuer], so that certmagic
+// holds the lock of the host meanwhile.
+type issuer struct {
+	cfg    *Config
+	key    string // of the authority, in the storage
+	client *http.Client
+}
+
+const (
+	askTime   = 30 * time.Second // for one answer of the authority
+	maxAnswer = 1 << 20          // bytes of it
+	pollTime  = 2 * time.Minute  // until it has looked at a challenge
+)
+
+func newIssuer(cfg *Config) (*issuer, error) {
+	u, err := url.Parse(cfg.Directory)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("acme: directory: want a URL of https")
+	}
+	var roots *x509.CertPool
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("acme: ca_file: %w", err)
+		}
+		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("acme: ca_file: no certificate in %s", cfg.CAFile)
+		}
+	}
+	only := &onlyTo{host: u.Host, by: &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2: true, MaxIdleConns: 2, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: askTime,
+		MaxResponseHeaderBytes: 64 << 10,
+	}}
+	return &issuer{cfg: cfg, key: certmagic.StorageKeys.Safe(u.Host + "-" + u.Path), client: &http.Client{Transport: only, Timeout: askTime}}, nil
+}
+
+// onlyTo sends requests to the host of the directory, whatever an answer of the
+// authority names, and bounds answers.
+type onlyTo struct {
+	host string
+	by   http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (o *onlyTo) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Host != o.host || req.URL.Scheme != "https" {
+		return nil, fmt.Errorf("the authority names a place that is not at %s", o.host)
+	}
+	resp, err := o.by.RoundTrip(req)
+	if err == nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+	}
+	return resp, err
+}
+
+// IssuerKey implements [certmagic.Issuer].
+func (i *issuer) IssuerKey() string { return i.key }
+
+// Issue implements [certmagic.Issuer]. It orders once; what the authority refused
+// is not asked for again before its time, by whichever lictor.
+func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
+	name := csr.DNSNames[0]
+	past := i.refusals(ctx, name)
+	if past.Count > 0 && time.Now().Before(past.Next) {
+		return nil, &laterError{past.Next, past.Why}
+	}
+	solver := &solver{storage: i.cfg.Storage}
+	client := &acmez.Client{
+		Client:           &acme.Client{Directory: i.cfg.Directory, HTTPClient: i.client, UserAgent: "lictor/" + version.Number, PollTimeout: pollTime},
+		ChallengeSolvers: make(map[string]acmez.Solver),
+	}
+	for _, kind := range i.cfg.Challenges {
+		client.ChallengeSolvers[kind] = solver
+	}
+	account, err := i.account(ctx, client)
+	if err != nil {
+		return nil, i.refused(ctx, name, past, err)
+	}
+	params, err := acmez.OrderParametersFromCSR(account, csr)
+	if err != nil {
+		return nil, err
+	}
+	i.cfg.Log.Info("ordering a certificate", "host", name, "url", i.cfg.Directory)
+	chains, err := client.ObtainCertificate(ctx, params)
+	if err != nil {
+		return nil, i.refused(ctx, name, past, err)
+	}
+	if len(chains) == 0 {
+		return nil, errors.New("the authority gives no certificate")
+	}
+	_ = i.cfg.Storage.Delete(ctx, refusalKey(name)) // it says nothing any more
+	return &certmagic.IssuedCertificate{Certificate: chains[0].ChainPEM, Metadata: chains[0]}, nil
+}
+
+// laterError says that the authority is not asked yet.
+type laterError struct {
+	at  time.Time
+	why string
+}
+
+// Error implements error.
+func (e *laterError) Error() string {
+	return fmt.Sprintf("the authority refused it, next try at %s: %s", e.at.UTC().Format(time.RFC3339), e.why)
+}
+
+// refusal is what all lictors know of how the authority refused a host.
+type refusal struct {
+	Count int
+	Next  time.Time
+	Why   string
+}
+
+func refusalKey(name string) string { return "refusals/" + certmagic.StorageKeys.Safe(name) }
+
+// pauses are those after each refusal. An authority counts failed validations,
+// five an hour for a host at Let's Encrypt.
+var pauses = []time.Duration{time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour}
+
+func (i *issuer) refusals(ctx context.Context, name string) (r refusal) {
+	text, err := i.cfg.Storage.Load(ctx, refusalKey(name))
+	if err == nil {
+		_ = json.Unmarshal(text, &r) // what cannot be read says nothing
+	}
+	return r
+}
+
+// refused keeps what the authority itself said, as opposed to that it was away.
+func (i *issuer) refused(ctx context.Context, name string, past refusal, err error) error {
+	problem, ok := errors.AsType[acme.Problem](err)
+	if !ok {
+		return err
+	}
+	next := refusal{Count: past.Count + 1, Next: time.Now().Add(pauses[min(past.Count, len(pauses)-1)]), Why: cut(problem.Error())}
+	if problem.Type == acme.ProblemTypeAccountDoesNotExist {
+		_ = i.cfg.Storage.Delete(ctx, i.accountKey()) // the next try makes another one
+		next.Next = time.Now().Add(time.Second)
+	}
+	if text, bad := json.Marshal(next); bad == nil {
+		if bad = i.cfg.Storage.Store(ctx, refusalKey(name), text); bad != nil {
+			return errors.Join(err, bad)
+		}
+	}
+	return &laterError{next.Next, next.Why}
+}
+
+// cut makes an authority's words fit to be shown.
+func cut(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s[:min(len(s), 500)], "?"))
+}
+
+// account returns the account at the authority, which all lictors share.
+func (i *issuer) account(ctx context.Context, client *acmez.Client) (acme.Account, error) {
+	if account, err := i.storedAccount(ctx); !errors.Is(err, fs.ErrNotExist) {
+		return account, err
+	}
+	const lock = "acme_account"
+	if err := i.cfg.Storage.Lock(ctx, lock); err != nil {
+		return acme.Account{}, err
+	}
+	defer func() { _ = i.cfg.Storage.Unlock(context.WithoutCancel(ctx), lock) }() // else it ends with its session
+	if account, err := i.storedAccount(ctx); !errors.Is(err, fs.ErrNotExist) {
+		return account, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return acme.Account{}, err
+	}
+	account := acme.Account{PrivateKey: key, TermsOfServiceAgreed: true}
+	if i.cfg.Email != "" {
+		account.Contact = []string{"mailto:" + i.cfg.Email}
+	}
+	if account, err = client.NewAccount(ctx, account); err != nil {
+		return account, err
+	}
+	pem, err := certmagic.PEMEncodePrivateKey(key)
+	if err != nil {
+		return account, err
+	}
+	text, err := json.Marshal(keptAccount{account, string(pem)})
+	if err != nil {
+		return account, err
+	}
+	return account, i.cfg.Storage.Store(ctx, i.accountKey(), text)
+}
+
+type keptAccount struct {
+	Account acme.Account
+	Key     string
+}
+
+func (i *issuer) accountKey() string { return "accounts/" + i.key }
+
+func (i *issuer) storedAccount(ctx context.Context) (acme.Account, error) {
+	text, err := i.cfg.Storage.Load(ctx, i.accountKey())
+	if err != nil {
+		return acme.Account{}, err
+	}
+	var kept keptAccount
+	if err := json.Unmarshal(text, &kept); err != nil {
+		return acme.Account{}, errors.New("the account in the storage cannot be read")
+	}
+	kept.Account.PrivateKey, err = certmagic.PEMDecodePrivateKey([]byte(kept.Key))
+	return kept.Account, err
+}
+
+// ChallengeTypes are those that lictor can answer.
+var ChallengeTypes = []string{acme.ChallengeTypeHTTP01, acme.ChallengeTypeTLSALPN01}
+
+// answers reports whether challenges of a type are answered.
+func (c *Config) answers(kind string) bool { return slices.Contains(c.Challenges, kind) }

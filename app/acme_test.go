@@ -1,0 +1,31 @@
+package app
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/config"
+	"lictor/policy/live"
+	"lictor/policy/store/memory"
+)
+
+// TestHostsOfCertificatesAreBounded: those of the configuration come first.
+func TestHostsOfCertificatesAreBounded(t *testing.T) {
+	log := hclog.NewNullLogger()
+	p := &Lictor{log: log, cfg: config.Default()}
+	var err error
+	if p.policy, err = live.New(live.Config{Store: memory.New(log), Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	p.cfg.Gateway.TLS.ACME = config.ACME{Hosts: []string{"z.test", "a.test", "z.test"}, HostSuffixes: []string{"example.com"}, MaxHosts: 3}
+	if hosts, left := p.acmeHosts(); !slices.Equal(hosts, []string{"a.test", "z.test"}) || left != 0 {
+		t.Errorf("got %q, %d more", hosts, left)
+	}
+	domains := slices.Values([]string{"m.example.com", "*.example.com", "example.com", "x.example.org", "aexample.com", "z.test"})
+	claims := slices.Values([]string{"b.example.com", "a.example.com", "m.example.com"})
+	if hosts, left := p.cfg.Gateway.TLS.ACME.Among(domains, claims); !slices.Equal(hosts, []string{"a.test", "z.test", "m.example.com"}) || left != 2 {
+		t.Errorf("got %q, %d more", hosts, left)
+	}
+}
