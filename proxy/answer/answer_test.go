@@ -34,6 +34,25 @@ func TestLogLinesAreBounded(t *testing.T) {
 	}
 }
 
+// What is plain is so wherever it stands.
+func TestPlainLooksAtEachByte(t *testing.T) {
+	for n := 1; n <= 17; n++ {
+		for at := range n {
+			for c := range 256 {
+				s := []byte(strings.Repeat("~", n))
+				s[at] = byte(c)
+				want := c >= 0x20 && c < 0x7f && c != '"' && c != '\\'
+				if got := plain(string(s)); got != want {
+					t.Fatalf("%q: got %v, want %v", s, got, want)
+				}
+			}
+		}
+	}
+	if !plain("") || plain("\x20\x1f\x20 !#[]") || !plain(" !#[]^~} !#[]^~}") {
+		t.Error("neighbours of odd bytes are taken for odd, or odd ones are not found")
+	}
+}
+
 // A trace id is taken from a traceparent that the standard calls valid, and from no
 // other, for it goes on into logs and metrics.
 func TestTraceIDIsThatOfAValidTraceparent(t *testing.T) {
