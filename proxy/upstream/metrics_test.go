@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/proxy/answer"
+	"lictor/proxy/http1"
 )
 
 // services returns the services that have a series in requests_total.
@@ -68,5 +69,39 @@ func TestOfManyServicesThatAreGoneTheOldestIsForgotten(t *testing.T) {
 	}
 	if got := services(t, reg); len(got) != maxRetired || got["svc0"] || !got["svc1"] {
 		t.Errorf("%d are kept, want %d without the oldest", len(got), maxRetired)
+	}
+}
+
+// A trace becomes an exemplar where none did within a second, and only then.
+func TestExemplarsArePaced(t *testing.T) {
+	m, reg := testMetrics(t)
+	of := m.serviceLocked("shop")
+	exemplars := func() (n int) {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, one := range f.Metric {
+				for _, b := range one.GetHistogram().GetBucket() {
+					if b.GetExemplar() != nil {
+						n++
+					}
+				}
+			}
+		}
+		return n
+	}
+	traced := []http1.Field{{Name: "traceparent", Value: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", ID: http1.FieldTraceparent}}
+	of.exemplar.Store(monotonic() + int64(time.Hour))
+	if of.observe(time.Millisecond, traced); exemplars() != 0 {
+		t.Error("a second exemplar within a second")
+	}
+	of.exemplar.Store(monotonic() - 2*exemplarEvery)
+	if of.observe(time.Second, nil); exemplars() != 0 {
+		t.Error("an exemplar without a trace")
+	}
+	if of.observe(2*time.Second, traced); exemplars() != 1 || monotonic()-of.exemplar.Load() > int64(time.Minute) {
+		t.Errorf("got %d exemplars, want one, and its time", exemplars())
 	}
 }
