@@ -14,16 +14,23 @@ type choice struct {
 // (C15), with what is known of the consumer now.
 func (d *decision) choose(kind int) (won, report *candidate) {
 	api, every := d.set.plugins[d.route.API], d.set.plugins[""]
-	if api == nil && every == nil {
+	var alias *apiPlugins
+	if kind == typeCORS && d.route.Alias != "" {
+		alias = d.set.plugins[d.route.Alias]
+	}
+	if api == nil && alias == nil && every == nil {
 		return nil, nil
 	}
 	var c choice
 	d.look(api, kind, &c, nil)
+	d.look(alias, kind, &c, nil)
 	d.look(every, kind, &c, nil)
 	if c.unsure {
 		sure := c
 		d.look(api, kind, &c, &sure)
+		d.look(alias, kind, &c, &sure)
 		d.look(every, kind, &c, &sure)
+		d.doubtful = kind == typeCORS && c.won != sure.won
 	}
 	return cmp.Or(c.won, c.demand), c.report
 }
@@ -91,6 +98,10 @@ func (d *decision) tighten(c, sure *choice, list []*candidate) {
 			continue
 		case certain != nil && !x.beats(certain):
 			continue
+		case x.kind == typeCORS: // none is stricter than another: see decision.doubtful
+			if *best != certain && !x.beats(*best) {
+				continue
+			}
 		case *best == nil, x.tighter(*best):
 		case *best == certain || (*best).tighter(x) || !x.beats(*best):
 			continue

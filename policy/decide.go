@@ -19,10 +19,14 @@ type decision struct {
 	facts   *Facts    // of a request that was let in before, nil otherwise
 	asNamed *uri.Path // see named
 	who     *liveConsumer
+
+	preflight bool // the request is one (P1)
+	doubtful  bool // which plugin cors holds depends on how the path is read
 }
 
 // Decide says whether a request may pass: blacklist and whitelist, then
-// authentication, ACL and rate limit (contract 4). It overwrites v. rec may be
+// authentication, ACL and rate limit (contract 4). A preflight may be answered
+// behind the whitelist already. It overwrites v. rec may be
 // nil; it is told each step. A limit is used up only if everything passes. The
 // Permit is the zero one unless the request may pass.
 func (s *Set) Decide(r *Request, t *Route, v *Verdict, rec *Recorder) Permit {
@@ -49,7 +53,12 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	r.scratch.namedReadings.Reset()
 	d := &r.scratch.decision
 	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
-	if d.readable() && d.ownSpelling() && d.blacklist() && d.whitelist() && d.authorized() && d.others() && d.afterACL() {
+	d.preflight = r.isPreflight()
+	if facts != nil {
+		d.preflight = facts.Preflight
+	}
+	if d.plugin(typeCORS) && d.readable() && d.ownSpelling() && d.blacklist() && d.whitelist() && d.answersPreflight() &&
+		d.authorized() && d.others() && d.afterACL() {
 		v.Action = Allow
 	}
 	*d, r.scratch.inquiry = decision{}, inquiry{} // keeps no set alive
@@ -68,7 +77,7 @@ func (d *decision) readable() bool {
 }
 
 // authorized asks who it is and whether the API is for them.
-func (d *decision) authorized() bool { return d.plugin(typeKeyAuth) && d.acl() }
+func (d *decision) authorized() bool { return d.waived() || d.plugin(typeKeyAuth) && d.acl() }
 
 // others asks the same for each other API that some reading of an odd path leads
 // to by its filters, or would lead to but for them: whether a backend reads the
@@ -286,13 +295,13 @@ func (s *Set) listRule(kind int, r *listRule) Rule {
 func (r *Request) Facts(t *Route, v *Verdict) *Facts {
 	f := &Facts{
 		Method: strings.Clone(r.Method), Host: strings.Clone(r.Host), Port: r.Port, Client: r.Client, Locator: r.Locator,
-		Route: *t, Digest: v.digest, Identity: v.Identity != nil,
+		Route: *t, Digest: v.digest, Identity: v.Identity != nil, Preflight: v.CORS.Preflight,
 	}
 	f.asked = v.asked()
 	for _, n := range r.Names {
 		f.Names = append(f.Names, strings.Clone(n))
 	}
-	f.Route.API, f.Route.Service, f.Route.Rest = strings.Clone(t.API), strings.Clone(t.Service), strings.Clone(t.Rest)
+	f.Route.API, f.Route.Alias, f.Route.Service, f.Route.Rest = strings.Clone(t.API), strings.Clone(t.Alias), strings.Clone(t.Service), strings.Clone(t.Rest)
 	if r.Path != nil {
 		f.Path = r.Path.Clone()
 	}

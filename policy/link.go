@@ -31,7 +31,7 @@ func (b *Builder) link(k Key, o *object, add bool) {
 		p := &livePlugin{Plugin: x, key: b.path(k), index: o.index, created: o.created, kind: pluginTypeOf(x.Name), broken: o.broken}
 		p.config = pluginTypes[p.kind].compile(x.Config, func(string, string, ...any) {})
 		setMap(b.plugins, k.Name, p, add)
-		set(&b.set.pluginIDs, hashString(k.Name), k.Name, true, add)
+		set(&b.set.pluginIDs, hashString(k.Name), k.Name, p.kind, add)
 		b.dirty.plugins = true
 	case *PluginMapping:
 		setMap(b.mappings, k.Name, &mappedPlugins{x, b.ruleOf(k, o), o.broken}, add)

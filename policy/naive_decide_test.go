@@ -65,6 +65,9 @@ func (n *naive) winner(kind, api string, c *policy.Consumer, r *policy.Request, 
 		if o.sure || sure != nil && slices.Compare(o.rank, sure.rank) < 0 {
 			continue
 		}
+		if kind == "cors" {
+			return &doubtful
+		}
 		if won == nil || o.size < won.size || won != sure && o.size == won.size && slices.Compare(o.rank, won.rank) > 0 {
 			won = o
 		}
@@ -151,6 +154,8 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 		return v
 	}
 
+	var answered, continued bool
+	v.cors, answered, continued = n.cors(v.api, r)
 	if v.by != policy.ByHost && n.strays(r) {
 		return refuse(policy.ReasonBadPath)
 	}
@@ -168,12 +173,16 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 		would = append(would, "whitelist")
 	}
 
+	if answered {
+		v.answered = true
+		return v
+	}
 	var c *policy.Consumer
-	if cred := n.keys[key]; cred != nil {
+	if cred := n.keys[key]; cred != nil && !continued {
 		c = n.consumer(cred.Consumer)
 	}
 	demand := n.winner("key-auth", v.api, nil, r, false)
-	if c == nil && demand != nil {
+	if c == nil && demand != nil && !continued {
 		if key == "" {
 			return refuse(policy.ReasonNoCredentials)
 		}
@@ -186,8 +195,10 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 		}
 	}
 
-	if reason := n.acl(v.api, c, r, &would); reason != "" {
-		return refuse(reason)
+	if !continued {
+		if reason := n.acl(v.api, c, r, &would); reason != "" {
+			return refuse(reason)
+		}
 	}
 	if reason := n.others(&v, c, key, r); reason != "" {
 		return refuse(reason)
@@ -204,6 +215,9 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 		v.limit = int(won.Config["minute"].(int64))
 	}
 	for _, report := range []bool{false, true} {
+		if continued {
+			break
+		}
 		n.asks(&v, v.api, c, r, report)
 	}
 	all := strings.Split(v.asks, "\n")
@@ -223,7 +237,7 @@ func (n *naive) others(v *naiveVerdict, c *policy.Consumer, key string, r *polic
 		if api == "" && v.by == policy.ByFilter && len(path) > 0 {
 			api = segment(path)
 		}
-		if api == "" || api == v.api {
+		if _, _, waived := n.cors(api, r); waived || api == "" || api == v.api {
 			continue
 		}
 		if c == nil && n.winner("key-auth", api, nil, r, false) != nil {

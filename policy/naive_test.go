@@ -52,6 +52,8 @@ type naiveVerdict struct {
 	most     int64
 	hide     bool
 	asks     string // the authorities
+	cors     string // what browsers are told; "" = nothing is
+	answered bool   // as a preflight
 }
 
 func under(path, prefix string) bool {

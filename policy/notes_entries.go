@@ -15,6 +15,10 @@ func notesOf(k Key, o Object, rules map[string]*listRule) (notes Problems) {
 	switch x := o.(type) {
 	case *List:
 		return append(notes, x.notes(k.Name, rules)...)
+	case *Plugin:
+		if x.Name == (cors{}).name() {
+			return append(notes, corsNotes(x)...)
+		}
 	case *Filter:
 		for i, m := range x.Methods {
 			if text := methodNote(m); text != "" {

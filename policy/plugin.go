@@ -1,9 +1,10 @@
 package policy
 
-// The plugin types, in the order in which they run: key-auth before the ACL, the
-// others after it.
+// The plugin types, in the order in which they run: cors before all else, for
+// every answer has its fields, key-auth before the ACL, the others after it.
 const (
-	typeKeyAuth = iota
+	typeCORS = iota
+	typeKeyAuth
 	typeRequestSizeLimiting
 	typeRequestTermination
 	typeRateLimiting // a limit is used up only by what passes all before it
@@ -14,6 +15,7 @@ const (
 // A plugin type is one file: its configuration, what beats what, and what it
 // does to a request. To add one, write the file and name it above and here.
 var pluginTypes = [nPluginTypes]pluginType{
+	typeCORS:                cors{},
 	typeKeyAuth:             keyAuth{},
 	typeRequestSizeLimiting: requestSizeLimiting{},
 	typeRequestTermination:  requestTermination{},
@@ -161,6 +163,9 @@ func (a *apiPlugins) file(p *livePlugin, m *PluginMapping, groups []string, base
 	if len(m.Consumers)+len(groups) == 0 {
 		s.open = append(s.open, &c)
 		return
+	}
+	if p.kind == typeCORS {
+		return // nobody is identified when it is chosen
 	}
 	if s.consumers == nil {
 		s.consumers, s.groups = make(map[string][]*candidate), make(map[string][]*candidate)

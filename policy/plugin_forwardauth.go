@@ -228,6 +228,9 @@ func hasHeader(names []string, name string) bool {
 // run opens the question. It is asked last, when all else let the request pass, so
 // an authority is not asked more often than rate limits let it be.
 func (forwardAuth) run(d *decision, won, report *livePlugin) bool {
+	if d.waived() {
+		return true
+	}
 	if report != nil && d.facts == nil {
 		d.verdict.open(report)
 		d.tellAsk(report, Report)
@@ -259,7 +262,7 @@ func (d *decision) ask(p *livePlugin) bool {
 // asksToo opens the question of another API that some reading of the path leads to.
 func (d *decision) asksToo() bool {
 	won, _ := d.choose(typeForwardAuth)
-	return won == nil || d.ask(won.livePlugin)
+	return won == nil || d.waived() || d.ask(won.livePlugin)
 }
 
 // tellAsk records that an authority is asked, or in a dry run that it would be.

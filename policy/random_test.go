@@ -44,6 +44,10 @@ var (
 	targets   = []string{"/svc", "/svc/adm", "/svc/adm/x/y", "/svc/admx", "/pub/a", "/adm", "/", "/pub/..;/svc/adm", "/svc//adm", "/svc/x/%2e%2e/adm",
 		"/svc/adm;v=1", "/svc%2Fadm", "/pub/x%2F..%2Fy", "/svc/x/..;/adm", "/api2/adm", "/svc/x%2F..%2Fadm/y", "/svc;a/adm"}
 	clients  = []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "10.1.1.1", "9.9.9.9"}
+	origins8 = []string{"*", "https://app.ex", "https://app.ex:8443", "*.ex", "http://*.ex:8000", "~https://[a-z]+\\.ex", "null", "https://[2001:db8::1]"}
+	// What browsers send, and what they never do.
+	sentOrigins = []string{"https://app.ex", "https://app.ex:8443", "https://a.app.ex", "http://app.ex", "http://app.ex:8000", "null", "https://[2001:db8::1]",
+		"https://app.ex.evil", "https://evilapp.ex", "https://APP.ex", "https://app.ex:443", "https://app.ex/", "https://evil/.ex", "https://u@app.ex", "*", "https://app.ex https://app.ex"}
 	filters4 = []string{"f1", "f2", "f3", "inl", "nosuch"}
 )
 
@@ -121,6 +125,13 @@ func (w *world) addList(name string, allow bool) {
 
 func (w *world) mode() policy.Mode { return pick(w, policy.Enforce, policy.Enforce, policy.Report) }
 
+func (w *world) origins() []string {
+	if list := w.some(3, origins8...); len(list) > 0 {
+		return list
+	}
+	return []string{"*"}
+}
+
 func (w *world) addRules() {
 	for _, name := range filters4[:4] {
 		f := &policy.Filter{Name: name, Methods: w.some(2, methods3...), Hosts: w.some(1, "a.ex", "*.a.ex", "*.ex"),
@@ -142,13 +153,16 @@ func (w *world) addRules() {
 	}
 	for i := range w.IntN(5) {
 		p := &policy.Plugin{ID: fmt.Sprint("p", i), Name: "rate-limiting", Config: map[string]any{"minute": int64(1 + w.IntN(3))}}
-		switch w.IntN(11) {
+		switch w.IntN(14) {
 		case 0, 1, 2:
 			p.Name, p.Config = "key-auth", map[string]any{"hide_credentials": w.IntN(2) == 0}
 		case 3:
 			p.Name, p.Config = "request-size-limiting", map[string]any{"allowed_payload_size": int64(1 + w.IntN(3)), "size_unit": "bytes"}
 		case 4:
 			p.Name, p.Config = "request-termination", map[string]any{"status_code": int64(503)}
+		case 8, 9, 10:
+			list := w.origins()
+			p.Name, p.Config = "cors", map[string]any{"origins": list, "credentials": w.IntN(2) == 0 && !slices.Contains(list, "null"), "preflight_continue": w.IntN(3) == 0}
 		case 5:
 			p.Mode = policy.Report
 		case 6, 7:
@@ -197,7 +211,14 @@ func (w *world) request() (*policy.Request, string) {
 	if key != "" {
 		h["apikey"] = []string{key}
 	}
-	return &policy.Request{Method: pick(w, sent4...), Host: pick(w, hostNames...), Port: pick[uint16](w, 80, 8000), Path: mustPath(pick(w, targets...)),
+	method := pick(w, sent4...)
+	if w.IntN(3) == 0 {
+		h["Origin"] = []string{pick(w, sentOrigins...)}
+	}
+	if w.IntN(6) == 0 {
+		method, h["Access-Control-Request-Method"] = "OPTIONS", []string{"PUT"}
+	}
+	return &policy.Request{Method: method, Host: pick(w, hostNames...), Port: pick[uint16](w, 80, 8000), Path: mustPath(pick(w, targets...)),
 		Client: netip.MustParseAddr(pick(w, clients...)), Fields: h, Length: int64(w.IntN(5) - 1), Locator: geo, Now: noon, Limiter: new(policy.Limiter), Dry: true}, key
 }
 
@@ -216,6 +237,10 @@ func summary(set *policy.Set, r *policy.Request) naiveVerdict {
 	var v policy.Verdict
 	set.Decide(r, &route, &v, nil)
 	s := naiveVerdict{by: route.By, api: route.API, reason: v.Reason, hide: v.Allowed() && len(v.Hide) > 0}
+	if x := v.CORS; x.Rules != nil {
+		s.cors = [...]string{"nothing", "any", "named"}[x.Access]
+	}
+	s.answered = v.Action == policy.Answer
 	if v.Identity != nil {
 		s.consumer = v.Identity.Name
 	}
@@ -238,7 +263,7 @@ func summary(set *policy.Set, r *policy.Request) naiveVerdict {
 
 // TestAgreesWithTheNaiveEvaluator compares 100,000 decisions.
 func TestAgreesWithTheNaiveEvaluator(t *testing.T) {
-	reasons := map[policy.Reason]int{}
+	reasons, told := map[policy.Reason]int{}, map[string]int{}
 	for seed := range uint64(2500) {
 		w := newWorld(seed)
 		set := w.compile(t, w.changes)
@@ -254,6 +279,15 @@ func TestAgreesWithTheNaiveEvaluator(t *testing.T) {
 			} else if got.asks != "" {
 				reasons["asks"]++
 			}
+			told[got.cors]++
+			if got.answered {
+				told["a preflight"]++
+			}
+		}
+	}
+	for _, what := range []string{"nothing", "any", "named", "a preflight"} {
+		if told[what] < 300 {
+			t.Errorf("only %d answers tell browsers of %q: the test proves little", told[what], what)
 		}
 	}
 	for _, reason := range []policy.Reason{"", "asks", "asks twice", "blacklist", "whitelist", "no_credentials", "bad_credentials", "acl", "bound_consumer", "bad_path", "body_too_large", "terminated"} {

@@ -101,16 +101,17 @@ type Registry interface {
 // policy changes while the answer is still running (X14). They also hold what
 // was decided: the route, and who the client was.
 type Facts struct {
-	Method   string
-	Host     string
-	Port     uint16
-	Path     uri.Path
-	Client   netip.Addr
-	Locator  Locator
-	Route    Route
-	Digest   [32]byte // of the key that was accepted
-	Names    []string // of the certificate that was accepted instead of a key
-	Identity bool     // the client was identified
+	Method    string
+	Host      string
+	Port      uint16
+	Path      uri.Path
+	Client    netip.Addr
+	Locator   Locator
+	Route     Route
+	Digest    [32]byte // of the key that was accepted
+	Names     []string // of the certificate that was accepted instead of a key
+	Identity  bool     // the client was identified
+	Preflight bool     // it was one of a plugin cors, for which nobody has to be identified
 
 	asked []*ForwardAuth // whose yes let it pass
 }

@@ -38,7 +38,7 @@ type Set struct {
 	demands     []Closing                    // keys that are demanded as plugins are not known
 	members     trie.Trie[string, int]       // consumers that name a group
 	groups      trie.Trie[string, bool]      // group objects
-	pluginIDs   trie.Trie[string, bool]
+	pluginIDs   trie.Trie[string, int]       // their types
 
 	apis      trie.Trie[string, *liveAPI]
 	domains   trie.Trie[string, *liveMapping]

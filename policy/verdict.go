@@ -6,8 +6,9 @@ import "time"
 type Action uint8
 
 const (
-	Deny  Action = iota // refuse with the Verdict's Status and Reason
-	Allow               // go on
+	Deny   Action = iota // refuse with the Verdict's Status and Reason
+	Allow                // go on
+	Answer               // lictor itself answers with the Status, and nothing is refused: a preflight (P1)
 )
 
 // Reason says why a verdict was given. The set is closed and small, so that a
@@ -28,6 +29,7 @@ const (
 	ReasonBodyTooLarge      Reason = "body_too_large"     // the head tells a length over the limit (P4)
 	ReasonTerminated        Reason = "terminated"         // a plugin answers in place of the service (P5)
 	ReasonForwardAuth       Reason = "forward_auth"       // an authority says no, or nothing in time (P3)
+	ReasonCORS              Reason = "cors"               // browsers would hide the answer from the page; in report mode only (P1)
 )
 
 // Rule names the stored rule that spoke. The zero Rule is none: the lack of a
@@ -54,7 +56,7 @@ const maxWould = 4
 type Verdict struct {
 	Action  Action
 	Reason  Reason
-	Status  int    // of the refusal; 0 when allowed
+	Status  int    // of the refusal or answer; 0 when allowed
 	Message string // of the refusal, literal (X5)
 	Rule    Rule   // that refused
 	Page    *Page  // the body of the refusal; nil: one that says the message
@@ -66,6 +68,8 @@ type Verdict struct {
 	Hide       []string  // headers and query arguments that the backend must not see (C24)
 	Limits     Limits    // for the headers of C18; empty if no limit applies
 	MaxBody    int64     // bytes that the request's body may have; 0 = no limit of the policy's
+
+	CORS CrossOrigin // what the answer, a refusal as well, tells browsers
 
 	would  [maxWould]Would
 	nwould int
@@ -162,6 +166,7 @@ type Route struct {
 	Protected []string  // further protected headers of the API
 	Rule      Rule      // the mapping or API object; zero if there is none
 	Claim     string    // by registration: the host as the service claims it
+	Alias     string    // another name of the API that a plugin cors may be mapped to; "" = none
 
 	closed Rule // what can not be read of it, and therefore closes it (X6)
 }

@@ -103,6 +103,8 @@ func printExplanation(out io.Writer, method string, e *api.Explanation) error {
 
 func outcome(e *api.Explanation) string {
 	switch {
+	case !e.Allowed && e.Reason == "" && e.Status < 300:
+		return fmt.Sprintf("ANSWERED by lictor: %d", e.Status) // a preflight
 	case !e.Allowed:
 		return fmt.Sprintf("REFUSED: %d %s", e.Status, e.Reason)
 	case e.Status >= 400:

@@ -166,6 +166,7 @@ func (d *decision) judge() {
 	if d.alias != "" && (d.route.API == d.route.Service || d.route.By == policy.ByRegistration) {
 		own := d.route
 		d.set.As(&d.route, d.alias)
+		d.route.Alias, own.Alias = own.API, d.alias
 		if d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder); !d.verdict.Allowed() {
 			return
 		}

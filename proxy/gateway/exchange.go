@@ -208,7 +208,11 @@ func (x *exchange) refuse(r answer.Refusal) {
 		edits = x.decision.edits
 	}
 	r.Untyped = edits.drops("Content-Type", false)
-	head, body := r.Append(x.in.c.Scratch(), x.in.id, answer.GRPCType(x.in.req))
+	grpc := ""
+	if r.Reason != answer.ReasonNone { // else it is a preflight, which is no call
+		grpc = answer.GRPCType(x.in.req)
+	}
+	head, body := r.Append(x.in.c.Scratch(), x.in.id, grpc)
 	x.answer(x.appendHSTS(edits.appendTo(head, false), edits), body)
 }
 
@@ -222,7 +226,10 @@ func (x *exchange) answerHere() {
 
 // answer sends an answer of lictor's own.
 func (x *exchange) answer(head, body []byte) {
-	sent, err := answer.Send(x.in.c, x.appendDecision(x.decision.appendCookies(x.decision.appendLimits(head))), body)
+	if x.decision.route.By == policy.ByNothing {
+		x.decision.early()
+	}
+	sent, err := answer.Send(x.in.c, x.appendOwn(head), body)
 	x.bytesOut = sent
 	if err != nil {
 		x.err = err

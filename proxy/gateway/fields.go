@@ -48,7 +48,7 @@ func (x *exchange) PassesDown(f *http1.Field, connection []string) bool {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return in.inside
 	}
-	if f.ID.HopByHop() || http1.Listed(connection, f.Name) {
+	if f.ID.HopByHop() || http1.Listed(connection, f.Name) || d.replaces(f.Name) {
 		return false
 	}
 	x.relocate(f)
@@ -58,8 +58,7 @@ func (x *exchange) PassesDown(f *http1.Field, connection []string) bool {
 
 // AppendDown implements [upstream.Exchange].
 func (x *exchange) AppendDown(dst []byte) []byte {
-	dst = x.decision.appendCookies(x.decision.appendLimits(dst))
-	return x.decision.edits.appendTo(x.appendHSTS(x.appendDecision(dst), x.decision.edits), false)
+	return x.decision.edits.appendTo(x.appendHSTS(x.appendOwn(dst), x.decision.edits), false)
 }
 
 const hstsName = "Strict-Transport-Security"
@@ -77,6 +76,11 @@ func (x *exchange) appendHSTS(dst []byte, by *edits) []byte {
 	return http1.AppendField(dst, hstsName, x.in.set.HSTS)
 }
 
+// appendOwn appends what every answer says of the decision.
+func (x *exchange) appendOwn(dst []byte) []byte {
+	return x.appendDecision(x.decision.appendCORS(x.decision.appendCookies(x.decision.appendLimits(dst))))
+}
+
 // KeepTrailer drops trailers that would not pass as header fields (D18).
 func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
 	x, ok := c.User.(*exchange)
@@ -88,7 +92,7 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return in.inside && !up
 	}
-	if up && (d.hides(f.Name) || asksWhy(f.Name) || d.vouched(f.Name)) || !up && (d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {
+	if up && (d.hides(f.Name) || asksWhy(f.Name) || d.vouched(f.Name)) || !up && (d.replaces(f.Name) || d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {
 		return false
 	}
 	return !d.edits.drops(f.Name, up) && (in.inside || !d.protected(f.Name))
