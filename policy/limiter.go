@@ -25,7 +25,7 @@ type Limiter struct {
 
 const (
 	limiterShards = 64
-	shardCounters = 4096 // for consumers, in a shard, and three quarters of it for addresses; some 90 MB if all are in use
+	shardCounters = 4096 // for consumers, in a shard, three quarters of it for addresses, half for values; some 120 MB if all are in use
 )
 
 // SetPrefix says by how many bits of an IPv6 address a client is counted.
@@ -48,6 +48,8 @@ type counterKey struct {
 	api      string
 	consumer string
 	client   netip.Addr // if there is no consumer, as CountedAs gives it
+	by       countBy    // what value is of; byConsumer = there is none
+	value    uint64     // hash of a header or path, or of the consumer's credential
 	report   bool       // a limit in report mode counts for itself
 	holder   uint64     // of the counter that a holder of many shares
 }
@@ -65,6 +67,7 @@ type counter struct {
 type shard struct {
 	mu                   sync.Mutex // guards all below; held for some tens of nanoseconds
 	addresses, consumers table
+	values               table // of headers and paths, which clients choose: whoever fills it harms no other table
 }
 
 // table returns the one that a key belongs in.
@@ -73,15 +76,28 @@ func (s *shard) table(k *counterKey) *table {
 		s.consumers.size = shardCounters
 		return &s.consumers
 	}
+	if k.by == byHeader || k.by == byPath {
+		s.values.size = shardCounters / 2
+		return &s.values
+	}
 	s.addresses.size = shardCounters / 4 * 3
 	return &s.addresses
+}
+
+func (l *Limiter) seeded() { l.once.Do(func() { l.seed = maphash.MakeSeed() }) }
+
+// hash stands for a text that clients choose: nobody knows which ones share it, and
+// its length costs no memory.
+func (l *Limiter) hash(s string) uint64 {
+	l.seeded()
+	return maphash.String(l.seed, s)
 }
 
 // take counts one request if every window has room, and tells the state of the
 // windows either way. With dry it counts nothing. The exclusive part is short
 // and whole: of a burst exactly as many pass as there is room for.
 func (l *Limiter) take(k counterKey, c *rateLimit, now time.Time, dry bool, out *Limits) {
-	l.once.Do(func() { l.seed = maphash.MakeSeed() })
+	l.seeded()
 	divisor := int64(1)
 	if c.split {
 		divisor = max(l.instances.Load(), 1)

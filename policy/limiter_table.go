@@ -46,6 +46,9 @@ func holderOf(seed maphash.Seed, k *counterKey) uint64 {
 	if k.consumer != "" {
 		return maphash.String(seed, k.consumer)
 	}
+	if k.by != byConsumer {
+		return maphash.Comparable(seed, *k) // each value is a holder of its own
+	}
 	return maphash.Comparable(seed, network(k.client))
 }
 

@@ -155,19 +155,21 @@ func (r *Request) isPreflight() bool {
 }
 
 func (r *Request) has(name string) bool {
-	if r.Fields == nil {
-		return false
-	}
-	_, n := r.Fields.Field(name)
+	_, n := r.header(name)
 	return n > 0
+}
+
+// header returns the first value of a field of the request and how often it occurs.
+func (r *Request) header(name string) (value string, n int) {
+	if r.Fields == nil {
+		return "", 0
+	}
+	return r.Fields.Field(name)
 }
 
 // origin is the request's, "" if there is none or more than one.
 func (r *Request) origin() string {
-	if r.Fields == nil {
-		return ""
-	}
-	value, n := r.Fields.Field("Origin")
+	value, n := r.header("Origin")
 	if n != 1 {
 		return ""
 	}

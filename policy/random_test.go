@@ -152,7 +152,7 @@ func (w *world) addRules() {
 		}
 	}
 	for i := range w.IntN(5) {
-		p := &policy.Plugin{ID: fmt.Sprint("p", i), Name: "rate-limiting", Config: map[string]any{"minute": int64(1 + w.IntN(3))}}
+		p := &policy.Plugin{ID: fmt.Sprint("p", i), Name: "rate-limiting", Config: map[string]any{"minute": int64(1 + w.IntN(3)), "by": pick(w, "consumer", "credential", "address", "path", "header:Origin")}}
 		switch w.IntN(14) {
 		case 0, 1, 2:
 			p.Name, p.Config = "key-auth", map[string]any{"hide_credentials": w.IntN(2) == 0}
