@@ -49,7 +49,7 @@ var shop = map[string]string{
 }
 
 func TestCasesAreDecidedAsTheGatewayDecides(t *testing.T) { // R4
-	documents := map[string]string{"plugin-mappings/m": `{"api": "closed", "plugins": ["noon"]}`, "plugin-mappings/k": `{"api": "shop", "plugins": ["key"]}`}
+	documents := map[string]string{"plugins/pages": `{"name": "cors"}`, "plugin-mappings/m": `{"api": "closed", "plugins": ["noon"]}`, "plugin-mappings/k": `{"api": "shop", "plugins": ["key"]}`}
 	maps.Copy(documents, shop)
 	set, _ := compile(t, documents)
 	tests := []struct{ name, body, want string }{
@@ -57,6 +57,7 @@ func TestCasesAreDecidedAsTheGatewayDecides(t *testing.T) { // R4
 		{"by certificate", `request = "GET /shop/a", certificate = ["ann.example.org"]`, "pass"},
 		{"another consumer", `request = "GET /shop/a", consumer = "bob"`, "acl"},
 		{"nobody", `request = "GET /shop/a"`, "no_credentials"},
+		{"a preflight, which lictor answers", `request = "OPTIONS /shop/a", headers = { Origin = "https://a.example", Access-Control-Request-Method = "PUT" }`, "pass"},
 		{"a key that nobody has", `request = "GET /shop/a", headers = { apikey = "x" }`, "bad_credentials"},
 		{"an API without rules", `request = "GET /cart/a"`, "pass"},
 		{"a blacklisted path", `request = "GET /admin/users"`, "blacklist"},
