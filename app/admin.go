@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -31,12 +32,23 @@ func (p *Lictor) adminRoutes() ([]admin.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	documents, err := objects.Routes(p.policy.Store(), edits, p.notesOn)
+	p.documents, err = objects.New(p.policy.Store(), edits, p.notesOn)
 	if err != nil {
 		return nil, err
 	}
-	routes := slices.Concat(mappings, resources, documents)
-	return append(routes, p.explainer().Routes()...), nil
+	routes := slices.Concat(mappings, resources, p.documents.Routes())
+	return append(append(routes, p.explainer().Routes()...), p.recentRoute()), nil
+}
+
+// recentRoute tells of the requests that operators may want to look at.
+func (p *Lictor) recentRoute() admin.Route {
+	return admin.Route{Method: "GET", Path: "/recent", Handler: func(w http.ResponseWriter, _ *http.Request) {
+		admin.WriteJSON(w, http.StatusOK, p.recent.List())
+	}, Doc: &openapi.Operation{
+		Tag:     "State",
+		Summary: "Requests of the gateway of late that were refused, would have been by a rule in report mode, were answered with 5xx or were slow (1 s); the last 512 are kept, 20 of a second at most",
+		Answers: []openapi.Answer{{Status: 200, About: "the newest first", Body: openapi.Of(api.Recents{})}},
+	}}
 }
 
 // notesOn tells what of an object does not do what it seems to.

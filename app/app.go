@@ -21,6 +21,7 @@ import (
 
 	"lictor/admin"
 	"lictor/admin/api"
+	"lictor/admin/objects"
 	"lictor/app/acme"
 	"lictor/app/listener"
 	"lictor/app/supervisor"
@@ -63,6 +64,7 @@ type Lictor struct {
 	static   *static.Resolver // one of sources; nil if there is none
 	registry *prometheus.Registry
 	access   *answer.AccessLog // nil if there is none
+	recent   answer.Recent
 	consul   asksConsul
 	mesh     *mesh.Mesh // nil if no resolver wants it
 
@@ -76,6 +78,8 @@ type Lictor struct {
 	bus     *rabbitmq.Bus // nil if there is none
 	gateway *gateway.Gateway
 	admin   *admin.Server
+
+	documents *objects.Documents // of the policy, for API and pages
 
 	own         *own.Keeper      // what the gateway sends nothing to
 	catalogs    *egress.Catalogs // nil if there is no egress
@@ -249,6 +253,7 @@ func (p *Lictor) buildGateway() (err error) {
 		Metrics:   p.registry,
 		Detail:    answer.Detail(p.cfg.Metrics),
 		AccessLog: p.access,
+		Recent:    &p.recent,
 		Records:   records,
 		Policy:    p.policy,
 		Locator:   p.locator(),

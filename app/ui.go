@@ -18,11 +18,12 @@ func (p *Lictor) buildUI() (*ui.UI, error) {
 	cfg := ui.Config{
 		Status:  func() *api.Status { return p.admin.Status() },
 		Explain: p.explainer(),
-		Traffic: func() (t ui.Traffic) {
-			t.Answered, t.Refused = counts.Totals()
-			return t
+		Traffic: func() ui.Traffic {
+			return ui.Traffic{Answered: counts.Answered(), Refused: counts.Refused(""), Egress: counts.Refused("egress")}
 		},
+		Recent: p.recent.List,
 		Prefix: p.cfg.Policy.Prefix,
+		List:   p.documents.List, Get: p.documents.Get, Check: p.documents.Check, Write: p.documents.Write,
 	}
 	if p.cfg.Consul.Configured {
 		cfg.Peers = p.gateway.Limiter().Instances

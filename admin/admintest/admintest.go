@@ -94,7 +94,7 @@ func Start(t *testing.T, s store.Store) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	documents, err := objects.Routes(s, policy, out.notes)
+	documents, err := objects.New(s, policy, out.notes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func Start(t *testing.T, s store.Store) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out.server, err = admin.New(admin.Config{Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(), Routes: slices.Concat(mappings, resources, documents)})
+	out.server, err = admin.New(admin.Config{Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(), Routes: slices.Concat(mappings, resources, documents.Routes())})
 	if err != nil {
 		t.Fatal(err)
 	}

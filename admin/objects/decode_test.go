@@ -19,7 +19,11 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		ops, err := decode(body)
+		transaction, err := decode(body)
+		if err != nil {
+			return
+		}
+		ops, err := operations(transaction)
 		if err != nil {
 			return
 		}

@@ -26,20 +26,26 @@ import (
 // maxBody bounds the body of a transaction.
 const maxBody = 10 << 20
 
-type server struct {
+// Documents are the objects of the policy as they stand in a store. [New] makes
+// them. Any goroutine may call their methods.
+type Documents struct {
 	store  store.Store
 	policy *edit.Policy
 	notes  func(policy.Key, policy.Object) policy.Problems
 }
 
-// Routes returns the routes of the documents in s, which must be the store of p.
-// notes returns what in an object has no effect, for warnings; nil = there are none.
-// An error is a nil s or p.
-func Routes(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object) policy.Problems) ([]admin.Route, error) {
+// New returns the documents in s, which must be the store of p. notes returns what
+// in an object has no effect, for warnings; nil = there are none. An error is a nil s
+// or p.
+func New(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object) policy.Problems) (*Documents, error) {
 	if s == nil || p == nil {
 		return nil, errors.New("objects: a store and a policy are required")
 	}
-	a := &server{s, p, notes}
+	return &Documents{s, p, notes}, nil
+}
+
+// Routes returns the routes of the documents.
+func (a *Documents) Routes() []admin.Route {
 	return []admin.Route{
 		{Method: "GET", Path: "/policy/objects", Handler: admin.Handle(a.list), Doc: &openapi.Operation{
 			Tag: "Documents", Summary: "The policy as it stands in the store; values in base64",
@@ -55,13 +61,13 @@ func Routes(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object)
 			Body:    openapi.Of(api.Transaction{}), Answers: []openapi.Answer{{Status: 200, About: "it is done", Body: openapi.Of(api.Done{})}},
 			Refuses: []int{400, 409, 412, 413, 415, 503},
 		}},
-	}, nil
+	}
 }
 
 // freshTime bounds how long the store may be read anew for a request.
 const freshTime = 10 * time.Second
 
-func (a *server) list(w http.ResponseWriter, r *http.Request) error {
+func (a *Documents) list(w http.ResponseWriter, r *http.Request) error {
 	query, err := admin.Query(r, func(name string) bool { return name == "held" || name == "fresh" })
 	if err != nil {
 		return err
@@ -73,65 +79,119 @@ func (a *server) list(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	onlyHeld := query.Has("held")
-	why := map[string]string{}
-	for _, o := range a.store.Held() {
-		why[o.Key()] = o.Why
+	out, err := a.List(r.Context())
+	if err != nil {
+		return err
 	}
-	out := api.List{Objects: []api.Object{}}
-	for _, kind := range policy.Kinds {
-		all, err := a.policy.List(r.Context(), kind)
-		if err != nil {
-			return err
-		}
-		for _, o := range all {
-			shown := api.Object{Key: string(o.Key.Kind) + "/" + o.Key.Name, Value: o.Value, Index: o.Index}
-			if o.Problems != nil {
-				shown.Error = o.Problems.Error()
-			}
-			shown.Why, shown.Held = why[shown.Key] // "", false if it is not held
-			if onlyHeld && !shown.Held {
-				continue
-			}
-			out.Objects = append(out.Objects, shown)
-		}
+	if query.Has("held") {
+		out.Objects = slices.DeleteFunc(out.Objects, func(o api.Object) bool { return !o.Held })
 	}
-	slices.SortFunc(out.Objects, func(a, b api.Object) int { return cmp.Compare(a.Key, b.Key) })
 	admin.WriteJSON(w, http.StatusOK, out)
 	return nil
 }
 
-func (a *server) write(w http.ResponseWriter, r *http.Request) error {
+// List returns all documents, by key, as this node last saw them. An error is one of
+// the store.
+func (a *Documents) List(ctx context.Context) (*api.List, error) {
+	why := map[string]string{}
+	for _, o := range a.store.Held() {
+		why[o.Key()] = o.Why
+	}
+	out := &api.List{Objects: []api.Object{}}
+	for _, kind := range policy.Kinds {
+		all, err := a.policy.List(ctx, kind)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range all {
+			shown := shownOf(o)
+			shown.Why, shown.Held = why[shown.Key] // "", false if it is not held
+			out.Objects = append(out.Objects, shown)
+		}
+	}
+	slices.SortFunc(out.Objects, func(a, b api.Object) int { return cmp.Compare(a.Key, b.Key) })
+	return out, nil
+}
+
+// Get returns a document by its kind and name as it is in the store now, for which it
+// waits; nil if there is none.
+func (a *Documents) Get(ctx context.Context, key string) (*api.Object, error) {
+	k, ok := policy.ParseKey("policy/" + key)
+	if !ok {
+		return nil, nil
+	}
+	o, err := a.policy.Get(ctx, k)
+	if o == nil || err != nil {
+		return nil, err
+	}
+	shown := shownOf(o)
+	shown.Held = o.Held
+	return &shown, nil
+}
+
+func shownOf(o *edit.Object) api.Object {
+	shown := api.Object{Key: string(o.Key.Kind) + "/" + o.Key.Name, Value: o.Value, Index: o.Index}
+	if o.Problems != nil {
+		shown.Error = o.Problems.Error()
+	}
+	return shown
+}
+
+func (a *Documents) write(w http.ResponseWriter, r *http.Request) error {
 	body, err := admin.ReadJSON(r)
 	if err != nil {
 		return err
 	}
-	ops, err := decode(body)
+	t, err := decode(body)
 	if err != nil {
 		return err
+	}
+	done, err := a.Write(w, r, t)
+	if err == nil {
+		admin.WriteJSON(w, http.StatusOK, done)
+	}
+	return err
+}
+
+// Check returns what is wrong with a transaction, and else its warnings. Nothing is
+// written.
+func (a *Documents) Check(t *api.Transaction) (warnings []string, err error) {
+	ops, err := operations(t)
+	if err != nil {
+		return nil, err
+	}
+	return a.warnings(ops), nil
+}
+
+// Write does a transaction that a request asks for, whole or not at all, and waits
+// until it is in force, 25 s at most; else the answer says so. Its errors are
+// [admin.Refusal]s and those of the store.
+func (a *Documents) Write(w http.ResponseWriter, r *http.Request, t *api.Transaction) (*api.Done, error) {
+	ops, err := operations(t)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := admin.Writing(r)
 	defer cancel()
 	index, err := a.store.Write(ctx, ops)
 	if conflict, ok := errors.AsType[*store.ConflictError](err); ok {
 		if conflict.Op.Check.Absent {
-			return admin.Taken("", conflict.Error())
+			return nil, admin.Taken("", conflict.Error())
 		}
-		return &admin.Refusal{Status: http.StatusPreconditionFailed, Reason: "precondition_failed", Message: conflict.Error()}
+		return nil, &admin.Refusal{Status: http.StatusPreconditionFailed, Reason: "precondition_failed", Message: conflict.Error()}
 	}
 	if errors.Is(err, store.ErrNotSeen) {
 		admin.WarnUnseen(w)
 		err = nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	admin.WriteJSON(w, http.StatusOK, api.Done{Index: index, Warnings: a.warnings(ops)})
-	return nil
+	return &api.Done{Index: index, Warnings: a.warnings(ops)}, nil
 }
 
 // warnings returns those about the documents that were put.
-func (a *server) warnings(ops []store.Op) (texts []string) {
+func (a *Documents) warnings(ops []store.Op) (texts []string) {
 	if a.notes == nil {
 		return nil
 	}
@@ -149,14 +209,18 @@ func (a *server) warnings(ops []store.Op) (texts []string) {
 	return texts
 }
 
-// decode reads a transaction and checks every document that it puts.
-func decode(body []byte) ([]store.Op, error) {
-	var t api.Transaction
+func decode(body []byte) (*api.Transaction, error) {
+	t := &api.Transaction{}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&t); err != nil {
+	if err := dec.Decode(t); err != nil {
 		return nil, admin.Invalid("", "Cannot parse JSON body: "+err.Error())
 	}
+	return t, nil
+}
+
+// operations reads the steps of a transaction and checks every document that it puts.
+func operations(t *api.Transaction) ([]store.Op, error) {
 	wrong := &admin.Refusal{Status: http.StatusBadRequest, Reason: "invalid", Fields: map[string]string{}}
 	ops := make([]store.Op, len(t.Operations))
 	for i := range t.Operations {

@@ -12,6 +12,7 @@ import (
 type Traffic struct {
 	Answered map[string]float64
 	Refused  map[string]float64
+	Egress   map[string]float64 // those of Refused that the egress refused
 }
 
 // What the chart of traffic shows: the last 15 minutes.
@@ -39,7 +40,7 @@ func (h *history) note(now Traffic, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.last != nil {
-		h.ring[h.next] = step{at, Traffic{since(h.last.Answered, now.Answered), since(h.last.Refused, now.Refused)}}
+		h.ring[h.next] = step{at, Traffic{Answered: since(h.last.Answered, now.Answered), Refused: since(h.last.Refused, now.Refused)}}
 		h.next = (h.next + 1) % kept
 	}
 	h.last = &now

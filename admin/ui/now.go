@@ -121,7 +121,3 @@ func advise(problem, prefix string) (advice, link string) {
 }
 
 func serviceLink(name string) string { return "/ui/services/" + url.PathEscape(name) }
-
-// objectLink leads to the page of an object of the policy, by its key in the store;
-// "" if it is no such key.
-func objectLink(string, string) string { return "" }

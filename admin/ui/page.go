@@ -65,7 +65,8 @@ type link struct {
 }
 
 var menu = []link{
-	{Path: "/ui", Text: "Now"}, {Path: "/ui/services", Text: "Services"}, {Path: "/ui/explain", Text: "Explain"},
+	{Path: "/ui", Text: "Now"}, {Path: "/ui/services", Text: "Services"}, {Path: "/ui/explain", Text: "Explain"}, {Path: "/ui/live", Text: "Live"}, {Path: "/ui/policy", Text: "Policy"},
+	{Path: "/ui/consumers", Text: "Consumers"}, {Path: "/ui/certificates", Text: "Certificates"}, {Path: "/ui/egress", Text: "Egress"},
 }
 
 // view is what the frame of each page shows, around its own Data.
@@ -104,7 +105,7 @@ func (u *UI) show(w http.ResponseWriter, r *http.Request, status int, name, at, 
 }
 
 // templates are the pages, by name.
-var templates = readTemplates("signin", "refused", "now", "services", "service", "explain")
+var templates = readTemplates("signin", "refused", "now", "services", "service", "explain", "live", "policy", "object", "edit", "consumers", "certificates", "egress")
 
 func readTemplates(names ...string) map[string]*template.Template {
 	frame := template.Must(template.New("").Funcs(functions).ParseFS(files, "pages/frame.html"))

@@ -20,9 +20,17 @@ import (
 type Config struct {
 	Status  func() *api.Status // required
 	Explain admin.Explainer
-	Traffic func() Traffic // required; the requests so far
-	Peers   func() int     // lictors alive, this one included; nil = that is not known
-	Prefix  string         // of keys in the store, in front of policy/
+	Traffic func() Traffic      // required; the requests so far
+	Peers   func() int          // lictors alive, this one included; nil = that is not known
+	Recent  func() *api.Recents // required; requests of late
+	Prefix  string              // of keys in the store, in front of policy/
+
+	// The documents of the policy, as /policy/objects has them; required. Get returns
+	// nil where there is none.
+	List  func(context.Context) (*api.List, error)
+	Get   func(ctx context.Context, key string) (*api.Object, error)
+	Check func(*api.Transaction) (warnings []string, err error)
+	Write func(http.ResponseWriter, *http.Request, *api.Transaction) (*api.Done, error)
 }
 
 // UI is the pages. [New] makes one. Its methods may be called by any goroutine.
@@ -33,8 +41,8 @@ type UI struct {
 
 // New returns the pages. An error is a Config that is not whole.
 func New(cfg Config) (*UI, error) {
-	if cfg.Status == nil || cfg.Traffic == nil {
-		return nil, errors.New("ui: Status and Traffic are required")
+	if cfg.Status == nil || cfg.Traffic == nil || cfg.List == nil || cfg.Get == nil || cfg.Check == nil || cfg.Write == nil || cfg.Recent == nil {
+		return nil, errors.New("ui: Status, Traffic, Recent and the documents are required")
 	}
 	return &UI{cfg: cfg}, nil
 }
@@ -70,6 +78,15 @@ func (u *UI) Routes() []admin.Route {
 		{Method: "GET", Path: "/ui/services/{name}", Handler: u.handle(u.service)},
 		{Method: "GET", Path: "/ui/explain", Handler: u.handle(u.explain)},
 		{Method: "POST", Path: "/ui/explain", Handler: u.handle(u.explain), MaxBody: maxQuestion},
+		{Method: "GET", Path: "/ui/live", Handler: u.handle(u.live)},
+		{Method: "GET", Path: "/ui/policy", Handler: u.handle(u.policy)},
+		{Method: "GET", Path: "/ui/policy/{kind}/{name}", Handler: u.handle(u.object)},
+		{Method: "GET", Path: "/ui/policy/{kind}/{name}/edit", Handler: u.handle(u.edit)},
+		{Method: "POST", Path: "/ui/policy/{kind}/{name}/edit", Handler: u.handle(u.edit), MaxBody: maxDocument},
+		{Method: "GET", Path: "/ui/new", Handler: u.handle(u.create)},
+		{Method: "GET", Path: "/ui/consumers", Handler: u.handle(u.consumers)},
+		{Method: "GET", Path: "/ui/certificates", Handler: u.handle(u.certificates)},
+		{Method: "GET", Path: "/ui/egress", Handler: u.handle(u.egress)},
 	}
 	for i := range routes {
 		routes[i].Page = u.refused

@@ -42,6 +42,12 @@ func newSite(t *testing.T, cfg Config) *site {
 	if cfg.Traffic == nil {
 		cfg.Traffic = func() Traffic { return Traffic{} }
 	}
+	if cfg.Recent == nil {
+		cfg.Recent = func() *api.Recents { return &api.Recents{} }
+	}
+	if cfg.List == nil {
+		cfg = withDocuments(t, cfg, nil)
+	}
 	u, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +86,9 @@ func hostileStatus() *api.Status {
 			Name: hostile, Resolver: hostile, Loaded: true, Held: hostile, Hosts: []string{hostile}, Problems: []string{hostile},
 			Instances: []api.InstanceStatus{{ID: hostile, Address: hostile, State: "critical", Note: hostile, Mesh: hostile}},
 		}},
-		Policy:   &api.PolicyStatus{Hash: hostile, Store: hostile},
-		Problems: []string{hostile, "service " + hostile + ": x", "policy: acls/" + hostile + ": x"}, Dispatchers: []api.DispatcherStatus{{Kind: hostile, Error: hostile}},
+		Policy:       &api.PolicyStatus{Hash: hostile, Store: hostile},
+		Certificates: []api.Certificate{{Listener: hostile, Name: hostile}},
+		Problems:     []string{hostile, "service " + hostile + ": x", "policy: acls/" + hostile + ": x"}, Dispatchers: []api.DispatcherStatus{{Kind: hostile, Error: hostile}},
 	}
 }
 
@@ -99,25 +106,35 @@ func hostileAnswer() *api.Explanation {
 
 // TestTextOfOthersIsNoMarkup: U4.
 func TestTextOfOthersIsNoMarkup(t *testing.T) {
-	s := newSite(t, Config{
+	key := "acls/" + strings.ReplaceAll(hostile, "/", "")
+	s := newSite(t, withDocuments(t, Config{
 		Status: hostileStatus, Peers: func() int { return 2 },
 		Traffic: func() Traffic { return Traffic{} },
+		Recent: func() *api.Recents {
+			return &api.Recents{Requests: []api.Recent{{Client: hostile, Consumer: hostile, Method: hostile, Host: hostile, Path: "/" + hostile, Service: hostile, Instance: hostile, Reason: hostile, Rule: "policy/acls/" + hostile, Entry: hostile}}}
+		},
 		Explain: admin.Explainer{
 			Gateway:  func(context.Context, *api.Question, netip.Addr) (any, error) { return hostileAnswer(), nil },
 			Egress:   func(context.Context, *api.Question, netip.Addr) (any, error) { return nil, errors.New(hostile) },
 			Decision: func(string) (json.RawMessage, bool) { text, _ := json.Marshal(hostileAnswer()); return text, true },
 		},
-	})
+	}, map[string]string{
+		key: hostile, "consumers/x": `{"groups":["` + strings.ReplaceAll(hostile, `"`, "") + `"],"custom_id":"<script>"}`, "blacklist/" + strings.ReplaceAll(hostile, "/", ""): hostile + "\nevil.example",
+	}))
 	s.ui.history.ring[0] = step{end: testTime, Traffic: Traffic{Refused: map[string]float64{hostile: 3}}}
 	q := url.QueryEscape(hostile)
 	for _, path := range []string{
 		"/ui", "/ui/services", "/ui/services?q=" + q, "/ui/services/" + url.PathEscape(hostile), "/ui/services/nosuch",
 		"/ui/explain?url=" + q + "&method=" + q + "&from=" + q + "&headers=" + url.QueryEscape("accept: "+hostile), "/ui/explain?egress=1&url=/" + q,
+		"/ui/policy?q=" + q + "&kind=" + q, "/ui/policy", objectPath(key), objectPath(key) + "/edit", "/ui/consumers?q=x", "/ui/egress", "/ui/certificates", "/ui/live", "/ui/live?q=" + q,
 		"/ui/explain?url=0123456789abcdef0123456789abcdef", "/ui/explain?url=" + url.QueryEscape("/x"+hostile), "/ui/sign-in?to=" + q,
 	} {
 		resp, text := s.send(path, nil)
 		if strings.Contains(text, "<script>") || strings.Contains(text, "<img") {
 			t.Errorf("%s has it as markup:\n%s", path, text)
+		}
+		if strings.HasPrefix(path, "/ui/policy/") && resp.StatusCode == 404 {
+			t.Errorf("%s is not found", path)
 		}
 		if resp.StatusCode != 200 && resp.StatusCode != 404 && resp.StatusCode != 303 {
 			t.Errorf("%s gives %d", path, resp.StatusCode)
@@ -128,7 +145,7 @@ func TestTextOfOthersIsNoMarkup(t *testing.T) {
 // TestPagesAllowNothingInline: U4.
 func TestPagesAllowNothingInline(t *testing.T) {
 	s := newSite(t, Config{})
-	for _, path := range []string{"/ui", "/ui/services", "/ui/services/nosuch", "/ui/explain"} {
+	for _, path := range []string{"/ui", "/ui/services", "/ui/services/nosuch", "/ui/explain", "/ui/live", "/ui/policy", "/ui/policy/acls/x/edit", "/ui/consumers", "/ui/egress", "/ui/certificates"} {
 		resp, text := s.send(path, nil)
 		csp := resp.Header.Get("Content-Security-Policy")
 		if strings.Contains(csp, "unsafe") || !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") {

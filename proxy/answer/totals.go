@@ -7,15 +7,23 @@ import (
 	"lictor/internal/crash"
 )
 
-// Totals are the requests of all listeners that share the counts: answered ones by
-// status class, and those that were refused by reason. The maps are the caller's. It
-// reads every series, so that it is not for the path of a request.
-func (c *Counts) Totals() (answered, refused map[string]float64) {
-	return total(c.requests, "code", ""), total(c.denied, "reason", "enforce")
+// Answered returns the requests of all listeners that share the counts, by status
+// class. The map is the caller's. It reads every series, so that it is not for the
+// path of a request.
+func (c *Counts) Answered() map[string]float64 { return total(c.requests, "code", nil) }
+
+// Refused returns those that were refused, by reason: of a listener, "" = of all. As
+// for Answered.
+func (c *Counts) Refused(listener string) map[string]float64 {
+	want := map[string]string{"mode": "enforce"}
+	if listener != "" {
+		want["listener"] = listener
+	}
+	return total(c.denied, "reason", want)
 }
 
-// total adds up a counter by one label. mode is what its label mode has to be.
-func total(v *prometheus.CounterVec, label, mode string) map[string]float64 {
+// total adds up a counter by one label, of the series that have the labels want.
+func total(v *prometheus.CounterVec, label string, want map[string]string) map[string]float64 {
 	sums := make(map[string]float64)
 	series := make(chan prometheus.Metric, 64)
 	crash.Go("totals", func() { v.Collect(series); close(series) }, func() { close(series) })
@@ -24,12 +32,17 @@ func total(v *prometheus.CounterVec, label, mode string) map[string]float64 {
 		if one.Write(&m) != nil {
 			continue
 		}
-		of := make(map[string]string)
+		name, counts := "", true
 		for _, l := range m.Label {
-			of[l.GetName()] = l.GetValue()
+			if l.GetName() == label {
+				name = l.GetValue()
+			}
+			if value, asked := want[l.GetName()]; asked && value != l.GetValue() {
+				counts = false
+			}
 		}
-		if of["mode"] == mode {
-			sums[of[label]] += m.GetCounter().GetValue()
+		if counts {
+			sums[name] += m.GetCounter().GetValue()
 		}
 	}
 	return sums

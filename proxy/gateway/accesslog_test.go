@@ -82,7 +82,7 @@ func TestAccessLogLines(t *testing.T) {
 			x := logged(t, tt.head)
 			tt.edit(x)
 			x.gw = &Gateway{access: book.log}
-			x.tell(2 * time.Millisecond)
+			x.tell(2*time.Millisecond, false)
 			got := book.take()[0]
 			if got != tt.want {
 				t.Errorf("got\n %s\nwant\n %s", got, tt.want)

@@ -130,8 +130,9 @@ func (x *exchange) finish() {
 	in := &x.in
 	took := time.Since(in.began)
 	x.count(took)
-	if x.gw.access != nil || x.decision.edits != nil {
-		x.tell(took)
+	keep := x.gw.recent.Wants(x.status, x.reason, len(x.decision.verdict.Would()) > 0, x.outcome.Answered, in.began)
+	if keep || x.gw.access != nil || x.decision.edits != nil {
+		x.tell(took, keep)
 	}
 	if x.decision.recorder != nil {
 		x.keepDecision()
@@ -154,8 +155,9 @@ func (x *exchange) count(took time.Duration) {
 	})
 }
 
-// tell writes the lines of the access log, and those that middleware wants.
-func (x *exchange) tell(took time.Duration) {
+// tell writes the lines of the access log, and those that middleware wants, and
+// keeps the request for operators to see.
+func (x *exchange) tell(took time.Duration, keep bool) {
 	in, o, d := &x.in, &x.outcome, x.decision
 	var l answer.Line // filled in place: a literal would be built aside and copied
 	l.Began, l.Took, l.ID, l.Client = in.began, took, in.id, in.client
@@ -175,6 +177,9 @@ func (x *exchange) tell(took time.Duration) {
 		l.Instance, l.Upstream = o.Instance.ID, o.Instance.Address
 	}
 	x.gw.access.Write(&l)
+	if keep {
+		x.gw.recent.Keep(&l)
+	}
 	if x.decision.edits != nil {
 		for _, name := range x.decision.edits.recorded {
 			x.gw.records.Record(name, &l)

@@ -40,6 +40,7 @@ type Config struct {
 	Detail    answer.Detail         // what is counted besides
 	AccessLog *answer.AccessLog     // nil: none is written
 	Records   *answer.AccessLog     // for what middleware records; nil: AccessLog
+	Recent    *answer.Recent        // keeps what operators may want to look at; nil: nobody does
 	Policy    Policy                // nil: every request is refused
 	Locator   policy.Locator        // nil: no country is known
 	Bus       *upstream.BusRoute    // nil: everything goes by HTTP
@@ -62,6 +63,7 @@ type Gateway struct {
 	log       hclog.Logger
 	access    *answer.AccessLog
 	records   *answer.AccessLog // nil: records are not written
+	recent    *answer.Recent
 	counts    *answer.Counts
 	upstream  *upstream.Sender
 	settings  atomic.Pointer[Settings]
@@ -82,6 +84,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("proxy: Sources and Log are required")
 	}
 	g := &Gateway{log: cfg.Log, access: cfg.AccessLog, records: cmp.Or(cfg.Records, cfg.AccessLog), policy: cfg.Policy, locator: cfg.Locator}
+	g.recent = cfg.Recent
 	if g.policy == nil {
 		g.policy = noPolicy{}
 	}
