@@ -22,7 +22,7 @@ var floors = []string{
 	"admin/edit",
 	"proxy/gateway proxy/egress proxy/redirect policy/live",
 	"proxy/upstream policy/store/consul policy/store/dir policy/store/memory",
-	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/cases policy/geoip",
+	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/cases policy/geoip policy/tokens",
 	"proxy/answer proxy/hops",
 	"proxy/rabbitmq",
 	"proxy/http1 proxy/middleware proxy/egress/dns admin/api",

@@ -28,6 +28,7 @@ func (s *Server) Status() *api.Status {
 		Resolvers:     []api.ResolverStatus{},
 		Services:      []api.ServiceStatus{},
 		Dispatchers:   []api.DispatcherStatus{},
+		KeySets:       []api.KeySetStatus{},
 		Middleware:    []api.MiddlewareStatus{},
 		Problems:      []string{},
 	}

@@ -33,6 +33,7 @@ import (
 	"lictor/internal/secret"
 	"lictor/policy/geoip"
 	"lictor/policy/live"
+	"lictor/policy/tokens"
 	"lictor/proxy/answer"
 	"lictor/proxy/egress"
 	"lictor/proxy/gateway"
@@ -75,6 +76,7 @@ type Lictor struct {
 
 	policy  *live.Policy
 	geoip   *geoip.Reader // nil if there is none
+	tokens  *tokens.Verifier
 	bus     *rabbitmq.Bus // nil if there is none
 	gateway *gateway.Gateway
 	admin   *admin.Server
@@ -104,7 +106,7 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, 
 	p.generation.Store(1)
 	p.reloads.done(nil)
 	p.registry.MustRegister(&p.reloads, metrics{p})
-	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildBus, p.buildACME, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
+	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildTokens, p.buildBus, p.buildACME, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			p.release()
 			return nil, err
@@ -257,6 +259,7 @@ func (p *Lictor) buildGateway() (err error) {
 		Records:   records,
 		Policy:    p.policy,
 		Locator:   p.locator(),
+		Tokens:    p.tokens,
 		Bus:       p.busRoute(),
 		Mesh:      p.meshOf(),
 
@@ -269,6 +272,7 @@ func (p *Lictor) buildGateway() (err error) {
 	}
 	p.gateway.Limiter().SetPrefix(p.cfg.Policy.Prefix6)
 	p.policy.OnChange(p.gateway.PolicyChanged)
+	p.tokens.OnChange(p.gateway.PolicyChanged)
 	if certificates != nil {
 		certificates.OnChange(p.gateway.AuthoritiesChanged)
 	}
@@ -351,7 +355,7 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Closed:   p.closed,
-		Describe: []func(*api.Status){p.describe, p.describeCertificates, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeClaims, p.describeRegistry, p.describeOwn, p.describeMesh},
+		Describe: []func(*api.Status){p.describe, p.describeCertificates, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeClaims, p.describeRegistry, p.describeOwn, p.describeMesh, p.describeTokens},
 		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, append(p.policyChecks(), p.meshChecks()...)...),
 	})
 	if err != nil {

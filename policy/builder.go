@@ -283,6 +283,7 @@ func (b *Builder) compileDirty() {
 	}
 	if b.dirty.plugins || b.set.plugins == nil {
 		b.set.plugins, b.set.demands = b.compilePlugins()
+		b.set.tokenRules = b.compileTokenRules()
 	}
 	if b.dirty.routes {
 		b.set.routes, b.set.parts = b.compileRoutes()

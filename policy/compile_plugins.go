@@ -127,3 +127,13 @@ func (b *Builder) expand(m *PluginMapping) (ids, groups []string) {
 	slices.Sort(ids)
 	return slices.Compact(ids), groups
 }
+
+// compileTokenRules collects the rules of the plugins jwt that are enabled.
+func (b *Builder) compileTokenRules() (all []*TokenRules) {
+	for _, p := range sortedValues(b.plugins) {
+		if c, ok := p.config.(*jwtConfig); ok && p.enabled() {
+			all = append(all, &c.TokenRules)
+		}
+	}
+	return all
+}

@@ -16,9 +16,10 @@ type decision struct {
 	route   Route // a copy, so that the caller's stays off the heap
 	verdict *Verdict
 	rec     *Recorder
-	facts   *Facts    // of a request that was let in before, nil otherwise
-	asNamed *uri.Path // see named
-	who     *liveConsumer
+	facts   *Facts        // of a request that was let in before, nil otherwise
+	asNamed *uri.Path     // see named
+	keyed   *liveConsumer // whose key or certificate it is
+	who     *liveConsumer // the same, or by a token
 
 	preflight bool // the request is one (P1)
 	doubtful  bool // which plugin cors holds depends on how the path is read
@@ -77,7 +78,13 @@ func (d *decision) readable() bool {
 }
 
 // authorized asks who it is and whether the API is for them.
-func (d *decision) authorized() bool { return d.waived() || d.plugin(typeKeyAuth) && d.acl() }
+func (d *decision) authorized() bool {
+	if d.waived() {
+		d.dropClaims()
+		return true
+	}
+	return d.plugin(typeKeyAuth) && d.plugin(typeJWT) && d.acl()
+}
 
 // others asks the same for each other API that some reading of an odd path leads
 // to by its filters, or would lead to but for them: whether a backend reads the
@@ -104,14 +111,14 @@ func (d *decision) others() bool {
 // passesAs asks whether the request might go to another API, and keeps all that
 // is known of the one it goes to.
 func (d *decision) passesAs(api string, closed Rule) bool {
-	route, who, rec, v := d.route, d.who, d.rec, d.verdict
-	identity, credential, hide, digest, nwould := v.Identity, v.Credential, v.Hide, v.digest, v.nwould
+	route, who, keyed, rec, v := d.route, d.who, d.keyed, d.rec, d.verdict
+	before := v.known()
+	d.who = keyed // a token is shown to each API anew
 	d.route.API, d.route.Service, d.route.closed, d.rec = api, api, closed, nil
 	passes := d.readable() && d.authorized() && d.asksToo()
-	d.route, d.rec = route, rec
-	if passes {
-		d.who, v.Identity, v.Credential, v.Hide, v.digest, v.nwould = who, identity, credential, hide, digest, nwould
-	} else if rec != nil {
+	d.route, d.rec, d.who, d.keyed = route, rec, who, keyed
+	v.restore(before)
+	if !passes && rec != nil {
 		rec.deny("other_reading", v)
 	}
 	return passes
@@ -136,7 +143,7 @@ func Unavailable(v *Verdict) {
 
 // afterACL runs the plugin types that come after the ACL.
 func (d *decision) afterACL() bool {
-	for kind := typeKeyAuth + 1; kind < nPluginTypes; kind++ {
+	for kind := typeJWT + 1; kind < nPluginTypes; kind++ {
 		if !d.plugin(kind) {
 			return false
 		}
@@ -295,7 +302,7 @@ func (s *Set) listRule(kind int, r *listRule) Rule {
 func (r *Request) Facts(t *Route, v *Verdict) *Facts {
 	f := &Facts{
 		Method: strings.Clone(r.Method), Host: strings.Clone(r.Host), Port: r.Port, Client: r.Client, Locator: r.Locator,
-		Route: *t, Digest: v.digest, Identity: v.Identity != nil, Preflight: v.CORS.Preflight,
+		Route: *t, Digest: v.digest, Identity: v.keyed, Token: v.token, Tokens: r.Tokens, Preflight: v.CORS.Preflight,
 	}
 	f.asked = v.asked()
 	for _, n := range r.Names {

@@ -89,7 +89,7 @@ func (rec *Recorder) recordPlugin(name string, won *candidate) {
 	if rec.Plugins == nil {
 		rec.Plugins = make(map[string]PluginUse)
 	}
-	rec.Plugins[name] = PluginUse{ID: won.ID, WonBy: won.level.String(), Config: won.Config, Rule: won.rule()}
+	rec.Plugins[name] = PluginUse{ID: won.ID, WonBy: won.level.String(), Config: won.Shown(), Rule: won.rule()}
 }
 
 // remaining adds the state of a rate limit to the plugin noted before.

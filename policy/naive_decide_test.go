@@ -144,7 +144,7 @@ func (n *naive) unknown(m *policy.PluginMapping, ids []string) bool {
 }
 
 // decide follows contract 4 step by step.
-func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
+func (n *naive) decide(r *policy.Request, key, token string) (v naiveVerdict) {
 	var service string
 	v.by, v.api, service = n.route(r)
 	var would []string
@@ -194,13 +194,17 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 			v.hide = won.Config["hide_credentials"] == true
 		}
 	}
-
+	keyed := c
 	if !continued {
-		if reason := n.acl(v.api, c, r, &would); reason != "" {
+		var reason policy.Reason
+		if c, reason = n.bearer(v.api, keyed, token, r, &v); reason == "" {
+			reason = n.acl(v.api, c, r, &would)
+		}
+		if reason != "" {
 			return refuse(reason)
 		}
 	}
-	if reason := n.others(&v, c, key, r); reason != "" {
+	if reason := n.others(&v, keyed, key, token, r); reason != "" {
 		return refuse(reason)
 	}
 	if won := n.winner("request-size-limiting", v.api, c, r, false); won != nil {
@@ -228,7 +232,7 @@ func (n *naive) decide(r *policy.Request, key string) (v naiveVerdict) {
 
 // others asks the APIs that other readings of the path lead to, if filters have
 // a say in it.
-func (n *naive) others(v *naiveVerdict, c *policy.Consumer, key string, r *policy.Request) policy.Reason {
+func (n *naive) others(v *naiveVerdict, c *policy.Consumer, key, token string, r *policy.Request) policy.Reason {
 	if v.by != policy.ByFilter && v.by != policy.BySegment {
 		return ""
 	}
@@ -246,10 +250,14 @@ func (n *naive) others(v *naiveVerdict, c *policy.Consumer, key string, r *polic
 			}
 			return policy.ReasonBadCredentials
 		}
-		if reason := n.acl(api, c, r, new([]string)); reason != "" {
+		who, reason := n.bearer(api, c, token, r, new(naiveVerdict))
+		if reason == "" {
+			reason = n.acl(api, who, r, new([]string))
+		}
+		if reason != "" {
 			return reason
 		}
-		n.asks(v, api, c, r, false)
+		n.asks(v, api, who, r, false)
 	}
 	return ""
 }

@@ -315,8 +315,11 @@ func (n *naive) consumer(ref string) *policy.Consumer {
 
 // is reports whether a list of references names a consumer.
 func (n *naive) is(c *policy.Consumer, list []string) bool {
-	return c != nil && slices.ContainsFunc(list, func(ref string) bool { return n.consumer(ref) == c })
+	return c != nil && slices.ContainsFunc(list, func(ref string) bool { return sameConsumer(n.consumer(ref), c) })
 }
+
+// sameConsumer reports whether a consumer is one, be it with the groups of a token.
+func sameConsumer(one, c *policy.Consumer) bool { return one != nil && one.Name == c.Name }
 
 func in(c *policy.Consumer, groups []string) bool {
 	return c != nil && slices.ContainsFunc(c.Groups, func(g string) bool { return slices.Contains(groups, g) })

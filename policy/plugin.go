@@ -1,10 +1,12 @@
 package policy
 
 // The plugin types, in the order in which they run: cors before all else, for
-// every answer has its fields, key-auth before the ACL, the others after it.
+// every answer has its fields, those that say who it is before the ACL, the others
+// after it.
 const (
 	typeCORS = iota
 	typeKeyAuth
+	typeJWT
 	typeRequestSizeLimiting
 	typeRequestTermination
 	typeRateLimiting // a limit is used up only by what passes all before it
@@ -17,6 +19,7 @@ const (
 var pluginTypes = [nPluginTypes]pluginType{
 	typeCORS:                cors{},
 	typeKeyAuth:             keyAuth{},
+	typeJWT:                 jwtAuth{},
 	typeRequestSizeLimiting: requestSizeLimiting{},
 	typeRequestTermination:  requestTermination{},
 	typeRateLimiting:        rateLimiting{},

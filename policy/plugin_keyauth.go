@@ -152,7 +152,8 @@ func (d *decision) scopedKey() bool {
 // identified notes who it is, with what the configuration that wins for this
 // consumer hides (C23).
 func (d *decision) identified(digest [32]byte) {
-	d.verdict.Identity, d.verdict.digest = &d.who.Identity, digest
+	d.keyed = d.who
+	d.verdict.Identity, d.verdict.digest, d.verdict.keyed = &d.who.Identity, digest, true
 	won, _ := d.choose(typeKeyAuth)
 	if won != nil && won.config.(*keyAuthConfig).hide {
 		d.verdict.Hide = won.config.(*keyAuthConfig).names

@@ -110,7 +110,7 @@ func (d *decision) counted(c *rateLimit) counterKey {
 		key.by, key.value = byPath, l.hash(d.req.Path.Canonical)
 		return key
 	case byConsumer, byCredential:
-		if d.who == nil {
+		if d.who == nil || d.who.ID == "" { // who shows a token may have no name here
 			break
 		}
 		key.consumer = d.who.ID

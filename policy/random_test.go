@@ -65,7 +65,7 @@ func newWorld(seed uint64) *world {
 		w.addList(fmt.Sprint("w", i), true)
 	}
 	for i, name := range people3 {
-		c := &policy.Consumer{Name: name, ID: pick(w, name, fmt.Sprint("id", i)), Groups: w.some(2, groups3...)}
+		c := &policy.Consumer{Name: name, ID: pick(w, name, fmt.Sprint("id", i)), Groups: w.some(2, groups3...), CustomID: pick(w, "", "custom-"+name)}
 		w.n.consumers[name] = c
 		w.add(policy.KindConsumers, name, c)
 		cred := &policy.Credential{Consumer: pick(w, name, c.ID)}
@@ -153,7 +153,7 @@ func (w *world) addRules() {
 	}
 	for i := range w.IntN(5) {
 		p := &policy.Plugin{ID: fmt.Sprint("p", i), Name: "rate-limiting", Config: map[string]any{"minute": int64(1 + w.IntN(3)), "by": pick(w, "consumer", "credential", "address", "path", "header:Origin")}}
-		switch w.IntN(14) {
+		switch w.IntN(16) {
 		case 0, 1, 2:
 			p.Name, p.Config = "key-auth", map[string]any{"hide_credentials": w.IntN(2) == 0}
 		case 3:
@@ -167,6 +167,8 @@ func (w *world) addRules() {
 			p.Mode = policy.Report
 		case 6, 7:
 			p.Name, p.Config, p.Mode = "forward-auth", map[string]any{"service": p.ID}, pick(w, policy.Enforce, policy.Enforce, policy.Report)
+		case 11, 12:
+			p.Name, p.Config = "jwt", w.tokenConfig()
 		}
 		yes, no := true, false
 		p.Global, p.Enabled = pick(w, nil, nil, &no, &yes), pick(w, nil, nil, nil, &no)
@@ -204,9 +206,10 @@ func (w *world) addRules() {
 	}
 }
 
-// request makes a random request and the key in it.
-func (w *world) request() (*policy.Request, string) {
-	key := pick(w, "", "kann", "kbob", "kcyd", "kwrong")
+// request makes a random request, and tells the key and the token in it.
+func (w *world) request() (r *policy.Request, key, token string) {
+	key = pick(w, "", "kann", "kbob", "kcyd", "kwrong")
+	token = pick(w, "", "ann", "ann", "bob", "cyd", "eve", "none", "old", "forged")
 	h := header{}
 	if key != "" {
 		h["apikey"] = []string{key}
@@ -218,8 +221,11 @@ func (w *world) request() (*policy.Request, string) {
 	if w.IntN(6) == 0 {
 		method, h["Access-Control-Request-Method"] = "OPTIONS", []string{"PUT"}
 	}
+	if token != "" {
+		h["Authorization"] = []string{"Bearer " + naiveTokens[token].text}
+	}
 	return &policy.Request{Method: method, Host: pick(w, hostNames...), Port: pick[uint16](w, 80, 8000), Path: mustPath(pick(w, targets...)),
-		Client: netip.MustParseAddr(pick(w, clients...)), Fields: h, Length: int64(w.IntN(5) - 1), Locator: geo, Now: noon, Limiter: new(policy.Limiter), Dry: true}, key
+		Client: netip.MustParseAddr(pick(w, clients...)), Fields: h, Length: int64(w.IntN(5) - 1), Locator: geo, Now: noon, Limiter: new(policy.Limiter), Tokens: verifier, Dry: true}, key, token
 }
 
 func (w *world) compile(t *testing.T, changes []policy.Change) *policy.Set {
@@ -268,10 +274,10 @@ func TestAgreesWithTheNaiveEvaluator(t *testing.T) {
 		w := newWorld(seed)
 		set := w.compile(t, w.changes)
 		for range 40 {
-			r, key := w.request()
-			got, want := summary(set, r), w.n.decide(r, key)
+			r, key, token := w.request()
+			got, want := summary(set, r), w.n.decide(r, key, token)
 			if got != want {
-				t.Fatalf("world %d: %s %s%s from %s with %q\n got %+v\nwant %+v\n%s", seed, r.Method, r.Host, r.Path.Received, r.Client, key, got, want, w)
+				t.Fatalf("world %d: %s %s%s from %s with %q and the token %q\n got %+v\nwant %+v\n%s", seed, r.Method, r.Host, r.Path.Received, r.Client, key, token, got, want, w)
 			}
 			reasons[got.reason]++
 			if strings.Contains(got.asks, " / ") {
@@ -360,7 +366,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 			t.Fatalf("world %d: the hash depends on the way", seed)
 		}
 		for range 40 {
-			r, _ := w.request()
+			r, _, _ := w.request()
 			if got, want := summary(detour, r), summary(straight, r); got != want {
 				t.Fatalf("world %d: %+v after a detour, %+v straight\n%s", seed, got, want, w)
 			}
@@ -380,7 +386,7 @@ func TestADenyNeverLetsMoreThrough(t *testing.T) {
 		w.add(policy.KindBlacklist, "extra", extra)
 		after := w.compile(t, w.changes)
 		for range 40 {
-			r, _ := w.request()
+			r, _, _ := w.request()
 			if was, is := summary(before, r), summary(after, r); was.reason != "" && is.reason == "" {
 				t.Fatalf("world %d: %v lets through what was refused by %s", seed, extra.Entries, was.reason)
 			}

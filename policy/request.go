@@ -46,6 +46,7 @@ type Request struct {
 	Length  int64      // of the body in bytes, as the head tells it; 0 or less = none, or not told
 	Locator Locator    // nil = no country is known
 	Hosts   Hosts      // nil = no service claims any
+	Tokens  Tokens     // nil = no token can be verified, so where one is demanded nobody passes
 	Now     time.Time
 	Limiter *Limiter // nil = rate limits are not applied
 	Dry     bool     // look at the counters, do not raise them (explain)
@@ -110,7 +111,9 @@ type Facts struct {
 	Route     Route
 	Digest    [32]byte // of the key that was accepted
 	Names     []string // of the certificate that was accepted instead of a key
-	Identity  bool     // the client was identified
+	Identity  bool     // the client was identified by that
+	Token     *Token   // that was accepted; nil = none was demanded
+	Tokens    Tokens   // who verified it
 	Preflight bool     // it was one of a plugin cors, for which nobody has to be identified
 
 	asked []*ForwardAuth // whose yes let it pass

@@ -35,6 +35,7 @@ type Set struct {
 	acls        trie.Trie[string, *apiACLs]
 	bindings    trie.Trie[subject, *binding] // only with C6
 	plugins     map[string]*apiPlugins       // by API; "" is every API
+	tokenRules  []*TokenRules                // of the plugins jwt
 	demands     []Closing                    // keys that are demanded as plugins are not known
 	members     trie.Trie[string, int]       // consumers that name a group
 	groups      trie.Trie[string, bool]      // group objects

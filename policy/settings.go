@@ -36,9 +36,10 @@ func pluginNames() []string {
 // the table: a string, []string, bool or int64.
 type values map[string]any
 
-func (v values) text(name string) string { s, _ := v[name].(string); return s }
-func (v values) truth(name string) bool  { b, _ := v[name].(bool); return b }
-func (v values) whole(name string) int64 { n, _ := v[name].(int64); return n }
+func (v values) text(name string) string   { s, _ := v[name].(string); return s }
+func (v values) truth(name string) bool    { b, _ := v[name].(bool); return b }
+func (v values) whole(name string) int64   { n, _ := v[name].(int64); return n }
+func (v values) list(name string) []string { l, _ := v[name].([]string); return l }
 
 // readSettings reads a configuration by a table of settings, and tells what is
 // wrong with it.
@@ -57,9 +58,12 @@ func readSettings(table []Field, config map[string]any, wrong wrongFunc) values 
 			continue
 		}
 		spelled[f.Name] = name
-		if value, want := f.setting(config[name]); want == "" {
+		switch value, want := f.setting(config[name]); {
+		case want == "":
 			good[f.Name] = value
-		} else {
+		case f.Secret:
+			wrong("config."+name, "is something else, want %s", want)
+		default:
 			wrong("config."+name, "is %v, want %s", config[name], want)
 		}
 	}
@@ -127,4 +131,31 @@ func integer(v any) (int64, bool) {
 		return i, err == nil
 	}
 	return 0, false
+}
+
+// settingAt is where an element of a setting that is a list stands.
+func settingAt(setting string, i int) string { return fmt.Sprintf("config.%s[%d]", setting, i) }
+
+// hidden stands for a secret.
+const hidden = "[secret]"
+
+// Shown returns the configuration as it may be shown: without secrets. It is
+// Config itself if there are none.
+func (p *Plugin) Shown() map[string]any {
+	t := pluginTypeOf(p.Name)
+	if t < 0 {
+		return p.Config
+	}
+	shown := p.Config
+	for _, f := range pluginTypes[t].settings() {
+		for _, name := range []string{f.Name, f.Alias} {
+			if f.Secret && p.Config[name] != nil {
+				shown = maps.Clone(shown)
+				if shown[name] = hidden; f.Type == TypeList {
+					shown[name] = []string{hidden}
+				}
+			}
+		}
+	}
+	return shown
 }

@@ -62,21 +62,47 @@ type Verdict struct {
 	Page    *Page  // the body of the refusal; nil: one that says the message
 	Plugin  string // that refused, the ACL among them; "" = none did
 
-	Challenge  string    // value of WWW-Authenticate on a 401 (C20)
-	Identity   *Identity // who it is, nil = anonymous; also set when a known consumer is refused
-	Credential string    // id of the key that was presented, also if it has run out; "" = none that is known, or it has no id
-	Hide       []string  // headers and query arguments that the backend must not see (C24)
-	Limits     Limits    // for the headers of C18; empty if no limit applies
-	MaxBody    int64     // bytes that the request's body may have; 0 = no limit of the policy's
+	Challenge   string        // value of WWW-Authenticate on a 401 (C20)
+	Identity    *Identity     // who it is, nil = anonymous; also set when a known consumer is refused
+	Credential  string        // id of the key that was presented, also if it has run out; "" = none that is known, or it has no id
+	Hide        []string      // headers and query arguments that the backend must not see (C24)
+	Claims      []ClaimHeader // headers that are made of claims: the client's are dropped, those with a value set
+	Limits      Limits        // for the headers of C18; empty if no limit applies
+	HideCookies []string      // cookies that the backend must not see
+	MaxBody     int64         // bytes that the request's body may have; 0 = no limit of the policy's
 
 	CORS CrossOrigin // what the answer, a refusal as well, tells browsers
 
 	would  [maxWould]Would
 	nwould int
 	digest [32]byte // of the accepted key
+	keyed  bool     // a key or a certificate said who it is
+	token  *Token   // that was accepted
 
 	asks  [maxAsks]*livePlugin // of forward-auth
 	nasks int
+}
+
+// known is what a verdict says of who it is, and of what rules in report mode would
+// have done.
+type known struct {
+	identity          *Identity
+	credential        string
+	hide, hideCookies []string
+	claims            []ClaimHeader
+	digest            [32]byte
+	keyed             bool
+	token             *Token
+	nwould            int
+}
+
+func (v *Verdict) known() known {
+	return known{v.Identity, v.Credential, v.Hide, v.HideCookies, v.Claims, v.digest, v.keyed, v.token, v.nwould}
+}
+
+func (v *Verdict) restore(k known) {
+	v.Identity, v.Credential, v.Hide, v.HideCookies, v.Claims = k.identity, k.credential, k.hide, k.hideCookies, k.claims
+	v.digest, v.keyed, v.token, v.nwould = k.digest, k.keyed, k.token, k.nwould
 }
 
 // Allowed reports whether the request may pass.

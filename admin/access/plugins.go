@@ -36,6 +36,10 @@ func allSettings() (all []setting) {
 			row := &table.Fields[i]
 			f := fromTable(row)
 			f.about = "of " + table.Plugin + ": " + row.Doc
+			if i := slices.IndexFunc(all, func(s setting) bool { return s.name == f.name }); i >= 0 {
+				all[i].about += "; " + f.about // with the same type: a test holds it
+				continue
+			}
 			all = append(all, setting{f, row.Alias})
 			if row.Alias != "" {
 				f.name, f.about = row.Alias, "another spelling of "+row.Name
@@ -132,7 +136,7 @@ func showPlugin(v *viewer, o *edit.Object, out map[string]any) error {
 	if p.Config == nil {
 		out["config"] = map[string]any{}
 	} else {
-		out["config"] = p.Config
+		out["config"] = p.Shown()
 	}
 	return err
 }

@@ -25,7 +25,18 @@ type Status struct {
 
 	Dispatchers []DispatcherStatus `json:"dispatchers"`
 	Middleware  []MiddlewareStatus `json:"middleware"` // in its order
+	KeySets     []KeySetStatus     `json:"key_sets"`   // that tokens are verified with, by URL
 	Mesh        *MeshStatus        `json:"mesh"`       // null = no resolver wants Consul's mesh
+}
+
+// KeySetStatus is how the JWK set of a URL stands.
+type KeySetStatus struct {
+	URL        string   `json:"url"`
+	Keys       int      `json:"keys"`
+	LeftOut    int      `json:"left_out"`    // keys of the last answer that are of no use here
+	AgeSeconds *float64 `json:"age_seconds"` // since the last good answer; null = there was none
+	LastGood   bool     `json:"last_good"`   // from data_dir, the URL has not answered since the start
+	Error      string   `json:"error"`       // what went wrong last, "" while all is well
 }
 
 // MeshStatus is how lictor stands in Consul's mesh.

@@ -135,6 +135,7 @@ func statusTables(st *api.Status) string {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", r.Kind, r.Services, r.Watches, age, resolverState(&r)+mesh(&r))
 	}
 	printDispatchers(w, st)
+	printKeySets(w, st.KeySets)
 	if len(st.Services) > 0 {
 		fmt.Fprintln(w, "\nSERVICE\tRESOLVER\tINSTANCE\tADDRESS\tSTATE\tWEIGHT\tNOTE")
 		for _, s := range st.Services {
@@ -173,6 +174,25 @@ func printPolicy(w io.Writer, p *api.PolicyStatus) {
 	}
 	fmt.Fprintf(w, "\nPOLICY\tINDEX\tSTORE\tOBJECTS\tREJECTED\tAGE\tSTATE\n%.12s\t%d\t%s\t%d\t%d\t%s\t%s\n",
 		p.Hash, p.Index, p.Store, p.Objects, len(p.Rejected), age, state)
+}
+
+func printKeySets(w io.Writer, all []api.KeySetStatus) {
+	if len(all) > 0 {
+		fmt.Fprintln(w, "\nKEYS FOR TOKENS\tKEYS\tAGE\tSTATE")
+	}
+	for _, k := range all {
+		age, state := "-", "ok"
+		if k.AgeSeconds != nil {
+			age = seconds(*k.AgeSeconds)
+		}
+		switch {
+		case k.Error != "":
+			state = oneLine(k.Error)
+		case k.LastGood:
+			state = "from the last-good file"
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", oneLine(k.URL), k.Keys, age, state)
+	}
 }
 
 func printDispatchers(w io.Writer, st *api.Status) {

@@ -71,7 +71,7 @@ func TestParseTellsWhereWhatIsWrong(t *testing.T) { // X6: errors name line and 
 		{"an empty filter", policy.KindFilters, "{}", []string{"line 1: At least one property needs to be specified"}},
 		{"a bad limit", policy.KindPlugins, "name = \"rate-limiting\"\nconfig {\n  second = 10\n  minute = 5\n}", []string{"line 4: config.minute: is 5, below"}},
 		{"an unknown setting", policy.KindPlugins, "{\"name\":\"key-auth\",\n\"config\":{\"x\":1}}", []string{"line 2: config.x: is an unknown field"}},
-		{"an unknown plugin", policy.KindPlugins, `{"name":"jwt"}`, []string{`line 1: name: Plugin "jwt" not found`}},
+		{"an unknown plugin", policy.KindPlugins, `{"name":"oauth2"}`, []string{`line 1: name: Plugin "oauth2" not found`}},
 		{"another name than the key's", policy.KindConsumers, `{"name":"bob"}`, []string{`line 1: name: is "bob", want the key's own name "k"`}},
 		{"a bad time", policy.KindConsumers, `{"created_at":"yesterday"}`, []string{"line 1: created_at: is"}},
 		{"a bad credential name", policy.KindCredentials, `{"consumer":"bob"}`, []string{`line 1: the key's name "k" is no SHA-256`}},

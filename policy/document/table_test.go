@@ -9,6 +9,7 @@ import (
 
 	"lictor/policy"
 	"lictor/policy/document"
+	_ "lictor/policy/tokens" // reads keys
 )
 
 // example returns the example of a field as encoding/json has it.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"lictor/internal/field"
 	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
@@ -30,13 +31,14 @@ type decision struct {
 	granted  []http1.Field    // that authorities have the backend told
 	cookies  []string         // that they set at the client
 
-	sends  *uri.Path // that goes on: what came, or what middleware made of it
-	canary bool      // middleware routed it to canaries
-	prefix string    // the segment that named the first service, "" if none did
-	query  string    // that goes to the backend, if the path has one
-	hide   []string  // fields and arguments that the backend must not see, by all verdicts (C24)
-	edits  *edits    // by middleware, nil if none matched
-	most   int64     // bytes that the body may have, by the settings and all verdicts; 0 = no limit
+	sends       *uri.Path // that goes on: what came, or what middleware made of it
+	canary      bool      // middleware routed it to canaries
+	prefix      string    // the segment that named the first service, "" if none did
+	query       string    // that goes to the backend, if the path has one
+	hide        []string  // fields and arguments that the backend must not see, by all verdicts (C24)
+	hideCookies []string  // the same of cookies
+	edits       *edits    // by middleware, nil if none matched
+	most        int64     // bytes that the body may have, by the settings and all verdicts; 0 = no limit
 
 	middleware middleware.Request
 	alias      string   // another name of the route's service that rules know, "" if none
@@ -51,7 +53,7 @@ type decision struct {
 // in one assignment, or with values, they would be built aside and copied.
 func (d *decision) reset(g *Gateway, in *inbound) {
 	d.gw, d.in, d.dry = g, in, false
-	d.set, d.recorder, d.former, d.hide, d.edits = nil, nil, nil, nil, nil
+	d.set, d.recorder, d.former, d.hide, d.hideCookies, d.edits = nil, nil, nil, nil, nil, nil
 	d.asks, d.granted, d.cookies = nil, nil, nil
 	d.route = policy.Route{}
 	d.verdict = policy.Verdict{}
@@ -112,7 +114,7 @@ func (d *decision) ask() error {
 		q.Names = in.c.Names()
 	}
 	q.Client, q.Fields, q.Length, q.Locator, q.Hosts = in.client, in, in.req.ContentLength, d.gw.locator, d.gw.upstream
-	q.Now, q.Limiter, q.Dry, q.Again = in.began, &d.gw.limiter, d.dry, false
+	q.Now, q.Limiter, q.Tokens, q.Dry, q.Again = in.began, &d.gw.limiter, d.gw.tokens, d.dry, false
 	return nil
 }
 
@@ -190,9 +192,9 @@ func (d *decision) open() {
 // decide asks the policy whether the request may pass (contract 4, step 5).
 func (d *decision) decide() answer.Refusal {
 	v := &d.verdict
-	var hidden []string
+	var hidden, hiddenCookies []string
 	if v.Allowed() { // for another service, from which middleware routed away
-		hidden = d.hide
+		hidden, hiddenCookies = d.hide, d.hideCookies
 	}
 	d.judge()
 	if !d.dry {
@@ -206,6 +208,9 @@ func (d *decision) decide() answer.Refusal {
 	}
 	if d.hide = v.Hide; len(hidden) > 0 {
 		d.hide = slices.Concat(hidden, v.Hide)
+	}
+	if d.hideCookies = v.HideCookies; len(hiddenCookies) > 0 {
+		d.hideCookies = slices.Concat(hiddenCookies, v.HideCookies)
 	}
 	d.open()
 	d.query = d.in.path.Query
@@ -227,6 +232,17 @@ func (d *decision) tellWould() {
 // facts are what the request was let pass by, to decide again while it lasts.
 func (d *decision) facts() []*policy.Facts {
 	return append(d.former, d.request.Facts(&d.route, &d.verdict))
+}
+
+// madeOfClaim reports whether a field is made of a claim of the token, so that what
+// the client sent of it goes to nobody (P2).
+func (d *decision) madeOfClaim(name string) bool {
+	for i := range d.verdict.Claims {
+		if field.Same(d.verdict.Claims[i].Name, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // hides reports whether a field holds the key that the backend must not see (C24).

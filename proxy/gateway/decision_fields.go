@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"lictor/proxy/http1"
 )
@@ -19,6 +21,49 @@ func (d *decision) appendIdentity(dst []byte) []byte {
 	}
 	if who.GroupsText != "" {
 		dst = http1.AppendField(dst, "X-Consumer-Groups", who.GroupsText)
+	}
+	return dst
+}
+
+// appendClaims appends the fields that are made of claims (P2).
+func (d *decision) appendClaims(dst []byte) []byte {
+	for i := range d.verdict.Claims {
+		if c := &d.verdict.Claims[i]; c.Value != "" {
+			dst = http1.AppendField(dst, c.Name, c.Value)
+		}
+	}
+	return dst
+}
+
+// appendCookies appends the cookies of the client but those that the backend must
+// not see, if there are such: a field that holds one does not pass as it came.
+func (x *exchange) appendCookies(dst []byte) []byte {
+	hide := x.decision.hideCookies
+	if len(hide) == 0 {
+		return dst
+	}
+	begun := len(dst)
+	for i := range x.in.req.Fields {
+		f := &x.in.req.Fields[i]
+		if f.ID != http1.FieldCookie || http1.Listed(x.in.req.ConnectionNames, f.Name) || !x.passes(f) {
+			continue
+		}
+		for pair := range strings.SplitSeq(f.Value, ";") {
+			pair = strings.Trim(pair, " \t")
+			name, _, _ := strings.Cut(pair, "=")
+			if pair == "" || slices.Contains(hide, name) {
+				continue
+			}
+			if len(dst) == begun {
+				dst = append(dst, "Cookie: "...)
+			} else {
+				dst = append(dst, "; "...)
+			}
+			dst = append(dst, pair...)
+		}
+	}
+	if len(dst) > begun {
+		dst = append(dst, "\r\n"...)
 	}
 	return dst
 }

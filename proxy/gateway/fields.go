@@ -22,7 +22,17 @@ func (x *exchange) PassesUp(f *http1.Field) bool {
 	if f.ID.HopByHop() || http1.Listed(in.req.ConnectionNames, f.Name) || in.counted && hops.IsMaxForwards(f) {
 		return false
 	}
-	return !asksWhy(f.Name) && !d.hides(f.Name) && !d.vouched(f.Name) && !d.edits.drops(f.Name, true) && (in.inside || !d.protected(f.Name))
+	if f.ID == http1.FieldCookie && len(d.hideCookies) > 0 {
+		return false // what is left of it is set anew
+	}
+	return x.passes(f)
+}
+
+// passes reports whether a field of the client's goes to the backend if it speaks
+// neither of the connection nor of what lictor sets.
+func (x *exchange) passes(f *http1.Field) bool {
+	in, d := &x.in, x.decision
+	return !asksWhy(f.Name) && !d.hides(f.Name) && !d.madeOfClaim(f.Name) && !d.vouched(f.Name) && !d.edits.drops(f.Name, true) && (in.inside || !d.protected(f.Name))
 }
 
 // AppendUp implements [upstream.Exchange].
@@ -35,7 +45,8 @@ func (x *exchange) AppendUp(dst []byte, stripped bool) []byte {
 	for _, f := range x.decision.granted {
 		dst = http1.AppendField(dst, f.Name, f.Value)
 	}
-	dst = x.decision.appendIdentity(dst)
+	dst = x.decision.appendClaims(x.decision.appendIdentity(dst))
+	dst = x.appendCookies(dst)
 	return x.in.appendForwarded(dst, prefix, x.gw.mark)
 }
 
@@ -92,7 +103,10 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return in.inside && !up
 	}
-	if up && (d.hides(f.Name) || asksWhy(f.Name) || d.vouched(f.Name)) || !up && (d.replaces(f.Name) || d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {
+	if up && (d.hides(f.Name) || d.madeOfClaim(f.Name) || d.vouched(f.Name) || asksWhy(f.Name) || f.ID == http1.FieldCookie && len(d.hideCookies) > 0) {
+		return false
+	}
+	if !up && (d.replaces(f.Name) || d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {
 		return false
 	}
 	return !d.edits.drops(f.Name, up) && (in.inside || !d.protected(f.Name))

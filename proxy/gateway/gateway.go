@@ -43,6 +43,7 @@ type Config struct {
 	Recent    *answer.Recent        // keeps what operators may want to look at; nil: nobody does
 	Policy    Policy                // nil: every request is refused
 	Locator   policy.Locator        // nil: no country is known
+	Tokens    policy.Tokens         // nil: nobody passes where a token is demanded
 	Bus       *upstream.BusRoute    // nil: everything goes by HTTP
 	Mesh      upstream.Mesh         // nil: no instance is reached by Consul's mesh
 
@@ -70,6 +71,7 @@ type Gateway struct {
 	server    *http1.Server
 	policy    Policy
 	locator   policy.Locator
+	tokens    policy.Tokens
 	limiter   policy.Limiter
 	live      *longlived.Registry
 	mark      hops.Mark // in Via
@@ -83,7 +85,7 @@ func New(cfg Config) (*Gateway, error) {
 	if len(cfg.Sources) == 0 || cfg.Log == nil {
 		return nil, errors.New("proxy: Sources and Log are required")
 	}
-	g := &Gateway{log: cfg.Log, access: cfg.AccessLog, records: cmp.Or(cfg.Records, cfg.AccessLog), policy: cfg.Policy, locator: cfg.Locator}
+	g := &Gateway{log: cfg.Log, access: cfg.AccessLog, records: cmp.Or(cfg.Records, cfg.AccessLog), policy: cfg.Policy, locator: cfg.Locator, tokens: cfg.Tokens}
 	g.recent = cfg.Recent
 	if g.policy == nil {
 		g.policy = noPolicy{}

@@ -135,7 +135,7 @@ func (d *decision) admits(f *http1.Field) bool {
 		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded:
 		return d.in.trusted
 	}
-	return d.in.inside || !d.protected(f.Name)
+	return !d.madeOfClaim(f.Name) && (d.in.inside || !d.protected(f.Name))
 }
 
 func (d *decision) applyEdits(l *middleware.Link, e *middleware.Effect) {
