@@ -65,12 +65,13 @@ func (v *Visit) SignOut(w http.ResponseWriter, r *http.Request) {
 	for _, c := range r.CookiesNamed(cookieName(r)) {
 		v.server.sessions.end(c.Value)
 	}
-	gone := cookie(r, "")
+	gone := cookie(r, "") //nolint:gosec // as below
 	gone.MaxAge = -1
 	http.SetCookie(w, gone)
 }
 
 func cookie(r *http.Request, id string) *http.Cookie {
+	//nolint:gosec // it is Secure wherever the listener speaks TLS; elsewhere a browser would drop it
 	return &http.Cookie{Name: cookieName(r), Value: id, Path: pagesPath, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil}
 }
 

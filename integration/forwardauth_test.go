@@ -23,7 +23,7 @@ func oauth2Proxy(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("X-Auth-Request-Email", "ann@example.org")
 		w.WriteHeader(202)
 	case q.URL.Path == "/oauth2/auth" || q.Header.Get("Accept") == "application/json":
-		http.Error(w, "Unauthorized", 401)
+		http.Error(w, "Unauthorized", http.StatusUnauthorized)
 	default:
 		w.Header().Set("Set-Cookie", "_oauth2_proxy_csrf=x; Path=/; HttpOnly")
 		w.Header().Set("Cache-Control", "no-cache, no-store, must-revalidate, max-age=0")
@@ -52,7 +52,7 @@ func authelia(w http.ResponseWriter, q *http.Request) {
 	to := "https://auth.example.org/?rd=" + url + "&rm=" + method
 	if q.URL.Path == "/api/authz/auth-request" {
 		w.Header().Set("Location", to)
-		http.Error(w, `<a href="`+to+`">401 Unauthorized</a>`, 401)
+		http.Error(w, `<a href="`+to+`">401 Unauthorized</a>`, http.StatusUnauthorized)
 		return
 	}
 	http.Redirect(w, q, to, http.StatusFound)

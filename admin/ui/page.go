@@ -118,5 +118,7 @@ func readTemplates(names ...string) map[string]*template.Template {
 
 // refused shows why a request is refused.
 func (u *UI) refused(w http.ResponseWriter, r *http.Request, why *admin.Refusal) {
-	u.show(w, r, why.Status, "refused", "", http.StatusText(why.Status), why)
+	if err := u.show(w, r, why.Status, "refused", "", http.StatusText(why.Status), why); err != nil {
+		http.Error(w, why.Message, why.Status) // the page says no more than this
+	}
 }

@@ -67,8 +67,8 @@ func newSeal(key []byte) (*Seal, error) {
 func (s *Seal) close(name string, text []byte) []byte {
 	out := make([]byte, 1+s.aead.NonceSize(), 1+s.aead.NonceSize()+len(text)+s.aead.Overhead())
 	out[0] = sealVersion
-	rand.Read(out[1:]) // never fails
-	return s.aead.Seal(out, out[1:], text, []byte(name))
+	rand.Read(out[1:])                                   // never fails
+	return s.aead.Seal(out, out[1:], text, []byte(name)) //nolint:gosec // the nonce is the random bytes above
 }
 
 // errSealed is of a value that another key sealed, or that was changed.

@@ -135,10 +135,10 @@ func (c *command) Run(args []string) int {
 		return exitUsage
 	}
 	err = c.run()
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return exitDone
-	case errNotWell:
+	case errors.Is(err, errNotWell):
 		return exitFailed
 	}
 	if wrong, ok := errors.AsType[*usageError](err); ok {
