@@ -73,7 +73,7 @@ var impersonal = []string{"Accept", "Accept-Language", "X-Requested-With", "User
 func (forwardAuth) settings() []Field {
 	return []Field{
 		{Name: "service", Example: "oauth2-proxy", Doc: "the authority, as a resolver knows it; this or url"},
-		{Name: "url", Example: "http://127.0.0.1:4180", Doc: "the authority, by the base URL of one instance; this or service"},
+		{Name: "url", Instead: "service", Example: "http://127.0.0.1:4180", Doc: "the authority, by the base URL of one instance; this or service"},
 		{Name: "path", Default: "/", Example: "/oauth2/auth", Doc: "path of the question, maybe with a query"},
 		{Name: "request_headers", Type: TypeList, Default: "Authorization, Cookie, Accept, X-Requested-With", Example: "Cookie",
 			Doc: "headers of the client that the authority is told"},

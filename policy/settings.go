@@ -15,6 +15,28 @@ type PluginTable struct {
 	Fields []Field
 }
 
+// Choices returns the settings that can be given together, one list for each
+// choice between some that cannot: first without those that stand in for others.
+func (t *PluginTable) Choices() [][]Field {
+	var first, second []Field
+	left := make(map[string]bool)
+	for _, f := range t.Fields {
+		left[f.Instead] = true
+	}
+	for _, f := range t.Fields {
+		if f.Instead == "" {
+			first = append(first, f)
+		}
+		if !left[f.Name] {
+			second = append(second, f)
+		}
+	}
+	if len(first) == len(t.Fields) {
+		return [][]Field{first}
+	}
+	return [][]Field{first, second}
+}
+
 // PluginTables returns the tables of all plugin types.
 func PluginTables() []PluginTable {
 	all := make([]PluginTable, len(pluginTypes))

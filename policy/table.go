@@ -35,6 +35,7 @@ type Field struct {
 	Most    int64    // of a whole number; 0 = no limit
 	Default string   // what it means to leave the field out; "" = nothing. A truth that is false is left out of answers
 	Secret  bool     // of a setting: its value is shown nowhere but in documents
+	Instead string   // another field that it stands in for: of both one is given; "" = it goes with all
 	Refers  Kind     // a list of references to objects of that kind, none of them empty; "" = no references
 
 	// How the admin API treats it.

@@ -230,30 +230,38 @@ func TestEverySettingOfAPluginIsTakenAndDescribed(t *testing.T) {
 		for spelling, name := range map[string]func(*policy.Field) string{
 			"the names": inDocuments, "the other spellings": func(f *policy.Field) string { return cmp.Or(f.Alias, f.Name) },
 		} {
-			given := make(map[string]any)
 			for i := range table.Fields {
 				f := &table.Fields[i]
-				given[name(f)] = example(t, f)
 				if !slices.ContainsFunc(config.Fields, func(d openapi.Field) bool { return d.Name == name(f) && d.Schema.About != "" }) {
 					t.Errorf("%s of %s is not described", name(f), table.Plugin)
 				}
 			}
-			for format, encode := range map[string]func(map[string]any) string{"JSON": asJSON, "a form": asForm} {
-				body := encode(map[string]any{"name": table.Plugin, "config": given})
-				if format == "a form" {
-					body = asForm(flat(table.Plugin, given))
+			for _, fields := range table.Choices() {
+				given := make(map[string]any)
+				for i := range fields {
+					given[name(&fields[i])] = example(t, &fields[i])
 				}
-				got := s.Want(t, 201, "POST", "/plugins", body).JSON["config"]
-				want := maps.Clone(given)
-				for _, f := range table.Fields {
-					if f.Secret {
-						want[name(&f)] = []any{"[secret]"}
-					}
-				}
-				if !reflect.DeepEqual(got, any(want)) {
-					t.Errorf("%s by %s in %s: %s is shown as %v", table.Plugin, spelling, format, body, got)
-				}
+				takesSettings(t, s, table.Plugin+" by "+spelling, given, &table, name)
 			}
+		}
+	}
+}
+
+// takesSettings makes a plugin in both formats, and looks whether it is shown as given.
+func takesSettings(t *testing.T, s *admintest.Server, what string, given map[string]any, table *policy.PluginTable, name func(*policy.Field) string) {
+	t.Helper()
+	for format, body := range map[string]string{
+		"JSON": asJSON(map[string]any{"name": table.Plugin, "config": given}), "a form": asForm(flat(table.Plugin, given)),
+	} {
+		got := s.Want(t, 201, "POST", "/plugins", body).JSON["config"]
+		want := maps.Clone(given)
+		for _, f := range table.Fields {
+			if _, there := given[name(&f)]; f.Secret && there {
+				want[name(&f)] = []any{"[secret]"}
+			}
+		}
+		if !reflect.DeepEqual(got, any(want)) {
+			t.Errorf("%s in %s: %s is shown as %v", what, format, body, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package document_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -93,15 +94,15 @@ func TestSettingsOfOneNameAreOfOneType(t *testing.T) {
 // Every setting of every plugin is read in both of its spellings.
 func TestEverySettingOfAPluginIsRead(t *testing.T) {
 	for _, table := range policy.PluginTables() {
-		names := map[string]map[string]any{"the names": {}, "the other spellings": {}}
-		for i := range table.Fields {
-			f := &table.Fields[i]
-			names["the names"][f.Name] = example(t, f)
-			other := f.Name
-			if f.Alias != "" {
-				other = f.Alias
+		names := make(map[string]map[string]any)
+		for n, fields := range table.Choices() {
+			plain, other := make(map[string]any), make(map[string]any)
+			for i := range fields {
+				f := &fields[i]
+				plain[f.Name] = example(t, f)
+				other[cmp.Or(f.Alias, f.Name)] = example(t, f)
 			}
-			names["the other spellings"][other] = example(t, f)
+			names[fmt.Sprint("the names ", n)], names[fmt.Sprint("the other spellings ", n)] = plain, other
 		}
 		for spelling, config := range names {
 			t.Run(table.Plugin+" by "+spelling, func(t *testing.T) {

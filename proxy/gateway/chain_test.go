@@ -242,7 +242,7 @@ func TestMiddlewareInReportMode(t *testing.T) {
 		}
 	}
 	got := counted(t, reg)
-	if got["denied_total report middleware"] != 1 && got["denied_total middleware report"] != 1 || got["middleware_matched_total blocks"] != 1 || got["middleware_matched_total routes"] != 1 {
+	if got["denied_total svc report middleware svc"] != 1 || got["middleware_matched_total blocks"] != 1 || got["middleware_matched_total routes"] != 1 {
 		t.Errorf("got %v", got)
 	}
 }

@@ -226,12 +226,12 @@ func TestForwardAuthInReportMode(t *testing.T) { // P3, X13
 	}
 	let <- 403
 	eventually.True(t, "the refusal is counted", func() bool {
-		return counted(t, reg)["denied_total report forward_auth"] == 1
+		return counted(t, reg)["denied_total svc report forward_auth svc"] == 1
 	})
 	r.get("/svc/x")
 	let <- 200
 	eventually.True(t, "nobody is asked any more", func() bool { return r.gw.authorities.underWay() == 0 })
-	if got := counted(t, reg)["denied_total report forward_auth"]; got != 1 {
+	if got := counted(t, reg)["denied_total svc report forward_auth svc"]; got != 1 {
 		t.Errorf("counted %v, want the one that was refused", got)
 	}
 }
