@@ -118,6 +118,7 @@ func fetch(ctx context.Context, url, key string, status int, size int64) error {
 	req.Close = true
 	if key != "" {
 		req.Header.Set(keyHeader, key)
+		req.Header.Set("Authorization", "Bearer "+accessToken())
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -17,15 +17,27 @@ type load struct {
 	connections int
 	upload      int64  // of the request's body; 0: a GET
 	key         bool   // send the access key
+	origin      string // send this Origin; "": none
+	tokens      int    // send so many bearer tokens, in turn; 0: none
 	url         string // asked for in absolute form, of a forward proxy; "": path
 }
+
+// manyTokensScript sends the lines of a file as tokens, one after the other.
+const manyTokensScript = `local tokens, at = {}, 0
+for line in io.lines('%s') do tokens[#tokens+1] = line end
+request = function()
+  at = at %% #tokens + 1
+  wrk.headers['Authorization'] = 'Bearer ' .. tokens[at]
+  return wrk.format()
+end
+`
 
 // wrkMark begins the line in which the script tells the result.
 const wrkMark = "lictor-bench"
 
 // script has wrk tell the exact numbers. A script without a request function
-// costs nothing per request.
-func (l load) script() string {
+// costs nothing per request; several tokens need one.
+func (l load) script(tokens string) (string, error) {
 	var s strings.Builder
 	if l.upload > 0 {
 		fmt.Fprintf(&s, "wrk.method = 'POST'\nwrk.body = string.rep('x', %d)\n", l.upload)
@@ -36,20 +48,40 @@ func (l load) script() string {
 	if l.key {
 		fmt.Fprintf(&s, "wrk.headers['%s'] = '%s'\n", keyHeader, accessKey)
 	}
+	if l.origin != "" {
+		fmt.Fprintf(&s, "wrk.headers['Origin'] = '%s'\n", l.origin)
+	}
+	if l.tokens > 0 {
+		all, err := newTokens(l.tokens)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&s, "wrk.headers['Authorization'] = 'Bearer %s'\n", all[0])
+		if l.tokens > 1 { // from a file, for a script has not so many constants
+			if err := os.WriteFile(tokens, []byte(strings.Join(all, "\n")), 0o600); err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&s, manyTokensScript, tokens)
+		}
+	}
 	fmt.Fprintf(&s, `done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format('\n%s %%d %%.0f %%d %%d %%d %%d %%d\n', summary.requests, summary.bytes,
     e.connect, e.read, e.write, e.timeout, e.status))
 end
 `, wrkMark)
-	return s.String()
+	return s.String(), nil
 }
 
 // run loads address for the bed's duration and returns the number of requests
 // answered. Any error, or an answer that is not 2xx, fails it.
 func (l load) run(ctx context.Context, b *bed, address string) (requests int64, err error) {
 	file := filepath.Join(b.dir, "wrk.lua")
-	if err := os.WriteFile(file, []byte(l.script()), 0o600); err != nil {
+	script, err := l.script(filepath.Join(b.dir, "tokens"))
+	if err != nil {
+		return 0, err
+	}
+	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		return 0, err
 	}
 	p, err := b.start("wrk", b.others, b.programs["wrk"], "-t1", fmt.Sprintf("-c%d", l.connections),
