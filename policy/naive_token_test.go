@@ -57,18 +57,6 @@ var verifier = func() *tokens.Verifier {
 	return v
 }()
 
-// tokenConfig is the configuration of a random plugin jwt.
-func (w *world) tokenConfig() map[string]any {
-	config := map[string]any{"secrets": []any{tokenSecret}, "hide_credentials": w.IntN(2) == 0}
-	if w.IntN(4) > 0 {
-		config["consumer_claim"], config["consumer_optional"] = "sub", w.IntN(2) == 0
-	}
-	if w.IntN(2) == 0 {
-		config["groups_claim"] = "roles"
-	}
-	return config
-}
-
 // bearer asks for a token, if the API wants one (P2). It returns who shows it, with
 // the groups that it brings.
 func (n *naive) bearer(api string, keyed *policy.Consumer, token string, r *policy.Request, v *naiveVerdict) (*policy.Consumer, policy.Reason) {
