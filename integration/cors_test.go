@@ -90,7 +90,8 @@ func TestPagesReadWhatCORSAllows(t *testing.T) {
 	}
 	app, other := at("app.shop.example", site.Listener.Addr().String()), at("other.shop.example", site.Listener.Addr().String())
 
-	p := startLictor(t, lictorConfig{Rest: fmt.Sprintf("resolver \"static\" {\n  services = { \"shop\" = [%q], \"open\" = [%[1]q], \"old\" = [%[1]q], \"bare\" = [%[1]q] }\n}\npolicy {\n  store = \"memory\"\n}\n", service.URL)})
+	// The cookie is one login for all services, so its path stays as it was set (D25).
+	p := startLictor(t, lictorConfig{Rest: "dispatch \"http\" {\n  rewrite_location = false\n}\n" + fmt.Sprintf("resolver \"static\" {\n  services = { \"shop\" = [%q], \"open\" = [%[1]q], \"old\" = [%[1]q], \"bare\" = [%[1]q] }\n}\npolicy {\n  store = \"memory\"\n}\n", service.URL)})
 	p.Ready(t)
 	for _, o := range []struct{ key, doc string }{
 		{"consumers/ann", `{"name": "ann"}`},
