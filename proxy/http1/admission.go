@@ -82,18 +82,27 @@ func network(addr netip.Addr) netip.Addr {
 // bound is closed at once, by RST: who is behind a balancer is sent elsewhere,
 // where a place in the queue would only look like one. To make room for the
 // next, a connection that waits for a request is ended, if there is one.
-func (s *Server) admits(nc net.Conn) bool {
+//
+// What one client may have is looked at before anything is counted: else a burst
+// of one that has too many would fill the whole for a moment, and strangers would
+// be turned away. Behind a PROXY header nobody knows yet whose connection it is.
+func (s *Server) admits(nc net.Conn, p *Peer) bool {
+	p.Remote, p.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	most := s.limits.Load().Admission.Connections
 	switch {
 	case spent(nc):
 		limits.Hit("descriptors")
-		return false
+	case s.entrance.Introduce == nil && !s.welcome(p):
 	case most > 0 && s.accepted.Load() >= int64(most):
 		limits.Hit("max_connections")
 		s.endIdle()
-		return false
+		if p.client != nil {
+			s.clients.remove(p.client)
+		}
+	default:
+		return true
 	}
-	return true
+	return false
 }
 
 // sampled is how many connections are looked at to end one.

@@ -82,12 +82,7 @@ func (s *Server) hurry() {
 // may take, and returns the connection to read requests from. It is nil if the
 // connection was not let in.
 func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
-	p.Remote, p.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	e := &s.entrance
-	if e.Introduce == nil && !s.welcome(p) {
-		Abort(nc)
-		return nil
-	}
 	if e.Introduce == nil && e.TLS == nil {
 		return nc
 	}

@@ -96,14 +96,15 @@ func (s *Server) Serve(l net.Listener) error {
 			continue
 		}
 		delay = 0
-		if !s.admits(nc) {
+		peer := new(Peer)
+		if !s.admits(nc, peer) {
 			Abort(nc)
 			continue
 		}
 		s.accepted.Add(1)
 		s.wg.Go(func() {
 			defer crash.Contain(where, func() { Abort(nc) })
-			s.serveConn(nc)
+			s.serveConn(nc, peer)
 		})
 	}
 }
@@ -118,8 +119,8 @@ const (
 // where is the place of panics that end a connection.
 const where = "http1 connection"
 
-func (s *Server) serveConn(nc net.Conn) {
-	if c := s.admit(nc); c != nil {
+func (s *Server) serveConn(nc net.Conn, peer *Peer) {
+	if c := s.admit(nc, peer); c != nil {
 		c.run()
 	}
 }
@@ -129,8 +130,7 @@ func (s *Server) serveConn(nc net.Conn) {
 // connection.
 //
 //go:noinline
-func (s *Server) admit(nc net.Conn) (c *Conn) {
-	peer := new(Peer)
+func (s *Server) admit(nc net.Conn, peer *Peer) (c *Conn) {
 	defer func() {
 		if c == nil {
 			s.forget(peer)
