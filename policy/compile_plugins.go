@@ -108,7 +108,7 @@ func (a *apiPlugins) demand(filters []string, why Rule) {
 	a[typeKeyAuth].open = append(a[typeKeyAuth].open, &candidate{livePlugin: p, filters: refs(filters)})
 }
 
-func (p *livePlugin) enabled() bool { return p.Enabled == nil || *p.Enabled }
+func (p *Plugin) enabled() bool { return p.Enabled == nil || *p.Enabled }
 
 // expand returns the plugins of a mapping with those of its groups, and the
 // groups that narrow it: one that holds only plugins does not (C13).

@@ -13,7 +13,7 @@ func TestManualHasEveryCommandAndFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range all(io.Discard) {
-		_, section, ok := strings.Cut(page.String(), "\n.SS lictor "+c.name)
+		_, section, ok := strings.Cut(page.String(), strings.TrimSpace("\n.SS lictor "+c.name+" "+roff(c.usage))+"\n")
 		if !ok {
 			t.Errorf("%s is not in it", c.name)
 			continue

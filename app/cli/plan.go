@@ -23,6 +23,8 @@ type step struct {
 	file *policyFile // nil: delete it
 	live *api.Object // nil: the store does not have it
 	held bool        // the store lost it, but it is in force
+
+	names consumerNames // by which the two are compared
 }
 
 // applyPlan is what makes the live policy that of the files.
@@ -59,6 +61,7 @@ func planApply(client *adminClient, dir string, prune bool) (*applyPlan, error) 
 
 func comparePolicy(files []policyFile, live []api.Object, prune bool) *applyPlan {
 	plan := &applyPlan{}
+	names := namesOf(live).unless(files)
 	there := make(map[policy.Key]*api.Object, len(live))
 	for i := range live {
 		if key, ok := policy.ParseKey("policy/" + live[i].Key); ok {
@@ -73,10 +76,10 @@ func comparePolicy(files []policyFile, live []api.Object, prune bool) *applyPlan
 		switch o := there[f.key]; {
 		case o != nil && o.Held: // in force, but not in the store
 			plan.steps = append(plan.steps, step{key: f.key, file: f, held: true})
-		case o != nil && sameDocument(f, o):
+		case o != nil && sameDocument(f, o, names):
 			plan.same++
 		default:
-			plan.steps = append(plan.steps, step{key: f.key, file: f, live: o})
+			plan.steps = append(plan.steps, step{key: f.key, file: f, live: o, names: names})
 		}
 	}
 	for key, o := range there {
@@ -108,19 +111,19 @@ func (s *step) rank() int {
 }
 
 // sameDocument reports whether a file says what is live.
-func sameDocument(f *policyFile, o *api.Object) bool {
+func sameDocument(f *policyFile, o *api.Object, names consumerNames) bool {
 	if bytes.Equal(f.value, o.Value) {
 		return true
 	}
-	content, err := document.Parse(f.key, o.Value)
+	content := contentOf(o)
+	if content == nil {
+		return false
+	}
+	mine, err := document.JSON(names.put(f.content))
 	if err != nil {
 		return false
 	}
-	mine, err := document.JSON(f.content)
-	if err != nil {
-		return false
-	}
-	theirs, err := document.JSON(content)
+	theirs, err := document.JSON(names.put(content))
 	return err == nil && bytes.Equal(mine, theirs)
 }
 
@@ -266,7 +269,7 @@ func (s *step) changes() []string {
 	if err != nil {
 		return []string{"what is live is not valid: " + err.Error()}
 	}
-	before, after := fieldsOf(content), fieldsOf(s.file.content)
+	before, after := fieldsOf(s.names.put(content)), fieldsOf(s.names.put(s.file.content))
 	all := maps.Clone(before)
 	maps.Copy(all, after)
 	var lines []string

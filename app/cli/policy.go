@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"lictor/admin/api"
@@ -32,38 +31,9 @@ func policyCommand() *command {
 	return c
 }
 
-func policyCheckCommand(stdout io.Writer) *command {
-	c := newCommand("policy check", "Check a policy kept as files", "DIR",
-		"Reports every mistake at once, each with its place. Needs no running lictor.\n"+policyDirHelp)
-	c.takes = "a directory"
-	c.run = func() error {
-		files, leftovers, err := readPolicy(c.arg)
-		if err != nil {
-			return err
-		}
-		for _, name := range leftovers {
-			fmt.Fprintf(stdout, "Not read, as it looks like a copy that an editor left: %s\n", oneLine(name))
-		}
-		set, err := compilePolicy(c.arg, files)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(stdout, "The policy is valid: %d objects.\n", len(files))
-		for _, n := range set.Notes(nil) { // which services there are is not known here
-			fmt.Fprintf(stdout, "Note: %s: %s\n", strings.TrimPrefix(n.Path, "policy/"), oneLine(n.String()))
-		}
-		return nil
-	}
-	return c
-}
-
 // compilePolicy puts the files of a directory together as a running lictor does.
 func compilePolicy(dir string, files []policyFile) (*policy.Set, error) {
-	changes := make([]policy.Change, len(files))
-	for i := range files {
-		changes[i] = document.Change(files[i].key, uint64(i+1), uint64(i+1), files[i].value)
-	}
-	set, rejections := policy.NewBuilder(policy.Options{Panicked: func(value any) { crash.Tell("policy", value) }}).Apply(0, changes)
+	set, rejections := policy.NewBuilder(policy.Options{Panicked: func(value any) { crash.Tell("policy", value) }}).Apply(0, changesOf(files))
 	var wrong []error
 	for _, r := range rejections {
 		wrong = append(wrong, fmt.Errorf("%s: %w", filepath.Join(dir, string(r.Key.Kind), r.Key.Name), r.Problems))
@@ -116,69 +86,6 @@ func policyApplyCommand(stdout io.Writer) *command {
 		return plan.apply(&client, stdout, *dry)
 	}
 	return c
-}
-
-func policyExportCommand(stdout io.Writer) *command {
-	c := newCommand("policy export", "Write the live policy to files", "DIR",
-		"Writes each document as it stands in the store. Files that are there already are\n"+
-			"overwritten, others stay.\n"+policyDirHelp)
-	c.takes = "a directory"
-	var client adminClient
-	client.flags(c.flags)
-	c.run = func() error {
-		live, err := livePolicy(&client)
-		if err != nil {
-			return err
-		}
-		if err := exportAll(c.arg, live); err != nil {
-			return err
-		}
-		held := ""
-		if n := countHeld(live); n > 0 {
-			held = fmt.Sprintf(" %d of them the store has lost: they are in force, and apply restores them.", n)
-		}
-		_, err = fmt.Fprintf(stdout, "Wrote %d objects to %s.%s\n", len(live), c.arg, held)
-		return err
-	}
-	return c
-}
-
-func countHeld(list []api.Object) (held int) {
-	for i := range list {
-		if list[i].Held {
-			held++
-		}
-	}
-	return held
-}
-
-// exportAll writes documents to a directory, and through no link out of it.
-func exportAll(dir string, list []api.Object) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	for i := range list {
-		if err := exportObject(root, &list[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func exportObject(root *os.Root, o *api.Object) error {
-	key, ok := policy.ParseKey("policy/" + o.Key)
-	if !ok || !filepath.IsLocal(key.Name) || key.Name[0] == '.' || filepath.Base(key.Name) != key.Name || dirstore.IsLeftover(key.Name) {
-		return fmt.Errorf("%s: its name is no file's name", o.Key)
-	}
-	if err := root.MkdirAll(string(key.Kind), 0o750); err != nil {
-		return err
-	}
-	return root.WriteFile(filepath.Join(string(key.Kind), key.Name), o.Value, 0o600)
 }
 
 // policyFile is a document of a policy kept as files.

@@ -69,6 +69,17 @@ func read(key policy.Key, o policy.Object, data []byte) (policy.Lost, policy.Pro
 // JSON writes an object as Parse reads it.
 func JSON(o policy.Object) ([]byte, error) { return json.Marshal(o) }
 
+// Text writes an object for people and version control: JSON with a line for each
+// field and each element of a list, always in the same order (R5).
+func Text(o policy.Object) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // a comparison is easier to read than \u003c
+	enc.SetIndent("", "  ")
+	err := enc.Encode(o)
+	return b.Bytes(), err
+}
+
 // maxProblems bounds what is told of one document: a text in which every line
 // is wrong is not helped by a line about each.
 const maxProblems = 100

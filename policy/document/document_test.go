@@ -147,7 +147,7 @@ func TestRoundTrip(t *testing.T) { // X11: JSON and HCL have the same schema
 
 func checkRoundTrip(t *testing.T, k policy.Key, o policy.Object) {
 	t.Helper()
-	for _, write := range []func(policy.Object) ([]byte, error){JSON, HCL} {
+	for _, write := range []func(policy.Object) ([]byte, error){JSON, HCL, Text} {
 		data, err := write(o)
 		if err != nil {
 			t.Fatal(err)
