@@ -22,6 +22,7 @@ type decision struct {
 	who     *liveConsumer // the same, or by a token
 
 	preflight bool // the request is one (P1)
+	aside     bool // the API is one that another reading of the path leads to
 	doubtful  bool // which plugin cors holds depends on how the path is read
 }
 
@@ -54,6 +55,7 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	r.scratch.namedReadings.Reset()
 	d := &r.scratch.decision
 	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
+	v.Drop = r.scratch.drop[:0]
 	d.preflight = r.isPreflight()
 	if facts != nil {
 		d.preflight = facts.Preflight
@@ -62,7 +64,15 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 		d.authorized() && d.others() && d.afterACL() {
 		v.Action = Allow
 	}
+	r.scratch.drop = v.Drop
 	*d, r.scratch.inquiry = decision{}, inquiry{} // keeps no set alive
+}
+
+// drop has headers of the client's dropped that lictor alone sets.
+func (d *decision) drop(names []string) {
+	if len(names) > 0 {
+		d.verdict.Drop = append(d.verdict.Drop, names)
+	}
 }
 
 // readable refuses what is closed by an object that can not be read (X6).
@@ -86,9 +96,10 @@ func (d *decision) authorized() bool {
 	return d.plugin(typeKeyAuth) && d.plugin(typeJWT) && d.acl()
 }
 
-// others asks the same for each other API that some reading of an odd path leads
-// to by its filters, or would lead to but for them: whether a backend reads the
-// path in that way nobody knows, so it is no way round the rules of either.
+// others asks the same, and the plugins behind it, for each other API that some
+// reading of an odd path leads to by its filters, or would lead to but for them:
+// whether a backend reads the path in that way nobody knows, so it is no way round
+// the rules of either.
 func (d *decision) others() bool {
 	if d.set.routes == nil || !d.req.Path.Odd() || d.route.By != ByFilter && d.route.By != BySegment {
 		return true
@@ -111,14 +122,20 @@ func (d *decision) others() bool {
 // passesAs asks whether the request might go to another API, and keeps all that
 // is known of the one it goes to.
 func (d *decision) passesAs(api string, closed Rule) bool {
-	route, who, keyed, rec, v := d.route, d.who, d.keyed, d.rec, d.verdict
+	route, who, keyed, rec, v, limiter := d.route, d.who, d.keyed, d.rec, d.verdict, d.req.Limiter
 	before := v.known()
 	d.who = keyed // a token is shown to each API anew
-	d.route.API, d.route.Service, d.route.closed, d.rec = api, api, closed, nil
-	passes := d.readable() && d.authorized() && d.asksToo()
-	d.route, d.rec, d.who, d.keyed = route, rec, who, keyed
+	d.route.API, d.route.Service, d.route.closed, d.rec, d.aside = api, api, closed, nil, true
+	if !d.set.Knows(api) {
+		d.req.Limiter = nil // names that clients make up are not counted one by one
+	}
+	passes := d.readable() && d.authorized() && d.afterACL()
+	d.route, d.rec, d.who, d.keyed, d.aside, d.req.Limiter = route, rec, who, keyed, false, limiter
 	v.restore(before)
-	if !passes && rec != nil {
+	switch {
+	case passes:
+		v.Limits = Limits{}
+	case rec != nil:
 		rec.deny("other_reading", v)
 	}
 	return passes

@@ -207,13 +207,8 @@ func (n *naive) decide(r *policy.Request, key, token string) (v naiveVerdict) {
 	if reason := n.others(&v, keyed, key, token, r); reason != "" {
 		return refuse(reason)
 	}
-	if won := n.winner("request-size-limiting", v.api, c, r, false); won != nil {
-		if v.most = won.Config["allowed_payload_size"].(int64); r.Length > v.most {
-			return refuse(policy.ReasonBodyTooLarge)
-		}
-	}
-	if n.winner("request-termination", v.api, c, r, false) != nil {
-		return refuse(policy.ReasonTerminated)
+	if reason := n.closed(&v, v.api, c, r); reason != "" {
+		return refuse(reason)
 	}
 	if won := n.winner("rate-limiting", v.api, c, r, false); won != nil {
 		v.limit = int(won.Config["minute"].(int64))
@@ -230,6 +225,23 @@ func (n *naive) decide(r *policy.Request, key, token string) (v naiveVerdict) {
 	return v
 }
 
+// closed applies the limit of a body, and what answers in place of the service.
+func (n *naive) closed(v *naiveVerdict, api string, c *policy.Consumer, r *policy.Request) policy.Reason {
+	if won := n.winner("request-size-limiting", api, c, r, false); won != nil {
+		most := won.Config["allowed_payload_size"].(int64)
+		if r.Length > most {
+			return policy.ReasonBodyTooLarge
+		}
+		if v.most == 0 || most < v.most {
+			v.most = most
+		}
+	}
+	if n.winner("request-termination", api, c, r, false) != nil {
+		return policy.ReasonTerminated
+	}
+	return ""
+}
+
 // others asks the APIs that other readings of the path lead to, if filters have
 // a say in it.
 func (n *naive) others(v *naiveVerdict, c *policy.Consumer, key, token string, r *policy.Request) policy.Reason {
@@ -241,25 +253,43 @@ func (n *naive) others(v *naiveVerdict, c *policy.Consumer, key, token string, r
 		if api == "" && v.by == policy.ByFilter && len(path) > 0 {
 			api = segment(path)
 		}
-		if _, _, waived := n.cors(api, r); waived || api == "" || api == v.api {
+		if api == "" || api == v.api {
 			continue
 		}
-		if c == nil && n.winner("key-auth", api, nil, r, false) != nil {
-			if key == "" {
-				return policy.ReasonNoCredentials
-			}
-			return policy.ReasonBadCredentials
-		}
-		who, reason := n.bearer(api, c, token, r, new(naiveVerdict))
-		if reason == "" {
-			reason = n.acl(api, who, r, new([]string))
-		}
-		if reason != "" {
+		if reason := n.other(v, api, c, key, token, r); reason != "" {
 			return reason
 		}
-		n.asks(v, api, who, r, false)
 	}
 	return ""
+}
+
+// other asks one of them.
+func (n *naive) other(v *naiveVerdict, api string, c *policy.Consumer, key, token string, r *policy.Request) policy.Reason {
+	if _, _, waived := n.cors(api, r); waived {
+		return n.closed(v, api, nil, r)
+	}
+	if c == nil && n.winner("key-auth", api, nil, r, false) != nil {
+		if key == "" {
+			return policy.ReasonNoCredentials
+		}
+		return policy.ReasonBadCredentials
+	}
+	if won := n.winner("key-auth", api, c, r, false); c != nil && won != nil {
+		v.hide = v.hide || won.Config["hide_credentials"] == true
+	}
+	told := new(naiveVerdict)
+	who, reason := n.bearer(api, c, token, r, told)
+	v.hide = v.hide || told.hide
+	if reason == "" {
+		reason = n.acl(api, who, r, new([]string))
+	}
+	if reason == "" {
+		reason = n.closed(v, api, who, r)
+	}
+	if reason == "" {
+		n.asks(v, api, who, r, false)
+	}
+	return reason
 }
 
 // asks notes whom an API wants asked about a request.

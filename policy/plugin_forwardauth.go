@@ -228,10 +228,13 @@ func hasHeader(names []string, name string) bool {
 // run opens the question. It is asked last, when all else let the request pass, so
 // an authority is not asked more often than rate limits let it be.
 func (forwardAuth) run(d *decision, won, report *livePlugin) bool {
+	if won != nil {
+		d.drop(won.config.(*ForwardAuth).ResponseHeaders)
+	}
 	if d.waived() {
 		return true
 	}
-	if report != nil && d.facts == nil {
+	if report != nil && d.facts == nil && !d.aside {
 		d.verdict.open(report)
 		d.tellAsk(report, Report)
 	}
@@ -257,12 +260,6 @@ func (d *decision) ask(p *livePlugin) bool {
 		message = "Too many authorities would have to be asked"
 	}
 	return d.deny("forward-auth", refusal{Reason: ReasonForwardAuth, Status: 503, Message: message, Rule: p.rule()})
-}
-
-// asksToo opens the question of another API that some reading of the path leads to.
-func (d *decision) asksToo() bool {
-	won, _ := d.choose(typeForwardAuth)
-	return won == nil || d.waived() || d.ask(won.livePlugin)
 }
 
 // tellAsk records that an authority is asked, or in a dry run that it would be.

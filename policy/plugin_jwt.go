@@ -50,7 +50,7 @@ func (jwtAuth) run(d *decision, won, report *livePlugin) bool {
 // out of a request for which no token is asked.
 func (d *decision) dropClaims() {
 	if won, _ := d.choose(typeJWT); won != nil {
-		d.verdict.Claims = won.config.(*jwtConfig).dropped
+		d.drop(won.config.(*jwtConfig).dropped)
 	}
 }
 
@@ -83,15 +83,11 @@ func (d *decision) bears(won *livePlugin, t *Token, err error) bool {
 	d.who = t.bearerOf(who)
 	v := d.verdict
 	v.token, v.Claims, v.HideCookies = t, t.Headers, c.hideCookies
+	d.drop(c.dropped)
 	if d.who.ID != "" {
 		v.Identity = &d.who.Identity
 	}
-	switch {
-	case len(v.Hide) == 0:
-		v.Hide = c.hide
-	case len(c.hide) > 0: // a key is hidden as well: rare enough for an allocation
-		v.Hide = append(append([]string(nil), v.Hide...), c.hide...)
-	}
+	v.Hide = Union(v.Hide, c.hide)
 	d.explainToken(won, t)
 	return true
 }

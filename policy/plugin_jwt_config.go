@@ -22,8 +22,8 @@ type jwtConfig struct {
 	params   []string // arguments of the query
 	optional bool     // a token that names no consumer there is passes
 
-	dropped     []ClaimHeader // Headers without values
-	hide        []string      // headers and arguments that the backend must not see
+	dropped     []string // names of Headers
+	hide        []string // headers and arguments that the backend must not see
 	hideCookies []string
 }
 
@@ -125,7 +125,7 @@ func (c *jwtConfig) readRules(given values, wrong wrongFunc) {
 			wrong(settingAt("claims_to_headers", i), "%q is set already", name)
 		}
 		c.Headers = append(c.Headers, ClaimHeader{Name: name, Value: claim})
-		c.dropped = append(c.dropped, ClaimHeader{Name: name})
+		c.dropped = append(c.dropped, name)
 	}
 }
 

@@ -62,8 +62,11 @@ func (requestSizeLimiting) run(d *decision, won, report *livePlugin) bool {
 	if won == nil {
 		return true
 	}
-	d.verdict.MaxBody = won.config.(int64)
-	if d.req.Length > d.verdict.MaxBody {
+	most := won.config.(int64)
+	if v := d.verdict; v.MaxBody == 0 || most < v.MaxBody { // another reading of the path may have a limit as well
+		v.MaxBody = most
+	}
+	if d.req.Length > most {
 		return d.deny("request-size-limiting", refusal{Reason: ReasonBodyTooLarge, Status: 413, Message: "Request body too large", Rule: won.rule()})
 	}
 	d.rec.pass("request-size-limiting", won.rule(), "")

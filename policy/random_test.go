@@ -176,7 +176,7 @@ func (w *world) addRules() {
 		w.add(policy.KindPlugins, p.ID, p)
 	}
 	for i := range w.IntN(4) {
-		m := &policy.PluginMapping{ID: fmt.Sprint("m", i), API: pick(w, "", "svc", "pub"), Plugins: w.some(2, "p0", "p1", "p2", "p3"),
+		m := &policy.PluginMapping{ID: fmt.Sprint("m", i), API: pick(w, "", "svc", "pub", "api1"), Plugins: w.some(2, "p0", "p1", "p2", "p3"),
 			Consumers: w.some(1, "ann", "id1", "cyd"), Groups: w.some(1, groups3...), Filters: w.some(1, filters4...)}
 		if len(m.Plugins)+len(m.Groups) > 0 {
 			w.n.mapped[m.ID] = m

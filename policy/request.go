@@ -68,6 +68,7 @@ type scratch struct {
 	arg      []byte         // a decoded query argument
 	client   netip.Addr
 	limited  limited
+	drop     [][]string // of the verdict
 	country  string
 	asked    bool // country is known for this decision
 

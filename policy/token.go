@@ -46,7 +46,7 @@ type TokenRules struct {
 // ClaimHeader is a header field that lictor makes of a claim.
 type ClaimHeader struct {
 	Name  string
-	Value string // "" = the field is only taken out of what the client sent
+	Value string // "" = the token says none, and no field is set
 }
 
 // Token is what a verified token says. It is immutable but for what is remembered.

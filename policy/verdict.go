@@ -1,6 +1,9 @@
 package policy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Action is what a verdict asks for. Its zero value denies.
 type Action uint8
@@ -52,7 +55,7 @@ const maxWould = 4
 
 // Verdict is the outcome of a decision. Its zero value denies.
 //
-// Strings and slices belong to the Set and may be kept.
+// Strings and slices belong to the Set and may be kept, but for Drop.
 type Verdict struct {
 	Action  Action
 	Reason  Reason
@@ -66,7 +69,8 @@ type Verdict struct {
 	Identity    *Identity     // who it is, nil = anonymous; also set when a known consumer is refused
 	Credential  string        // id of the key that was presented, also if it has run out; "" = none that is known, or it has no id
 	Hide        []string      // headers and query arguments that the backend must not see (C24)
-	Claims      []ClaimHeader // headers that are made of claims: the client's are dropped, those with a value set
+	Claims      []ClaimHeader // headers that are made of claims, each with its value; "" = none is set
+	Drop        [][]string    // lists of headers, with an optional * at the end, that the client's are dropped of; they live until the Request is decided on again
 	Limits      Limits        // for the headers of C18; empty if no limit applies
 	HideCookies []string      // cookies that the backend must not see
 	MaxBody     int64         // bytes that the request's body may have; 0 = no limit of the policy's
@@ -100,9 +104,25 @@ func (v *Verdict) known() known {
 	return known{v.Identity, v.Credential, v.Hide, v.HideCookies, v.Claims, v.digest, v.keyed, v.token, v.nwould}
 }
 
+// restore takes back what the rules of another API made of a verdict that they let
+// pass or refused. What is to be kept from the backend, for it may be reached under
+// that API, stays.
 func (v *Verdict) restore(k known) {
-	v.Identity, v.Credential, v.Hide, v.HideCookies, v.Claims = k.identity, k.credential, k.hide, k.hideCookies, k.claims
+	v.Identity, v.Credential, v.Claims = k.identity, k.credential, k.claims
+	v.Hide, v.HideCookies = Union(k.hide, v.Hide), Union(k.hideCookies, v.HideCookies)
 	v.digest, v.keyed, v.token, v.nwould = k.digest, k.keyed, k.token, k.nwould
+}
+
+// Union returns what is in one list of names or the other. It allocates only where
+// there are two that differ.
+func Union(a, b []string) []string {
+	switch {
+	case len(a) == 0:
+		return b
+	case len(b) == 0 || slices.Equal(a, b):
+		return a
+	}
+	return slices.Concat(a, b)
 }
 
 // Allowed reports whether the request may pass.

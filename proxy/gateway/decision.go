@@ -31,14 +31,16 @@ type decision struct {
 	granted  []http1.Field    // that authorities have the backend told
 	cookies  []string         // that they set at the client
 
-	sends       *uri.Path // that goes on: what came, or what middleware made of it
-	canary      bool      // middleware routed it to canaries
-	prefix      string    // the segment that named the first service, "" if none did
-	query       string    // that goes to the backend, if the path has one
-	hide        []string  // fields and arguments that the backend must not see, by all verdicts (C24)
-	hideCookies []string  // the same of cookies
-	edits       *edits    // by middleware, nil if none matched
-	most        int64     // bytes that the body may have, by the settings and all verdicts; 0 = no limit
+	sends       *uri.Path            // that goes on: what came, or what middleware made of it
+	canary      bool                 // middleware routed it to canaries
+	prefix      string               // the segment that named the first service, "" if none did
+	query       string               // that goes to the backend, if the path has one
+	claims      []policy.ClaimHeader // fields that are made of claims, by all verdicts (P2)
+	drop        [][]string           // fields of the client's that lictor alone sets, by all verdicts
+	hide        []string             // fields and arguments that the backend must not see, by all verdicts (C24)
+	hideCookies []string             // the same of cookies
+	edits       *edits               // by middleware, nil if none matched
+	most        int64                // bytes that the body may have, by the settings and all verdicts; 0 = no limit
 
 	middleware middleware.Request
 	alias      string   // another name of the route's service that rules know, "" if none
@@ -54,7 +56,7 @@ type decision struct {
 func (d *decision) reset(g *Gateway, in *inbound) {
 	d.gw, d.in, d.dry = g, in, false
 	d.set, d.recorder, d.former, d.hide, d.hideCookies, d.edits = nil, nil, nil, nil, nil, nil
-	d.asks, d.granted, d.cookies = nil, nil, nil
+	d.asks, d.granted, d.cookies, d.claims, d.drop = nil, nil, nil, nil, d.drop[:0]
 	d.route = policy.Route{}
 	d.verdict = policy.Verdict{}
 	d.permit = policy.Permit{}
@@ -173,16 +175,25 @@ func (d *decision) judge() {
 			return
 		}
 		d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
-		d.open()
+		d.demand()
 		d.route, d.request.Again = own, true
 	}
 	d.permit = d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder)
 	d.request.Again = true
 }
 
-// open notes the questions of the verdict, each once.
-func (d *decision) open() {
-	for _, a := range d.verdict.Asks() {
+// demand adds what a verdict that let the request pass demands of what goes to the
+// backend: each verdict on a request holds, the last one no more than those under
+// another name of the service, or for one that middleware routed away from.
+func (d *decision) demand() {
+	v := &d.verdict
+	if v.MaxBody > 0 && (d.most == 0 || v.MaxBody < d.most) {
+		d.most = v.MaxBody
+	}
+	d.hide, d.hideCookies = policy.Union(d.hide, v.Hide), policy.Union(d.hideCookies, v.HideCookies)
+	d.drop = append(d.drop, v.Drop...)
+	d.claim(v.Claims)
+	for _, a := range v.Asks() { // each once
 		if !slices.ContainsFunc(d.asks, func(b policy.Ask) bool { return a.ForwardAuth == b.ForwardAuth }) {
 			d.asks = append(d.asks, a)
 		}
@@ -192,10 +203,6 @@ func (d *decision) open() {
 // decide asks the policy whether the request may pass (contract 4, step 5).
 func (d *decision) decide() answer.Refusal {
 	v := &d.verdict
-	var hidden, hiddenCookies []string
-	if v.Allowed() { // for another service, from which middleware routed away
-		hidden, hiddenCookies = d.hide, d.hideCookies
-	}
 	d.judge()
 	if !d.dry {
 		d.tellWould()
@@ -203,16 +210,7 @@ func (d *decision) decide() answer.Refusal {
 	if !v.Allowed() {
 		return answer.Verdict(v)
 	}
-	if v.MaxBody > 0 && (d.most == 0 || v.MaxBody < d.most) {
-		d.most = v.MaxBody
-	}
-	if d.hide = v.Hide; len(hidden) > 0 {
-		d.hide = slices.Concat(hidden, v.Hide)
-	}
-	if d.hideCookies = v.HideCookies; len(hiddenCookies) > 0 {
-		d.hideCookies = slices.Concat(hiddenCookies, v.HideCookies)
-	}
-	d.open()
+	d.demand()
 	d.query = d.in.path.Query
 	if len(d.hide) > 0 {
 		d.query, d.queryBuf = uri.WithoutArguments(d.query, d.hide, d.queryBuf)
@@ -234,11 +232,30 @@ func (d *decision) facts() []*policy.Facts {
 	return append(d.former, d.request.Facts(&d.route, &d.verdict))
 }
 
-// madeOfClaim reports whether a field is made of a claim of the token, so that what
-// the client sent of it goes to nobody (P2).
-func (d *decision) madeOfClaim(name string) bool {
-	for i := range d.verdict.Claims {
-		if field.Same(d.verdict.Claims[i].Name, name) {
+// claim adds fields that are made of claims. Of one that a former verdict made as
+// well, the new value holds.
+func (d *decision) claim(claims []policy.ClaimHeader) {
+	switch {
+	case len(claims) == 0:
+		return
+	case len(d.claims) == 0:
+		d.claims = claims
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(d.claims), func(c policy.ClaimHeader) bool { return isClaim(claims, c.Name) })
+	d.claims = append(kept, claims...)
+}
+
+// isClaim reports whether a field is made of one of the claims.
+func isClaim(claims []policy.ClaimHeader, name string) bool {
+	return slices.ContainsFunc(claims, func(c policy.ClaimHeader) bool { return field.Same(c.Name, name) })
+}
+
+// owned reports whether a field speaks for a token or for an authority (P2, P3), so
+// that what the client sent of it goes to nobody, however it spells it.
+func (d *decision) owned(name string) bool {
+	for _, names := range d.drop {
+		if anyName(names, name) {
 			return true
 		}
 	}

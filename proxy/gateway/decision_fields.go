@@ -27,8 +27,8 @@ func (d *decision) appendIdentity(dst []byte) []byte {
 
 // appendClaims appends the fields that are made of claims (P2).
 func (d *decision) appendClaims(dst []byte) []byte {
-	for i := range d.verdict.Claims {
-		if c := &d.verdict.Claims[i]; c.Value != "" {
+	for i := range d.claims {
+		if c := &d.claims[i]; c.Value != "" {
 			dst = http1.AppendField(dst, c.Name, c.Value)
 		}
 	}

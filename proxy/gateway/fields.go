@@ -32,7 +32,7 @@ func (x *exchange) PassesUp(f *http1.Field) bool {
 // neither of the connection nor of what lictor sets.
 func (x *exchange) passes(f *http1.Field) bool {
 	in, d := &x.in, x.decision
-	return !asksWhy(f.Name) && !d.hides(f.Name) && !d.madeOfClaim(f.Name) && !d.vouched(f.Name) && !d.edits.drops(f.Name, true) && (in.inside || !d.protected(f.Name))
+	return !asksWhy(f.Name) && !d.hides(f.Name) && !d.owned(f.Name) && !d.edits.drops(f.Name, true) && (in.inside || !d.protected(f.Name))
 }
 
 // AppendUp implements [upstream.Exchange].
@@ -103,7 +103,7 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return in.inside && !up
 	}
-	if up && (d.hides(f.Name) || d.madeOfClaim(f.Name) || d.vouched(f.Name) || asksWhy(f.Name) || f.ID == http1.FieldCookie && len(d.hideCookies) > 0) {
+	if up && (d.hides(f.Name) || d.owned(f.Name) || asksWhy(f.Name) || f.ID == http1.FieldCookie && len(d.hideCookies) > 0) {
 		return false
 	}
 	if !up && (d.replaces(f.Name) || d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {

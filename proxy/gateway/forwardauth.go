@@ -177,17 +177,6 @@ func (d *decision) grant(a *policy.Ask, fields []http1.Field) {
 	}
 }
 
-// vouched reports whether a header speaks for an authority, so that no client can
-// set it, however it spells it.
-func (d *decision) vouched(name string) bool {
-	for i := range d.asks {
-		if a := &d.asks[i]; !a.Report && anyName(a.ResponseHeaders, name) {
-			return true
-		}
-	}
-	return false
-}
-
 // granted are the fields of a yes that the backend is told.
 func granted(a *policy.Ask, reply *http1.Fetched) (fields []http1.Field) {
 	for i := range reply.Fields {

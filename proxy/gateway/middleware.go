@@ -124,7 +124,7 @@ func (d *decision) Nth(name string, n int) (value string, ok bool) {
 	return "", false
 }
 
-func (d *decision) believes(f *http1.Field) bool { return !d.vouched(f.Name) && d.admits(f) }
+func (d *decision) believes(f *http1.Field) bool { return !d.owned(f.Name) && d.admits(f) }
 
 // admits reports whether the client may send a field to the inside.
 func (d *decision) admits(f *http1.Field) bool {
@@ -135,7 +135,7 @@ func (d *decision) admits(f *http1.Field) bool {
 		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded:
 		return d.in.trusted
 	}
-	return !d.madeOfClaim(f.Name) && (d.in.inside || !d.protected(f.Name))
+	return d.in.inside || !d.protected(f.Name)
 }
 
 func (d *decision) applyEdits(l *middleware.Link, e *middleware.Effect) {

@@ -93,7 +93,7 @@ func impersonal(f *http1.Field) bool {
 // tells reports whether an authority may be told a field: it is inside, so that a
 // field which clients may not send there is not told it either.
 func (d *decision) tells(f *http1.Field) bool {
-	return !f.ID.HopByHop() && !http1.Listed(d.in.req.ConnectionNames, f.Name) && d.admits(f)
+	return !f.ID.HopByHop() && !http1.Listed(d.in.req.ConnectionNames, f.Name) && d.admits(f) && !isClaim(d.claims, f.Name)
 }
 
 // uri is the path and query as the client sent them, but that dot segments are
