@@ -25,6 +25,7 @@ import (
 	"lictor/app/acme"
 	"lictor/app/listener"
 	"lictor/app/supervisor"
+	"lictor/app/telemetry"
 	"lictor/config"
 	"lictor/internal/consul/mesh"
 	"lictor/internal/descriptors"
@@ -66,6 +67,8 @@ type Lictor struct {
 	registry *prometheus.Registry
 	access   *answer.AccessLog // nil if there is none
 	recent   answer.Recent
+	traces   *answer.Traces      // nil if none are sent
+	exporter *telemetry.Exporter // of traces; nil if none are sent
 	consul   asksConsul
 	mesh     *mesh.Mesh // nil if no resolver wants it
 
@@ -106,7 +109,7 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, 
 	p.generation.Store(1)
 	p.reloads.done(nil)
 	p.registry.MustRegister(&p.reloads, metrics{p})
-	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildTokens, p.buildBus, p.buildACME, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
+	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildTokens, p.buildBus, p.buildACME, p.buildTelemetry, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			p.release()
 			return nil, err
@@ -256,6 +259,7 @@ func (p *Lictor) buildGateway() (err error) {
 		Detail:    answer.Detail(p.cfg.Metrics),
 		AccessLog: p.access,
 		Recent:    &p.recent,
+		Traces:    p.traces,
 		Records:   records,
 		Policy:    p.policy,
 		Locator:   p.locator(),
@@ -355,7 +359,7 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Closed:   p.closed,
-		Describe: []func(*api.Status){p.describe, p.describeCertificates, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeClaims, p.describeRegistry, p.describeOwn, p.describeMesh, p.describeTokens},
+		Describe: []func(*api.Status){p.describe, p.describeCertificates, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeClaims, p.describeRegistry, p.describeOwn, p.describeMesh, p.describeTokens, p.describeTelemetry},
 		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, append(p.policyChecks(), p.meshChecks()...)...),
 	})
 	if err != nil {

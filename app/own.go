@@ -18,7 +18,7 @@ import (
 )
 
 // ownEndpoints are what nobody may reach through the egress (X9): every
-// listener, and the Consul, RabbitMQ and Eureka that are configured. Consul
+// listener, and the Consul, RabbitMQ, Eureka and collector that are configured. Consul
 // counts even if only its environment variables are set.
 func (p *Lictor) ownEndpoints(cfg *config.Config) []own.Endpoint {
 	var all []own.Endpoint
@@ -41,7 +41,7 @@ func (p *Lictor) ownEndpoints(cfg *config.Config) []own.Endpoint {
 
 // infrastructure is what the gateway sends no request to, whatever a service, a
 // mapping or an API says: the admin API and the egress of this lictor, its
-// Consul and its broker. Each of them trusts whoever is on this machine. The
+// Consul, its broker and its collector. Each of them trusts whoever is on this machine. The
 // gateway itself is not among them: what leads back to it is answered 508.
 func (p *Lictor) infrastructure() []own.Endpoint {
 	var all []own.Endpoint
@@ -60,18 +60,23 @@ func (p *Lictor) infrastructure() []own.Endpoint {
 		all = append(all, e)
 	}
 	if !p.cfg.Consul.Configured && p.consul.identity == nil && os.Getenv(hashicorp.HTTPAddrEnvName) == "" {
-		return append(all, p.brokers()...)
+		return append(all, p.others(p.cfg)...)
 	}
 	return append(all, p.servers(p.cfg)...)
 }
 
-// servers are the Consul and the broker that lictor uses.
+// servers are the Consul, the broker and the collector that lictor uses.
 func (p *Lictor) servers(cfg *config.Config) []own.Endpoint {
 	var all []own.Endpoint
 	if at, err := consulapi.ParseAddress(cfg.Consul.Address, cfg.Consul.Scheme); err == nil && at.Socket == "" {
 		all = appendEndpoint(all, at.Host, 0)
 	}
-	return append(all, p.brokers()...)
+	return append(all, p.others(cfg)...)
+}
+
+// others are the broker and the collector.
+func (p *Lictor) others(cfg *config.Config) []own.Endpoint {
+	return append(p.brokers(), collectors(cfg)...)
 }
 
 func (p *Lictor) brokers() []own.Endpoint {

@@ -81,6 +81,7 @@ func (p *Lictor) apply(next *config.Config) error {
 	if token := next.Admin.Token; !token.Empty() {
 		p.admin.SetToken(token.Reveal())
 	}
+	p.updateTelemetry(&next.Telemetry)
 	p.log.SetLevel(next.LogLevel)
 	p.gateway.Update(p.settings(next))
 	if p.redirect != nil {
@@ -125,6 +126,8 @@ func keep(old, next *config.Config) []string {
 		{"dispatch \"rabbitmq\"", &old.RabbitMQ.Configured, &next.RabbitMQ.Configured},
 		{"access_log", &old.AccessLog, &next.AccessLog},
 		{"metrics", &old.Metrics, &next.Metrics},
+		{"telemetry: otlp_endpoint", &old.Telemetry.Endpoint, &next.Telemetry.Endpoint},
+		{"telemetry: tls", &old.Telemetry.TLS, &next.Telemetry.TLS},
 	} {
 		from, to := reflect.ValueOf(option.old).Elem(), reflect.ValueOf(option.next).Elem()
 		if !reflect.DeepEqual(from.Interface(), to.Interface()) {

@@ -33,6 +33,7 @@ var blocks = []struct {
 	{"middleware", anyLabel, (*decoder).middleware},
 	{"access_log", "", (*decoder).accessLog},
 	{"metrics", "", (*decoder).metrics},
+	{"telemetry", "", (*decoder).telemetry},
 }
 
 // options are the arguments that a body may hold, by name.

@@ -39,6 +39,7 @@ type Config struct {
 	Middleware []middleware.Rule // in the order of the files (D19)
 	AccessLog  AccessLog
 	Metrics    Metrics
+	Telemetry  Telemetry
 }
 
 // Default returns the configuration of an empty file. It is the caller's.
@@ -54,6 +55,7 @@ func Default() *Config {
 		HTTP:      defaultHTTP(),
 		RabbitMQ:  defaultRabbitMQ(),
 		AccessLog: AccessLog{Format: "json"},
+		Telemetry: defaultTelemetry(),
 	}
 }
 

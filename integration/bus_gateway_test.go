@@ -21,6 +21,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"lictor/app/telemetry/otlptest"
 )
 
 // busLictor is a lictor with every service on the bus of a broker.
@@ -116,7 +118,8 @@ func metric(t *testing.T, p *lictorProcess, series string) float64 {
 func TestBusThroughTheGateway(t *testing.T) {
 	together(t)
 	node := newRabbitMQ(t)
-	l := startBusLictor(t, node, `timeout = "2s"`, "")
+	r := otlptest.New(t)
+	l := startBusLictor(t, node, `timeout = "2s"`, fmt.Sprintf("telemetry {\n  otlp_endpoint = %q\n  sample = 1\n}\n", r.URL))
 	began := time.Now()
 	if resp := l.want(t, 503, "unreachable", "GET", "/orders/x", ""); resp.Header.Get("Retry-After") != "1" {
 		t.Error("before the broker: no Retry-After")
@@ -130,6 +133,7 @@ func TestBusThroughTheGateway(t *testing.T) {
 	}{
 		{"the seed's example, byte for byte", gatewaySeedExample},
 		{"POST with a body and 201 back", gatewayPost},
+		{"what is published is a span", func(t *testing.T, l *busLictor) { gatewayTraced(t, l, r) }},
 		{"100 requests at once, answered in random order", gatewayRandomOrder},
 		{"missing and unroutable exchanges cost nobody an answer", gatewayUnroutable},
 		{"a silent worker is 504 and the message expires", gatewaySilentWorker},

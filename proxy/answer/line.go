@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lictor/internal/trace"
 	"lictor/policy"
 )
 
@@ -41,7 +42,7 @@ type Line struct {
 
 	In, Out        int64 // bytes of the bodies, or of the tunnel
 	Referer, Agent string
-	Trace          string // id of the trace that the client says it belongs to
+	Trace          trace.ID // that it belongs to; zero = none that lictor keeps or the client names
 	Err            error
 }
 

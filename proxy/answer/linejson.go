@@ -2,8 +2,8 @@ package answer
 
 import (
 	"cmp"
-	"strings"
 
+	"lictor/internal/trace"
 	"lictor/proxy/http1"
 )
 
@@ -16,7 +16,9 @@ func (l *Line) appendJSON(dst []byte) []byte {
 	dst = append(dst, `, "request_id": "`...)
 	dst = append(dst, l.ID...)
 	dst = append(dst, '"')
-	dst = appendKnown(dst, `, "trace_id": `, l.Trace)
+	if l.Trace != (trace.ID{}) {
+		dst = append(l.Trace.Append(append(dst, `, "trace_id": "`...)), '"')
+	}
 	dst = append(dst, `, "client": "`...)
 	dst = append(l.Client.AppendTo(dst), '"')
 	dst = appendKnown(dst, `, "consumer": `, l.Consumer)
@@ -95,41 +97,6 @@ func (l *Line) Read(fields []http1.Field) {
 			l.Referer = cmp.Or(l.Referer, f.Value)
 		case http1.FieldUserAgent:
 			l.Agent = cmp.Or(l.Agent, f.Value)
-		case http1.FieldTraceparent:
-			l.Trace = cmp.Or(l.Trace, traceID(f.Value))
 		}
 	}
-}
-
-// TraceOf is the id of the trace that a request says it belongs to, "" if it says
-// none that is valid. It is memory of its own.
-func TraceOf(fields []http1.Field) string {
-	for i := range fields {
-		if f := &fields[i]; f.ID == http1.FieldTraceparent {
-			return strings.Clone(traceID(f.Value))
-		}
-	}
-	return ""
-}
-
-// traceID is the id in a traceparent (W3C Trace Context 3.2), "" if it has none that
-// is valid.
-func traceID(parent string) string {
-	const version, id, whole = 3, 35, 55 // where each ends
-	if len(parent) < whole || len(parent) > whole && (parent[whole] != '-' || parent[:2] == "00") || parent[:2] == "ff" {
-		return ""
-	}
-	zero := true
-	for i := range whole {
-		c := parent[i]
-		dash := i == version-1 || i == id || i == whole-3
-		if dash != (c == '-') || !dash && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return ""
-		}
-		zero = zero && (i < version || i >= id || c == '0')
-	}
-	if zero {
-		return ""
-	}
-	return parent[version:id]
 }

@@ -23,8 +23,7 @@ const (
 // that a rule in report mode would have refused, 5xx and slow ones. The zero value is
 // ready to use; nil keeps none. Any goroutine may call its methods.
 type Recent struct {
-	second atomic.Int64 // that left is of
-	left   atomic.Int64
+	rate   perSecond
 	missed atomic.Uint64
 
 	mu   sync.Mutex // guards what follows
@@ -39,10 +38,7 @@ func (r *Recent) Wants(status int, reason Reason, would bool, answered time.Dura
 	if r == nil || !would && status < 500 && answered < slowAnswer && (reason == ReasonNone || reason == ClientLeft) {
 		return false
 	}
-	if s := now.Unix(); r.second.Swap(s) != s {
-		r.left.Store(recentRate)
-	}
-	if r.left.Load() <= 0 || r.left.Add(-1) < 0 {
+	if !r.rate.take(recentRate, now) {
 		r.missed.Add(1)
 		return false
 	}

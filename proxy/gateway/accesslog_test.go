@@ -82,7 +82,8 @@ func TestAccessLogLines(t *testing.T) {
 			x := logged(t, tt.head)
 			tt.edit(x)
 			x.gw = &Gateway{access: book.log}
-			x.tell(2*time.Millisecond, false)
+			x.in.joinTrace(nil)
+			x.tell(2*time.Millisecond, false, answer.NotKept)
 			got := book.take()[0]
 			if got != tt.want {
 				t.Errorf("got\n %s\nwant\n %s", got, tt.want)

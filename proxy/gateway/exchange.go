@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/internal/trace"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
@@ -46,6 +47,7 @@ func (g *Gateway) Serve(c *http1.Conn) {
 	defer x.finish()
 	x.in.identify()
 	x.in.nameRequest()
+	x.in.joinTrace(g.traces)
 	if x.in.inside {
 		x.askWhy()
 	}
@@ -73,6 +75,7 @@ func (g *Gateway) Refuse(c *http1.Conn, err *http1.ParseError) {
 	defer x.finish()
 	x.in.client = x.in.peer
 	x.in.nameRequest()
+	x.in.joinTrace(g.traces)
 	x.refuse(answer.Malformed(err))
 }
 
@@ -116,6 +119,7 @@ func (x *exchange) toSend() *upstream.Request {
 	q.Began, q.Client, q.Path, q.Stripped = in.began, in.client, x.decision.sends, x.decision.route.Stripped
 	q.Canary = x.decision.canary
 	q.Query, q.Upgrade, q.MaxBody, q.Header = x.decision.query, in.upgrade, x.decision.most, in.set.Header
+	q.Timed = in.traced && in.place.Sampled || len(x.decision.asks) > 0 // an authority may have taken its time
 	return q
 }
 
@@ -129,10 +133,11 @@ func (x *exchange) finish() {
 	}
 	in := &x.in
 	took := time.Since(in.began)
-	x.count(took)
+	why := x.keepsTrace()
+	x.count(took, why)
 	keep := x.gw.recent.Wants(x.status, x.reason, len(x.decision.verdict.Would()) > 0, x.outcome.Answered, in.began)
-	if keep || x.gw.access != nil || x.decision.edits != nil {
-		x.tell(took, keep)
+	if keep || x.gw.access != nil || x.decision.edits != nil || why != answer.NotKept {
+		x.tell(took, keep, why)
 	}
 	if x.decision.recorder != nil {
 		x.keepDecision()
@@ -148,21 +153,26 @@ func (x *exchange) finish() {
 	exchanges.Put(x)
 }
 
-func (x *exchange) count(took time.Duration) {
+func (x *exchange) count(took time.Duration, why answer.Why) {
 	d := x.decision
+	id := x.in.traceID()
+	if x.in.traced && why == answer.NotKept {
+		id = trace.ID{} // nobody would find it
+	}
 	x.gw.upstream.Count(&x.outcome, &upstream.Ended{
-		Set: d.set, Route: &d.route, Who: d.verdict.Identity, Fields: x.in.req.Fields, Status: x.status, Reason: x.reason, Took: took,
+		Set: d.set, Route: &d.route, Who: d.verdict.Identity, Trace: id, Status: x.status, Reason: x.reason, Took: took,
 	})
 }
 
 // tell writes the lines of the access log, and those that middleware wants, and
-// keeps the request for operators to see.
-func (x *exchange) tell(took time.Duration, keep bool) {
+// keeps the request for operators to see, here or in its trace.
+func (x *exchange) tell(took time.Duration, keep bool, why answer.Why) {
 	in, o, d := &x.in, &x.outcome, x.decision
 	var l answer.Line // filled in place: a literal would be built aside and copied
 	l.Began, l.Took, l.ID, l.Client = in.began, took, in.id, in.client
 	l.Method, l.Host, l.Path, l.Version = in.req.Method, in.req.Host, in.path.Received, in.version
 	l.Read(in.req.Fields)
+	l.Trace = in.traceID()
 	l.Credential, l.Ruling = d.verdict.Credential, answer.RulingOf(d.set, &d.verdict)
 	if x.rule.Key != "" || x.cutBy != nil { // an authority refused, or a later policy
 		l.Ruling.Refused(x.cutBy, x.rule, x.plugin)
@@ -179,6 +189,9 @@ func (x *exchange) tell(took time.Duration, keep bool) {
 	x.gw.access.Write(&l)
 	if keep {
 		x.gw.recent.Keep(&l)
+	}
+	if why != answer.NotKept {
+		x.keepTrace(&l, why)
 	}
 	if x.decision.edits != nil {
 		for _, name := range x.decision.edits.recorded {

@@ -15,7 +15,7 @@ func (x *exchange) PassesUp(f *http1.Field) bool {
 	case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldProxy,
 		http1.FieldXForwarded, http1.FieldXForwardedFor, http1.FieldXForwardedProto, http1.FieldXForwardedHost,
 		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded,
-		http1.FieldVia, http1.FieldXRequestID, http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
+		http1.FieldVia, http1.FieldXRequestID, http1.FieldTraceparent, http1.FieldTracestate, http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return false
 	}
 	in, d := &x.in, x.decision
@@ -47,7 +47,14 @@ func (x *exchange) AppendUp(dst []byte, stripped bool) []byte {
 	}
 	dst = x.decision.appendClaims(x.decision.appendIdentity(dst))
 	dst = x.appendCookies(dst)
-	return x.in.appendForwarded(dst, prefix, x.gw.mark)
+	dst = x.in.appendForwarded(dst, prefix, x.gw.mark)
+	return x.in.appendTrace(dst, max(1, x.outcome.Tries), x.tracePasses())
+}
+
+// tracePasses reports whether the backend may know the trace that the client names.
+func (x *exchange) tracePasses() bool {
+	f := x.in.traceparent()
+	return f != nil && !http1.Listed(x.in.req.ConnectionNames, f.Name) && x.passes(f)
 }
 
 // PassesDown implements [upstream.Exchange].

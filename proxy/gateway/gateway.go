@@ -41,6 +41,7 @@ type Config struct {
 	AccessLog *answer.AccessLog     // nil: none is written
 	Records   *answer.AccessLog     // for what middleware records; nil: AccessLog
 	Recent    *answer.Recent        // keeps what operators may want to look at; nil: nobody does
+	Traces    *answer.Traces        // takes the requests whose spans are to be sent; nil: none are
 	Policy    Policy                // nil: every request is refused
 	Locator   policy.Locator        // nil: no country is known
 	Tokens    policy.Tokens         // nil: nobody passes where a token is demanded
@@ -65,6 +66,7 @@ type Gateway struct {
 	access    *answer.AccessLog
 	records   *answer.AccessLog // nil: records are not written
 	recent    *answer.Recent
+	traces    *answer.Traces
 	counts    *answer.Counts
 	upstream  *upstream.Sender
 	settings  atomic.Pointer[Settings]
@@ -86,7 +88,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("proxy: Sources and Log are required")
 	}
 	g := &Gateway{log: cfg.Log, access: cfg.AccessLog, records: cmp.Or(cfg.Records, cfg.AccessLog), policy: cfg.Policy, locator: cfg.Locator, tokens: cfg.Tokens}
-	g.recent = cfg.Recent
+	g.recent, g.traces = cfg.Recent, cfg.Traces
 	if g.policy == nil {
 		g.policy = noPolicy{}
 	}

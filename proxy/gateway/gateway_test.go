@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"lictor/proxy/answer"
 	"lictor/resolver"
 )
 
@@ -285,7 +286,13 @@ func TestCommonPathDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		return // the race detector's own allocations, and sync.Pool drops at random under it
 	}
-	r := newRig(t, nil)
+	t.Run("without telemetry", func(t *testing.T) { doesNotAllocate(t, nil, "") })
+	t.Run("with a trace that begins here and is not kept", func(t *testing.T) { doesNotAllocate(t, keeping(0), "") })
+	t.Run("with a trace of the client's that is not kept", func(t *testing.T) { doesNotAllocate(t, keeping(0), sampled+"\r\ntracestate: a=1,b=2\r\n") })
+}
+
+func doesNotAllocate(t *testing.T, traces *answer.Traces, fields string) {
+	r := newRigWith(t, nil, func(c *Config) { c.Traces = traces })
 	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
 		answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello")
 		for {
@@ -302,7 +309,7 @@ func TestCommonPathDoesNotAllocate(t *testing.T) {
 		}
 	})
 	c := r.dial()
-	request := []byte("GET /svc/index.html?x=1 HTTP/1.1\r\nHost: example.org\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n")
+	request := []byte("GET /svc/index.html?x=1 HTTP/1.1\r\nHost: example.org\r\nUser-Agent: test\r\nAccept: */*\r\n" + fields + "\r\n")
 	buf := make([]byte, 4096)
 	once := func() {
 		c.Write(request)

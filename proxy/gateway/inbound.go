@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"lictor/internal/trace"
 	"lictor/internal/uri"
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
@@ -29,7 +30,10 @@ type inbound struct {
 	from    string     // where client was taken from
 	trusted bool       // the peer is a trusted proxy
 	inside  bool       // the client is in a trusted network
-	hops    []hop      // of its Forwarded; nil if it sent none that is believed
+	place   trace.Place
+	traced  bool  // lictor's own spans may be sent, so that place is told instead of what came
+	goesOn  bool  // the trace of place is one that the client began
+	hops    []hop // of its Forwarded; nil if it sent none that is believed
 
 	path     uri.Path
 	scratch  []byte // of path
@@ -108,6 +112,22 @@ func validID(s string) bool {
 		}
 	}
 	return true
+}
+
+// joinTrace finds where the request stands in its trace. What the client says of
+// keeping it counts if it comes from inside, or by a trusted proxy.
+func (in *inbound) joinTrace(t *answer.Traces) {
+	in.traced = t != nil
+	in.goesOn = t.Join(&in.place, in.req.Fields, in.trusted || in.inside)
+}
+
+// traceID is what logs and exemplars call the trace: none where neither the client
+// named one nor lictor sends spans.
+func (in *inbound) traceID() trace.ID {
+	if !in.traced && !in.goesOn {
+		return trace.ID{}
+	}
+	return in.place.Trace
 }
 
 // scheme is that by which the client came.

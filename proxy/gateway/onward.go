@@ -1,10 +1,10 @@
 package gateway
 
 import (
-	"math/rand/v2"
 	"strconv"
 	"strings"
 
+	"lictor/internal/trace"
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
 	"lictor/proxy/http1"
@@ -51,7 +51,7 @@ func (in *inbound) appendForwarded(dst []byte, prefix string, mark hops.Mark) []
 	if in.counted {
 		dst = hops.AppendMaxForwards(dst, in.forwards)
 	}
-	return in.appendTrace(dst)
+	return dst
 }
 
 // appendPrefix appends X-Forwarded-Prefix: the segment that was stripped,
@@ -93,17 +93,34 @@ func (in *inbound) appendVia(dst []byte) []byte {
 	return dst
 }
 
-// appendTrace appends a traceparent (W3C Trace Context) if the client sent
-// none that is valid; a valid one was passed on with the other fields.
-func (in *inbound) appendTrace(dst []byte) []byte {
+// appendTrace appends where the request stands in its trace (W3C Trace Context): its
+// parent is the span n of lictor's, or, where lictor has none, the client's own word.
+// passes says that the client's may go on; else a trace begins here.
+func (in *inbound) appendTrace(dst []byte, n int, passes bool) []byte {
+	dst = append(dst, "traceparent: "...)
+	switch passes = passes && in.goesOn; {
+	case in.traced || !in.goesOn:
+		dst = in.place.AppendParent(dst, n)
+	case passes:
+		dst = append(dst, in.traceparent().Value...)
+	default:
+		var fresh trace.Place
+		fresh.Begin(trace.Share{})
+		dst = fresh.AppendParent(dst, n)
+	}
+	dst = append(dst, "\r\n"...)
+	if passes {
+		dst = answer.AppendState(dst, in.req.Fields)
+	}
+	return dst
+}
+
+// traceparent is the field of that name, nil if there is none.
+func (in *inbound) traceparent() *http1.Field {
 	for i := range in.req.Fields {
-		if in.req.Fields[i].ID == http1.FieldTraceparent {
-			return dst
+		if f := &in.req.Fields[i]; f.ID == http1.FieldTraceparent {
+			return f
 		}
 	}
-	dst = append(dst, "traceparent: 00-"...)
-	dst = answer.AppendHex(dst, rand.Uint64()|1, rand.Uint64())
-	dst = append(dst, '-')
-	dst = answer.AppendHex(dst, rand.Uint64()|1)
-	return append(dst, "-00\r\n"...)
+	return nil
 }

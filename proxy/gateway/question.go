@@ -46,7 +46,7 @@ func (d *decision) question(ask *policy.Ask, mark hops.Mark) *question {
 	q.fields = http1.AppendField(q.fields, "X-Original-Method", d.in.req.Method)
 	q.fields = http1.AppendField(q.fields, "X-Original-URL", proto+"://"+host+uri)
 	q.fields = http1.AppendField(q.fields, "Accept-Encoding", "identity")
-	q.fields = d.in.appendForwarded(q.fields, "", mark)
+	q.fields = d.in.appendTrace(d.in.appendForwarded(q.fields, "", mark), 0, true)
 	return q
 }
 
@@ -75,11 +75,6 @@ func (d *decision) credentials(q *question, key *digest) (by bool, told []string
 			} else {
 				told = append(told, name, value)
 			}
-		}
-	}
-	for i := range d.in.req.Fields { // for a trace to go on
-		if f := &d.in.req.Fields[i]; f.ID == http1.FieldTraceparent || f.ID == http1.FieldTracestate {
-			q.fields = http1.AppendField(q.fields, f.Name, f.Value)
 		}
 	}
 	return by, told

@@ -46,7 +46,7 @@ func (s *Sender) Ask(p policy.Permit, ask *Question) (*http1.Fetched, error) {
 	r, refused := q.locate(&p)
 	for ; refused.Status == 0 && r != nil; r = q.elsewhere(r) {
 		for m := q.pick(r); m != nil && q.tries() <= q.Settings.Retries; m = q.pick(r) {
-			o.tries = append(o.tries, m)
+			o.tries = append(o.tries, try{member: m})
 			reply, again, err := q.askMember(m, r, ask)
 			if !again {
 				return reply, err

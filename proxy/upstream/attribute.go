@@ -5,9 +5,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/trace"
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
 )
 
 // Ended is a request that is over, sent or not, and what the client was told.
@@ -15,7 +15,7 @@ type Ended struct {
 	Set    *policy.Set
 	Route  *policy.Route
 	Who    *policy.Identity // nil = nobody who is known
-	Fields []http1.Field    // of the request
+	Trace  trace.ID         // that an operator may look up; zero = none
 	Status int
 	Reason answer.Reason
 	Took   time.Duration
@@ -42,11 +42,11 @@ func (s *Sender) Count(o *Outcome, e *Ended) {
 		about.Consumer = e.Who.Name
 	}
 	s.metrics.counts.Count(&of.classes, about, e.Status, e.Reason)
-	timed.observe(e.Took, e.Fields)
+	timed.observe(e.Took, &e.Trace)
 	if o.Answered > 0 {
 		timed.upstream.Observe(o.Answered.Seconds())
 	}
-	if n := len(o.tries); n > 0 && o.tries[n-1].inst.Canary {
+	if n := len(o.tries); n > 0 && o.tries[n-1].member.inst.Canary {
 		s.metrics.countCanary(timed, o, e.Status, e.Reason)
 	}
 }
@@ -87,16 +87,15 @@ func (s *Sender) groupOf(t *policy.Route) *group {
 const exemplarEvery = int64(time.Second)
 
 // observe notes how long a request took, now and then with its trace as exemplar.
-func (m *serviceMetrics) observe(took time.Duration, fields []http1.Field) {
+func (m *serviceMetrics) observe(took time.Duration, id *trace.ID) {
 	now := monotonic()
 	last := m.exemplar.Load()
-	if now-last < exemplarEvery {
+	if *id == (trace.ID{}) || now-last < exemplarEvery {
 		m.duration.Observe(took.Seconds())
 		return
 	}
-	trace := answer.TraceOf(fields)
-	if with, ok := m.duration.(prometheus.ExemplarObserver); ok && trace != "" && m.exemplar.CompareAndSwap(last, now) {
-		with.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": trace})
+	if with, ok := m.duration.(prometheus.ExemplarObserver); ok && m.exemplar.CompareAndSwap(last, now) {
+		with.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": id.String()})
 		return
 	}
 	m.duration.Observe(took.Seconds())

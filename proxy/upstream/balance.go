@@ -74,8 +74,8 @@ func (q *Request) pickBound(t *tier) *member {
 }
 
 func (q *Request) tried(m *member) bool {
-	for _, t := range q.out.tries[q.former:] {
-		if t == m {
+	for i := range q.out.tries[q.former:] {
+		if q.out.tries[q.former+i].member == m {
 			return true
 		}
 	}

@@ -157,9 +157,9 @@ func TestEjectedMembers(t *testing.T) {
 				if m == nil {
 					t.Fatal("nothing is picked though an ejected one may work")
 				}
-				x.out.tries = append(x.out.tries, m)
+				x.out.tries = append(x.out.tries, try{member: m})
 			}
-			if x.out.tries[0] == x.out.tries[1] || x.pick(r) != nil {
+			if x.out.tries[0].member == x.out.tries[1].member || x.pick(r) != nil {
 				t.Error("a member was picked twice")
 			}
 			bad.worked(monotonic())

@@ -87,6 +87,7 @@ func (q *Request) publish() {
 		return
 	}
 	began := time.Now()
+	q.out.Published, q.out.asked = true, began.Sub(q.Began)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	stop := q.watch(cancel)

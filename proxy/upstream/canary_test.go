@@ -51,7 +51,7 @@ func TestCanaryRequestFallsBack(t *testing.T) {
 		q := asker(g, resolver.RoundRobin, 0)
 		q.Canary = canary
 		for m := q.pick(r); m != nil; m = q.pick(r) {
-			q.out.tries = append(q.out.tries, m)
+			q.out.tries = append(q.out.tries, try{member: m})
 			ids += m.inst.ID
 		}
 		return ids
@@ -153,7 +153,7 @@ func TestCanaryIsCountedApart(t *testing.T) {
 	of := m.serviceLocked("shop")
 	asked := func(canary bool, status int, reason answer.Reason) {
 		o := &Outcome{Service: "shop", metrics: of, Answered: 1}
-		o.tries = append(o.triesArr[:0], &member{inst: &resolver.Instance{Canary: canary}})
+		o.tries = append(o.triesArr[:0], try{member: &member{inst: &resolver.Instance{Canary: canary}}})
 		s.Count(o, &Ended{Route: &policy.Route{}, Status: status, Reason: reason, Took: 1})
 	}
 	series := func() (all, canary float64) {

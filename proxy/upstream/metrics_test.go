@@ -7,8 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/trace"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
 )
 
 // services returns the services that have a series in requests_total.
@@ -92,13 +92,13 @@ func TestExemplarsArePaced(t *testing.T) {
 		}
 		return n
 	}
-	traced := []http1.Field{{Name: "traceparent", Value: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", ID: http1.FieldTraceparent}}
+	traced := &trace.ID{0x0a, 0xf7, 0x65}
 	of.exemplar.Store(monotonic() + int64(time.Hour))
 	if of.observe(time.Millisecond, traced); exemplars() != 0 {
 		t.Error("a second exemplar within a second")
 	}
 	of.exemplar.Store(monotonic() - 2*exemplarEvery)
-	if of.observe(time.Second, nil); exemplars() != 0 {
+	if of.observe(time.Second, new(trace.ID)); exemplars() != 0 {
 		t.Error("an exemplar without a trace")
 	}
 	if of.observe(2*time.Second, traced); exemplars() != 1 || monotonic()-of.exemplar.Load() > int64(time.Minute) {

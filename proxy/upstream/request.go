@@ -71,6 +71,7 @@ type Request struct {
 	Upgrade  string        // the protocol to upgrade to, "" if none
 	MaxBody  int64         // bytes of the body; 0 = no limit
 	Header   time.Duration // for which a body may take its time at first
+	Timed    bool          // when each attempt began is to be told exactly
 
 	progress
 	onInterim func(*http1.ResponseHead)
@@ -109,23 +110,27 @@ type Outcome struct {
 	Status  int            // of that answer
 	Err     error          // for the log; never for the client
 
-	Service  string             // that it was for, "" if none is known
-	Target   string             // the path that went to the backend
-	Instance *resolver.Instance // that answered; nil if none did
-	Tries    int                // how many attempts there were
-	Answered time.Duration      // from the first attempt to the answer's head; 0 if there was none
-	Out      int64              // bytes of the answer's body
+	Service   string             // that it was for, "" if none is known
+	Target    string             // the path that went to the backend
+	Instance  *resolver.Instance // that answered; nil if none did
+	Tries     int                // how many attempts there were
+	Answered  time.Duration      // from the first attempt to the answer's head; 0 if there was none
+	Waited    time.Duration      // before the first attempt, or between two, for an instance
+	Published bool               // it went to the bus
+	Out       int64              // bytes of the answer's body
 
-	tries    []*member
-	triesArr [4]*member
-	member   *member // that answered
+	tries    []try
+	triesArr [4]try
+	asked    time.Duration // since the request began, when it was published
+	member   *member       // that answered
 	metrics  *serviceMetrics
 }
 
 // Instances are those that were tried, in order.
 func (o *Outcome) Instances() []api.InstanceFact {
 	all := make([]api.InstanceFact, 0, len(o.tries))
-	for _, m := range o.tries {
+	for i := range o.tries {
+		m := o.tries[i].member
 		all = append(all, m.fact(m == o.member))
 	}
 	return all

@@ -110,6 +110,7 @@ func (q *Request) forward(r *roster) (nobody bool) {
 	began := q.Began
 	if q.waited {
 		began = time.Now()
+		q.out.Waited = began.Sub(q.Began)
 	}
 	for {
 		var m *member
@@ -126,8 +127,7 @@ func (q *Request) forward(r *roster) (nobody bool) {
 		if len(q.out.tries) > 0 {
 			q.group.metrics.retries.Inc()
 		}
-		q.out.tries = append(q.out.tries, m)
-		q.out.Tries++
+		q.trying(m, began)
 		if again := q.attempt(m, r, began); !again {
 			return false
 		}
@@ -162,6 +162,7 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 	}
 	if !q.enter(m) {
 		q.busy++
+		q.missedBy(Overloaded)
 		return true
 	}
 	defer q.leave(m)
@@ -185,6 +186,7 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 		if err != nil {
 			q.unreachable(m, err, rest < q.Settings.ConnectTimeout)
 			q.out.Err = err
+			q.missedBy(answer.Unreachable)
 			return true
 		}
 		reused := u.Reused()
@@ -204,6 +206,7 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 		}
 		switch q.failed(m, r, f) {
 		case another:
+			q.missedBy(missReason(f))
 			return true
 		case gaveUp:
 			return false
@@ -219,6 +222,17 @@ const (
 	another          // member is tried
 	onceMore         // the same one is, by a new connection
 )
+
+// missReason is why an attempt brought no answer, after which another one may follow.
+func missReason(f *http1.Failure) answer.Reason {
+	switch f.Kind {
+	case http1.Vanished:
+		return answer.Timeout
+	case http1.Broken:
+		return answer.BadGateway
+	}
+	return answer.Unreachable // nothing acted on it
+}
 
 // failed says what comes of an attempt that failed by f.
 func (q *Request) failed(m *member, r *roster, f *http1.Failure) verdict {
