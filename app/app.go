@@ -337,6 +337,7 @@ func settings(cfg *config.Config) gateway.Settings {
 		TrustedProxies:   g.TrustedProxies,
 		TrustedNetworks:  g.TrustedNetworks,
 		ProtectedHeaders: g.ProtectedHeaders,
+		ErrorPage:        g.ErrorPage,
 		HSTS:             g.HSTS,
 		Middleware:       middleware.New(cfg.Middleware),
 	}

@@ -11,31 +11,34 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"golang.org/x/net/http/httpguts"
+
+	"lictor/proxy/answer"
 )
 
 // Gateway is the block gateway: the reverse proxy.
 type Gateway struct {
-	Address                 string         // host:port; an empty host is every address
-	Timeout                 time.Duration  // from the request to the head of the answer
-	IdleTimeout             time.Duration  // how long a client's connection may wait for its next request
-	BodyTimeout             time.Duration  // until the first byte of a body
-	HeaderTimeout           time.Duration  // for the head of a request to arrive
-	StreamIdle              time.Duration  // how long a body or tunnel may move no byte
-	MaxHeaderBytes          int64          // bytes of a request's head
-	MaxFields               int            // fields of a request's head
-	MaxBody                 int64          // bytes of a request's body; 0 = no limit
-	ShutdownDelay           time.Duration  // how long the listener serves on after SIGTERM, while /readyz says no
-	Drain                   time.Duration  // how long requests may go on after SIGTERM
-	TrustedProxies          []netip.Prefix // whose X-Forwarded-* are believed
-	TrustedNetworks         []netip.Prefix // clients here are inside: protected headers pass
-	ProtectedHeaders        []string       // names of header fields, with * at the end for all that begin so
-	MaxConnections          int            // of clients; 0 = as many as the limit of descriptors allows for
-	MaxConnectionsPerClient int            // of one address; 0 = three quarters of MaxConnections
-	MaxStreamsPerClient     int            // of one address, by HTTP/2; 0 = as many as the limit of descriptors allows for
-	ProxyProtocol           bool           // connections of TrustedProxies begin with a PROXY header
-	RedirectAddress         string         // where clients of plain HTTP are told to come by https; "" = nowhere
-	RedirectPort            int            // of https, as they reach it; 0 = that of Address
-	HSTS                    string         // value of Strict-Transport-Security in answers by TLS; "" = none is sent
+	Address                 string            // host:port; an empty host is every address
+	Timeout                 time.Duration     // from the request to the head of the answer
+	IdleTimeout             time.Duration     // how long a client's connection may wait for its next request
+	BodyTimeout             time.Duration     // until the first byte of a body
+	HeaderTimeout           time.Duration     // for the head of a request to arrive
+	StreamIdle              time.Duration     // how long a body or tunnel may move no byte
+	MaxHeaderBytes          int64             // bytes of a request's head
+	MaxFields               int               // fields of a request's head
+	MaxBody                 int64             // bytes of a request's body; 0 = no limit
+	ShutdownDelay           time.Duration     // how long the listener serves on after SIGTERM, while /readyz says no
+	Drain                   time.Duration     // how long requests may go on after SIGTERM
+	TrustedProxies          []netip.Prefix    // whose X-Forwarded-* are believed
+	TrustedNetworks         []netip.Prefix    // clients here are inside: protected headers pass
+	ProtectedHeaders        []string          // names of header fields, with * at the end for all that begin so
+	MaxConnections          int               // of clients; 0 = as many as the limit of descriptors allows for
+	MaxConnectionsPerClient int               // of one address; 0 = three quarters of MaxConnections
+	MaxStreamsPerClient     int               // of one address, by HTTP/2; 0 = as many as the limit of descriptors allows for
+	ProxyProtocol           bool              // connections of TrustedProxies begin with a PROXY header
+	RedirectAddress         string            // where clients of plain HTTP are told to come by https; "" = nowhere
+	RedirectPort            int               // of https, as they reach it; 0 = that of Address
+	ErrorPage               *answer.ErrorPage // what refusals are for clients that prefer HTML; nil = JSON, as for all others
+	HSTS                    string            // value of Strict-Transport-Security in answers by TLS; "" = none is sent
 	TLS                     TLS
 }
 
@@ -76,6 +79,7 @@ func (d *decoder) gateway(b *hcl.Block) {
 		"proxy_protocol":             boolean(&g.ProxyProtocol),
 		"redirect_address":           parsed(&g.RedirectAddress, orNone(address)),
 		"redirect_port":              number(&g.RedirectPort, 0, 65535),
+		"error_page":                 parsed(&g.ErrorPage, d.errorPage),
 		"hsts":                       parsed(&g.HSTS, orNone(hsts)),
 	}, nested{"tls": d.tls(&g.TLS, nested{"acme": d.acme})})
 	if g.ProxyProtocol && len(g.TrustedProxies) == 0 {
@@ -84,6 +88,22 @@ func (d *decoder) gateway(b *hcl.Block) {
 	if g.RedirectAddress != "" && !g.TLS.Enabled() {
 		d.wrong(where.of("redirect_address", b), "gateway: redirect_address leads to https, which needs tls")
 	}
+}
+
+// errorPage reads the template in a file, and none of "".
+func (d *decoder) errorPage(file string) (*answer.ErrorPage, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := d.env.ReadFile(file)
+	if err != nil {
+		return nil, withheld{err}
+	}
+	page, err := answer.ParseErrorPage(file, string(text))
+	if err != nil {
+		return nil, withheld{err}
+	}
+	return page, nil
 }
 
 // address parses where to listen.

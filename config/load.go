@@ -165,7 +165,7 @@ func kindOf(mode os.FileMode) string {
 // Parse reads the configuration in files, which together are one. Its error is a
 // *multierror.Error of [Problem]s.
 func Parse(env Env, files ...File) (*Config, error) {
-	d := &decoder{cfg: Default(), ctx: &hcl.EvalContext{Functions: functions(env)}}
+	d := &decoder{cfg: Default(), env: env, ctx: &hcl.EvalContext{Functions: functions(env)}}
 	var bodies []hcl.Body
 	size := 0
 	for _, f := range files {
@@ -203,6 +203,7 @@ func Parse(env Env, files ...File) (*Config, error) {
 // decoder collects values into cfg, and every mistake on the way.
 type decoder struct {
 	cfg      *Config
+	env      Env
 	ctx      *hcl.EvalContext
 	order    []string // names of the files, as they were given
 	foreign  []string // names of those of which nothing is repeated

@@ -7,17 +7,30 @@ package answer
 
 import "lictor/proxy/http1"
 
+// Form is how a client is told that lictor refuses. The zero Form is JSON.
+type Form struct {
+	GRPC string     // the content type of a gRPC client ([GRPCType]), which is told in its own terms; "" = another client
+	Page *ErrorPage // for clients that prefer HTML; nil = there is none
+	HTML bool       // the client prefers it
+}
+
+// FormFor is how to tell the client of a request, where page may be nil.
+func FormFor(req *http1.RequestHead, page *ErrorPage) Form {
+	f := Form{GRPC: GRPCType(req), Page: page}
+	f.HTML = page != nil && f.GRPC == "" && PrefersHTML(req.Fields)
+	return f
+}
+
 // Append appends the head of the answer that r is, as far as r says it, to dst,
 // and returns it with the body, which is nil if there is none. id names the
-// request in the body. grpc is the content type of a gRPC client ([GRPCType]),
-// which is told the same in its own terms; "" for everybody else. What is left
-// out the caller appends before it calls [Send].
-func (r *Refusal) Append(dst []byte, id, grpc string) (head, body []byte) {
+// request in the body. What is left out the caller appends before it calls [Send].
+// A page that cannot be made is JSON, and r has the error.
+func (r *Refusal) Append(dst []byte, id string, to Form) (head, body []byte) {
 	status := r.Status
 	bodyless := status == 204 || status == 304 // as a middleware may want it
 	switch {
-	case grpc != "":
-		dst = appendGRPC(http1.AppendStatusLine(dst, 200), grpc, r)
+	case to.GRPC != "":
+		dst = appendGRPC(http1.AppendStatusLine(dst, 200), to.GRPC, r)
 	case bodyless:
 		dst = http1.AppendStatusLine(dst, status)
 	case r.Page != nil:
@@ -27,16 +40,14 @@ func (r *Refusal) Append(dst []byte, id, grpc string) (head, body []byte) {
 			dst = http1.AppendField(dst, "Content-Type", r.Page.ContentType)
 		}
 		dst = http1.AppendLength(dst, int64(len(body)))
-	default:
+	case r.Untyped:
 		body = r.appendProblem(make([]byte, 0, 160), id)
-		dst = http1.AppendStatusLine(dst, status)
-		if !r.Untyped {
-			dst = append(dst, "Content-Type: application/json; charset=utf-8\r\n"...)
-		}
-		dst = http1.AppendLength(dst, int64(len(body)))
+		dst = http1.AppendLength(http1.AppendStatusLine(dst, status), int64(len(body)))
+	default:
+		dst, body = r.appendChosen(http1.AppendStatusLine(dst, status), id, to)
 	}
 	for _, f := range r.Fields {
-		if grpc == "" || !speaksOfBody(f.Name) {
+		if to.GRPC == "" || !speaksOfBody(f.Name) {
 			dst = http1.AppendField(dst, f.Name, f.Value)
 		}
 	}
@@ -49,6 +60,28 @@ func (r *Refusal) Append(dst []byte, id, grpc string) (head, body []byte) {
 		dst = http1.AppendField(dst, "WWW-Authenticate", r.Challenge)
 	}
 	return dst, body
+}
+
+// appendChosen appends what speaks of the body, and returns the one that the client
+// prefers. Caches are told that another one gets another (RFC 9110 12.5.5).
+func (r *Refusal) appendChosen(dst []byte, id string, to Form) (head, body []byte) {
+	contentType := "application/json; charset=utf-8"
+	if to.HTML {
+		page, err := to.Page.render(r, id)
+		if err == nil {
+			body, contentType = page, "text/html; charset=utf-8"
+		} else if r.Err == nil {
+			r.Err = err
+		}
+	}
+	if body == nil {
+		body = r.appendProblem(make([]byte, 0, 160), id)
+	}
+	dst = http1.AppendField(dst, "Content-Type", contentType)
+	if to.Page != nil {
+		dst = append(dst, "Vary: Accept\r\n"...)
+	}
+	return http1.AppendLength(dst, int64(len(body))), body
 }
 
 // speaksOfBody reports whether a field speaks of a body that a gRPC client does not

@@ -18,7 +18,7 @@ func (x *exchange) refuse(r answer.Refusal) bool {
 	if x.req.Method == "CONNECT" {
 		x.c.Close() // what follows may have been meant for the tunnel
 	}
-	head, body := r.Append(x.c.Scratch(), x.id, "")
+	head, body := r.Append(x.c.Scratch(), x.id, answer.Form{})
 	if isDenial(&r) {
 		head = http1.AppendField(head, "X-Proxy-Denied", string(r.Reason))
 	}

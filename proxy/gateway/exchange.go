@@ -226,11 +226,14 @@ func (x *exchange) refuse(r answer.Refusal) {
 		edits = x.decision.edits
 	}
 	r.Untyped = edits.drops("Content-Type", false)
-	grpc := ""
+	var form answer.Form
 	if r.Reason != answer.ReasonNone { // else it is a preflight, which is no call
-		grpc = answer.GRPCType(x.in.req)
+		form = answer.FormFor(x.in.req, x.in.set.ErrorPage)
 	}
-	head, body := r.Append(x.in.c.Scratch(), x.in.id, grpc)
+	head, body := r.Append(x.in.c.Scratch(), x.in.id, form)
+	if x.err == nil {
+		x.err = r.Err // of a page that could not be made
+	}
 	x.answer(x.appendHSTS(edits.appendTo(head, false), edits), body)
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/middleware"
 	"lictor/proxy/upstream"
@@ -20,14 +21,15 @@ type Settings struct {
 	Stream           time.Duration // without a byte either way on a body or tunnel
 	Body             time.Duration // to the first byte of a body; 0: as Stream
 	Admission        http1.Admission
-	MaxHeader        int            // bytes of a request head
-	MaxFields        int            // of a request head; 0: what http1 says
-	MaxBody          int64          // bytes of a request body; 0 = no limit
-	Drain            time.Duration  // for requests in flight at the end
-	TrustedProxies   []netip.Prefix // whose X-Forwarded-* are believed
-	TrustedNetworks  []netip.Prefix // that are "inside" (D18)
-	ProtectedHeaders []string       // names, with an optional * at the end
-	HSTS             string         // value of Strict-Transport-Security in answers by TLS; "" = none is added
+	MaxHeader        int               // bytes of a request head
+	MaxFields        int               // of a request head; 0: what http1 says
+	MaxBody          int64             // bytes of a request body; 0 = no limit
+	Drain            time.Duration     // for requests in flight at the end
+	TrustedProxies   []netip.Prefix    // whose X-Forwarded-* are believed
+	TrustedNetworks  []netip.Prefix    // that are "inside" (D18)
+	ProtectedHeaders []string          // names, with an optional * at the end
+	ErrorPage        *answer.ErrorPage // for clients that prefer HTML; nil = they get JSON as well
+	HSTS             string            // value of Strict-Transport-Security in answers by TLS; "" = none is added
 
 	Middleware middleware.Chain
 }

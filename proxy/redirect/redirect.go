@@ -165,7 +165,7 @@ func (s *Server) Refuse(c *http1.Conn, err *http1.ParseError) {
 }
 
 func (s *Server) refuse(x *request, r answer.Refusal) {
-	head, body := r.Append(x.c.Scratch(), x.id, "")
+	head, body := r.Append(x.c.Scratch(), x.id, answer.Form{})
 	s.answer(x, r.Status, r, head, body)
 }
 
