@@ -12,9 +12,8 @@ import (
 	"lictor/policy"
 )
 
-// maxHCL bounds a document in HCL, to what Consul takes for a value: what the
-// lexer makes of a text is more than a hundred times as large. A longer list can
-// be written in JSON or with one entry a line.
+// maxHCL bounds a document in HCL, to what Consul takes for a value; see maxTokens,
+// too. A longer list can be written in JSON or with one entry a line.
 const maxHCL = 512 << 10
 
 // hclReader reads the part of HCL that is data: attributes, blocks without
@@ -35,6 +34,9 @@ type hclReader struct {
 func parseHCL(data []byte) (*value, policy.Problems) {
 	if len(data) > maxHCL {
 		return nil, policy.Problems{{Line: 1, Text: fmt.Sprintf("has more than %d bytes, which is too much for HCL: write it in JSON", maxHCL)}}
+	}
+	if mostTokens(data) > maxTokens {
+		return nil, policy.Problems{{Line: 1, Text: "has too many parts for HCL: write it in JSON"}}
 	}
 	tokens, diags := hclsyntax.LexConfig(data, "", hcl.InitialPos)
 	r := &hclReader{tokens: withoutComments(tokens)}

@@ -38,6 +38,7 @@ func TestFloodsAreSentAway(t *testing.T) {
 		{"settings", func(p *peer, i int) { p.fr.WriteSettings() }, "away ENHANCE_YOUR_CALM"},
 		{"priorities", func(p *peer, i int) { p.fr.WritePriority(1, http2.PriorityParam{StreamDep: 3}) }, "away ENHANCE_YOUR_CALM"},
 		{"windows that grow by a byte", func(p *peer, i int) { p.fr.WriteWindowUpdate(0, 1) }, "away ENHANCE_YOUR_CALM"},
+		{"farewells", func(p *peer, i int) { p.fr.WriteGoAway(0, http2.ErrCodeNo, nil) }, "away ENHANCE_YOUR_CALM"},
 		{"unknown frames", func(p *peer, i int) { p.fr.WriteRawFrame(0xfa, 0, 0, nil) }, "away ENHANCE_YOUR_CALM"},
 		{"resets of streams that are gone", func(p *peer, i int) {
 			if i == 0 {

@@ -298,10 +298,8 @@ func (c *conn) handle(f http2.Frame) error {
 		}
 	case *http2.PushPromiseFrame:
 		return &connError{http2.ErrCodeProtocol, "PUSH_PROMISE from a client"}
-	case *http2.GoAwayFrame:
-		return nil
 	}
-	return c.guard.idle(time.Now()) // of no use to anybody
+	return c.guard.idle(time.Now()) // of no use to anybody, as GOAWAY of a client
 }
 
 // start has a stream served by a worker.

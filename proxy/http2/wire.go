@@ -11,7 +11,9 @@ import (
 
 // wire is what the library talks to: the connection to an instance. It knows
 // how much of a body the instance takes at once, over all streams, which the
-// library does not tell (RFC 9113 6.9).
+// library does not tell (RFC 9113 6.9). And it has the library believe that the
+// instance takes frames of 16 KiB at most, as all do: it would keep a buffer as
+// large as the largest frame for each body, up to 512 KiB.
 type wire struct {
 	net.Conn
 	window  atomic.Int64 // bytes that the instance takes
@@ -29,6 +31,7 @@ const (
 func newWire(nc net.Conn, patience time.Duration, end func()) *wire {
 	w := &wire{Conn: nc, pulse: http1.NewPulse(nc, patience), end: end}
 	w.window.Store(initialWindow)
+	w.in.theirs = true
 	w.out.left = prefaceSize
 	return w
 }
@@ -65,11 +68,14 @@ func (w *wire) Close() error {
 
 const (
 	kindData         = 0
+	kindSettings     = 4
 	kindWindowUpdate = 8
 )
 
 // follower finds the frames in bytes as they come.
 type follower struct {
+	theirs bool // the instance's frames, whose settings are seen to
+
 	head [frameHead]byte
 	have int
 	left int // bytes of the payload that did not come yet
@@ -77,7 +83,23 @@ type follower struct {
 	kind   byte
 	stream uint32
 	size   int
+	id     uint16 // in SETTINGS: of the setting that is under way
 	word   uint32 // the last four bytes of the payload
+}
+
+// setting has each SETTINGS_MAX_FRAME_SIZE in p say what is the least that there
+// may be (RFC 9113 6.5.2). It may come in pieces, so it is not looked at before.
+func (f *follower) setting(p []byte) {
+	const maxFrameSize, width = 5, 6
+	least := [width]byte{4: maxFrame >> 8, 5: maxFrame & 0xff}
+	for i, b := range p {
+		switch at := (f.size - f.left + i) % width; {
+		case at < 2:
+			f.id = f.id<<8 | uint16(b)
+		case f.id == maxFrameSize:
+			p[i] = least[at]
+		}
+	}
 }
 
 // follow calls frame at the end of each frame.
@@ -87,6 +109,9 @@ func (f *follower) follow(p []byte, frame func(*follower)) {
 			n := min(f.left, len(p))
 			for _, b := range p[max(n-4, 0):n] {
 				f.word = f.word<<8 | uint32(b)
+			}
+			if f.theirs && f.kind == kindSettings {
+				f.setting(p[:n])
 			}
 			p = p[n:]
 			if f.left -= n; f.left == 0 {

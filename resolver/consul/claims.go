@@ -137,7 +137,7 @@ func (r *Resolver) watchClaims(ctx context.Context) {
 	step := func(ctx context.Context, q query) (uint64, error) {
 		list := nameList{seed: r.seed, known: hash}
 		q.Form = claiming
-		m, err := r.read(ctx, "/v1/catalog/services", q, list.parse)
+		m, err := r.read(ctx, "/v1/catalog/services", q, &list)
 		if err != nil {
 			return 0, err
 		}

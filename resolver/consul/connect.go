@@ -75,10 +75,7 @@ func (f *follower) counts(inMesh bool, entries []entry, m meta, err error) ([]en
 // those that speak for themselves.
 func (r *Resolver) readMesh(ctx context.Context, name string, q query) ([]entry, meta, error) {
 	var entries []entry
-	m, err := r.read(ctx, "/v1/health/connect/"+name, q, func(text []byte) (err error) {
-		entries, err = readEntries(text, func(e *entry) bool { return e.standsFor(name) })
-		return err
-	})
+	m, err := r.read(ctx, "/v1/health/connect/"+name, q, readEntries(&entries, func(e *entry) bool { return e.standsFor(name) }))
 	for i := range entries {
 		entries[i].mesh = entries[i].identity(name)
 	}

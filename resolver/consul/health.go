@@ -40,9 +40,11 @@ type entry struct {
 		Namespace string // "" = default
 		Partition string // "" = default
 	}
-	Checks []check
+	Checks []check // nil once they are judged
 
-	mesh string // who its peer must be, if it is reached through the mesh
+	state       resolver.State // by the checks
+	note, doubt string         // as judge has them
+	mesh        string         // who its peer must be, if it is reached through the mesh
 }
 
 // check is one health check. Its output may differ at every run and is not kept.
@@ -82,22 +84,16 @@ const (
 // of their own, so an entry counts only if it carries the very name.
 func (r *Resolver) readHealth(ctx context.Context, name string, q query) ([]entry, meta, error) {
 	var entries []entry
-	m, err := r.read(ctx, "/v1/health/service/"+name, q, func(text []byte) (err error) {
-		entries, err = readEntries(text, func(e *entry) bool {
-			return e.Service.Service == name && (e.Service.Kind == "" || r.cfg.Everywhere)
-		})
-		return err
-	})
+	m, err := r.read(ctx, "/v1/health/service/"+name, q, readEntries(&entries, func(e *entry) bool {
+		return e.Service.Service == name && (e.Service.Kind == "" || r.cfg.Everywhere)
+	}))
 	return entries, m, err
 }
 
-// readEntries reads those elements of a health answer that are the service's.
-func readEntries(text []byte, mine func(*entry) bool) ([]entry, error) {
-	var entries []entry
-	err := eachElement(text, func(element []byte) error {
-		if len(element) > maxEntry {
-			return fmt.Errorf("consul tells of an instance in more than %d bytes", maxEntry)
-		}
+// readEntries returns what reads those elements of a health answer that are the
+// service's. Of their checks only what they say is kept.
+func readEntries(entries *[]entry, mine func(*entry) bool) *parts {
+	return &parts{each: func(element []byte) error {
 		var e entry
 		if err := json.Unmarshal(element, &e); err != nil {
 			return err
@@ -105,12 +101,20 @@ func readEntries(text []byte, mine func(*entry) bool) ([]entry, error) {
 		if !mine(&e) {
 			return nil
 		}
-		if entries = append(entries, e); len(entries) > maxInstances {
+		e.judged()
+		if *entries = append(*entries, e); len(*entries) > maxInstances {
 			return fmt.Errorf("consul tells of more than %d instances", maxInstances)
 		}
 		return nil
-	})
-	return entries, err
+	}}
+}
+
+// judged has the checks say what they say, after which nobody needs them.
+func (e *entry) judged() {
+	slices.SortFunc(e.Checks, func(a, b check) int { return strings.Compare(a.CheckID, b.CheckID) })
+	e.state, e.note, e.doubt = judge(e.Checks)
+	e.note, e.doubt = cut(e.note, maxNote), cut(e.doubt, maxNote)
+	e.Checks = nil
 }
 
 // sighting is one instance as Consul lists it.
@@ -147,9 +151,7 @@ func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []s
 		if s.Mesh = e.mesh; s.Mesh != "" {
 			s.TLS = false // the mesh has its own
 		}
-		slices.SortFunc(e.Checks, func(a, b check) int { return strings.Compare(a.CheckID, b.CheckID) })
-		s.State, s.Note, s.doubt = judge(e.Checks)
-		s.Note, s.doubt = cut(s.Note, maxNote), cut(s.doubt, maxNote)
+		s.State, s.Note, s.doubt = e.state, e.note, e.doubt
 		s.Weight = e.weight(s.State, r.cfg.PassingOnly)
 		seen = append(seen, s)
 		if s.Canary {

@@ -13,7 +13,7 @@ var onlyMesh = url.Values{"filter": {`ServiceKind != ""`}}
 // changed.
 func (r *Resolver) countMesh(ctx context.Context, known *meshNames) {
 	list := nameList{seed: r.seed}
-	if _, err := r.read(ctx, "/v1/catalog/services", query{Form: onlyMesh}, list.parse); err != nil {
+	if _, err := r.read(ctx, "/v1/catalog/services", query{Form: onlyMesh}, &list); err != nil {
 		return // they are counted later
 	}
 	if known.gains(list.names) {

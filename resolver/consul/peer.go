@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -29,23 +28,17 @@ func (r *Resolver) ofPeer() bool { return r.cfg.Client.Peer() != "" }
 // readImports asks for the names of the services that the peer exports.
 func (r *Resolver) readImports(ctx context.Context, list *nameList, q query) (meta, error) {
 	q.Index = 0
-	return r.read(ctx, "/v1/internal/ui/services", q, func(text []byte) error {
-		return list.take(text, func(text []byte, names []string) ([]string, error) {
-			err := eachElement(text, func(line []byte) error {
-				var service struct{ Name, Kind, PeerName string }
-				switch err := json.Unmarshal(line, &service); {
-				case err != nil:
-					return err
-				case len(names) == maxNames:
-					return fmt.Errorf("consul lists more than %d services", maxNames)
-				case service.PeerName == r.cfg.Client.Peer() && (service.Kind == "" || r.cfg.Everywhere):
-					names = append(names, service.Name)
-				}
-				return nil
-			})
-			return names, err
-		})
-	})
+	list.parts.each = func(line []byte) error {
+		var service struct{ Name, Kind, PeerName string }
+		if err := json.Unmarshal(line, &service); err != nil {
+			return err
+		}
+		if service.PeerName != r.cfg.Client.Peer() || service.Kind != "" && !r.cfg.Everywhere {
+			return nil
+		}
+		return list.add(service.Name)
+	}
+	return r.read(ctx, "/v1/internal/ui/services", q, list)
 }
 
 // refusalTime is more than Consul takes to refuse to tell of a peering, which it

@@ -1,7 +1,6 @@
 package consul
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"hash/maphash"
@@ -19,11 +18,11 @@ type summary struct {
 	changed []string // services whose line is another, or new
 }
 
-// parse reads the answer.
-func (s *summary) parse(text []byte) error {
+// reader returns what reads the next answer.
+func (s *summary) reader() *parts {
 	s.lines = make(map[uint64]struct{}, len(s.last))
 	s.changed = nil
-	return eachElement(text, func(line []byte) error {
+	return &parts{each: func(line []byte) error {
 		hash := maphash.Bytes(s.seed, line)
 		s.lines[hash] = struct{}{}
 		if _, ok := s.last[hash]; ok {
@@ -35,45 +34,14 @@ func (s *summary) parse(text []byte) error {
 		}
 		s.changed = append(s.changed, service.Name)
 		return nil
-	})
-}
-
-// eachElement calls f with each element of the JSON array in text.
-func eachElement(text []byte, f func([]byte) error) error {
-	if len(text) < 2 || text[0] != '[' {
-		return errCut
-	}
-	depth, start := 0, 1
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '{', '[':
-			depth++
-		case '"':
-			if i, _ = stringEnd(text, i); i == len(text) {
-				return errCut
-			}
-		case '}', ']':
-			depth--
-		}
-		if end := depth == 0; end || depth == 1 && text[i] == ',' {
-			if element := bytes.TrimSpace(text[start:i]); len(element) > 0 {
-				if err := f(element); err != nil {
-					return err
-				}
-			}
-			if start = i + 1; end {
-				return nil
-			}
-		}
-	}
-	return errCut
+	}}
 }
 
 // overview asks which services moved since the last time. sure is false if
 // that cannot be told.
 func (r *Resolver) overview(ctx context.Context, s *summary) (changed []string, sure bool) {
 	first := s.last == nil
-	if _, err := r.read(ctx, "/v1/internal/ui/services", query{}, s.parse); err != nil {
+	if _, err := r.read(ctx, "/v1/internal/ui/services", query{}, s.reader()); err != nil {
 		s.last = nil
 		return nil, false
 	}

@@ -1,10 +1,8 @@
 package consul
 
 import (
-	"encoding/json"
 	"hash/maphash"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -24,42 +22,16 @@ func TestSummary(t *testing.T) {
 		{"none is left", `[]`, nil},
 	}
 	for _, tt := range steps {
-		if err := s.parse([]byte(tt.text)); err != nil || !slices.Equal(s.changed, tt.want) {
+		if err := readText(s.reader(), tt.text); err != nil || !slices.Equal(s.changed, tt.want) {
 			t.Errorf("%s: got %q, %v, want %q", tt.name, s.changed, err, tt.want)
 		}
 		s.last = s.lines
 	}
 	for _, text := range []string{``, `{}`, `[`, `[{"Name":"a"}`, `[{"Name":"a`, `["a"]`} {
-		if err := s.parse([]byte(text)); err == nil {
+		if err := readText(s.reader(), text); err == nil {
 			t.Errorf("no error for %q", text)
 		}
 	}
-}
-
-// FuzzEachElement compares with encoding/json.
-func FuzzEachElement(f *testing.F) {
-	for _, seed := range []string{`[]`, `[{"a":[1,2]},3,"],["]`, `[[[]]]`, `["\\"]`, `[1`} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		var got []string
-		err := eachElement([]byte(strings.TrimSpace(text)), func(e []byte) error {
-			got = append(got, string(e))
-			return nil
-		})
-		var want []json.RawMessage
-		if json.Unmarshal([]byte(text), &want) != nil || want == nil {
-			return
-		}
-		if err != nil || len(got) != len(want) {
-			t.Fatalf("%q gives %q, %v", text, got, err)
-		}
-		for i := range want {
-			if got[i] != string(want[i]) {
-				t.Errorf("%q: element %d is %q, want %q", text, i, got[i], want[i])
-			}
-		}
-	})
 }
 
 // TestOverviewFails: without the overview all services that have no watch are read.

@@ -255,7 +255,7 @@ func (r *Resolver) watchChecks(ctx context.Context, status string) {
 	var last map[checkKey]bool
 	step := func(ctx context.Context, q query) (uint64, error) {
 		now := make(map[checkKey]bool)
-		m, err := r.read(ctx, "/v1/health/state/"+status, q, func(text []byte) error { return readChecks(text, now) })
+		m, err := r.read(ctx, "/v1/health/state/"+status, q, readChecks(now))
 		if err != nil {
 			return 0, err
 		}
@@ -277,9 +277,9 @@ func (r *Resolver) watchChecks(ctx context.Context, status string) {
 // maxChecks bounds the checks of one state.
 const maxChecks = 500_000
 
-// readChecks puts the checks of an answer into set.
-func readChecks(text []byte, set map[checkKey]bool) error {
-	return eachElement(text, func(element []byte) error {
+// readChecks returns what puts the checks of an answer into set.
+func readChecks(set map[checkKey]bool) *parts {
+	return &parts{each: func(element []byte) error {
 		var k checkKey
 		if err := json.Unmarshal(element, &k); err != nil {
 			return err
@@ -288,7 +288,7 @@ func readChecks(text []byte, set map[checkKey]bool) error {
 			return fmt.Errorf("consul lists more than %d checks of one state", maxChecks)
 		}
 		return nil
-	})
+	}}
 }
 
 // checksMoved makes the services due whose checks are in one of the sets only.

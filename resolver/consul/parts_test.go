@@ -1,0 +1,107 @@
+package consul
+
+import (
+	"encoding/json"
+	"hash/maphash"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// readText has an answer read that comes at once.
+func readText(to reader, text string) error { return readPieces(strings.NewReader(text), to) }
+
+// FuzzParts compares with encoding/json, whatever pieces an answer comes in.
+func FuzzParts(f *testing.F) {
+	for _, seed := range []string{`[]`, `[{"a":[1,2]},3,"],["]`, `[[[]]]`, `["\\"]`, `[1`, ` [ 1 , "\"" ] `, `"["`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		read := func(body io.Reader) (got []string, err error) {
+			err = readPieces(body, &parts{each: func(e []byte) error {
+				got = append(got, string(e))
+				return nil
+			}})
+			return got, err
+		}
+		got, err := read(strings.NewReader(text))
+		again, wrong := read(iotest.OneByteReader(strings.NewReader(text)))
+		if !slices.Equal(got, again) || (err == nil) != (wrong == nil) {
+			t.Fatalf("%q gives %q, %v, and byte by byte %q, %v", text, got, err, again, wrong)
+		}
+		var want []json.RawMessage
+		if json.Unmarshal([]byte(text), &want) != nil || want == nil {
+			return
+		}
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("%q gives %q, %v", text, got, err)
+		}
+		for i := range want {
+			if got[i] != string(want[i]) {
+				t.Errorf("%q: element %d is %q, want %q", text, i, got[i], want[i])
+			}
+		}
+	})
+}
+
+func TestPartThatIsTooLong(t *testing.T) {
+	count := 0
+	each := func([]byte) error { count++; return nil }
+	if err := readText(&parts{each: each}, "[1,"+strings.Repeat("1", maxPart-1)+",1]"); err != nil || count != 3 {
+		t.Errorf("%d elements, %v, want 3", count, err)
+	}
+	if err := readText(&parts{each: each}, "["+strings.Repeat("1", maxPart+pieceSize)); err == nil || err == errCut {
+		t.Errorf("an element without an end is told as %v", err)
+	}
+	count = 0
+	if err := readText(&parts{names: true, each: each}, `{"a":1,"`+strings.Repeat("b", 3*maxPart)+`":[],"c":1}`); err != nil || count != 2 {
+		t.Errorf("%d names, %v, want 2", count, err)
+	}
+}
+
+// TestLongAnswerIsNotHeld: while a long answer comes, a small part of it is in memory.
+func TestLongAnswerIsNotHeld(t *testing.T) {
+	var entries []entry
+	for _, tt := range []struct {
+		name, first, more string
+		to                reader
+	}{
+		{"names", "{", `"` + strings.Repeat("s", 32<<10) + `":[],`, &nameList{seed: maphash.MakeSeed()}},
+		{"instances", "[", `{"Service":{"Service":"x"},"Checks":[` + strings.Repeat("{},", 10_000) + `{}]},`,
+			readEntries(&entries, func(e *entry) bool { return e.Service.Service == "x" })},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			const long = 16 << 20
+			before, come := inUse(), len(tt.first)
+			if err := tt.to.feed([]byte(tt.first)); err != nil {
+				t.Fatal(err)
+			}
+			for ; come < long; come += len(tt.more) {
+				if err := readPieces(strings.NewReader(tt.more), unended{tt.to}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if held := inUse() - before; held > long/2 {
+				t.Errorf("%d MiB are held of it", held>>20)
+			}
+			runtime.KeepAlive(tt.to)
+			runtime.KeepAlive(entries)
+		})
+	}
+}
+
+// unended reads what is not all of an answer.
+type unended struct{ reader }
+
+func (unended) end() error { return nil }
+
+// inUse is how many bytes of the heap are in use.
+func inUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
