@@ -65,8 +65,8 @@ func bearerToken(name, value string) (token string, ok bool) {
 	const scheme = "Bearer"
 	value = strings.Trim(value, " \t")
 	token = value
-	if len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) && (len(value) == len(scheme) || value[len(scheme)] == ' ') {
-		token = strings.TrimLeft(value[len(scheme):], " ")
+	if len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) && (len(value) == len(scheme) || strings.IndexByte(" \t", value[len(scheme)]) >= 0) {
+		token = strings.TrimLeft(value[len(scheme):], " \t") // a tab is no blank here (RFC 9110 11.4), but some readers take it for one
 	} else if strings.EqualFold(name, "Authorization") {
 		return "", false
 	}

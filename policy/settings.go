@@ -158,8 +158,8 @@ func integer(v any) (int64, bool) {
 // settingAt is where an element of a setting that is a list stands.
 func settingAt(setting string, i int) string { return fmt.Sprintf("config.%s[%d]", setting, i) }
 
-// hidden stands for a secret.
-const hidden = "[secret]"
+// HiddenSecret stands for a secret.
+const HiddenSecret = "[secret]"
 
 // Shown returns the configuration as it may be shown: without secrets. It is
 // Config itself if there are none.
@@ -173,11 +173,45 @@ func (p *Plugin) Shown() map[string]any {
 		for _, name := range []string{f.Name, f.Alias} {
 			if f.Secret && p.Config[name] != nil {
 				shown = maps.Clone(shown)
-				if shown[name] = hidden; f.Type == TypeList {
-					shown[name] = []string{hidden}
+				if shown[name] = HiddenSecret; f.Type == TypeList {
+					shown[name] = []string{HiddenSecret}
 				}
 			}
 		}
 	}
 	return shown
+}
+
+// SecretSettings are the names of the settings of any plugin that hold secrets.
+func SecretSettings() (names []string) {
+	for _, t := range pluginTypes {
+		for _, f := range t.settings() {
+			if f.Secret {
+				names = append(names, f.Name)
+			}
+			if f.Secret && f.Alias != "" {
+				names = append(names, f.Alias)
+			}
+		}
+	}
+	return names
+}
+
+// Secrets returns the secrets of the configuration, whatever its type is. ok is false
+// if one is no text, so that nobody can tell what stands there.
+func (p *Plugin) Secrets() (secrets []string, ok bool) {
+	for _, name := range SecretSettings() {
+		if p.Config[name] == nil {
+			continue
+		}
+		list, ok := stringList(p.Config[name])
+		if text, isText := p.Config[name].(string); isText {
+			list, ok = []string{text}, true
+		}
+		if !ok {
+			return nil, false
+		}
+		secrets = append(secrets, list...)
+	}
+	return secrets, true
 }

@@ -55,7 +55,7 @@ func (u *UI) edit(w http.ResponseWriter, r *http.Request) error {
 	data := &editPage{Key: key, Link: objectPath(key)}
 	if r.Method != http.MethodPost {
 		if now != nil {
-			data.Index, data.Document = now.Index, laidOut(string(now.Value))
+			data.Index, data.Document = now.Index, laidOut(shownDocument(now))
 			if !utf8.Valid(now.Value) {
 				return admin.Invalid("", "The document is no text; replace it by lictor policy apply, or delete it there")
 			}
@@ -114,13 +114,13 @@ func (u *UI) check(w http.ResponseWriter, r *http.Request, data *editPage, now *
 func (p *editPage) compare(now *api.Object) {
 	before, index := "", uint64(0)
 	if now != nil {
-		before, index = string(now.Value), now.Index
+		before, index = shownDocument(now), now.Index
 	}
 	p.Conflict = index != p.Index
 	p.Index = index
-	after := p.Document
-	if p.Deleting {
-		after = ""
+	after := ""
+	if !p.Deleting {
+		after = shownDocument(&api.Object{Key: p.Key, Value: []byte(p.Document)})
 	}
 	p.Diff = diff(before, after)
 }

@@ -109,7 +109,7 @@ func contentOf(o *api.Object) policy.Object {
 }
 
 func viewOf(o *api.Object) *objectView {
-	v := &objectView{Object: o, Link: objectPath(o.Key), State: "in force", Colour: "good", Text: strings.Join(strings.Fields(string(o.Value)), " ")}
+	v := &objectView{Object: o, Link: objectPath(o.Key), State: "in force", Colour: "good", Text: strings.Join(strings.Fields(shownDocument(o)), " ")}
 	switch {
 	case o.Error != "":
 		v.State, v.Colour = "rejected", "bad"
@@ -156,7 +156,7 @@ func (u *UI) object(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	data := objectPage{objectView: viewOf(o), Key: o.Key, Document: laidOut(string(o.Value))}
+	data := objectPage{objectView: viewOf(o), Key: o.Key, Document: laidOut(shownDocument(o))}
 	data.Uses = "/ui/policy?" + url.Values{"q": {r.PathValue("name")}}.Encode()
 	if st := u.cfg.Status(); st.Policy != nil {
 		for i := range st.Policy.Notes {

@@ -18,6 +18,7 @@ import (
 	"lictor/policy"
 	"lictor/policy/store"
 	"lictor/policy/store/memory"
+	_ "lictor/policy/tokens" // reads the keys of a plugin jwt
 )
 
 // documents are those of a store in memory that holds objects, by their keys.
@@ -260,5 +261,39 @@ func TestLiveIsFiltered(t *testing.T) { // U7
 		if !strings.Contains(text, tt.want) || strings.Contains(text, tt.not) {
 			t.Errorf("%s: want %q and not %q in\n%s", tt.path, tt.want, tt.not, text)
 		}
+	}
+}
+
+// No page shows the secret of a plugin, however its document spells it.
+func TestNoPageShowsASecret(t *testing.T) { // U4
+	const secret = "a-secret-of-<32>-bytes-&-more-of-it"
+	plugins := map[string]string{
+		"plugins/json":    `{"name": "jwt", "config": {"secrets": ["` + secret + `", "another ` + secret + `"], "issuer": "https://id"}}`,
+		"plugins/escaped": `{"name": "jwt", "config": {"secrets": ["a-secret-of-\u003c32\u003e-bytes-\u0026-more-of-it"]}}`,
+		"plugins/mixed":   `{"name": "jwt", "config": {"secrets": ["\u0061-secret-of-<32>-bytes-&-more-of-it"]}}`,
+		"plugins/hcl":     "name = \"jwt\"\nconfig = {\n  secrets = [\"" + secret + "\"]\n}\n",
+		"plugins/text":    `{"name": "jwt", "config": {"secrets": "` + secret + `"}}`,
+		"plugins/deep":    `{"name": "jwt", "config": {"secrets": {"a": "` + secret + `"}}}`,
+		"plugins/twice":   `{"name": "jwt", "config": {"secrets": ["x"], "secrets": ["` + secret + `"]}}`,
+		"plugins/broken":  `{"name": "jwt", "config": {"secrets": ["` + secret + `"`,
+	}
+	s := newSite(t, withDocuments(t, Config{Prefix: "lictor/"}, plugins))
+	pages := []string{"/ui/policy", "/ui/policy?q=secret"}
+	for key := range plugins {
+		pages = append(pages, "/ui/policy/"+key, "/ui/policy/"+key+"/edit")
+	}
+	for _, page := range pages {
+		answer, text := s.send(page, nil)
+		if text = html.UnescapeString(text); answer.StatusCode != http.StatusOK || strings.Contains(text, "of-<32>-bytes") || strings.Contains(text, "32\\u003e-bytes") {
+			t.Errorf("%s: %d, and shows a secret:\n%s", page, answer.StatusCode, text)
+		}
+	}
+	if _, text := s.send("/ui/policy/plugins/json/edit", nil); !strings.Contains(html.UnescapeString(text), `"[secret]"`) || !strings.Contains(text, "https://id") {
+		t.Errorf("the form has not the rest of the document:\n%s", text)
+	}
+	// What would change is shown without what stands in the store.
+	form := url.Values{"index": {"1"}, "action": {"delete"}}
+	if _, text := s.send("/ui/policy/plugins/hcl/edit", form); strings.Contains(html.UnescapeString(text), secret) {
+		t.Errorf("the difference shows a secret:\n%s", text)
 	}
 }

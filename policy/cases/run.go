@@ -56,6 +56,9 @@ func Run(set *policy.Set, c *Case, now time.Time) *Result {
 	if r.Got = Pass; !v.Allowed() && v.Action != policy.Answer { // a preflight that lictor answers is not refused
 		r.Got = string(v.Reason)
 	}
+	if r.Got == Pass && (path.TooOdd() || v.Allowed() && path.Climbs(path.Target(route.Stripped))) { // D22
+		r.Got = string(policy.ReasonBadPath)
+	}
 	return r
 }
 

@@ -71,6 +71,8 @@ func TestAttacksOfRFC8725AreRefused(t *testing.T) {
 		{"a member twice in the claims", es(head, fmt.Sprintf(`{"sub":"bob","sub":"ann","exp":%d,"iss":"https://id","aud":"shop"}`, exp)), `"sub" is there twice`},
 		{"one twice, spelled with an escape", es(head, fmt.Sprintf(`{"sub":"bob","s\u0075b":"ann","exp":%d,"iss":"https://id","aud":"shop"}`, exp)), `"sub" is there twice`},
 		{"one twice further in", es(head, fmt.Sprintf(`{"sub":"ann","exp":%d,"iss":"https://id","aud":"shop","x":[{"a":1,"a":2}]}`, exp)), `"a" is there twice`},
+		{"half a surrogate pair, which is no character", es(head, fmt.Sprintf(`{"sub":"\ud800","exp":%d,"iss":"https://id","aud":"shop"}`, exp)), "a character that there is not"},
+		{"one in a member's name", es(head, fmt.Sprintf(`{"sub":"ann","exp":%d,"iss":"https://id","aud":"shop","\udc00":1}`, exp)), "a character that there is not"},
 		{"something behind the claims", es(head, good(nil)+"{}"), "follows"},
 		{"claims that are a list", es(head, "["+good(nil)+"]"), "no JSON object"},
 		{"claims that are a text", es(head, `"`+b64(good(nil))+`"`), "no JSON object"},

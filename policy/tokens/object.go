@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -37,10 +38,17 @@ func readObject(text []byte) (map[string]any, error) {
 
 var errJSON = errors.New("it is no JSON")
 
+// errBroken is of a text with half a surrogate pair, which stands for no character:
+// all such texts would be one here, and several elsewhere.
+var errBroken = errors.New("a text in it has a character that there is not")
+
 func readValue(d *json.Decoder, depth int) (any, error) {
 	token, err := d.Token()
 	if err != nil {
 		return nil, errJSON
+	}
+	if text, ok := token.(string); ok && strings.ContainsRune(text, utf8.RuneError) {
+		return nil, errBroken
 	}
 	delim, ok := token.(json.Delim)
 	switch {
@@ -74,8 +82,11 @@ func readMembers(d *json.Decoder, depth int) (any, error) {
 	for d.More() {
 		token, err := d.Token()
 		name, ok := token.(string)
-		if err != nil || !ok {
+		switch {
+		case err != nil || !ok:
 			return nil, errJSON
+		case strings.ContainsRune(name, utf8.RuneError):
+			return nil, errBroken
 		}
 		if _, twice := members[name]; twice {
 			return nil, fmt.Errorf("the member %.40q is there twice", name)

@@ -57,6 +57,7 @@ func TestWhereATokenMayBe(t *testing.T) {
 		{"in header and argument", everywhere, bearing(good), "/?t=" + other, policy.ReasonBadCredentials},
 		{"in two headers", everywhere, header{"Authorization": {"Bearer " + good}, "X-Token": {other}}, "/", policy.ReasonBadCredentials},
 		{"in two cookies", everywhere, header{"Cookie": {"session=" + good + "; sid=" + other}}, "/", policy.ReasonBadCredentials},
+		{"in a field behind a tab, and in a cookie", everywhere, header{"Authorization": {"Bearer\t" + other}, "Cookie": {"session=" + good}}, "/", policy.ReasonBadCredentials},
 		{"in one cookie twice", everywhere, header{"Cookie": {"session=" + good + "; session=" + other}}, "/", policy.ReasonBadCredentials},
 		{"in one of two fields with cookies", everywhere, header{"Cookie": {"a=b", "session=" + good}}, "/", policy.ReasonBadCredentials},
 		{"in one argument twice", everywhere, header{}, "/?jwt=" + good + "&jwt=" + good, policy.ReasonBadCredentials},
