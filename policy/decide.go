@@ -3,6 +3,7 @@ package policy
 import (
 	"strings"
 	"time"
+	"unicode"
 	"unsafe"
 
 	"lictor/internal/uri"
@@ -100,23 +101,34 @@ func (d *decision) authorized() bool {
 // reading of an odd path leads to by its filters, or would lead to but for them:
 // whether a backend reads the path in that way nobody knows, so it is no way round
 // the rules of either.
+// Some take a method in any case, too.
 func (d *decision) others() bool {
-	if d.set.routes == nil || !d.req.Path.Odd() || d.route.By != ByFilter && d.route.By != BySegment {
+	lower := strings.ContainsFunc(d.req.Method, unicode.IsLower)
+	if d.set.routes == nil || d.route.By == ByHost || d.route.By == ByNothing || !d.req.Path.Odd() && !lower {
 		return true
 	}
-	own := d.route.API
 	for _, path := range d.req.scratch.readings.Of(d.req.Path) {
-		api, closed := "", Rule{}
-		if e := d.set.routes.find(d.req, path); e != nil {
-			api, closed = e.api.Name, e.closed
-		} else if d.route.By == ByFilter {
-			api = firstSegment(path)
-		}
-		if api != "" && api != own && !d.passesAs(api, closed) {
+		if !d.passesRead(path) {
 			return false
 		}
 	}
-	return true
+	return !lower || d.passesRead(d.req.Path.Canonical)
+}
+
+// passesRead asks whether the request might go to the API that a reading of its path
+// leads to.
+func (d *decision) passesRead(path string) bool {
+	best := rank{as: toRestrict}
+	best.search(d.set.routes, d.req, path)
+	api, closed := "", Rule{}
+	switch {
+	case best.entry == nil && d.route.By == ByFilter:
+		api = firstSegment(path)
+	case best.entry == nil, d.route.By == ByRegistration && best.host == noHost: // the claim goes before it
+	default:
+		api, closed = best.entry.api.Name, best.entry.closed
+	}
+	return api == "" || api == d.route.API || d.passesAs(api, closed)
 }
 
 // passesAs asks whether the request might go to another API, and keeps all that

@@ -248,8 +248,12 @@ func (n *naive) others(v *naiveVerdict, c *policy.Consumer, key, token string, r
 	if v.by != policy.ByFilter && v.by != policy.BySegment {
 		return ""
 	}
-	for _, path := range readings(r.Path)[1:] {
-		api := n.routeByFilter(r, path)
+	paths := readings(r.Path)[1:]
+	if r.Method != strings.ToUpper(r.Method) {
+		paths = append(paths, r.Path.Canonical)
+	}
+	for _, path := range paths {
+		api := n.routeByFilter(r, path, "stray")
 		if api == "" && v.by == policy.ByFilter && len(path) > 0 {
 			api = segment(path)
 		}

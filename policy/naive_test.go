@@ -190,7 +190,7 @@ func (n *naive) route(r *policy.Request) (policy.RouteBy, string, string) {
 	if _, parent, ok := strings.Cut(r.Host, "."); ok && n.domains["*."+parent] != nil {
 		return policy.ByHost, "*." + parent, ""
 	}
-	if api := n.routeByFilter(r, r.Path.Canonical); api != "" {
+	if api := n.routeByFilter(r, r.Path.Canonical, "route"); api != "" {
 		return policy.ByFilter, api, n.apis[api].ServiceName()
 	}
 	if name := segment(r.Path.Canonical); name != "" {
@@ -211,11 +211,11 @@ func segment(path string) string {
 	return name
 }
 
-func (n *naive) routeByFilter(r *policy.Request, path string) string {
+func (n *naive) routeByFilter(r *policy.Request, path, how string) string {
 	best, bestRank := "", []float64(nil)
 	for name, a := range n.apis {
 		for _, way := range n.ways(a) {
-			fits, rank := n.rank(way, r, path)
+			fits, rank := n.rank(way, r, path, how)
 			rank = append(rank, -float64(n.created["apis/"+name]))
 			if fits && (bestRank == nil || slices.Compare(rank, bestRank) > 0) {
 				best, bestRank = name, rank
@@ -279,10 +279,10 @@ func (n *naive) strays(r *policy.Request) bool {
 }
 
 // rank is how well filters fit a request: host, path, properties (C30).
-func (n *naive) rank(filters []*policy.Filter, r *policy.Request, path string) (fits bool, rank []float64) {
+func (n *naive) rank(filters []*policy.Filter, r *policy.Request, path, how string) (fits bool, rank []float64) {
 	fits, rank = true, []float64{0, -1, 0}
 	for _, x := range filters {
-		fits = fits && n.filterFits(x, r, "route", path)
+		fits = fits && n.filterFits(x, r, how, path)
 		for _, h := range x.Hosts {
 			if h == r.Host {
 				rank[0] = 2

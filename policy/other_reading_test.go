@@ -3,7 +3,6 @@ package policy_test
 import (
 	"testing"
 
-	"lictor/internal/uri"
 	"lictor/policy"
 )
 
@@ -52,14 +51,42 @@ func TestALimitOfAnotherReadingIsNotTold(t *testing.T) {
 	}
 }
 
+// A service that claims the host, and a method in another case, are no way round the
+// rules of an API by filter either.
+func TestNeitherAClaimNorACaseGetsRoundAnotherReading(t *testing.T) { // K2, D22
+	_, set := newStore(t, policy.Options{}, "filters/adm", `{"hosts":["ex.org"],"paths":["/admin"]}`, "filters/any", `{"paths":["/any"]}`, "filters/post", `{"hosts":["ex.net"],"methods":["POST"]}`,
+		"filters/net", `{"hosts":["ex.net"]}`, "apis/net", `{"filters":["net"],"backends":["http://b:1"]}`, "acls/post", `{"api":"post","consumers":["ann"]}`,
+		"apis/adm", `{"filters":["adm"],"backends":["http://b:1"]}`, "apis/any", `{"filters":["any"],"backends":["http://b:1"]}`, "apis/post", `{"filters":["post"],"backends":["http://b:1"]}`,
+		"acls/adm", `{"api":"adm","consumers":["ann"]}`, "acls/any", `{"api":"any","consumers":["ann"]}`)
+	for _, tt := range []struct {
+		method, host, target string
+		want                 policy.Reason
+	}{
+		{"POST", "ex.org", "/admin/x", policy.ReasonNoCredentials},
+		{"POST", "ex.org", "//admin/x", policy.ReasonNoCredentials},
+		{"POST", "ex.org", "/o/..;/admin/x", policy.ReasonNoCredentials},
+		{"POST", "ex.org", "//any/x", ""}, // the claim goes before a filter that names no host
+		{"POST", "ex.org", "//other/x", ""},
+		{"GET", "ex.net", "/x", ""},
+		{"POST", "ex.net", "/x", policy.ReasonNoCredentials},
+		{"post", "ex.net", "/x", policy.ReasonNoCredentials},
+		{"Post", "ex.net", "//x", policy.ReasonNoCredentials},
+		{"get", "ex.net", "/x", ""},
+	} {
+		r := &policy.Request{Method: tt.method, Host: tt.host, Port: 80, Path: mustPath(tt.target), Now: noon, Hosts: claims{"ex.org": "shop"}}
+		route := set.Route(r)
+		var v policy.Verdict
+		set.Decide(r, &route, &v, nil)
+		if v.Reason != tt.want {
+			t.Errorf("%s %s%s, by %s: got %q, want %q", tt.method, tt.host, tt.target, route.By, v.Reason, tt.want)
+		}
+	}
+}
+
 // decideOn decides on a POST of ten bytes.
 func decideOn(t *testing.T, set *policy.Set, limiter *policy.Limiter, target string) (v policy.Verdict) {
 	t.Helper()
-	path, _, err := uri.ParsePath(target, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &policy.Request{Method: "POST", Host: "ex.org", Port: 80, Path: &path, Length: 10, Now: noon, Limiter: limiter}
+	r := &policy.Request{Method: "POST", Host: "ex.org", Port: 80, Path: mustPath(target), Length: 10, Now: noon, Limiter: limiter}
 	route := set.Route(r)
 	set.Decide(r, &route, &v, nil)
 	return v

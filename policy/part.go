@@ -61,7 +61,7 @@ func (s *Set) Narrow(r *Request, t *Route) {
 	if s == nil || s.parts == nil || t.Backends != nil || t.API != t.Service {
 		return
 	}
-	best := rank{service: t.Service}
+	best := rank{service: t.Service, as: toRoute}
 	best.search(s.parts, r, r.Path.Canonical)
 	best.search(s.parts, r, r.asNamed(t).Canonical)
 	if e := best.entry; e != nil {

@@ -26,7 +26,7 @@ func (s *Set) Route(r *Request) Route {
 	if m := s.mapping(r.Host); m != nil {
 		return Route{By: ByHost, API: m.Domain, Service: m.service, Rest: r.Path.Canonical, Backends: m.backends, Rule: m.rule, closed: shut(m.closed, m.rule)}
 	}
-	var best rank
+	best := rank{as: toRoute}
 	best.search(s.routes, r, r.Path.Canonical)
 	if best.host == noHost { // who writes a host into the policy has it
 		if t := s.claimed(r); t.By == ByRegistration {
@@ -168,6 +168,7 @@ type routeEntry struct {
 // host > longest path > more properties > older.
 type rank struct {
 	service string // whose parts alone count; "" = every API does
+	as      sense  // how methods are compared
 	host    hostClass
 	path    int
 	entry   *routeEntry
@@ -183,14 +184,6 @@ func (a rank) beats(b rank) bool {
 		cmp.Compare(a.entry.props, b.entry.props),
 		cmp.Compare(b.entry.api.created, a.entry.api.created),
 		cmp.Compare(b.entry.api.Name, a.entry.api.Name)) > 0
-}
-
-// find returns the way into an API that a request takes with a reading of its
-// path, nil if there is none.
-func (t *routeTable) find(r *Request, path string) *routeEntry {
-	var best rank
-	best.search(t, r, path)
-	return best.entry
 }
 
 // look calls f with every list of ways of which a request may take one, with a
@@ -232,10 +225,10 @@ func (e *routeEntry) takes(r *Request, path string, as sense) bool {
 
 func (best *rank) consider(list []*routeEntry, r *Request, path string) {
 	for _, e := range list {
-		if best.service != "" && !e.api.isPartOf(best.service) || !e.takes(r, path, toRoute) {
+		if best.service != "" && !e.api.isPartOf(best.service) || !e.takes(r, path, best.as) {
 			continue
 		}
-		x := rank{service: best.service, entry: e, path: -1}
+		x := rank{service: best.service, as: best.as, entry: e, path: -1}
 		for _, f := range e.filters {
 			x.host = max(x.host, f.hostClass(r.Host))
 			if f.paths != nil {
