@@ -1,8 +1,13 @@
 package gateway
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"lictor/internal/eventually"
@@ -64,6 +69,52 @@ func TestLoginOfAnHTTP2ClientEndsWithItsRequest(t *testing.T) {
 	}
 }
 
+// TestLoginToAnHTTP2InstanceEndsWithItsRequest logs in at an instance that takes
+// all requests of a connection for those of who logged in on it, though many
+// clients share it: nobody else is on the connection before, with or after it.
+func TestLoginToAnHTTP2InstanceEndsWithItsRequest(t *testing.T) {
+	type login struct{}
+	for name, ask := range map[string]func(t *testing.T, r *rig, fields ...string) string{"by HTTP/2": h2Get, "by HTTP/1.1": h1Get} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			r.h2cBackend(resolver.H2C, func(w http.ResponseWriter, q *http.Request) {
+				who := q.Context().Value(login{}).(*atomic.Pointer[string])
+				if _, name, ok := strings.Cut(q.Header.Get("Authorization"), " "); ok {
+					who.Store(&name)
+				}
+				io.WriteString(w, *who.Load())
+			}, func(s *http.Server) {
+				s.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+					who := new(atomic.Pointer[string])
+					who.Store(new("nobody"))
+					return context.WithValue(ctx, login{}, who)
+				}
+			})
+			var others sync.WaitGroup
+			for range 4 {
+				others.Go(func() {
+					for range 20 {
+						if body := ask(t, r); body != "nobody" {
+							t.Errorf("somebody else is %q", body)
+						}
+					}
+				})
+			}
+			for _, credentials := range []string{"NTLM alice", "Negotiate bob", "kerberos carol"} {
+				_, want, _ := strings.Cut(credentials, " ")
+				if body := ask(t, r, "Authorization", credentials); body != want {
+					t.Errorf("got %q, want %q", body, want)
+				}
+				if body := ask(t, r); body != "nobody" {
+					t.Errorf("who comes after %s is %q", want, body)
+				}
+			}
+			others.Wait()
+		})
+	}
+}
+
 // TestChallengedConnectionIsItsClients never logs in where the gateway can see
 // it, but was asked to: from then on the connection is the client's alone.
 func TestChallengedConnectionIsItsClients(t *testing.T) {
@@ -115,6 +166,20 @@ func TestOtherLoginsShareConnections(t *testing.T) {
 	if n := s.Open(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
+}
+
+// h1Get is a request on a connection of its own.
+func h1Get(t *testing.T, r *rig, fields ...string) string {
+	t.Helper()
+	c := r.dial()
+	defer c.Close()
+	text := "GET /svc/ HTTP/1.1\r\nHost: x\r\n"
+	for i := 0; i < len(fields); i += 2 {
+		text += fields[i] + ": " + fields[i+1] + "\r\n"
+	}
+	c.send(text + "\r\n")
+	_, body := c.answer("GET")
+	return body
 }
 
 // h2Get is a request by HTTP/2, on a connection that all such requests share.

@@ -13,11 +13,9 @@ var connectionSchemes = [...]string{"ntlm", "negotiate", "kerberos", "nego2"}
 // bindsLogin reports whether the request or its answer speaks of a login that
 // belongs to the connection.
 func (c *Conn) bindsLogin() bool {
-	req, resp := &c.ws.req, &c.ws.resp
-	for i := range req.Fields {
-		if f := &req.Fields[i]; f.ID == FieldAuthorization && namesConnectionScheme(f.Value) {
-			return true
-		}
+	resp := &c.ws.resp
+	if c.ws.req.BindsLogin() {
+		return true
 	}
 	if resp.Status != 401 && resp.Status != 407 {
 		return false
@@ -25,6 +23,16 @@ func (c *Conn) bindsLogin() bool {
 	for i := range resp.Fields {
 		f := &resp.Fields[i]
 		if (f.ID == FieldProxyAuthenticate || f.ID == Other && EqualFold(f.Name, "www-authenticate")) && namesConnectionScheme(f.Value) {
+			return true
+		}
+	}
+	return false
+}
+
+// BindsLogin reports whether the request tries a login that belongs to its connection.
+func (h *RequestHead) BindsLogin() bool {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == FieldAuthorization && namesConnectionScheme(f.Value) {
 			return true
 		}
 	}

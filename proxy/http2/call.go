@@ -38,6 +38,7 @@ type call struct {
 	wg      sync.WaitGroup // of what talks to the library
 
 	mu     sync.Mutex
+	login  bool // the request tries a login that belongs to its connection
 	upload upload
 	out    []byte // the answer as text: out[outAt:] was not read yet
 	outAt  int
@@ -112,6 +113,7 @@ func (k *call) begin(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	k.login = head.BindsLogin()
 	u := &k.upload
 	u.begin(&head)
 	if !u.done || u.framing == http1.Chunked {
@@ -132,7 +134,7 @@ func (k *call) begin(p []byte) (int, error) {
 func (k *call) wants() need {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	n := need{after: k.need.after}
+	n := need{after: k.need.after, login: k.login}
 	if u := &k.upload; u.whole && len(u.last) == 0 { // trailers are no part of a body that is there
 		n.body = u.from + int64(len(u.data))
 	} else {

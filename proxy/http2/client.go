@@ -345,12 +345,15 @@ func (p *clientConns) GetClientConn(req *http.Request, _ string) (*http2.ClientC
 	return nil, &unreachable{ErrRefused}
 }
 
-// seat sees to it that k has a place on a line that suits its body, which was
-// not known when it got the first one.
+// seat sees to it that k has a place on a line that suits its head and body, which
+// were not known when it got the first one.
 func (c *Client) seat(ctx context.Context, k *call) error {
 	n := k.wants()
+	c.mu.Lock()
+	if n.login && n.after == 0 {
+		n.after = c.made
+	}
 	if l := k.line; l != nil {
-		c.mu.Lock()
 		l.leave(k.need)
 		if n.any = k.need.any; l.takes(n) && (n.any || !n.streams || l.uploads == 0) {
 			l.enter(n)
@@ -359,14 +362,15 @@ func (c *Client) seat(ctx context.Context, k *call) error {
 			return nil
 		}
 		k.line = nil
-		c.mu.Unlock()
 	}
+	c.mu.Unlock()
 	_, err := c.reserve(ctx, k, n)
 	return err
 }
 
 // leave gives back the place of k. A closed client keeps no connection that it
-// made for a late request.
+// made for a late request, and none is kept on which somebody may be logged in:
+// who came next would be taken for them (RFC 9113 has no such logins).
 func (c *Client) leave(k *call) {
 	c.mu.Lock()
 	l := k.line
@@ -376,7 +380,7 @@ func (c *Client) leave(k *call) {
 	}
 	l.leave(k.need)
 	k.line = nil
-	last := c.closed && l.streams == 0
+	last := (c.closed || k.need.login) && l.streams == 0
 	if last {
 		c.drop(l)
 	}

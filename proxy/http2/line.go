@@ -37,6 +37,7 @@ type need struct {
 	body    int64 // bytes of a body that is there as a whole
 	any     bool  // any line with room will do, for no other can be made
 	after   int   // only a line made after this one will do, and none that others use meanwhile
+	login   bool  // it tries a login that belongs to the connection: the line ends with it
 }
 
 // takes reports whether l has room for a request. A body that is there as a
