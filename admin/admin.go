@@ -10,9 +10,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,7 +36,7 @@ const maxBody = 1 << 20
 type Config struct {
 	Log      hclog.Logger         // required
 	Registry *prometheus.Registry // required; what /metrics shows
-	Token    string               // that requests must carry; "" = none, and browsers are kept out instead
+	Access   []Access             // tokens, of which a request must carry one; none = no token is needed, and browsers are kept out instead
 	Header   string               // the header field that carries the token; "" = X-Admin-Token
 	Sources  []resolver.Source    // in the order in which the gateway asks them
 	Checks   []Check              // of /readyz, besides the one of the sources
@@ -64,7 +66,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil || cfg.Registry == nil {
 		return nil, errors.New("admin: Log and Registry are required")
 	}
-	s := &Server{cfg: cfg, guard: newGuard(cfg.Token, cfg.Header), began: time.Now(), form: newSecret()}
+	s := &Server{cfg: cfg, began: time.Now(), form: newSecret()}
+	var err error
+	if s.guard, err = newGuard(cfg.Header, cfg.Access, s.tellToken); err != nil {
+		return nil, err
+	}
 	s.cfg.Checks = append(slices.Clone(cfg.Checks), Check{Name: "resolver", Ready: s.resolverReady})
 	routes := append(s.routes(), cfg.Routes...)
 	s.router = newRouter(routes)
@@ -85,14 +91,23 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// SetToken has requests carry another token from now on, the former one no more.
-// It is not for a server without a token, nor for taking it away: both would change
-// who is let in at all. It panics then.
-func (s *Server) SetToken(token string) {
-	if !s.guard.needed || token == "" {
-		panic("admin: a token cannot be given or taken away while a server runs")
+// SetAccess has requests carry other tokens from now on. It is not for a server
+// without any, nor for taking all away: both would change who is let in at all. It
+// panics then. An error is a token file that cannot be read; nothing is changed then.
+func (s *Server) SetAccess(all []Access) error {
+	if !s.guard.needed || len(all) == 0 {
+		panic("admin: tokens cannot be given or taken away while a server runs")
 	}
-	s.guard.set(token)
+	return s.guard.set(all)
+}
+
+// tellToken logs that a token file is another one.
+func (s *Server) tellToken(a *Access, err error) {
+	if err != nil {
+		s.cfg.Log.Error("the token of an access cannot be read, so it lets nobody in", "access", a.Name, "error", err)
+		return
+	}
+	s.cfg.Log.Info("the token of an access is another one", "access", a.Name)
 }
 
 // Run serves ln until ctx ends, then closes it, waits for the requests that are
@@ -140,7 +155,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out.Header().Set("X-Content-Type-Options", "nosniff")
 	out.Header().Set("Cache-Control", "no-store")
 	defer s.crashed(id)
-	s.serve(out, r.WithContext(store.WithWriter(r.Context(), r.RemoteAddr)))
+	s.serve(out, r)
 
 	level := hclog.Debug
 	if out.status >= 400 || r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -174,8 +189,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	// The token comes first: without it nobody learns which paths exist.
-	if (found.route == nil || !found.route.Open && !found.page()) && !s.guard.pass(w, r) {
-		return
+	if found.route == nil || !found.route.Open && !found.page() {
+		who := s.guard.pass(w, r)
+		if who == nil {
+			return
+		}
+		if found.route != nil && !who.allows(found.route.May, found.values[tenantInPath]) {
+			refuse(w, mayNot(who, found.route))
+			return
+		}
+		r = r.WithContext(store.WithWriter(r.Context(), writer(who, r)))
 	}
 	switch {
 	case found.route != nil:
@@ -194,6 +217,19 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		notFound(w, r)
 	}
+}
+
+// tenantInPath names the part of a path that is a tenant.
+const tenantInPath = "tenant"
+
+// mayNot refuses who has a token that is not for a route.
+func mayNot(who *Access, route *Route) *Refusal {
+	return &Refusal{Status: http.StatusForbidden, Reason: "forbidden", Message: fmt.Sprintf("The token of %q may not do this; it needs the right %s.", who.Name, route.May)}
+}
+
+// writer says who makes a change, and from where.
+func writer(who *Access, r *http.Request) string {
+	return strings.TrimSpace(who.Name + " " + r.RemoteAddr)
 }
 
 // statusWriter keeps the status of the answer, for the log.

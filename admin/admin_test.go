@@ -99,7 +99,7 @@ func TestToken(t *testing.T) { // X8
 		{"not needed for health", "/healthz", nil, 200, ""},
 		{"not needed for readiness", "/readyz", nil, 200, ""},
 	}
-	s := newServer(t, Config{Token: "secret", Header: "X-Key", Sources: []resolver.Source{
+	s := newServer(t, Config{Access: full("secret"), Header: "X-Key", Sources: []resolver.Source{
 		&source{kind: "static", status: resolver.Status{Ready: true}},
 	}})
 	for _, tt := range tests {
@@ -211,7 +211,7 @@ func TestReadiness(t *testing.T) { // contract 5
 }
 
 func TestReadinessTellsStrangersOnlyWhether(t *testing.T) {
-	cfg := Config{Token: "secret", Closed: func() []string { return []string{"egress: evil"} }}
+	cfg := Config{Access: full("secret"), Closed: func() []string { return []string{"egress: evil"} }}
 	for _, ready := range []bool{true, false} {
 		cfg.Sources = []resolver.Source{&source{kind: "consul", status: resolver.Status{Ready: ready, Error: "10.1.2.3 refused"}}}
 		for header, told := range map[string]bool{"": false, "wrong": false, "secret": true} {

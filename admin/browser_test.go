@@ -64,7 +64,7 @@ func TestOnlyThisMachinesPrograms(t *testing.T) {
 	}
 	routes := []Route{route("GET"), route("POST"), route("PUT"), route("PATCH")}
 	open := newServer(t, Config{Routes: routes})
-	guarded := newServer(t, Config{Routes: routes, Token: "secret"})
+	guarded := newServer(t, Config{Routes: routes, Access: full("secret")})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			send := func(s *Server, path string, header ...string) *http.Response {

@@ -18,14 +18,14 @@ func (s *Server) routes() []Route {
 			Tag: "State", Summary: "200 when requests should be sent here, else 503. Why, and what is closed meanwhile, is told with the token",
 			Answers: []openapi.Answer{{Status: 200, About: "it is ready", Body: openapi.Of(Ready{})}}, Refuses: []int{503},
 		}},
-		{Method: "GET", Path: "/status", Handler: s.status, Doc: &openapi.Operation{
+		{Method: "GET", Path: "/status", May: Read, Handler: s.status, Doc: &openapi.Operation{
 			Tag: "State", Summary: "What lictor knows: listeners, resolvers, services, the policy, and what is wrong",
 			Answers: []openapi.Answer{{Status: 200, About: "the status", Body: openapi.Of(api.Status{})}},
 		}},
-		{Method: "GET", Path: "/metrics", Handler: metricsHandler(s.cfg.Registry), Doc: &openapi.Operation{
+		{Method: "GET", Path: "/metrics", May: Metrics, Handler: metricsHandler(s.cfg.Registry), Doc: &openapi.Operation{
 			Tag: "State", Summary: "Metrics, as Prometheus reads them", Answers: []openapi.Answer{{Status: 200, About: "metrics", Type: "text/plain"}},
 		}},
-		{Method: "GET", Path: "/openapi.json", Handler: s.openAPI, Doc: &openapi.Operation{
+		{Method: "GET", Path: "/openapi.json", May: AnyRight, Handler: s.openAPI, Doc: &openapi.Operation{
 			Tag: "State", Summary: "This description, as OpenAPI 3.1",
 			Answers: []openapi.Answer{{Status: 200, About: "the description", Body: &openapi.Schema{Type: "object"}}},
 		}},

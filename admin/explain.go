@@ -29,11 +29,11 @@ type Explainer struct {
 func (e Explainer) Routes() []Route {
 	answers := []openapi.Answer{{Status: 200, About: "the decision, step by step, with the rules that spoke", Body: e.Answer}}
 	return []Route{
-		{Method: "POST", Path: "/explain", Handler: Handle(e.explain), Doc: &openapi.Operation{
+		{Method: "POST", Path: "/explain", May: Explain, Handler: Handle(e.explain), Doc: &openapi.Operation{
 			Tag: "Explain", Summary: "What would become of a request, and why. Nothing is sent, no limit is used up",
 			Body: questionSchema, Needed: []string{"url"}, Answers: answers, Refuses: []int{400, 413, 415},
 		}},
-		{Method: "GET", Path: "/explain/{id}", Handler: Handle(e.decision), Doc: &openapi.Operation{
+		{Method: "GET", Path: "/explain/{id}", May: Explain, Handler: Handle(e.decision), Doc: &openapi.Operation{
 			Tag:     "Explain",
 			Summary: "What became of a request that asked by `X-Lictor-Explain: 1`, by the id in its `X-Lictor-Decision`; the last 256 are kept",
 			Answers: answers, Refuses: []int{404},

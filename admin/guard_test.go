@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"lictor/internal/crash"
+	"lictor/internal/secret"
 )
 
 // guess sends a token from an address and returns the answer.
@@ -30,7 +31,7 @@ func guess(s *Server, from, token string) *http.Response {
 
 func TestGuessing(t *testing.T) { // X8
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, Config{Token: "secret"})
+		s := newServer(t, Config{Access: full("secret")})
 		status := func(from, token string, want int) *http.Response {
 			t.Helper()
 			resp := guess(s, from, token)
@@ -75,7 +76,7 @@ func TestGuessing(t *testing.T) { // X8
 // could tell apart.
 func TestGuessingFromEverywhere(t *testing.T) { // X8
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, Config{Token: "secret"})
+		s := newServer(t, Config{Access: full("secret")})
 		slowed := 0
 		for i := range 2 * freeOfAll {
 			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), 5).String()
@@ -236,4 +237,12 @@ func TestACrashEndsItsRequestOnly(t *testing.T) {
 	if n := crash.Counts()["admin request"]; n != before+1 || !strings.Contains(log.String(), "[ERROR]") {
 		t.Errorf("counted %d, logged %s", n-before, log.String())
 	}
+}
+
+// full is a token that may all; "" = there is none.
+func full(token string) []Access {
+	if token == "" {
+		return nil
+	}
+	return []Access{{Name: "admin", Token: secret.New(token), All: true}}
 }

@@ -23,7 +23,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 // readyz tells everybody whether requests should be sent here. Only who has the
 // token learns why not, or what is refused although lictor is ready.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	knows := s.guard.knows(r)
+	knows := s.guard.mayRead(r)
 	if why, reason := s.notReady(); why != nil {
 		message := "Not ready."
 		if knows {

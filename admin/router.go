@@ -14,6 +14,7 @@ type Route struct {
 	Method  string // one of GET serves HEAD as well
 	Path    string // "/consumers/{consumer}/key-auth": the handler reads r.PathValue("consumer")
 	Open    bool   // it needs no token
+	May     Right  // any of which a token must have; 0 = only one that may all
 	MaxBody int64  // bytes that the body of a request may have; 0 = 1 MiB
 	Handler http.HandlerFunc
 	Doc     *openapi.Operation // for the OpenAPI document; nil = it is left out there

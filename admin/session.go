@@ -3,7 +3,6 @@ package admin
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"sync"
 	"time"
@@ -71,9 +70,8 @@ func (s *sessions) makeRoom() {
 	delete(s.all, quiet)
 }
 
-// find returns what the forms of a session carry, and whether it goes on: it ends
-// by its age, and with the token that it was begun with.
-func (s *sessions) find(id string, token sum, now time.Time) (form string, ok bool) {
+// find returns what the forms of a session carry, and whether it goes on: it ends by its age, and once nobody holds its token.
+func (s *sessions) find(id string, held func(token sum) bool, now time.Time) (form string, ok bool) {
 	key := sha256.Sum256([]byte(id))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +79,7 @@ func (s *sessions) find(id string, token sum, now time.Time) (form string, ok bo
 	switch {
 	case one == nil:
 		return "", false
-	case now.Sub(one.began) > sessionLife || now.Sub(one.used) > sessionIdle || subtle.ConstantTimeCompare(one.token[:], token[:]) == 0:
+	case now.Sub(one.began) > sessionLife || now.Sub(one.used) > sessionIdle || !held(one.token):
 		delete(s.all, key)
 		return "", false
 	}

@@ -26,9 +26,9 @@ func TestSessionsEndByTheirAge(t *testing.T) { // U2
 				ok := true
 				for _, wait := range tt.waits {
 					time.Sleep(wait)
-					_, ok = s.find(id, sum{1}, time.Now())
+					_, ok = s.find(id, is(sum{1}), time.Now())
 				}
-				if _, now := s.find(id, sum{1}, time.Now()); now != tt.lives || ok != tt.lives {
+				if _, now := s.find(id, is(sum{1}), time.Now()); now != tt.lives || ok != tt.lives {
 					t.Errorf("lives: %v, want %v", now, tt.lives)
 				}
 				if len(s.all) > 0 != tt.lives {
@@ -53,7 +53,7 @@ func TestTheQuietestSessionMakesRoom(t *testing.T) { // U2
 	for i := range maxSessions {
 		ids = append(ids, s.begin(sum{1}, began.Add(time.Duration(i))))
 	}
-	if _, ok := s.find(ids[0], sum{1}, began.Add(time.Minute)); !ok {
+	if _, ok := s.find(ids[0], is(sum{1}), began.Add(time.Minute)); !ok {
 		t.Fatal("the first is gone before there are too many")
 	}
 	last := s.begin(sum{1}, began.Add(time.Minute))
@@ -61,7 +61,7 @@ func TestTheQuietestSessionMakesRoom(t *testing.T) { // U2
 		t.Errorf("%d sessions, want %d", len(s.all), maxSessions)
 	}
 	for id, want := range map[string]bool{ids[0]: true, ids[1]: false, ids[2]: true, last: true, "": false, "nobody": false} {
-		if _, ok := s.find(id, sum{1}, began.Add(time.Minute)); ok != want {
+		if _, ok := s.find(id, is(sum{1}), began.Add(time.Minute)); ok != want {
 			t.Errorf("session %.6q lives: %v, want %v", id, ok, want)
 		}
 	}
@@ -71,10 +71,13 @@ func TestASessionHasTheRightsOfItsToken(t *testing.T) {
 	var s sessions
 	now := time.Now()
 	id := s.begin(sum{1}, now)
-	if _, ok := s.find(id, sum{2}, now); ok {
+	if _, ok := s.find(id, is(sum{2}), now); ok {
 		t.Error("another token opens it")
 	}
-	if _, ok := s.find(id, sum{1}, now); ok {
+	if _, ok := s.find(id, is(sum{1}), now); ok {
 		t.Error("the former token, taken up again, brings it back")
 	}
 }
+
+// is has one token held.
+func is(one sum) func(sum) bool { return func(s sum) bool { return s == one } }

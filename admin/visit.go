@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"lictor/policy/store"
 )
 
 // SignInPath is the page that asks for the token, and FormField the field in which
@@ -21,10 +23,11 @@ const (
 // Visit is the request of a person to a page (U1). The handler of a [Route] with a
 // Page gets it by [VisitOf].
 type Visit struct {
-	In   bool // the visitor may see what the token opens
+	In   bool // the visitor holds a token; what it may do, the routes say
 	Open bool // there is no token, so that nobody signs in or out
 
 	server *Server
+	who    *Access // nil = not known
 	form   string
 }
 
@@ -44,18 +47,19 @@ func (v *Visit) Form() string { return v.form }
 // as in the header: with 403, and 429 to who keeps guessing (X8).
 func (v *Visit) SignIn(w http.ResponseWriter, r *http.Request, token string) error {
 	guard := v.server.guard
+	who, sum := guard.who(token)
 	switch {
 	case v.Open:
 		return nil
 	case token == "":
 		return &Refusal{Status: http.StatusForbidden, Reason: "no_token", Message: "The admin token is missing."}
-	case !guard.right(token):
+	case who == nil:
 		if wait := guard.wrong.failed(networkOf(r), time.Now()); wait > 0 {
 			return slowDown(w, wait)
 		}
 		return &Refusal{Status: http.StatusForbidden, Reason: "wrong_token", Message: "The admin token is wrong."}
 	}
-	id := v.server.sessions.begin(*guard.sum.Load(), time.Now())
+	id := v.server.sessions.begin(sum, time.Now())
 	http.SetCookie(w, cookie(r, id))
 	return nil
 }
@@ -86,11 +90,16 @@ func cookieName(r *http.Request) string {
 func (s *Server) visit(r *http.Request) *Visit {
 	v := &Visit{server: s, form: s.form, Open: !s.guard.needed, In: !s.guard.needed}
 	if v.Open {
+		v.who = anybody
 		return v
+	}
+	held := func(token sum) bool {
+		v.who = s.guard.holderOf(token)
+		return v.who != nil
 	}
 	cookies := r.CookiesNamed(cookieName(r))
 	for _, c := range cookies[:min(len(cookies), 4)] {
-		if form, ok := s.sessions.find(c.Value, *s.guard.sum.Load(), time.Now()); ok {
+		if form, ok := s.sessions.find(c.Value, held, time.Now()); ok {
 			v.form, v.In = form, true
 			break
 		}
@@ -111,6 +120,13 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, route *Route) {
 		w.Header().Set("Location", to)
 		w.WriteHeader(http.StatusSeeOther)
 		return
+	}
+	if !route.Open && !v.who.allows(route.May, "") {
+		route.Page(w, r, mayNot(v.who, route))
+		return
+	}
+	if v.who != nil {
+		r = r.WithContext(store.WithWriter(r.Context(), writer(v.who, r)))
 	}
 	if r.Method == http.MethodPost {
 		if err := v.own(r); err != nil {

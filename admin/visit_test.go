@@ -23,14 +23,14 @@ func pages(t *testing.T, token string) *Server {
 				refuse(w, err)
 			}
 		}},
-		{Method: "POST", Path: "/ui/sign-out", Handler: func(w http.ResponseWriter, r *http.Request) { VisitOf(r).SignOut(w, r) }},
-		{Method: "GET", Path: "/ui", Handler: say("page")},
-		{Method: "POST", Path: "/ui", Handler: say("done")},
+		{Method: "POST", Path: "/ui/sign-out", May: AnyRight, Handler: func(w http.ResponseWriter, r *http.Request) { VisitOf(r).SignOut(w, r) }},
+		{Method: "GET", Path: "/ui", May: Read, Handler: say("page")},
+		{Method: "POST", Path: "/ui", May: Write, Handler: say("done")},
 	}
 	for i := range routes {
 		routes[i].Page = func(w http.ResponseWriter, _ *http.Request, why *Refusal) { refuse(w, why) }
 	}
-	return newServer(t, Config{Token: token, Routes: routes})
+	return newServer(t, Config{Access: full(token), Routes: routes})
 }
 
 // visitor is a browser.
@@ -110,7 +110,9 @@ func TestANewTokenEndsSessions(t *testing.T) {
 	server := pages(t, "secret")
 	v := &visitor{server: server, host: "lictor.example"}
 	v.enter("secret")
-	server.SetToken("another")
+	if err := server.SetAccess(full("another")); err != nil {
+		t.Fatal(err)
+	}
 	if resp := v.send("GET", "/ui", nil); resp.StatusCode != 303 {
 		t.Errorf("the session of the former token gives %d", resp.StatusCode)
 	}

@@ -15,6 +15,7 @@ import (
 	"lictor/admin/mapping"
 	"lictor/admin/objects"
 	"lictor/admin/openapi"
+	"lictor/config"
 	"lictor/internal/version"
 	"lictor/policy"
 	"lictor/proxy/answer"
@@ -40,9 +41,24 @@ func (p *Lictor) adminRoutes() ([]admin.Route, error) {
 	return append(append(routes, p.explainer().Routes()...), p.recentRoute()), nil
 }
 
+// accessOf returns who may do what on the admin listener; nothing = anybody may all.
+func accessOf(cfg *config.Admin) (all []admin.Access) {
+	if !cfg.Token.Empty() {
+		all = append(all, admin.Access{Name: "admin", Token: cfg.Token, All: true})
+	}
+	for _, a := range cfg.Access {
+		one := admin.Access{Name: a.Name, Token: a.Token, TokenFile: a.TokenFile}
+		if err := one.SetMay(a.May); err != nil {
+			panic("admin: a right that the configuration let pass: " + err.Error())
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
 // recentRoute tells of the requests that operators may want to look at.
 func (p *Lictor) recentRoute() admin.Route {
-	return admin.Route{Method: "GET", Path: "/recent", Handler: func(w http.ResponseWriter, _ *http.Request) {
+	return admin.Route{Method: "GET", Path: "/recent", May: admin.Read, Handler: func(w http.ResponseWriter, _ *http.Request) {
 		admin.WriteJSON(w, http.StatusOK, p.recent.List())
 	}, Doc: &openapi.Operation{
 		Tag:     "State",

@@ -15,6 +15,7 @@ import (
 	"lictor/admin/api"
 	"lictor/admin/openapi"
 	"lictor/admin/openapi/openapitest"
+	"lictor/config"
 	"lictor/policy/live"
 	"lictor/policy/store/memory"
 	"lictor/proxy/gateway"
@@ -173,5 +174,34 @@ func TestAdminTables(t *testing.T) {
 	}
 	if err := os.WriteFile("../docs/reference/admin.md", []byte(before+tablesBegin+want+tablesEnd+after), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Every route says what a token needs for it, and every right of the configuration is
+// one of the listener's (R6).
+func TestEveryRouteNamesItsRight(t *testing.T) {
+	_, routes, _ := wiredAdmin(t)
+	if len(routes) < 30 {
+		t.Fatalf("there are only %d routes", len(routes))
+	}
+	for _, r := range routes {
+		if reads := r.Method == "GET" || r.Path == "/explain" || r.Path == "/ui/explain" || r.Path == "/ui/sign-out"; r.May == 0 || !reads && r.May&(admin.Read|admin.Metrics|admin.Explain) != 0 {
+			t.Errorf("%s %s may be asked with %s", r.Method, r.Path, r.May)
+		}
+	}
+	for _, right := range []string{"read", "metrics", "explain", "policy", "admin", "mapping:acme"} {
+		file := config.File{Name: "x.hcl", Text: []byte(`admin {
+  access "ci" {
+    token = "t"
+    may = ["` + right + `"]
+  }
+}`)}
+		cfg, err := config.Parse(config.OS(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := accessOf(&cfg.Admin); len(all) != 1 || all[0].May == 0 && !all[0].All {
+			t.Errorf("%s gives %+v", right, all)
+		}
 	}
 }

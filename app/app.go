@@ -356,7 +356,7 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Routes:   append(routes, pages.Routes()...),
 		Log:      p.log.Named("admin"),
 		Registry: p.registry,
-		Token:    p.cfg.Admin.Token.Reveal(),
+		Access:   accessOf(&p.cfg.Admin),
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Closed:   p.closed,
@@ -375,7 +375,7 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		return nil, err
 	}
 	// The socket may be another one than the configuration names.
-	if at := p.adminListener.Addr(); p.cfg.Admin.Token.Empty() && !listener.IsLocal(at) {
+	if at := p.adminListener.Addr(); !p.cfg.Admin.Guarded() && !listener.IsLocal(at) {
 		p.adminListener.Close()
 		return nil, fmt.Errorf("admin: a token is needed, for other machines can reach the socket %s; "+
 			"set admin { token } or listen on a loopback address (under systemd: ListenStream=127.0.0.1:8001)", at)

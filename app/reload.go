@@ -78,8 +78,10 @@ func (p *Lictor) apply(next *config.Config) error {
 	if err := p.updateConsul(&next.Consul); err != nil {
 		return err
 	}
-	if token := next.Admin.Token; !token.Empty() {
-		p.admin.SetToken(token.Reveal())
+	if next.Admin.Guarded() {
+		if err := p.admin.SetAccess(accessOf(&next.Admin)); err != nil {
+			return err
+		}
 	}
 	p.updateTelemetry(&next.Telemetry)
 	p.log.SetLevel(next.LogLevel)
@@ -100,9 +102,10 @@ func keep(old, next *config.Config) []string {
 	token, file := next.Consul.Token, next.Consul.TokenFile // who asks may change
 	next.Consul.Token, next.Consul.TokenFile = old.Consul.Token, old.Consul.TokenFile
 	defer func() { next.Consul.Token, next.Consul.TokenFile = token, file }()
-	if asked := next.Admin.Token; !asked.Empty() && !old.Admin.Token.Empty() { // so may the token that is asked for
-		next.Admin.Token = old.Admin.Token
-		defer func() { next.Admin.Token = asked }()
+	if next.Admin.Guarded() && old.Admin.Guarded() { // so may the tokens that are asked for
+		asked, access := next.Admin.Token, next.Admin.Access
+		next.Admin.Token, next.Admin.Access = old.Admin.Token, old.Admin.Access
+		defer func() { next.Admin.Token, next.Admin.Access = asked, access }()
 	}
 	for _, option := range []struct {
 		name      string

@@ -2,8 +2,11 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -13,7 +16,8 @@ import (
 // Admin is the block admin: the listener for operators.
 type Admin struct {
 	Address string      // host:port; an empty host is every address
-	Token   secret.Text // empty: requests need none, which is allowed on a loopback address only (X8)
+	Token   secret.Text // may all. Without it and Access requests need none, which is allowed on a loopback address only (X8)
+	Access  []Access    // further tokens, which may less (R6)
 	Header  string      // the header field that carries the token
 	TLS     TLS         // of this listener
 }
@@ -28,10 +32,70 @@ func (d *decoder) admin(b *hcl.Block) {
 		"address": parsed(&a.Address, address),
 		"token":   hidden(&a.Token, visible),
 		"header":  parsed(&a.Header, headerName),
-	}, nested{"tls": d.tls(&a.TLS, nil)})
-	if a.Token.Empty() && !IsLoopback(a.Address) {
+	}, nested{"tls": d.tls(&a.TLS, nil), "access": d.access})
+	if !a.Guarded() && !IsLoopback(a.Address) {
 		d.wrong(where.of("address", b), "admin: a token is needed unless the address is a loopback address, got %q", a.Address)
 	}
+}
+
+// Guarded reports whether requests need a token.
+func (a *Admin) Guarded() bool { return !a.Token.Empty() || len(a.Access) > 0 }
+
+// Access is a block access: a token with rights of its own.
+type Access struct {
+	Name      string
+	Token     secret.Text
+	TokenFile string // in place of Token
+	May       []string
+}
+
+// access decodes a block access. Where the token is said to be empty, as that of a
+// variable that is not set, nobody has it, and the block is as if it were not there.
+func (d *decoder) access(b *hcl.Block) {
+	one := Access{Name: b.Labels[0]}
+	bad := false
+	read := func(s string) (string, error) {
+		err := right(s)
+		bad = bad || err != nil
+		return s, err
+	}
+	where := d.body(b, options{
+		"token":      hidden(&one.Token, visible),
+		"token_file": text(&one.TokenFile),
+		"may":        list(&one.May, read),
+	}, nil)
+	a := &d.cfg.Admin
+	_, token := where["token"]
+	_, file := where["token_file"]
+	if !token && !file || !one.Token.Empty() && one.TokenFile != "" {
+		d.wrong(where.of("token", b), "%saccess %q: want either token or token_file", d.within, one.Name)
+	}
+	if len(one.May) == 0 && !bad {
+		d.wrong(where.of("may", b), "%saccess %q: may: want at least one right", d.within, one.Name)
+	}
+	if !one.Token.Empty() && a.holds(one.Token) {
+		d.wrong(where.of("token", b), "%saccess %q: token: another access has the same", d.within, one.Name)
+	}
+	if !one.Token.Empty() || one.TokenFile != "" {
+		a.Access = append(a.Access, one)
+	}
+}
+
+// right judges the name of a right (R6).
+func right(s string) error {
+	if tenant, ok := strings.CutPrefix(s, "mapping:"); ok && tenant != "" || slices.Contains(rights, s) {
+		return nil
+	}
+	return fmt.Errorf("want %s or mapping:TENANT", strings.Join(rights, ", "))
+}
+
+// rights are those that have a name alone.
+var rights = []string{"read", "metrics", "explain", "policy", "admin"}
+
+// holds reports whether a token is one of those before it.
+func (a *Admin) holds(token secret.Text) bool {
+	same := func(other secret.Text) bool { return other.Reveal() == token.Reveal() }
+	return same(a.Token) || slices.ContainsFunc(a.Access, func(other Access) bool { return same(other.Token) })
 }
 
 // IsLoopback reports whether only this machine can reach the address host:port.

@@ -39,12 +39,16 @@ var blocks = []struct {
 // options are the arguments that a body may hold, by name.
 type options map[string]setter
 
-// nested are the blocks that a block may hold, without label and each at most
-// once but for those in repeatable.
+// nested are the blocks that a block may hold, each at most once but for those in
+// repeatable and labelled.
 type nested map[string]func(*hcl.Block)
 
 // repeatable are the blocks of which there may be several.
 var repeatable = map[string]bool{"certificate": true, `resolver "consul"`: true}
+
+// labelled are the blocks in other blocks that have a label of the operator's choice:
+// there may be one for each label.
+var labelled = map[string]bool{"access": true}
 
 // places says where the options stand that a body does hold.
 type places map[string]hcl.Range
@@ -103,16 +107,21 @@ func (d *decoder) body(b *hcl.Block, opts options, inner nested) places {
 	defer func() { d.within = outside }()
 	schema := &hcl.BodySchema{}
 	for _, kind := range slices.Sorted(maps.Keys(inner)) {
-		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: kind})
-		d.names = append(d.names, d.within+kind)
+		header, name := hcl.BlockHeaderSchema{Type: kind}, kind
+		if labelled[kind] {
+			header.LabelNames, name = []string{"name"}, kind+" "+strconv.Quote(anyLabel)
+		}
+		schema.Blocks = append(schema.Blocks, header)
+		d.names = append(d.names, d.within+name)
 	}
 	content := d.content(b.Body, schema, opts)
 	seen := make(map[string]hcl.Range)
 	for _, in := range content.Blocks {
-		if first, dup := seen[in.Type]; dup && !repeatable[in.Type] {
-			d.wrong(in.DefRange, "%s%s: already written at %s", d.within, in.Type, first)
+		name := title(in)
+		if first, dup := seen[name]; dup && !repeatable[name] {
+			d.wrong(in.DefRange, "%s%s: already written at %s", d.within, name, first)
 		} else {
-			seen[in.Type] = in.DefRange
+			seen[name] = in.DefRange
 		}
 		inner[in.Type](in)
 	}

@@ -66,5 +66,9 @@ func (c *collection) routes(path string, doc *describer) []admin.Route {
 }
 
 func route(method, path string, serve func(http.ResponseWriter, *http.Request) error, doc *openapi.Operation) admin.Route {
-	return admin.Route{Method: method, Path: path, MaxBody: maxBody, Handler: admin.Handle(serve), Doc: doc}
+	may := admin.Write
+	if method == http.MethodGet {
+		may = admin.Read
+	}
+	return admin.Route{Method: method, Path: path, May: may, MaxBody: maxBody, Handler: admin.Handle(serve), Doc: doc}
 }

@@ -64,7 +64,11 @@ func Routes(p *edit.Policy) ([]admin.Route, error) {
 }
 
 func (a *api) route(method, path string, serve func(w http.ResponseWriter, r *http.Request, tenant string) error, doc *openapi.Operation) admin.Route {
-	return admin.Route{Method: method, Path: path, MaxBody: maxBody, Doc: doc, Handler: admin.Handle(func(w http.ResponseWriter, r *http.Request) error {
+	may := admin.Write | admin.Tenant
+	if method == http.MethodGet {
+		may = admin.Read | admin.Tenant
+	}
+	return admin.Route{Method: method, Path: path, May: may, MaxBody: maxBody, Doc: doc, Handler: admin.Handle(func(w http.ResponseWriter, r *http.Request) error {
 		tenant := r.PathValue("tenant")
 		if !validTenant(tenant) {
 			return admin.Invalid("", "tenant: want 1 to 256 letters, digits and ._~-")

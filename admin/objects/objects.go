@@ -47,15 +47,16 @@ func New(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object) po
 // Routes returns the routes of the documents.
 func (a *Documents) Routes() []admin.Route {
 	return []admin.Route{
-		{Method: "GET", Path: "/policy/objects", Handler: admin.Handle(a.list), Doc: &openapi.Operation{
-			Tag: "Documents", Summary: "The policy as it stands in the store; values in base64",
-			Query: []openapi.Parameter{
-				{Name: "held", Schema: openapi.Text("only those that are held: in force although the store lost them in a way that is not believed")},
-				{Name: "fresh", Schema: openapi.Text("look at the store anew first")},
-			},
-			Answers: []openapi.Answer{{Status: 200, About: "all documents, by key", Body: openapi.Of(api.List{})}}, Refuses: []int{400, 503},
-		}},
-		{Method: "POST", Path: "/policy/objects", MaxBody: maxBody, Handler: admin.Handle(a.write), Doc: &openapi.Operation{
+		{Method: "GET", Path: "/policy/objects", May: admin.Write, // a document may hold a secret of jwt
+			Handler: admin.Handle(a.list), Doc: &openapi.Operation{
+				Tag: "Documents", Summary: "The policy as it stands in the store; values in base64",
+				Query: []openapi.Parameter{
+					{Name: "held", Schema: openapi.Text("only those that are held: in force although the store lost them in a way that is not believed")},
+					{Name: "fresh", Schema: openapi.Text("look at the store anew first")},
+				},
+				Answers: []openapi.Answer{{Status: 200, About: "all documents, by key", Body: openapi.Of(api.List{})}}, Refuses: []int{400, 503},
+			}},
+		{Method: "POST", Path: "/policy/objects", May: admin.Write, MaxBody: maxBody, Handler: admin.Handle(a.write), Doc: &openapi.Operation{
 			Tag:     "Documents",
 			Summary: "A transaction on documents, done whole or not at all: at most 64 operations put, delete or verify, each if the object is at `index` or `absent`",
 			Body:    openapi.Of(api.Transaction{}), Answers: []openapi.Answer{{Status: 200, About: "it is done", Body: openapi.Of(api.Done{})}},

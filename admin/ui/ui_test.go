@@ -59,6 +59,17 @@ func newSite(t *testing.T, cfg Config) *site {
 	return &site{t, server, u}
 }
 
+// Every page says what a token needs for it; one that shows a document as it stands,
+// with its secrets, or writes it, wants the right to write.
+func TestEveryPageNamesItsRight(t *testing.T) { // R6
+	for _, r := range newSite(t, Config{}).ui.Routes() {
+		writes := strings.HasSuffix(r.Path, "/edit") || r.Path == "/ui/new"
+		if !r.Open && (r.May == 0 || writes != (r.May == admin.Write)) {
+			t.Errorf("%s %s may be asked with %s", r.Method, r.Path, r.May)
+		}
+	}
+}
+
 // send returns the status and the text of a page; form nil = GET.
 func (s *site) send(path string, form url.Values) (*http.Response, string) {
 	s.t.Helper()

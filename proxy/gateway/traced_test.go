@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -170,12 +171,12 @@ func TestWhatIsKept(t *testing.T) {
 				t.Errorf("attempts: %s, want %s", is, tt.attempts)
 			}
 			if n := len(got.Attempts); n > 0 && got.Attempts[n-1].Status > 0 {
-				last := ""
+				var all []string // also of a request after it, where this one was kept late
 				for len(told) > 0 {
-					last = <-told
+					all = append(all, <-told)
 				}
-				if want := string(got.Place.AppendParent(nil, n)); last != want {
-					t.Errorf("the instance was told %s, want %s", last, want)
+				if want := string(got.Place.AppendParent(nil, n)); !slices.Contains(all, want) {
+					t.Errorf("the instance was told %s, want %s among them", all, want)
 				}
 			}
 		})
