@@ -102,5 +102,5 @@ func (p *Lictor) acmeHosts() (hosts []string, left int) {
 			}
 		}
 	}
-	return p.cfg.Gateway.TLS.ACME.Among(p.policy.Loaded().Domains(), claimed)
+	return p.cfg.Gateway.TLS.ACME.Among(p.acme.Has, p.policy.Loaded().Domains(), claimed)
 }

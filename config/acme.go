@@ -35,10 +35,11 @@ func defaultACME() ACME {
 }
 
 // Among returns the hosts that get a certificate, and how many are too many: those
-// of the configuration, then those of each of found below the suffixes, in the order
-// of their names. No client adds to them, and who may register a service takes no
-// certificate from a mapping.
-func (a *ACME) Among(found ...iter.Seq[string]) (hosts []string, left int) {
+// of the configuration, then those of each of found below the suffixes, of these
+// whoever has a certificate first, in the order of their names. No client adds to
+// them, and who may register a service takes no certificate from a mapping, nor from
+// another service. has is asked only where there are too many.
+func (a *ACME) Among(has func(host string) bool, found ...iter.Seq[string]) (hosts []string, left int) {
 	hosts = slices.Compact(slices.Sorted(slices.Values(a.Hosts)))
 	known := make(map[string]bool)
 	for _, host := range hosts {
@@ -54,6 +55,10 @@ func (a *ACME) Among(found ...iter.Seq[string]) (hosts []string, left int) {
 			}
 		}
 		slices.Sort(further)
+		if len(hosts)+len(further) > a.MaxHosts {
+			first := slices.DeleteFunc(slices.Clone(further), func(host string) bool { return !has(host) })
+			further = append(first, slices.DeleteFunc(further, has)...)
+		}
 		hosts = append(hosts, further...)
 	}
 	left = max(0, len(hosts)-a.MaxHosts)

@@ -123,6 +123,9 @@ func (p *editPage) compare(now *api.Object) {
 		after = shownDocument(&api.Object{Key: p.Key, Value: []byte(p.Document)})
 	}
 	p.Diff = diff(before, after)
+	if p.Diff == nil && now != nil && string(now.Value) != p.Document {
+		p.Warnings = append(p.Warnings, "A secret, or the layout of the document, changes.")
+	}
 }
 
 // write does what was checked, unless somebody was quicker.

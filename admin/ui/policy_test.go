@@ -291,8 +291,15 @@ func TestNoPageShowsASecret(t *testing.T) { // U4
 	if _, text := s.send("/ui/policy/plugins/json/edit", nil); !strings.Contains(html.UnescapeString(text), `"[secret]"`) || !strings.Contains(text, "https://id") {
 		t.Errorf("the form has not the rest of the document:\n%s", text)
 	}
+	// A change of the secret alone is told, though no difference can be shown.
+	_, text := s.send("/ui/policy/plugins/hcl/edit", nil)
+	index := regexp.MustCompile(`name="index" value="(\d+)"`).FindStringSubmatch(text)[1]
+	form := url.Values{"index": {index}, "action": {"check"}, "document": {strings.ReplaceAll(plugins["plugins/hcl"], secret, "another-"+secret)}}
+	if _, text := s.send("/ui/policy/plugins/hcl/edit", form); !strings.Contains(text, "A secret, or the layout") || !strings.Contains(text, "Write it") {
+		t.Errorf("a new secret is not told:\n%s", text)
+	}
 	// What would change is shown without what stands in the store.
-	form := url.Values{"index": {"1"}, "action": {"delete"}}
+	form = url.Values{"index": {index}, "action": {"delete"}}
 	if _, text := s.send("/ui/policy/plugins/hcl/edit", form); strings.Contains(html.UnescapeString(text), secret) {
 		t.Errorf("the difference shows a secret:\n%s", text)
 	}

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"lictor/internal/crash"
+	"lictor/internal/durable"
 )
 
 // Config is what a [Manager] is made of. Directory, Hosts, Storage and Log are
@@ -317,6 +318,18 @@ func pair(chain, private []byte, name string) (*tls.Certificate, error) {
 
 // Certificate returns the one for a host, nil if there is none.
 func (m *Manager) Certificate(name string) *tls.Certificate { return (*m.shown.Load())[name] }
+
+// Has reports whether a host has a certificate, or had one in an earlier life of this
+// lictor. It looks into the file system at most.
+func (m *Manager) Has(name string) bool {
+	if m.Certificate(name) != nil {
+		return true
+	}
+	if _, local := m.cfg.Storage.(*certmagic.FileStorage); local {
+		return m.cfg.Storage.Exists(context.Background(), certmagic.StorageKeys.SiteCert(m.issuer.IssuerKey(), name))
+	}
+	return m.cfg.LastGood != "" && durable.Exists(m.lastGoodFile(name))
+}
 
 // All returns the certificates by host. It is not to be changed.
 func (m *Manager) All() map[string]*tls.Certificate { return *m.shown.Load() }

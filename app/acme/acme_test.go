@@ -212,6 +212,27 @@ func TestTriesThatFailArePacedAndTold(t *testing.T) {
 	})
 }
 
+// A host that had a certificate is known before anything is read of it.
+func TestAHostThatHadACertificateIsKnown(t *testing.T) {
+	m := newTestManager(t)
+	if err := m.cfg.Storage.Store(t.Context(), certmagic.StorageKeys.SiteCert(m.issuer.IssuerKey(), "stored.test"), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.lastGoodFile("kept.test"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.shown.Store(&map[string]*tls.Certificate{"shown.test": {}})
+	for _, storage := range []certmagic.Storage{m.cfg.Storage, NewKV(nil, "", nil)} {
+		_, local := storage.(*certmagic.FileStorage)
+		m.cfg.Storage = storage
+		for name, want := range map[string]bool{"shown.test": true, "stored.test": local, "kept.test": !local, "new.test": false} {
+			if m.Has(name) != want {
+				t.Errorf("%s, in a local storage %v: got %v", name, local, !want)
+			}
+		}
+	}
+}
+
 func TestAFileStorageWithoutTheHostIsEmpty(t *testing.T) {
 	m := newTestManager(t, "a.test")
 	if _, err := m.stored(context.Background(), "a.test"); !errors.Is(err, fs.ErrNotExist) {

@@ -274,6 +274,8 @@ func newSecret(text string) (key, error) {
 		}
 	}
 	switch {
+	case text == policy.HiddenSecret:
+		return k, errors.New("is what is shown in place of a secret, want the secret itself")
 	case len(k.algorithms) == 0:
 		return k, fmt.Errorf("has %d bytes, want at least 32", len(text))
 	case strings.Contains(text, "-----BEGIN") || strings.HasPrefix(strings.TrimSpace(text), "{"):
