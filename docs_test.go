@@ -81,7 +81,7 @@ func TestEveryReasonIsExplainedToOperators(t *testing.T) {
 }
 
 // column returns the words in backquotes of the first column of the table that
-// follows after.
+// follows after, in the same section.
 func column(t *testing.T, file, after string) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -92,6 +92,7 @@ func column(t *testing.T, file, after string) map[string]bool {
 	if !ok {
 		t.Fatalf("%s has no %q", file, after)
 	}
+	rest, _, _ = strings.Cut(rest, "\n## ")
 	words := make(map[string]bool)
 	for line := range strings.Lines(rest) {
 		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), "|")

@@ -28,7 +28,7 @@ var floors = []string{
 	"proxy/http1 proxy/middleware proxy/egress/dns admin/api",
 	"policy resolver policy/store", // the core, and what it is kept in
 	"app/acme internal/consul/mesh internal/consul/presence internal/guarded app/listener app/supervisor app/echo admin/form admin/openapi",
-	"internal/consul",
+	"internal/consul internal/ring",
 	"policy/internal/trie internal/uri internal/crash internal/durable internal/eventually internal/files internal/secret internal/trace internal/lines internal/limits internal/descriptors internal/field internal/size internal/version",
 }
 

@@ -113,7 +113,7 @@ func (p *Lictor) describe(st *api.Status) {
 	st.Version, st.Commit, st.Go = version.Number, version.Commit, runtime.Version()
 	st.Generation = p.generation.Load()
 	st.Problems = append(st.Problems, p.reloads.problems()...)
-	st.Problems = append(st.Problems, p.lineProblems()...)
+	st.Problems = append(append(st.Problems, p.lineProblems()...), p.decisionProblems()...)
 	st.Listeners = []api.Listener{
 		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
 		{Name: "admin", Address: p.adminListener.Addr().String()},

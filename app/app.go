@@ -72,6 +72,8 @@ type Lictor struct {
 	consul   asksConsul
 	mesh     *mesh.Mesh // nil if no resolver wants it
 
+	decisions *answer.DecisionLog // nil if there is none
+
 	acme *acme.Manager // nil if there is none
 	// challenge answers those who ask on redirect_address for the proof that a host
 	// is ours; nil: nobody asks. See [redirect.Config].
@@ -109,7 +111,7 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, 
 	p.generation.Store(1)
 	p.reloads.done(nil)
 	p.registry.MustRegister(&p.reloads, metrics{p})
-	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildTokens, p.buildBus, p.buildACME, p.buildTelemetry, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
+	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildTokens, p.buildBus, p.buildACME, p.buildTelemetry, p.buildDecisionLog, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			p.release()
 			return nil, err
@@ -260,6 +262,7 @@ func (p *Lictor) buildGateway() (err error) {
 		AccessLog: p.access,
 		Recent:    &p.recent,
 		Traces:    p.traces,
+		Decisions: p.decisions,
 		Records:   records,
 		Policy:    p.policy,
 		Locator:   p.locator(),

@@ -35,6 +35,7 @@ func (p *Lictor) buildEgress() (err error) {
 		Detail:       answer.Detail(p.cfg.Metrics),
 		AccessLog:    p.access,
 		AccessFormat: p.cfg.AccessLog.Format,
+		Decisions:    p.decisions,
 	})
 	if err != nil {
 		return err

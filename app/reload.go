@@ -85,6 +85,7 @@ func (p *Lictor) apply(next *config.Config) error {
 	}
 	p.updateTelemetry(&next.Telemetry)
 	p.log.SetLevel(next.LogLevel)
+	p.tellDecisionLog(next)
 	p.gateway.Update(p.settings(next))
 	if p.redirect != nil {
 		p.redirect.Update(p.redirectSettings(next))
@@ -127,6 +128,7 @@ func keep(old, next *config.Config) []string {
 		{"acl", &old.ACL, &next.ACL},
 		{"geoip", &old.GeoIP, &next.GeoIP},
 		{"dispatch \"rabbitmq\"", &old.RabbitMQ.Configured, &next.RabbitMQ.Configured},
+		{"decision_log: path", &old.DecisionLog.Path, &next.DecisionLog.Path},
 		{"access_log", &old.AccessLog, &next.AccessLog},
 		{"metrics", &old.Metrics, &next.Metrics},
 		{"telemetry: otlp_endpoint", &old.Telemetry.Endpoint, &next.Telemetry.Endpoint},

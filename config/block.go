@@ -32,6 +32,7 @@ var blocks = []struct {
 	{"dispatch", "rabbitmq", (*decoder).dispatchRabbitMQ},
 	{"middleware", anyLabel, (*decoder).middleware},
 	{"access_log", "", (*decoder).accessLog},
+	{"decision_log", "", (*decoder).decisionLog},
 	{"metrics", "", (*decoder).metrics},
 	{"telemetry", "", (*decoder).telemetry},
 }

@@ -40,6 +40,8 @@ type Config struct {
 	AccessLog  AccessLog
 	Metrics    Metrics
 	Telemetry  Telemetry
+
+	DecisionLog DecisionLog
 }
 
 // Default returns the configuration of an empty file. It is the caller's.
@@ -56,6 +58,8 @@ func Default() *Config {
 		RabbitMQ:  defaultRabbitMQ(),
 		AccessLog: AccessLog{Format: "json"},
 		Telemetry: defaultTelemetry(),
+
+		DecisionLog: defaultDecisionLog(),
 	}
 }
 

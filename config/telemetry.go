@@ -107,15 +107,3 @@ func resourceName(s string) (string, error) {
 	}
 	return s, nil
 }
-
-// fraction stores a number from 0 to 1.
-func fraction(dst *float64) setter {
-	return func(v value) {
-		n := float(v.v)
-		if !(n >= 0 && n <= 1) {
-			v.wrong(v.expr.Range(), "want a number from 0 to 1, got %s", show(v.v))
-			return
-		}
-		*dst = n
-	}
-}

@@ -117,6 +117,18 @@ func share(dst *float64) setter {
 	}
 }
 
+// fraction stores a number from 0 to 1.
+func fraction(dst *float64) setter {
+	return func(v value) {
+		n := float(v.v)
+		if !(n >= 0 && n <= 1) {
+			v.wrong(v.expr.Range(), "want a number from 0 to 1, got %s", show(v.v))
+			return
+		}
+		*dst = n
+	}
+}
+
 // float returns a number, or NaN if the value is none.
 func float(v cty.Value) float64 {
 	if v.IsNull() || v.Type() != cty.Number {

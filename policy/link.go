@@ -28,7 +28,7 @@ func (b *Builder) link(k Key, o *object, add bool) {
 	case *Filter:
 		b.linkFilter(k, x, o, add)
 	case *Plugin:
-		p := &livePlugin{Plugin: x, key: b.path(k), index: o.index, created: o.created, kind: pluginTypeOf(x.Name), broken: o.broken}
+		p := &livePlugin{Plugin: x, key: b.path(k), index: o.index, created: o.created, kind: pluginTypeOf(x.Name), sum: sumOf(x), broken: o.broken}
 		p.config = pluginTypes[p.kind].compile(x.Config, func(string, string, ...any) {})
 		setMap(b.plugins, k.Name, p, add)
 		set(&b.set.pluginIDs, hashString(k.Name), k.Name, p.kind, add)
@@ -70,7 +70,7 @@ func among(t *trie.Trie[string, []*liveConsumer], id string, c *liveConsumer, ad
 
 func (b *Builder) linkConsumer(k Key, c *Consumer, o *object, add bool) {
 	live := &liveConsumer{key: b.path(k), index: o.index, Identity: Identity{
-		ID: c.ID, Name: c.Name, CustomID: c.CustomID, Groups: c.Groups, GroupsText: joinGroups(c.Groups)}}
+		ID: c.ID, Name: c.Name, CustomID: c.CustomID, Groups: c.Groups, GroupsText: joinGroups(c.Groups), Mark: markOf(c)}}
 	set(&b.set.consumers, hashString(c.Name), c.Name, live, add)
 	among(&b.set.byID, c.ID, live, add)
 	if c.CustomID != "" {

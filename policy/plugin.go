@@ -68,6 +68,7 @@ type livePlugin struct {
 	created uint64
 	kind    int // index into pluginTypes
 	config  any
+	sum     uint32 // of what it does, for [Rests]
 	broken  bool   // stands in for one that can not be read
 	note    string // of a demand: why a key is demanded though no plugin says so
 }
@@ -193,6 +194,9 @@ func (d *decision) plugin(kind int) bool {
 	}
 	if d.rec != nil {
 		d.rec.recordPlugin(pluginTypes[kind].name(), won)
+	}
+	if won != nil {
+		d.verdict.Rests.plugins[kind] = won.sum
 	}
 	return pluginTypes[kind].run(d, won.live(), report.live())
 }

@@ -78,6 +78,7 @@ func digestHash(d *[32]byte) uint64 { return binary.LittleEndian.Uint64(d[:]) }
 // presented is a key found in a request.
 type presented struct {
 	found, twice bool
+	name         string // under which it was found
 	digest       [32]byte
 }
 
@@ -98,6 +99,7 @@ func (keyAuth) run(d *decision, won, report *livePlugin) bool {
 	var key presented
 	if won != nil || d.set.credentials.Len() > 0 {
 		key = d.presented(names)
+		d.verdict.Rests.KeyNames, d.verdict.Rests.Key = names, key.name
 	}
 	switch {
 	case key.found && !key.twice:
@@ -140,6 +142,7 @@ func (d *decision) scopedKey() bool {
 				continue
 			}
 			if won, _ := d.choose(typeKeyAuth); won != nil && slices.Equal(won.config.(*keyAuthConfig).names, names) {
+				d.verdict.Rests.KeyNames, d.verdict.Rests.Key = names, key.name
 				d.identified(key.digest)
 				return true
 			}
@@ -218,7 +221,7 @@ func (d *decision) presented(names []string) (key presented) {
 		if n == 0 || n == 1 && value == "" {
 			continue // an empty key is none
 		}
-		key.found, key.twice = true, n > 1
+		key.found, key.twice, key.name = true, n > 1, name
 		key.digest = sha256.Sum256(unsafe.Slice(unsafe.StringData(value), len(value)))
 		return key
 	}
@@ -231,6 +234,9 @@ func (d *decision) identify(digest *[32]byte) *liveConsumer {
 	who, credential := d.set.identify(digest, d.req.Now)
 	if credential != "" {
 		d.verdict.Credential = credential
+	}
+	if credential != "" || who != nil {
+		d.verdict.Rests.KeySum = binary.BigEndian.Uint32(digest[:])
 	}
 	return who
 }

@@ -77,6 +77,8 @@ type Verdict struct {
 
 	CORS CrossOrigin // what the answer, a refusal as well, tells browsers
 
+	Rests Rests // for a record of the decision
+
 	would  [maxWould]Would
 	nwould int
 	digest [32]byte // of the accepted key
@@ -98,10 +100,11 @@ type known struct {
 	keyed             bool
 	token             *Token
 	nwould            int
+	rests             Rests
 }
 
 func (v *Verdict) known() known {
-	return known{v.Identity, v.Credential, v.Hide, v.HideCookies, v.Claims, v.digest, v.keyed, v.token, v.nwould}
+	return known{v.Identity, v.Credential, v.Hide, v.HideCookies, v.Claims, v.digest, v.keyed, v.token, v.nwould, v.Rests}
 }
 
 // restore takes back what the rules of another API made of a verdict that they let
@@ -110,7 +113,7 @@ func (v *Verdict) known() known {
 func (v *Verdict) restore(k known) {
 	v.Identity, v.Credential, v.Claims = k.identity, k.credential, k.claims
 	v.Hide, v.HideCookies = Union(k.hide, v.Hide), Union(k.hideCookies, v.HideCookies)
-	v.digest, v.keyed, v.token, v.nwould = k.digest, k.keyed, k.token, k.nwould
+	v.digest, v.keyed, v.token, v.nwould, v.Rests = k.digest, k.keyed, k.token, k.nwould, v.Rests.behind(k.rests)
 }
 
 // Union returns what is in one list of names or the other. It allocates only where
@@ -138,6 +141,7 @@ type Identity struct {
 	CustomID   string // X-Consumer-Custom-ID, "" = none
 	GroupsText string // X-Consumer-Groups, joined with ", "
 	Groups     []string
+	Mark       string // a sum of ID, Name and CustomID
 }
 
 // Window is a calendar window of a rate limit, in UTC (C16).

@@ -67,6 +67,17 @@ dispatch "http" {
   hold                      = "5s"
 }
 
+decision_log {
+  path    = "/var/log/lictor/decisions"
+  size    = "1MiB"
+  sample  = 0.25
+  refused = 0
+  mask {
+    client        = "/24,/56"
+    path_segments = 2
+  }
+}
+
 access_log {
   path   = "-"
   format = "combined"

@@ -58,6 +58,17 @@ dispatch "http" {
   hold       = "2m"
 }
 
+decision_log {
+  path    = "-"
+  size    = "1KiB"
+  sample  = 2
+  refused = "all"
+  mask {
+    client        = "/33,/56"
+    path_segments = -1
+  }
+}
+
 access_log {
   format = env("A", "B", "C")
   path   = file("testdata/no-such-file")

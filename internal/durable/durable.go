@@ -27,9 +27,7 @@ const LockName = ".lock"
 // about to end, as a former life that was just killed, is given patience, for
 // which Lock blocks.
 func Lock(dir string, patience time.Duration) (release func(), err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	release, err = WaitLock(ctx, filepath.Join(dir, LockName), 20*time.Millisecond)
+	release, err = LockFile(filepath.Join(dir, LockName), patience)
 	if errors.Is(err, ErrLocked) {
 		err = fmt.Errorf("another process uses %s; each lictor needs a directory of its own", dir)
 	}
@@ -41,6 +39,13 @@ func Lock(dir string, patience time.Duration) (release func(), err error) {
 		_ = os.Remove(path) // it is in nobody's way
 	}
 	return release, nil
+}
+
+// LockFile is [TryLock] of a file that a former life is given patience to let go.
+func LockFile(path string, patience time.Duration) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return WaitLock(ctx, path, 20*time.Millisecond)
 }
 
 // WaitLock is [TryLock] again and again, until it does not return ErrLocked or ctx

@@ -86,6 +86,11 @@ func AppendJSON(dst []byte, s string) []byte {
 	if len(s) > maxText {
 		s = Clip(s)
 	}
+	return appendWhole(dst, s)
+}
+
+// appendWhole is AppendJSON for a text that is not clipped.
+func appendWhole(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	if plain(s) {
 		return append(append(dst, s...), '"')

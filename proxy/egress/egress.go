@@ -54,6 +54,7 @@ type Config struct {
 	Detail       answer.Detail         // what is counted besides
 	AccessLog    *answer.AccessLog     // nil: none is written
 	AccessFormat string                // json, common, combined; "" = json
+	Decisions    *answer.DecisionLog   // nil: none is kept
 }
 
 // Registry knows which services are registered where. Any goroutine may ask it; it
@@ -71,7 +72,8 @@ type Proxy struct {
 	registry Registry // nil: none
 	resolver *dns.Resolver
 	log      hclog.Logger
-	access   *answer.AccessLog // nil: none
+	access   *answer.AccessLog   // nil: none
+	decided  *answer.DecisionLog // nil: decisions are not kept
 	metrics  *metrics
 	server   *http1.Server
 	mark     hops.Mark // in Via
@@ -97,7 +99,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, errors.New("egress: Policy, Own and Log are required")
 	}
 	p := &Proxy{
-		policy: cfg.Policy, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log,
+		policy: cfg.Policy, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log, decided: cfg.Decisions,
 		tunnels: http1.NewPool(http1.PoolConfig{Patience: cfg.Settings.withDefaults().ConnectTimeout}), mark: hops.NewMark(),
 	}
 	if p.resolver == nil {

@@ -37,6 +37,7 @@ type exchange struct {
 	dialled  netip.AddrPort   // the address that was connected to
 	reached  *member          // the connections to dialled
 	lasting  *longlived.Entry // nil unless it takes long
+	passed   bool             // nothing refused it before it was sent
 
 	status   int
 	answered int            // status of the target's answer; 0 = there was none
@@ -60,6 +61,7 @@ func (p *Proxy) Serve(c *http1.Conn) {
 	x := p.open(c)
 	defer x.finish()
 	pm, ok := x.decide()
+	x.passed = ok
 	switch {
 	case !ok:
 	case x.target.tunnel:

@@ -1,6 +1,8 @@
 package egress
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
 	"lictor/proxy/answer"
@@ -51,9 +53,11 @@ func (x *exchange) logDecision(took time.Duration) {
 	level(event, line...)
 }
 
-// writeLine writes the line of the request into the access log.
+// writeLine writes the line of the request into the access log, and keeps the decision
+// on it in the decision log.
 func (x *exchange) writeLine(took time.Duration) {
-	if x.p.access == nil {
+	share, record := x.p.decided.Wants(!x.passed)
+	if x.p.access == nil && !record {
 		return
 	}
 	t := &x.target
@@ -81,4 +85,20 @@ func (x *exchange) writeLine(took time.Duration) {
 	}
 	l.Read(x.req.Fields)
 	x.p.access.Write(&l)
+	if record {
+		x.record(&l, share)
+	}
+}
+
+// record keeps the decision on the request, of which l tells, in the decision log (R1).
+func (x *exchange) record(l *answer.Line, share float64) {
+	q, t := &x.inquiry, &x.target
+	if q.dst.Identity != nil || q.credential != "" {
+		sum := sha256.Sum256([]byte(q.creds.key))
+		q.verdict.Rests.KeySum = binary.BigEndian.Uint32(sum[:])
+	}
+	x.p.decided.Write(&answer.Decided{
+		Line: l, Host: t.host, Port: t.port, Clean: t.tunnel || t.path.Canonical != "", Passed: x.passed, Verdict: &q.verdict, Identity: q.dst.Identity,
+		Names: x.c.Names(), Body: x.req.Chunked || x.req.ContentLength > 0, Addrs: q.addrs,
+	}, share)
 }

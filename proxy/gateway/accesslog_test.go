@@ -83,7 +83,9 @@ func TestAccessLogLines(t *testing.T) {
 			tt.edit(x)
 			x.gw = &Gateway{access: book.log}
 			x.in.joinTrace(nil)
-			x.tell(2*time.Millisecond, false, answer.NotKept)
+			var l answer.Line
+			x.line(&l, 2*time.Millisecond)
+			x.tell(&l, false, answer.NotKept)
 			got := book.take()[0]
 			if got != tt.want {
 				t.Errorf("got\n %s\nwant\n %s", got, tt.want)

@@ -42,6 +42,12 @@ type decision struct {
 	edits       *edits               // by middleware, nil if none matched
 	most        int64                // bytes that the body may have, by the settings and all verdicts; 0 = no limit
 
+	asked   bool     // request is that of this decision
+	ran     bool     // middleware ran
+	matched []string // middleware that matched, for the decision log
+	routed  []string // services that middleware sent it to instead, for the decision log
+	fits    []string // middleware of which the condition on the header holds
+
 	middleware middleware.Request
 	alias      string   // another name of the route's service that rules know, "" if none
 	redirected uri.Path // of request, if middleware sent it to another service or path
@@ -57,6 +63,7 @@ func (d *decision) reset(g *Gateway, in *inbound) {
 	d.gw, d.in, d.dry = g, in, false
 	d.set, d.recorder, d.former, d.hide, d.hideCookies, d.edits = nil, nil, nil, nil, nil, nil
 	d.asks, d.granted, d.cookies, d.claims, d.drop = nil, nil, nil, nil, d.drop[:0]
+	d.asked, d.ran, d.matched, d.routed = false, false, d.matched[:0], d.routed[:0]
 	d.route = policy.Route{}
 	d.verdict = policy.Verdict{}
 	d.permit = policy.Permit{}
@@ -110,7 +117,7 @@ func (d *decision) ask() error {
 	if port == 0 {
 		_, port = in.scheme()
 	}
-	d.set = d.gw.policy.Set()
+	d.set, d.asked = d.gw.policy.Set(), true
 	q.Method, q.Host, q.Port, q.Path = in.req.Method, host, port, &in.path
 	if q.Names = nil; in.c != nil {
 		q.Names = in.c.Names()

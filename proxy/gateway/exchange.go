@@ -28,6 +28,7 @@ type exchange struct {
 	outcome  upstream.Outcome
 	lasting  *longlived.Entry // among what a policy change may cut; nil at first
 	cutBy    *policy.Set      // that did; nil if none did
+	passed   bool             // nothing that was asked refused it
 
 	status   int
 	reason   answer.Reason
@@ -63,8 +64,10 @@ func (g *Gateway) Serve(c *http1.Conn) {
 	case refused.Status != 0:
 		x.refuse(refused)
 	case x.in.counted && x.in.forwards == 0:
+		x.passed = true
 		x.answerHere()
 	default:
+		x.passed = true
 		x.send()
 	}
 }
@@ -136,8 +139,14 @@ func (x *exchange) finish() {
 	why := x.keepsTrace()
 	x.count(took, why)
 	keep := x.gw.recent.Wants(x.status, x.reason, len(x.decision.verdict.Would()) > 0, x.outcome.Answered, in.began)
-	if keep || x.gw.access != nil || x.decision.edits != nil || why != answer.NotKept {
-		x.tell(took, keep, why)
+	share, record := x.gw.decided.Wants(!x.passed)
+	if keep || record || x.gw.access != nil || x.decision.edits != nil || why != answer.NotKept {
+		var l answer.Line
+		x.line(&l, took)
+		x.tell(&l, keep, why)
+		if record {
+			x.record(&l, share)
+		}
 	}
 	if x.decision.recorder != nil {
 		x.keepDecision()
@@ -164,11 +173,10 @@ func (x *exchange) count(took time.Duration, why answer.Why) {
 	})
 }
 
-// tell writes the lines of the access log, and those that middleware wants, and
-// keeps the request for operators to see, here or in its trace.
-func (x *exchange) tell(took time.Duration, keep bool, why answer.Why) {
+// line makes l, which is the zero one, what the logs tell of the request. It is filled
+// in place: a literal would be built aside and copied.
+func (x *exchange) line(l *answer.Line, took time.Duration) {
 	in, o, d := &x.in, &x.outcome, x.decision
-	var l answer.Line // filled in place: a literal would be built aside and copied
 	l.Began, l.Took, l.ID, l.Client = in.began, took, in.id, in.client
 	l.Method, l.Host, l.Path, l.Version = in.req.Method, in.req.Host, in.path.Received, in.version
 	l.Read(in.req.Fields)
@@ -186,16 +194,21 @@ func (x *exchange) tell(took time.Duration, keep bool, why answer.Why) {
 	if o.Instance != nil {
 		l.Instance, l.Upstream = o.Instance.ID, o.Instance.Address
 	}
-	x.gw.access.Write(&l)
+}
+
+// tell writes the lines of the access log, and those that middleware wants, and
+// keeps the request for operators to see, here or in its trace.
+func (x *exchange) tell(l *answer.Line, keep bool, why answer.Why) {
+	x.gw.access.Write(l)
 	if keep {
-		x.gw.recent.Keep(&l)
+		x.gw.recent.Keep(l)
 	}
 	if why != answer.NotKept {
-		x.keepTrace(&l, why)
+		x.keepTrace(l, why)
 	}
 	if x.decision.edits != nil {
 		for _, name := range x.decision.edits.recorded {
-			x.gw.records.Record(name, &l)
+			x.gw.records.Record(name, l)
 		}
 	}
 }

@@ -40,6 +40,7 @@ type Config struct {
 	Detail    answer.Detail         // what is counted besides
 	AccessLog *answer.AccessLog     // nil: none is written
 	Records   *answer.AccessLog     // for what middleware records; nil: AccessLog
+	Decisions *answer.DecisionLog   // nil: none is kept
 	Recent    *answer.Recent        // keeps what operators may want to look at; nil: nobody does
 	Traces    *answer.Traces        // takes the requests whose spans are to be sent; nil: none are
 	Policy    Policy                // nil: every request is refused
@@ -67,6 +68,7 @@ type Gateway struct {
 	records   *answer.AccessLog // nil: records are not written
 	recent    *answer.Recent
 	traces    *answer.Traces
+	decided   *answer.DecisionLog // nil: decisions are not kept
 	counts    *answer.Counts
 	upstream  *upstream.Sender
 	settings  atomic.Pointer[Settings]
@@ -88,7 +90,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("proxy: Sources and Log are required")
 	}
 	g := &Gateway{log: cfg.Log, access: cfg.AccessLog, records: cmp.Or(cfg.Records, cfg.AccessLog), policy: cfg.Policy, locator: cfg.Locator, tokens: cfg.Tokens}
-	g.recent, g.traces = cfg.Recent, cfg.Traces
+	g.recent, g.traces, g.decided = cfg.Recent, cfg.Traces, cfg.Decisions
 	if g.policy == nil {
 		g.policy = noPolicy{}
 	}

@@ -47,6 +47,7 @@ func (g *Gateway) Middleware() middleware.Chain { return g.settings.Load().Middl
 // let pass.
 func (d *decision) runMiddleware() answer.Refusal {
 	r := d.seen()
+	d.ran = true
 	for _, l := range d.in.set.Middleware {
 		e, fits := l.Apply(r)
 		if !fits {
@@ -55,6 +56,7 @@ func (d *decision) runMiddleware() answer.Refusal {
 		if !d.dry {
 			l.Matched.Add(1)
 		}
+		d.matched = append(d.matched, l.Rule.Name)
 		if d.recorder != nil {
 			d.recorder.Steps = append(d.recorder.Steps, stepOf(l, &e))
 		}
@@ -68,6 +70,7 @@ func (d *decision) runMiddleware() answer.Refusal {
 			return blocked(e.Block)
 		}
 		if e.Route != "" {
+			d.routed = append(d.routed, e.Route)
 			if refused := d.reroute(e.Route); refused.Status != 0 {
 				return refused
 			}

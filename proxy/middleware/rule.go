@@ -45,7 +45,7 @@ func CompilePattern(name, value string) (HeaderPattern, error) {
 }
 
 func (m *Match) fits(r *Request, name string, denies bool) bool {
-	return oneMethod(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, denies) && m.fitsService(r) && m.fitsConsumer(r) && m.fitsHeaders(r) && m.fitsShare(r, name)
+	return oneMethod(m.Methods, r.Method) && m.fitsHost(r.Host) && m.fitsPath(r, denies) && m.fitsService(r) && m.fitsConsumer(r) && m.FitsHeaders(r.Fields) && m.fitsShare(r, name)
 }
 
 // oneMethod compares without case, as lists and filters do where they deny:
@@ -98,9 +98,10 @@ func (m *Match) fitsConsumer(r *Request) bool {
 	return len(m.Consumers) == 0 || r.Consumer != "" && (slices.Contains(m.Consumers, r.Name) || slices.Contains(m.Consumers, r.Consumer))
 }
 
-func (m *Match) fitsHeaders(r *Request) bool {
+// FitsHeaders reports whether the header is as the match wants it.
+func (m *Match) FitsHeaders(fields Fields) bool {
 	for i := range m.Headers {
-		if !m.Headers[i].fits(r.Fields) {
+		if !m.Headers[i].fits(fields) {
 			return false
 		}
 	}
