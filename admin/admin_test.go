@@ -282,6 +282,8 @@ func TestMetrics(t *testing.T) { // contract 6
 		`lictor_resolver_instances{service="shop",state="critical"} 1`,
 		`lictor_resolver_staleness_seconds{resolver="consul"} 6`,
 		`lictor_resolver_staleness_seconds{resolver="static"} `,
+		`lictor_panics_total{where="telemetry"} 0`,
+		`lictor_limits_hit_total{limit="hold"} 0`,
 		"go_goroutines ",
 		"process_cpu_seconds_total ",
 	} {

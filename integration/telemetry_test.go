@@ -69,9 +69,6 @@ func (i *told) of(t *testing.T, path string) trace.Context {
 func TestTracesReachACollector(t *testing.T) {
 	together(t)
 	c, r, here := startConsul(t), otlptest.New(t), startTold(t)
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	dead.Close()
 	register(t, c, "shop", "shop-1", here.addr)
 	key := filepath.Join(t.TempDir(), "key")
 	must(t, os.WriteFile(key, []byte("key-of-old\n"), 0o600))
@@ -153,7 +150,7 @@ resolver "static" {
 	fetch(t, url+"/shop/thinks")
 	has(spans("a slow one", "/shop/thinks", 2)[0], "GET /shop", "SERVER", false, "lictor.kept", "slow")
 
-	register(t, c, "shop", "shop-2", dead.Addr().String())
+	register(t, c, "shop", "shop-2", "127.0.0.1:1")
 	eventually(t, soon, "one is retried", func() error {
 		fetch(t, url+"/shop/retried")
 		if metric(t, p, `lictor_retries_total{service="shop"}`) == 0 {

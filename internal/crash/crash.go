@@ -23,7 +23,7 @@ var (
 	report atomic.Pointer[Report]
 
 	mu     sync.Mutex
-	counts = map[string]uint64{}
+	counts = none()
 )
 
 // SetReport replaces the function that is told of panics. Before the first
@@ -36,7 +36,7 @@ func SetReport(r Report) { report.Store(&r) }
 //
 //	defer crash.Contain("gateway connection", conn.abort)
 //
-// where is one of a few fixed texts, for it becomes the label of a metric. end
+// where is one of the fixed texts in places, for it becomes the label of a metric. end
 // must leave nothing half-sent that looks whole: a connection is to be cut, not
 // closed in order. A panic in end is contained as well.
 func Contain(where string, end func()) {
@@ -80,7 +80,7 @@ func Go(where string, work, end func()) {
 	}()
 }
 
-// Counts returns how many panics were contained so far, by place.
+// Counts returns how many panics were contained so far, by place, 0 where none was.
 func Counts() map[string]uint64 {
 	mu.Lock()
 	defer mu.Unlock()

@@ -73,6 +73,9 @@ func newAuthorities(log hclog.Logger, r prometheus.Registerer) *authorities {
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "lictor_forward_auth_duration_seconds", Help: "Time that authorities took to answer, or not to.", Buckets: answer.Buckets}),
 	}
+	for _, outcome := range []string{askAllowed, askRefused, askFailed, askRemembered} {
+		a.asked.WithLabelValues(outcome) // is there from the start
+	}
 	if r != nil {
 		r.MustRegister(a.asked, a.seconds)
 	}
