@@ -38,6 +38,9 @@ func spoken(method string) string {
 	return "HTTP"
 }
 
+// mostAttributes is how many a span has: most have fewer.
+const mostAttributes = 28
+
 // told are attributes that are left out where nothing is known.
 type told []attribute.KeyValue
 
@@ -91,7 +94,7 @@ func (a *told) outcome(status int, reason answer.Reason, failure int) {
 
 // serverAttributes are those of the span of a request.
 func serverAttributes(t *answer.Traced) []attribute.KeyValue {
-	var a told
+	a := make(told, 0, mostAttributes)
 	l := &t.Line
 	a.method(l.Method)
 	if strings.HasPrefix(t.Route, "/") {
@@ -135,7 +138,7 @@ func serverAttributes(t *answer.Traced) []attribute.KeyValue {
 // attemptOf is the span of the i-th attempt: a call of an instance, or what was
 // published.
 func attemptOf(t *answer.Traced, i int) (name string, kind trace.SpanKind, attributes []attribute.KeyValue) {
-	var a told
+	a := make(told, 0, mostAttributes/2)
 	try := &t.Attempts[i]
 	if try.Bus {
 		a = append(a, semconv.MessagingSystemRabbitMQ, semconv.MessagingOperationTypeSend, semconv.MessagingOperationName(publish))
@@ -154,7 +157,11 @@ func attemptOf(t *answer.Traced, i int) (name string, kind trace.SpanKind, attri
 		a.text(semconv.URLFullKey, scheme+"://"+try.Address+try.Path)
 	}
 	a.server(try.Address, "")
-	if peer, err := netip.ParseAddrPort(try.Address); err == nil {
+	peer := try.Dialled
+	if !peer.IsValid() {
+		peer, _ = netip.ParseAddrPort(try.Address) // a name is none
+	}
+	if peer.IsValid() {
 		a.address(semconv.NetworkPeerAddressKey, peer.Addr())
 		a.number(semconv.NetworkPeerPortKey, int64(peer.Port()))
 	}

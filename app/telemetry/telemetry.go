@@ -149,7 +149,7 @@ func (e *Exporter) ready(ctx context.Context) (err error) {
 	// All that environment variables could say otherwise is given.
 	out, err := otlptrace.New(ctx, otlptracehttp.NewClient(
 		otlptracehttp.WithTLSClientConfig(nil), otlptracehttp.WithEndpointURL(e.cfg.Endpoint), otlptracehttp.WithHeaders(headers), otlptracehttp.WithHTTPClient(e.client),
-		otlptracehttp.WithCompression(otlptracehttp.GzipCompression), otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf), otlptracehttp.WithTimeout(onePatience), otlptracehttp.WithRetry(retries)))
+		otlptracehttp.WithCompression(otlptracehttp.NoCompression), otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf), otlptracehttp.WithTimeout(onePatience), otlptracehttp.WithRetry(retries)))
 	if err != nil {
 		return err
 	}

@@ -53,10 +53,11 @@ type Attempt struct {
 	Bus          bool          // it was published; Instance is the exchange then
 	TLS          bool
 	Instance     string
-	Address      string
-	Path         string // without its query; "" = the client's own business, as in a tunnel
-	Status       int    // of the answer; 0 = there was none
-	Failed       Reason // why there was none, or the answer was not taken
+	Address      string         // host and port, as the request names them
+	Dialled      netip.AddrPort // what that was; zero = Address says it
+	Path         string         // without its query; "" = the client's own business, as in a tunnel
+	Status       int            // of the answer; 0 = there was none
+	Failed       Reason         // why there was none, or the answer was not taken
 }
 
 // texts are the strings of t that may be parts of the request, or of what is

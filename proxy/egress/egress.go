@@ -52,6 +52,7 @@ type Config struct {
 	Log          hclog.Logger
 	Metrics      prometheus.Registerer // nil: none are kept
 	Detail       answer.Detail         // what is counted besides
+	Traces       *answer.Traces        // takes the requests whose spans are to be sent; nil: none are
 	AccessLog    *answer.AccessLog     // nil: none is written
 	AccessFormat string                // json, common, combined; "" = json
 	Decisions    *answer.DecisionLog   // nil: none is kept
@@ -74,6 +75,7 @@ type Proxy struct {
 	log      hclog.Logger
 	access   *answer.AccessLog   // nil: none
 	decided  *answer.DecisionLog // nil: decisions are not kept
+	traces   *answer.Traces      // nil: none
 	metrics  *metrics
 	server   *http1.Server
 	mark     hops.Mark // in Via
@@ -99,7 +101,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, errors.New("egress: Policy, Own and Log are required")
 	}
 	p := &Proxy{
-		policy: cfg.Policy, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log, decided: cfg.Decisions,
+		policy: cfg.Policy, registry: cfg.Registry, resolver: cfg.Resolver, log: cfg.Log, decided: cfg.Decisions, traces: cfg.Traces,
 		tunnels: http1.NewPool(http1.PoolConfig{Patience: cfg.Settings.withDefaults().ConnectTimeout}), mark: hops.NewMark(),
 	}
 	if p.resolver == nil {

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"lictor/internal/crash"
+	"lictor/internal/trace"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
@@ -38,12 +39,16 @@ type exchange struct {
 	reached  *member          // the connections to dialled
 	lasting  *longlived.Entry // nil unless it takes long
 	passed   bool             // nothing refused it before it was sent
+	place    trace.Place
+	goesOn   bool // the trace of place is one that the client began
 
 	status   int
 	answered int            // status of the target's answer; 0 = there was none
 	refused  answer.Refusal // by us; zero if the target answered
 	err      error          // for the log; never for the client
 	connect  time.Duration  // what connecting took
+	sent     time.Duration  // since it began, when it was let go; 0 = it was not
+	head     time.Duration  // since it began, when the target's answer began; 0 = there was none, or nobody asks
 	in, out  int64          // bytes of the bodies or the tunnel
 
 	onInterim func(*http1.ResponseHead)
@@ -91,6 +96,7 @@ func (p *Proxy) open(c *http1.Conn) *exchange {
 	x.p, x.c, x.req, x.began = p, c, c.Request(), time.Now()
 	answer.AppendHex(x.idBytes[:0], rand.Uint64(), rand.Uint64())
 	x.id = unsafe.String(&x.idBytes[0], len(x.idBytes))
+	x.goesOn = p.traces.Join(&x.place, x.req.Fields, p.settings.Load().believes(c.RemoteAddr().Addr()))
 	c.User = x
 	return x
 }
@@ -134,7 +140,7 @@ func (x *exchange) finish() {
 	}
 	took := time.Since(x.began)
 	x.p.metrics.count(x, took)
-	x.writeLine(took)
+	x.writeLine(took, x.keepsTrace())
 	x.logDecision(took)
 	x.c.User = nil
 	q := &x.inquiry
@@ -160,6 +166,7 @@ func (x *exchange) forward(pm policy.Permit) {
 		return
 	}
 	began := time.Now()
+	x.sent = began.Sub(x.began)
 	timeout := x.inquiry.settings.Timeout
 	for fresh := false; ; fresh = true {
 		u, err := x.upstream(pm, fresh, min(timeout-time.Since(began), x.inquiry.settings.ConnectTimeout))
@@ -172,6 +179,9 @@ func (x *exchange) forward(pm policy.Permit) {
 		reused := u.Reused()
 		f := x.c.RoundTrip(u, x.appendRequest(x.c.Scratch()), timeout-time.Since(began), x.onInterim)
 		if f == nil {
+			if x.p.traces != nil {
+				x.head = time.Since(x.began)
+			}
 			x.relay()
 			return
 		}

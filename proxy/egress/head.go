@@ -20,11 +20,12 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 	}
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	dst = http1.AppendField(dst, "Host", req.Host)
+	ours := x.tellsTrace()
 	for i := range req.Fields {
 		switch f := &req.Fields[i]; f.ID {
 		case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldVia:
 		default:
-			if passes(f, req.ConnectionNames) && !(x.counted && hops.IsMaxForwards(f)) {
+			if passes(f, req.ConnectionNames) && !(ours && f.ID == http1.FieldTraceparent) && !(x.counted && hops.IsMaxForwards(f)) {
 				dst = http1.AppendField(dst, f.Name, f.Value)
 			}
 		}
@@ -32,6 +33,9 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 	dst = req.AppendFraming(dst, x.c.HasBody())
 	if x.counted {
 		dst = hops.AppendMaxForwards(dst, x.forwards)
+	}
+	if ours {
+		dst = append(x.place.AppendParent(append(dst, "traceparent: "...), 1), "\r\n"...)
 	}
 	dst = appendVia(dst, req.Fields, req.Minor, x.p.mark)
 	return append(dst, "\r\n"...)

@@ -53,11 +53,11 @@ func (x *exchange) logDecision(took time.Duration) {
 	level(event, line...)
 }
 
-// writeLine writes the line of the request into the access log, and keeps the decision
-// on it in the decision log.
-func (x *exchange) writeLine(took time.Duration) {
+// writeLine writes the line of the request into the access log, keeps the decision on
+// it in the decision log, and hands over what its spans are made of.
+func (x *exchange) writeLine(took time.Duration, why answer.Why) {
 	share, record := x.p.decided.Wants(!x.passed)
-	if x.p.access == nil && !record {
+	if x.p.access == nil && !record && why == answer.NotKept {
 		return
 	}
 	t := &x.target
@@ -84,7 +84,13 @@ func (x *exchange) writeLine(took time.Duration) {
 		l.Upstream = string(x.dialled.AppendTo(upstream[:0]))
 	}
 	l.Read(x.req.Fields)
+	if x.goesOn || x.p.traces != nil {
+		l.Trace = x.place.Trace
+	}
 	x.p.access.Write(&l)
+	if why != answer.NotKept {
+		x.keepTrace(&l, why)
+	}
 	if record {
 		x.record(&l, share)
 	}

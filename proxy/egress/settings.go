@@ -18,6 +18,7 @@ type Settings struct {
 	ReachRegistered bool             // registered services may be reached: deny_registered_services = false (A15)
 	ConnectPorts    []uint16         // ports that CONNECT may reach; empty: any
 	AllowClients    []netip.Prefix   // who may use the proxy; empty: loopback and private addresses
+	Believed        []netip.Prefix   // whose word counts on which traces are kept
 
 	Timeout        time.Duration   // from the request to the head of the answer; must be set, as the next three
 	Idle           time.Duration   // how long a client's connection may wait for its next request
@@ -68,6 +69,11 @@ func (s *Settings) serves(client netip.Addr) bool {
 		return within(localClients, client)
 	}
 	return within(s.AllowClients, client)
+}
+
+// believes reports whether a client has a say in which traces are kept.
+func (s *Settings) believes(client netip.Addr) bool {
+	return len(s.Believed) > 0 && within(s.Believed, client.Unmap().WithZone(""))
 }
 
 // private reports whether an address is out of reach (A15). One that embeds an

@@ -24,6 +24,7 @@ func (x *exchange) tunnel(pm policy.Permit) {
 	}
 	defer x.p.slots.giveBack(client)
 	began := time.Now()
+	x.sent = began.Sub(x.began)
 	nc, err := x.dialTunnel(pm, settings.ConnectTimeout)
 	if err != nil {
 		x.err = err
