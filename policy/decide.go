@@ -56,7 +56,7 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	r.scratch.namedReadings.Reset()
 	d := &r.scratch.decision
 	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
-	v.Drop = r.scratch.drop[:0]
+	v.Drop, v.Credentials = r.scratch.drop[:0], r.scratch.looked[:0]
 	d.preflight = r.isPreflight()
 	if facts != nil {
 		d.preflight = facts.Preflight
@@ -65,8 +65,16 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 		d.authorized() && d.others() && d.afterACL() {
 		v.Action = Allow
 	}
-	r.scratch.drop = v.Drop
+	r.scratch.drop, r.scratch.looked = v.Drop, v.Credentials
 	*d, r.scratch.inquiry = decision{}, inquiry{} // keeps no set alive
+}
+
+// looksIn notes where it is looked for who it is. A backend that does not tell
+// X-Key from X_Key must not find another one there.
+func (d *decision) looksIn(names []string) {
+	if len(names) > 0 {
+		d.verdict.Credentials = append(d.verdict.Credentials, names)
+	}
 }
 
 // drop has headers of the client's dropped that lictor alone sets.

@@ -230,6 +230,7 @@ func hasHeader(names []string, name string) bool {
 func (forwardAuth) run(d *decision, won, report *livePlugin) bool {
 	if won != nil {
 		d.drop(won.config.(*ForwardAuth).ResponseHeaders)
+		d.looksIn(won.config.(*ForwardAuth).RequestHeaders)
 	}
 	if d.waived() {
 		return true

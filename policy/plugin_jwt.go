@@ -84,6 +84,7 @@ func (d *decision) bears(won *livePlugin, t *Token, err error) bool {
 	v := d.verdict
 	v.token, v.Claims, v.HideCookies = t, t.Headers, c.hideCookies
 	d.drop(c.dropped)
+	d.looksIn(c.headers)
 	if d.who.ID != "" {
 		v.Identity = &d.who.Identity
 	}

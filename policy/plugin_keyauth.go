@@ -95,6 +95,7 @@ func (keyAuth) run(d *decision, won, report *livePlugin) bool {
 	names := keyNames
 	if won != nil {
 		names = won.config.(*keyAuthConfig).names
+		d.looksIn(names)
 	}
 	var key presented
 	if won != nil || d.set.credentials.Len() > 0 {
@@ -158,8 +159,11 @@ func (d *decision) identified(digest [32]byte) {
 	d.keyed = d.who
 	d.verdict.Identity, d.verdict.digest, d.verdict.keyed = &d.who.Identity, digest, true
 	won, _ := d.choose(typeKeyAuth)
-	if won != nil && won.config.(*keyAuthConfig).hide {
-		d.verdict.Hide = won.config.(*keyAuthConfig).names
+	if won != nil {
+		c := won.config.(*keyAuthConfig)
+		if d.looksIn(c.names); c.hide {
+			d.verdict.Hide = c.names
+		}
 	}
 	if d.rec != nil {
 		d.rec.recordPlugin("key-auth", won)

@@ -69,6 +69,7 @@ type scratch struct {
 	client   netip.Addr
 	limited  limited
 	drop     [][]string // of the verdict
+	looked   [][]string // its Credentials
 	country  string
 	asked    bool // country is known for this decision
 

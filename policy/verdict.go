@@ -55,7 +55,7 @@ const maxWould = 4
 
 // Verdict is the outcome of a decision. Its zero value denies.
 //
-// Strings and slices belong to the Set and may be kept, but for Drop.
+// Strings and slices belong to the Set and may be kept, but for Drop and Credentials.
 type Verdict struct {
 	Action  Action
 	Reason  Reason
@@ -71,6 +71,7 @@ type Verdict struct {
 	Hide        []string      // headers and query arguments that the backend must not see (C24)
 	Claims      []ClaimHeader // headers that are made of claims, each with its value; "" = none is set
 	Drop        [][]string    // lists of headers, with an optional * at the end, that the client's are dropped of; they live until the Request is decided on again
+	Credentials [][]string    // lists of headers that it was looked in for who it is: other spellings of their names are dropped; they live as Drop does
 	Limits      Limits        // for the headers of C18; empty if no limit applies
 	HideCookies []string      // cookies that the backend must not see
 	MaxBody     int64         // bytes that the request's body may have; 0 = no limit of the policy's

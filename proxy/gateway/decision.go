@@ -37,6 +37,7 @@ type decision struct {
 	query       string               // that goes to the backend, if the path has one
 	claims      []policy.ClaimHeader // fields that are made of claims, by all verdicts (P2)
 	drop        [][]string           // fields of the client's that lictor alone sets, by all verdicts
+	looked      [][]string           // fields that were looked in for who it is, by all verdicts
 	hide        []string             // fields and arguments that the backend must not see, by all verdicts (C24)
 	hideCookies []string             // the same of cookies
 	edits       *edits               // by middleware, nil if none matched
@@ -62,7 +63,7 @@ type decision struct {
 func (d *decision) reset(g *Gateway, in *inbound) {
 	d.gw, d.in, d.dry = g, in, false
 	d.set, d.recorder, d.former, d.hide, d.hideCookies, d.edits = nil, nil, nil, nil, nil, nil
-	d.asks, d.granted, d.cookies, d.claims, d.drop = nil, nil, nil, nil, d.drop[:0]
+	d.asks, d.granted, d.cookies, d.claims, d.drop, d.looked = nil, nil, nil, nil, d.drop[:0], d.looked[:0]
 	d.asked, d.ran, d.matched, d.routed = false, false, d.matched[:0], d.routed[:0]
 	d.route = policy.Route{}
 	d.verdict = policy.Verdict{}
@@ -198,7 +199,7 @@ func (d *decision) demand() {
 		d.most = v.MaxBody
 	}
 	d.hide, d.hideCookies = policy.Union(d.hide, v.Hide), policy.Union(d.hideCookies, v.HideCookies)
-	d.drop = append(d.drop, v.Drop...)
+	d.drop, d.looked = append(d.drop, v.Drop...), append(d.looked, v.Credentials...)
 	d.claim(v.Claims)
 	for _, a := range v.Asks() { // each once
 		if !slices.ContainsFunc(d.asks, func(b policy.Ask) bool { return a.ForwardAuth == b.ForwardAuth }) {
@@ -259,10 +260,33 @@ func isClaim(claims []policy.ClaimHeader, name string) bool {
 }
 
 // owned reports whether a field speaks for a token or for an authority (P2, P3), so
-// that what the client sent of it goes to nobody, however it spells it.
+// that what the client sent of it goes to nobody, however it spells it; or whether
+// it is another spelling of one that says who the client is.
 func (d *decision) owned(name string) bool {
 	for _, names := range d.drop {
 		if anyName(names, name) {
+			return true
+		}
+	}
+	for _, names := range d.looked {
+		if respelled(names, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// identifies reports whether a field is one that says who the client is. A trailer is
+// read when that is settled.
+func (d *decision) identifies(name string) bool {
+	return slices.ContainsFunc(d.looked, func(names []string) bool { return anyName(names, name) })
+}
+
+// respelled reports whether a name is another spelling of one of names: what was
+// looked at is the one, and a CGI-style backend may take the other.
+func respelled(names []string, name string) bool {
+	for _, n := range names {
+		if field.Same(n, name) && !http1.EqualFold(n, name) {
 			return true
 		}
 	}

@@ -110,7 +110,7 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return in.inside && !up
 	}
-	if up && (d.hides(f.Name) || d.owned(f.Name) || asksWhy(f.Name) || f.ID == http1.FieldCookie && len(d.hideCookies) > 0) {
+	if up && (d.hides(f.Name) || d.owned(f.Name) || d.identifies(f.Name) || asksWhy(f.Name) || f.ID == http1.FieldCookie && len(d.hideCookies) > 0) {
 		return false
 	}
 	if !up && (d.replaces(f.Name) || d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,5 +71,33 @@ func TestAPreflightForgesNoWordOfAnAuthority(t *testing.T) { // P1, P3
 	c.send("OPTIONS /svc/ HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\nX-Auth-User: root\r\nX_Auth_User: root\r\n\r\n")
 	if _, body := c.answer("OPTIONS"); body != "OPTIONS [] []" || len(a.got) != 0 {
 		t.Errorf("the backend got %s, and the authority %d questions", body, len(a.got))
+	}
+}
+
+// What says who the client is was looked for under one spelling of its name, so the
+// backend gets no other: a careless one would take it for the first.
+func TestNoOtherSpellingSaysWhoItIs(t *testing.T) { // P2, P3, C19
+	r := newTokenRig(t, nil, `"header_names": ["X-Token"]`)
+	r.backend(func(w http.ResponseWriter, req *http.Request) {
+		io.Copy(io.Discard, req.Body)
+		var got []string
+		for _, all := range []http.Header{req.Header, req.Trailer} {
+			for name, values := range all { // a name without a value was announced, and did not come
+				if slices.ContainsFunc(values, func(v string) bool { return v == "forged" || v == "mine" || v == "other" }) {
+					got = append(got, strings.ToLower(name))
+				}
+			}
+		}
+		slices.Sort(got)
+		fmt.Fprint(w, strings.Join(got, " "))
+	})
+	a := r.authority(`"request_headers": ["X-Session"]`, func(http.ResponseWriter, *http.Request) {})
+	r.rules.apply(put(t, policy.KindPlugins, "key", `{"name": "key-auth", "config": {"key_names": ["X-Key"]}}`), put(t, policy.KindCredentials, keyHash("k"), `{"consumer": "ann"}`))
+	c := r.dial()
+	c.send("POST /svc/ HTTP/1.1\r\nHost: x\r\nX-Token: " + newToken(t, time.Hour, jwt.MapClaims{"sub": "ann"}) + "\r\nX-Key: k\r\nX-Session: mine\r\n" +
+		"X_Token: forged\r\nx.key: forged\r\nX_SESSION: forged\r\nX_Task: other\r\nTE: trailers\r\nTrailer: X-Token, X_Key, X-Tale\r\nTransfer-Encoding: chunked\r\n\r\n" +
+		"0\r\nX-Token: forged\r\nX_Key: forged\r\nX-Tale: other\r\n\r\n")
+	if resp, body := c.answer("POST"); body != "x-session x-tale x_task" || len(a.got) != 1 {
+		t.Errorf("got %d %s, and the authority %d questions", resp.StatusCode, body, len(a.got))
 	}
 }
