@@ -118,6 +118,9 @@ func (p *Lictor) describe(st *api.Status) {
 		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
 		{Name: "admin", Address: p.adminListener.Addr().String()},
 	}
+	for i, l := range p.moreListeners {
+		st.Listeners = append(st.Listeners, api.Listener{Name: p.cfg.Listeners[i].Name, Address: l.Addr().String()})
+	}
 	if p.redirect != nil {
 		st.Listeners = append(st.Listeners, api.Listener{Name: redirect.Name, Address: p.redirectListener.Addr().String()})
 	}

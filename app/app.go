@@ -96,8 +96,9 @@ type Lictor struct {
 	redirect    *redirect.Server // nil if there is none
 
 	gatewayListener  net.Listener
-	redirectListener net.Listener // nil if there is none
-	egressListener   net.Listener // nil if there is none
+	moreListeners    []net.Listener // of cfg.Listeners, in their order
+	redirectListener net.Listener   // nil if there is none
+	egressListener   net.Listener   // nil if there is none
 	adminListener    net.Listener
 
 	unlockData func() // nil: data_dir is not used
@@ -246,6 +247,10 @@ func (p *Lictor) buildGateway() (err error) {
 	if err != nil {
 		return err
 	}
+	more, err := p.buildMore()
+	if err != nil {
+		return err
+	}
 	if p.upstreamTLS, err = upstreamTLS(&p.cfg.HTTP.TLS); err != nil {
 		return fmt.Errorf("dispatch http: upstream_tls: %w", err)
 	}
@@ -270,9 +275,8 @@ func (p *Lictor) buildGateway() (err error) {
 		Bus:       p.busRoute(),
 		Mesh:      p.meshOf(),
 
-		TLS:           certificates.Config(),
-		VerifyClient:  verifier(certificates, p.cfg.Gateway.TLS.ClientCAFile),
-		ProxyProtocol: p.cfg.Gateway.ProxyProtocol,
+		Listener: way(certificates, &p.cfg.Gateway.TLS, p.cfg.Gateway.ProxyProtocol, p.cfg.Gateway.ClientNames),
+		More:     more,
 	})
 	if err != nil {
 		return err
@@ -280,17 +284,15 @@ func (p *Lictor) buildGateway() (err error) {
 	p.gateway.Limiter().SetPrefix(p.cfg.Policy.Prefix6)
 	p.policy.OnChange(p.gateway.PolicyChanged)
 	p.tokens.OnChange(p.gateway.PolicyChanged)
-	if certificates != nil {
-		certificates.OnChange(p.gateway.AuthoritiesChanged)
-	}
-	if p.gatewayListener, err = listen("gateway", p.cfg.Gateway.Address); err != nil {
+	p.followAuthorities()
+	if err := p.openGateway(); err != nil {
 		return err
 	}
 	p.services = append(p.services, supervisor.Service{Name: "own infrastructure", Grace: time.Second, Run: p.own.Run}, supervisor.Service{
 		Name: "gateway", Grace: p.cfg.Gateway.Drain + 5*time.Second,
 		Run: func(ctx context.Context) error {
 			p.awaitLoaded(ctx)
-			return p.gateway.Run(ctx, p.gatewayListener)
+			return p.gateway.Run(ctx, append([]net.Listener{p.gatewayListener}, p.moreListeners...)...)
 		},
 	})
 	return nil
@@ -328,21 +330,22 @@ func settings(cfg *config.Config) gateway.Settings {
 
 			RewriteLocation: h.RewriteLocation,
 		},
-		Idle:             g.IdleTimeout,
-		Body:             g.BodyTimeout,
-		Admission:        admission(g),
-		Header:           g.HeaderTimeout,
-		Stream:           g.StreamIdle,
-		MaxHeader:        int(g.MaxHeaderBytes),
-		MaxFields:        g.MaxFields,
-		MaxBody:          g.MaxBody,
-		Drain:            g.Drain,
-		TrustedProxies:   g.TrustedProxies,
-		TrustedNetworks:  g.TrustedNetworks,
-		ProtectedHeaders: g.ProtectedHeaders,
-		ErrorPage:        g.ErrorPage,
-		HSTS:             g.HSTS,
-		Middleware:       middleware.New(cfg.Middleware),
+		Idle:               g.IdleTimeout,
+		Body:               g.BodyTimeout,
+		Admission:          admission(g),
+		Header:             g.HeaderTimeout,
+		Stream:             g.StreamIdle,
+		MaxHeader:          int(g.MaxHeaderBytes),
+		MaxFields:          g.MaxFields,
+		MaxBody:            g.MaxBody,
+		Drain:              g.Drain,
+		TrustedProxies:     g.TrustedProxies,
+		MoreTrustedProxies: trustedProxies(cfg.Listeners),
+		TrustedNetworks:    g.TrustedNetworks,
+		ProtectedHeaders:   g.ProtectedHeaders,
+		ErrorPage:          g.ErrorPage,
+		HSTS:               g.HSTS,
+		Middleware:         middleware.New(cfg.Middleware),
 	}
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"net"
 	"slices"
 
 	"lictor/admin/api"
@@ -31,14 +32,18 @@ func (p *Lictor) selectServices(next *config.Config) error {
 // warnExposed says, once, that everybody who reaches the gateway reaches every
 // service of Consul by its name (K1): few mean that.
 func (p *Lictor) warnExposed() {
-	at := p.gatewayListener.Addr()
 	all := slices.ContainsFunc(p.cfg.Resolvers, func(r config.Resolver) bool {
 		return r.Consul != nil && r.Consul.Tag == "" && slices.Contains(r.Consul.Expose, "*")
 	})
-	if all && !listener.IsLocal(at) {
+	for _, l := range append([]net.Listener{p.gatewayListener}, p.moreListeners...) {
+		at := l.Addr()
+		if !all || listener.IsLocal(at) {
+			continue
+		}
 		p.log.Warn(`a path reaches every service in consul but the hidden ones, and other machines reach the gateway: `+
 			`name those that are meant in resolver "consul" { expose = ["shop", "api-*"] }, or the tag that they carry in { tag = "public" }`,
 			"address", at.String())
+		return
 	}
 }
 

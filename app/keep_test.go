@@ -1,6 +1,7 @@
 package app
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -12,6 +13,7 @@ func TestKeep(t *testing.T) { // X10
 	change := func(edit func(*config.Config)) *config.Config {
 		cfg := config.Default()
 		cfg.Resolvers = []config.Resolver{{Static: &config.StaticResolver{}}, {Consul: &config.ConsulResolver{}}}
+		cfg.Listeners = []config.Listener{{Name: "a", Address: ":1"}, {Name: "b", Address: ":2"}}
 		edit(cfg)
 		return cfg
 	}
@@ -33,6 +35,12 @@ func TestKeep(t *testing.T) { // X10
 		{"who asks Consul can", func(c *config.Config) { c.Consul.Token, c.Consul.TokenFile = secret.New("x"), "y" }, nil},
 		{"a token of the admin listener cannot be given", func(c *config.Config) { c.Admin.Token = secret.New("x") }, []string{"admin"}},
 		{"Consul cannot", func(c *config.Config) { c.Consul.TLS.CAFile = "x" }, []string{"consul"}},
+		{"whom a listener trusts can", func(c *config.Config) { c.Listeners[1].TrustedProxies = []netip.Prefix{{}} }, nil},
+		{"where it is cannot", func(c *config.Config) { c.Listeners[1].Address = ":3" }, []string{`listener "b"`}},
+		{"whose names count there cannot", func(c *config.Config) { c.Listeners[0].ClientNames = []string{"x"} }, []string{`listener "a"`}},
+		{"one cannot go", func(c *config.Config) { c.Listeners = c.Listeners[1:] }, []string{`listener "a"`}},
+		{"one cannot come", func(c *config.Config) { c.Listeners = append(c.Listeners, config.Listener{Name: "c"}) }, []string{`listener "c"`}},
+		{"their order says nothing", func(c *config.Config) { slices.Reverse(c.Listeners) }, nil},
 		{"the choice of resolvers cannot", func(c *config.Config) { c.Resolvers = nil }, []string{"resolver"}},
 	}
 	for _, tt := range tests {
@@ -48,5 +56,26 @@ func TestKeep(t *testing.T) { // X10
 				t.Errorf("the second time: got %q, want nothing left", got)
 			}
 		})
+	}
+}
+
+// Whom a listener trusts is found by its name, whatever else stands in the file, and
+// of one that is gone from the file nothing changes.
+func TestListenersKeepTheirPlaceAtAReload(t *testing.T) {
+	of := func(names ...string) *config.Config {
+		cfg := config.Default()
+		for _, name := range names {
+			cfg.Listeners = append(cfg.Listeners, config.Listener{Name: name, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+		}
+		return cfg
+	}
+	old, next := of("a", "b"), of("c", "b")
+	next.Listeners[1].TrustedProxies = nil
+	kept := keep(old, next)
+	if !slices.Equal(kept, []string{`listener "a"`, `listener "c"`}) {
+		t.Errorf("it tells of %q", kept)
+	}
+	if got := trustedProxies(next.Listeners); len(got) != 2 || len(got[0]) != 1 || got[1] != nil {
+		t.Errorf("trusted are %v", got)
 	}
 }

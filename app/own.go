@@ -22,7 +22,7 @@ import (
 // counts even if only its environment variables are set.
 func (p *Lictor) ownEndpoints(cfg *config.Config) []own.Endpoint {
 	var all []own.Endpoint
-	for _, l := range []net.Listener{p.gatewayListener, p.redirectListener, p.egressListener, p.adminListener} {
+	for _, l := range append([]net.Listener{p.gatewayListener, p.redirectListener, p.egressListener, p.adminListener}, p.moreListeners...) {
 		if l != nil {
 			all = appendEndpoint(all, l.Addr().String(), 0)
 		}

@@ -5,10 +5,13 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
+	"lictor/config"
 	"lictor/internal/eventually"
+	"lictor/proxy/own"
 )
 
 // TestOwnInfrastructureIsFoundByItsNamesToo: Consul and the broker are mostly
@@ -44,4 +47,23 @@ func TestOwnInfrastructureIsFoundByItsNamesToo(t *testing.T) { // X9
 	eventually.True(t, "the gateway knows the addresses of its Consul", func() bool {
 		return p.own.Set().ByAddr(addrs[0].Unmap(), port)
 	})
+}
+
+// X9, D28: a further listener is as much lictor's own as the first.
+func TestAFurtherListenerIsOwn(t *testing.T) {
+	dev, err := NewDev()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := dev.Config("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0")
+	cfg.Listeners = []config.Listener{{Name: "internal", Address: "127.0.0.1:0"}}
+	p, err := Open(t.Context(), Options{Config: cfg, Dev: dev, Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	at := p.moreListeners[0].Addr().(*net.TCPAddr)
+	if !slices.ContainsFunc(p.ownEndpoints(cfg), func(e own.Endpoint) bool { return e.Host == "127.0.0.1" && int(e.Port) == at.Port }) {
+		t.Errorf("%s is not among %v", at, p.ownEndpoints(cfg))
+	}
 }

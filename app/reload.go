@@ -119,6 +119,7 @@ func keep(old, next *config.Config) []string {
 		{"gateway: tls", &old.Gateway.TLS, &next.Gateway.TLS},
 		{"gateway: redirect_address", &old.Gateway.RedirectAddress, &next.Gateway.RedirectAddress},
 		{"gateway: proxy_protocol", &old.Gateway.ProxyProtocol, &next.Gateway.ProxyProtocol},
+		{"gateway: client_names", &old.Gateway.ClientNames, &next.Gateway.ClientNames},
 		{"dispatch \"http\": upstream_tls", &old.HTTP.TLS, &next.HTTP.TLS},
 		{"egress", &old.Egress.Configured, &next.Egress.Configured},
 		{"egress: address", &old.Egress.Address, &next.Egress.Address},
@@ -140,6 +141,7 @@ func keep(old, next *config.Config) []string {
 			to.Set(from)
 		}
 	}
+	kept = append(kept, keepListeners(old, next)...)
 	if !reflect.DeepEqual(lasting(old.Resolvers), lasting(next.Resolvers)) {
 		kept = append(kept, "resolver")
 		next.Resolvers = old.Resolvers

@@ -33,6 +33,7 @@ func (d *decoder) admin(b *hcl.Block) {
 		"token":   hidden(&a.Token, visible),
 		"header":  parsed(&a.Header, headerName),
 	}, nested{"tls": d.tls(&a.TLS, nil), "access": d.access})
+	d.listens("admin", a.Address, where.of("address", b))
 	if !a.Guarded() && !IsLoopback(a.Address) {
 		d.wrong(where.of("address", b), "admin: a token is needed unless the address is a loopback address, got %q", a.Address)
 	}

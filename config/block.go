@@ -19,6 +19,7 @@ var blocks = []struct {
 	decode      func(*decoder, *hcl.Block)
 }{
 	{"gateway", "", (*decoder).gateway},
+	{"listener", anyLabel, (*decoder).listener},
 	{"egress", "", (*decoder).egress},
 	{"admin", "", (*decoder).admin},
 	{"consul", "", (*decoder).consul},

@@ -27,6 +27,7 @@ type Config struct {
 	LogJSON    bool   // log_format = "json"
 	DataDir    string // last-good snapshots; "" = none are kept
 	Gateway    Gateway
+	Listeners  []Listener // further ones of the gateway, in the order of the files
 	Egress     Egress
 	Admin      Admin
 	Consul     Consul

@@ -28,7 +28,7 @@ func defaultEgress() Egress {
 func (d *decoder) egress(b *hcl.Block) {
 	e := &d.cfg.Egress
 	e.Configured = true
-	d.body(b, options{
+	where := d.body(b, options{
 		"address":                  parsed(&e.Address, address),
 		"dns_servers":              list(&e.DNSServers, dnsServer),
 		"deny_private":             boolean(&e.DenyPrivate),
@@ -37,6 +37,7 @@ func (d *decoder) egress(b *hcl.Block) {
 		"connect_ports":            listOf(&e.ConnectPorts, port),
 		"allow_clients":            list(&e.AllowClients, cidr),
 	}, nil)
+	d.listens("egress", e.Address, where.of("address", b))
 }
 
 // dnsServer parses the address of a server, with port 53 unless it says another.

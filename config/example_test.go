@@ -41,7 +41,7 @@ func TestExampleHoldsTheDefaults(t *testing.T) {
 	}
 	every(body, "", func(name string, attr *hclsyntax.Attribute) {
 		switch {
-		case strings.HasPrefix(name, "middleware "):
+		case strings.HasPrefix(name, "middleware "), strings.HasPrefix(name, "listener ") && strings.HasSuffix(name, ": address"):
 			return // shows uses, not defaults
 		case name == "policy: store":
 			return // has no default of its own, see there
@@ -86,7 +86,7 @@ func TestExampleNamesEveryOption(t *testing.T) {
 
 // plain sorts names and takes the label away from blocks of any name.
 func plain(names []string) []string {
-	free := regexp.MustCompile(`(middleware|access) "[^"]*"`)
+	free := regexp.MustCompile(`(middleware|listener|access) "[^"]*"`)
 	for i := range names {
 		names[i] = free.ReplaceAllString(names[i], `$1 "*"`)
 	}

@@ -35,6 +35,7 @@ type Gateway struct {
 	MaxConnectionsPerClient int               // of one address; 0 = three quarters of MaxConnections
 	MaxStreamsPerClient     int               // of one address, by HTTP/2; 0 = as many as the limit of descriptors allows for
 	ProxyProtocol           bool              // connections of TrustedProxies begin with a PROXY header
+	ClientNames             []string          // names in clients' certificates that may stand for consumers; empty: all
 	RedirectAddress         string            // where clients of plain HTTP are told to come by https; "" = nowhere
 	RedirectPort            int               // of https, as they reach it; 0 = that of Address
 	ErrorPage               *answer.ErrorPage // what refusals are for clients that prefer HTML; nil = JSON, as for all others
@@ -77,14 +78,16 @@ func (d *decoder) gateway(b *hcl.Block) {
 		"max_connections_per_client": number(&g.MaxConnectionsPerClient, 0, 10_000_000),
 		"max_streams_per_client":     number(&g.MaxStreamsPerClient, 0, 10_000_000),
 		"proxy_protocol":             boolean(&g.ProxyProtocol),
+		"client_names":               list(&g.ClientNames, clientName),
 		"redirect_address":           parsed(&g.RedirectAddress, orNone(address)),
 		"redirect_port":              number(&g.RedirectPort, 0, 65535),
 		"error_page":                 parsed(&g.ErrorPage, d.errorPage),
 		"hsts":                       parsed(&g.HSTS, orNone(hsts)),
 	}, nested{"tls": d.tls(&g.TLS, nested{"acme": d.acme})})
-	if g.ProxyProtocol && len(g.TrustedProxies) == 0 {
-		d.wrong(where.of("proxy_protocol", b), "gateway: proxy_protocol needs trusted_proxies")
-	}
+	d.behindProxies(g.ProxyProtocol, g.TrustedProxies, where, b)
+	d.namesClients(g.ClientNames, &g.TLS, where, b)
+	d.listens("gateway", g.Address, where.of("address", b))
+	d.listens("gateway: redirect_address", g.RedirectAddress, where.of("redirect_address", b))
 	if g.RedirectAddress != "" && !g.TLS.Enabled() {
 		d.wrong(where.of("redirect_address", b), "gateway: redirect_address leads to https, which needs tls")
 	}

@@ -189,6 +189,7 @@ func Parse(env Env, files ...File) (*Config, error) {
 		}
 	}
 	d.file(hcl.MergeBodies(bodies))
+	d.distinct()
 	for _, p := range d.problems {
 		if slices.Contains(d.foreign, p.At.Filename) {
 			p.Text = "a mistake; the file is a link out of the directory, so that it is not repeated"
@@ -209,6 +210,7 @@ type decoder struct {
 	foreign  []string // names of those of which nothing is repeated
 	within   string   // the blocks around the one being decoded, as problems show them
 	names    []string // every option and block that could have been given; config.hcl.example must show each
+	sockets  []socket // that were asked for
 	problems []*Problem
 }
 

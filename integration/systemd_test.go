@@ -25,6 +25,8 @@ type manager struct {
 	bin    string
 	config string
 	socket *os.File
+	more   []*os.File // further ones
+	names  string     // of all, as FileDescriptorName= has them
 	said   *net.UnixConn
 	path   string
 	output lockedBuffer
@@ -35,8 +37,8 @@ func (m *manager) start() *exec.Cmd {
 	m.t.Helper()
 	// LISTEN_PID must be the process's own.
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" run -config "$1"`, m.bin, m.config)
-	cmd.ExtraFiles = []*os.File{m.socket}
-	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=lictor.socket", "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC=200000")
+	cmd.ExtraFiles = append([]*os.File{m.socket}, m.more...)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", len(cmd.ExtraFiles)), "LISTEN_FDNAMES="+m.names, "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC=200000")
 	cmd.Stdout, cmd.Stderr = &m.output, &m.output
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
@@ -81,7 +83,7 @@ func TestSystemd(t *testing.T) {
 	}
 	defer socket.Close()
 	dir := t.TempDir()
-	m := &manager{t: t, bin: bin, config: filepath.Join(dir, "lictor.hcl"), socket: socket, path: filepath.Join(dir, "notify")}
+	m := &manager{t: t, bin: bin, config: filepath.Join(dir, "lictor.hcl"), socket: socket, names: "lictor.socket", path: filepath.Join(dir, "notify")}
 	if m.said, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.path, Net: "unixgram"}); err != nil {
 		t.Fatal(err)
 	}

@@ -13,9 +13,10 @@ import (
 )
 
 // Listen opens the TCP socket of the listener called name. If systemd passed
-// one of that name (FileDescriptorName=), or a single one without a name of
-// its own to the gateway, it is taken instead, so that a restart loses no
-// connection (sd_listen_fds(3)).
+// one of that name (FileDescriptorName=) it is taken instead, so that a restart
+// loses no connection (sd_listen_fds(3)). The gateway takes a single one whose
+// name is that of no listener, and so has to come after those with names that an
+// operator chose.
 func Listen(name, address string) (net.Listener, error) {
 	if f := passed().take(name); f != nil {
 		defer f.Close()
@@ -43,6 +44,7 @@ func IsLocal(at net.Addr) bool {
 type descriptors struct {
 	mu    sync.Mutex
 	files map[string]*os.File
+	alone string // the name of the only one, if that may be of a socket unit; "" = there are several, or it is a listener's
 }
 
 // firstDescriptor is SD_LISTEN_FDS_START.
@@ -54,9 +56,13 @@ var passed = sync.OnceValue(func() *descriptors {
 
 func passedBy(pid, count, names string) *descriptors {
 	d := &descriptors{files: make(map[string]*os.File)}
-	for name, fd := range namesOf(pid, count, names) {
+	all := namesOf(pid, count, names)
+	for name, fd := range all {
 		syscall.CloseOnExec(fd)
 		d.files[name] = os.NewFile(uintptr(fd), name)
+		if len(all) == 1 && !known[name] {
+			d.alone = name
+		}
 	}
 	return d
 }
@@ -75,9 +81,6 @@ func namesOf(pid, count, names string) map[string]int {
 		if i < len(list) && list[i] != "" {
 			name = list[i]
 		}
-		if n == 1 && !known[name] {
-			name = "gateway" // the name of a socket unit, or none
-		}
 		all[name] = firstDescriptor + i
 	}
 	return all
@@ -88,6 +91,9 @@ var known = map[string]bool{"gateway": true, "egress": true, "admin": true, "red
 func (d *descriptors) take(name string) *os.File {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if name == "gateway" && d.alone != "" {
+		name = d.alone // unless a listener has taken it that is called so
+	}
 	f := d.files[name]
 	delete(d.files, name)
 	return f

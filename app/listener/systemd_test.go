@@ -19,9 +19,9 @@ func TestSocketsAreKnownByName(t *testing.T) {
 	me := strconv.Itoa(os.Getpid())
 	tests := []struct{ name, pid, count, names, want string }{
 		{"each by its name", me, "2", "admin:gateway", "admin gateway"},
-		{"a single one is the gateway's, whatever its unit is called", me, "1", "lictor.socket", "gateway"},
+		{"a single one has the name of its unit", me, "1", "lictor.socket", "lictor.socket"},
 		{"a single one that has a name has it", me, "1", "admin", "admin"},
-		{"without names a single one is the gateway's", me, "1", "", "gateway"},
+		{"without names", me, "1", "", "unknown"},
 		{"those of another process are not ours", "1", "1", "gateway", ""},
 		{"no sockets", "", "", "", ""},
 		{"no number", me, "many", "gateway", ""},
@@ -40,6 +40,42 @@ func TestSocketsAreKnownByName(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestASingleSocketIsTheGateways: whatever its unit is called, unless it has the name
+// of a listener, which an operator may have chosen.
+func TestASingleSocketIsTheGateways(t *testing.T) {
+	for _, tt := range []struct {
+		name, socket string
+		alone        bool
+		asks         []string
+		taken        string
+	}{
+		{"the name of a unit", "lictor.socket", true, []string{"internal", "gateway"}, "gateway"},
+		{"no name", "unknown", true, []string{"gateway"}, "gateway"},
+		{"its own name", "gateway", false, []string{"internal", "gateway"}, "gateway"},
+		{"the name of a listener of the configuration", "internal", true, []string{"internal", "gateway"}, "internal"},
+		{"the name of another listener", "admin", false, []string{"gateway", "admin"}, "admin"},
+	} {
+		f, err := os.Create(filepath.Join(t.TempDir(), "socket"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		d := &descriptors{files: map[string]*os.File{tt.socket: f}}
+		if tt.alone {
+			d.alone = tt.socket
+		}
+		var taken []string
+		for _, name := range tt.asks {
+			if d.take(name) != nil {
+				taken = append(taken, name)
+			}
+		}
+		if strings.Join(taken, " ") != tt.taken {
+			t.Errorf("%s: taken by %q, want %q", tt.name, taken, tt.taken)
+		}
 	}
 }
 

@@ -200,7 +200,7 @@ func (p *Proxy) Run(ctx context.Context, l net.Listener) error {
 		l.Close()
 	})
 	defer stop()
-	err := p.server.Serve(l)
+	err := p.server.Serve(l, new(http1.Entrance))
 	drain, cancel := context.WithTimeout(served, p.settings.Load().Drain)
 	defer cancel()
 	if left := p.server.Shutdown(drain); left != nil {

@@ -19,7 +19,7 @@ const (
 // in Forwarded, that is not one.
 func (in *inbound) identify() {
 	in.client, in.from = in.peer, fromSocket
-	if len(in.set.TrustedProxies) > 0 && contains(in.set.TrustedProxies, in.peer) {
+	if len(in.proxies) > 0 && contains(in.proxies, in.peer) {
 		in.trusted = true
 		in.hops = readForwarded(in.req.Fields)
 		switch {
@@ -47,7 +47,7 @@ func (in *inbound) hopsClient(peer netip.Addr) netip.Addr {
 		if !ok {
 			break
 		}
-		if last = a; !contains(in.set.TrustedProxies, a) {
+		if last = a; !contains(in.proxies, a) {
 			break
 		}
 	}
@@ -71,7 +71,7 @@ func (in *inbound) forwardedClient(peer netip.Addr) netip.Addr {
 				if !ok {
 					return last
 				}
-				if !contains(in.set.TrustedProxies, a) {
+				if !contains(in.proxies, a) {
 					return a
 				}
 				last = a

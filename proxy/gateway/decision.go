@@ -229,7 +229,7 @@ func (d *decision) decide() answer.Refusal {
 // tellWould logs and counts what rules in report mode would have refused (X13).
 func (d *decision) tellWould() {
 	for _, w := range d.verdict.Would() {
-		d.gw.counts.Would(d.gw.upstream.About(&d.route, d.set), w.Reason)
+		d.gw.counts[d.in.listener].Would(d.gw.upstream.About(&d.route, d.set), w.Reason)
 		d.gw.log.Info("would be denied", "request_id", d.in.id, "reason", string(w.Reason), "rule", w.Rule.Key,
 			"entry", w.Rule.Entry, "note", w.Rule.Note, "path", answer.Clip(d.in.path.Canonical), "client", d.in.client.String())
 	}

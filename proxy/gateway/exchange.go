@@ -89,6 +89,8 @@ func (g *Gateway) open(c *http1.Conn) *exchange {
 	x.gw, x.decision, x.outgoing = g, decision, outgoing
 	in := &x.in
 	in.set, in.c, in.req, in.version, in.scratch = g.settings.Load(), c, c.Request(), c.Version(), scratch
+	in.listener = c.Listener()
+	in.proxies = in.set.proxies(in.listener)
 	in.began, in.peer = time.Now(), c.RemoteAddr().Addr()
 	decision.reset(g, in)
 	c.User = x
@@ -169,7 +171,7 @@ func (x *exchange) count(took time.Duration, why answer.Why) {
 		id = trace.ID{} // nobody would find it
 	}
 	x.gw.upstream.Count(&x.outcome, &upstream.Ended{
-		Set: d.set, Route: &d.route, Who: d.verdict.Identity, Trace: id, Status: x.status, Reason: x.reason, Took: took,
+		Listener: x.in.listener, Set: d.set, Route: &d.route, Who: d.verdict.Identity, Trace: id, Status: x.status, Reason: x.reason, Took: took,
 	})
 }
 
@@ -177,6 +179,9 @@ func (x *exchange) count(took time.Duration, why answer.Why) {
 // in place: a literal would be built aside and copied.
 func (x *exchange) line(l *answer.Line, took time.Duration) {
 	in, o, d := &x.in, &x.outcome, x.decision
+	if in.listener > 0 {
+		l.Listener = x.gw.names[in.listener]
+	}
 	l.Began, l.Took, l.ID, l.Client = in.began, took, in.id, in.client
 	l.Method, l.Host, l.Path, l.Version = in.req.Method, in.req.Host, in.path.Received, in.version
 	l.Read(in.req.Fields)

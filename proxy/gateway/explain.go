@@ -21,7 +21,8 @@ func (g *Gateway) Explain(q *answer.Question) (*api.Explanation, error) {
 		return nil, err
 	}
 	x := &exchange{gw: g, decision: new(decision), outgoing: new(upstream.Request), status: 200}
-	x.in = inbound{set: g.settings.Load(), req: req, began: time.Now(), peer: q.Peer()}
+	set := g.settings.Load()
+	x.in = inbound{set: set, proxies: set.proxies(0), req: req, began: time.Now(), peer: q.Peer()}
 	x.decision.reset(g, &x.in)
 	x.decision.dry, x.decision.recorder = true, new(policy.Recorder)
 	x.in.identify()

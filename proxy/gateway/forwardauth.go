@@ -135,7 +135,7 @@ const watchAfter = 50 * time.Millisecond
 // askAside asks in report mode: the request does not wait for the answer, which is
 // told, and changes nothing (X13).
 func (x *exchange) askAside(a *policy.Ask) {
-	g := x.gw // the exchange is over before the answer comes
+	g, counts := x.gw, x.gw.counts[x.in.listener] // the exchange is over before the answer comes
 	q := x.decision.question(a, g.mark)
 	f, _ := g.authorities.join(q, true)
 	if f == nil {
@@ -150,7 +150,7 @@ func (x *exchange) askAside(a *policy.Ask) {
 		if f.err == nil && f.reply.Status < 300 {
 			return
 		}
-		g.counts.Would(about, policy.ReasonForwardAuth)
+		counts.Would(about, policy.ReasonForwardAuth)
 		g.log.Info("would be denied", "request_id", id, "reason", string(ForwardAuth), "rule", a.Rule.Key, "path", path, "client", client)
 	}, nil)
 }

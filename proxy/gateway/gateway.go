@@ -10,8 +10,6 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
 	"sync"
@@ -26,6 +24,7 @@ import (
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/http2"
 	"lictor/proxy/longlived"
 	"lictor/proxy/upstream"
 	"lictor/resolver"
@@ -49,9 +48,8 @@ type Config struct {
 	Bus       *upstream.BusRoute    // nil: everything goes by HTTP
 	Mesh      upstream.Mesh         // nil: no instance is reached by Consul's mesh
 
-	TLS           *tls.Config                                                  // nil: the listener speaks plain text
-	VerifyClient  func(chain []*x509.Certificate) (until time.Time, err error) // nil: a client's certificate is verified once
-	ProxyProtocol bool                                                         // connections of trusted proxies begin with a PROXY header
+	Listener                 // its own, which is called gateway
+	More     []NamedListener // further ones
 }
 
 // Policy gives the policy in force.
@@ -69,10 +67,12 @@ type Gateway struct {
 	recent    *answer.Recent
 	traces    *answer.Traces
 	decided   *answer.DecisionLog // nil: decisions are not kept
-	counts    *answer.Counts
+	counts    []*answer.Counts    // by listener
 	upstream  *upstream.Sender
 	settings  atomic.Pointer[Settings]
 	server    *http1.Server
+	entrances []*http1.Entrance // the gateway's own first
+	names     []string          // of their listeners
 	policy    Policy
 	locator   policy.Locator
 	tokens    policy.Tokens
@@ -97,16 +97,24 @@ func New(cfg Config) (*Gateway, error) {
 	g.mark, g.live = hops.NewMark(), longlived.New()
 	g.settings.Store(&cfg.Settings)
 	g.server = http1.NewServer(g, cfg.Settings.limits())
-	g.server.SetEntrance(g.entrance(&cfg))
-	var err error
-	if g.counts, err = answer.NewCounts(cfg.Metrics, listenerName, cfg.Detail); err != nil {
-		return nil, err
+	g.server.SetHTTP2(http2.NewServer(g.server))
+	g.addListener(listenerName, &cfg.Listener)
+	for i := range cfg.More {
+		g.addListener(cfg.More[i].Name, &cfg.More[i].Listener)
+	}
+	for _, name := range g.names {
+		counts, err := answer.NewCounts(cfg.Metrics, name, cfg.Detail)
+		if err != nil {
+			return nil, err
+		}
+		g.counts = append(g.counts, counts)
 	}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(collector{g})
 	}
 	g.authorities = newAuthorities(cfg.Log, cfg.Metrics)
 	g.authorities.send = g.askUpstream
+	var err error
 	g.upstream, err = upstream.New(upstream.Config{Sources: cfg.Sources, Log: cfg.Log, Counts: g.counts, Bus: cfg.Bus, Mesh: cfg.Mesh, Metrics: cfg.Metrics})
 	return g, err
 }
@@ -129,9 +137,10 @@ func (g *Gateway) Update(s Settings) {
 	g.server.SetLimits(s.limits())
 }
 
-// Run serves l until ctx ends, then closes l, lets the requests under way end
-// within the drain time, and returns.
-func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
+// Run serves the listeners until ctx ends, the gateway's own first and the further
+// ones in their order. Then it closes them, lets the requests under way end within
+// the drain time, and returns.
+func (g *Gateway) Run(ctx context.Context, listeners ...net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
@@ -144,10 +153,10 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 	})
 	stop := context.AfterFunc(ctx, func() {
 		defer crash.Contain(upkeep, nil)
-		l.Close()
+		closeAll(listeners)
 	})
 	defer stop()
-	err := g.server.Serve(l)
+	err := g.serve(listeners)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.settings.Load().Drain)
 	defer cancel()
 	if left := g.server.Shutdown(drain); left != nil {
@@ -155,6 +164,30 @@ func (g *Gateway) Run(ctx context.Context, l net.Listener) error {
 	}
 	g.upstream.Close()
 	return err
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
+// serve serves the listeners until all of them are closed. One that panics ends the
+// others, for nobody would miss it who comes by those.
+func (g *Gateway) serve(listeners []net.Listener) error {
+	failed := make([]error, len(listeners))
+	var wg sync.WaitGroup
+	for i, l := range listeners {
+		wg.Go(func() {
+			defer crash.Contain("gateway listener", func() {
+				failed[i] = errors.New("proxy: listener " + g.names[i] + " panicked")
+				closeAll(listeners)
+			})
+			failed[i] = g.server.Serve(l, g.entrances[i])
+		})
+	}
+	wg.Wait()
+	return errors.Join(failed...)
 }
 
 // tendEvery is how often what nobody asks for is looked after.

@@ -84,7 +84,8 @@ type rig struct {
 	src   *fakeSource
 	rules *fakePolicy
 	addr  string
-	stop  func() // ends the gateway and waits for it
+	more  []string // where the further listeners are
+	stop  func()   // ends the gateway and waits for it
 }
 
 func newRig(t testing.TB, edit func(*Settings)) *rig {
@@ -112,16 +113,22 @@ func newRigWith(t testing.TB, edit func(*Settings), configure func(*Config)) *ri
 		t.Fatal(err)
 	}
 	l := listen(t)
+	all := []net.Listener{l}
+	var more []string
+	for range cfg.More {
+		all = append(all, listen(t))
+		more = append(more, all[len(all)-1].Addr().String())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := gw.Run(ctx, l); err != nil {
+		if err := gw.Run(ctx, all...); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
 	stop := func() { cancel(); wg.Wait() }
 	t.Cleanup(stop)
-	return &rig{t: t, gw: gw, src: src, rules: rules, addr: l.Addr().String(), stop: stop}
+	return &rig{t: t, gw: gw, src: src, rules: rules, addr: l.Addr().String(), more: more, stop: stop}
 }
 
 func listen(t testing.TB) net.Listener {

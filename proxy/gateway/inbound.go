@@ -21,6 +21,9 @@ type inbound struct {
 	c   *http1.Conn // nil in an explanation
 	req *http1.RequestHead
 
+	listener int            // that it came by; 0 = the gateway's own
+	proxies  []netip.Prefix // that are trusted there
+
 	version string // of HTTP, that the client speaks
 	began   time.Time
 	id      string // request id

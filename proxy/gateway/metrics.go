@@ -20,7 +20,9 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
-	ch <- prometheus.MustNewConstMetric(descClients, prometheus.GaugeValue, float64(c.g.server.Open()), listenerName)
+	for i, e := range c.g.entrances {
+		ch <- prometheus.MustNewConstMetric(descClients, prometheus.GaugeValue, float64(e.Open()), c.g.names[i])
+	}
 	for _, l := range c.g.settings.Load().Middleware {
 		ch <- prometheus.MustNewConstMetric(descMatched, prometheus.CounterValue, float64(l.Matched.Load()), l.Rule.Name)
 	}

@@ -162,7 +162,7 @@ func (d *decision) tellWouldAct(l *middleware.Link, e *middleware.Effect) {
 		return
 	}
 	if e.Block != nil {
-		d.gw.counts.Would(d.gw.upstream.About(&d.route, d.set), policy.Reason(Middleware))
+		d.gw.counts[d.in.listener].Would(d.gw.upstream.About(&d.route, d.set), policy.Reason(Middleware))
 	}
 	if does := e.String(); does != "" {
 		d.gw.log.Info("middleware would act", "middleware", l.Rule.Name, "action", does,

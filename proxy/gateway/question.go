@@ -33,6 +33,7 @@ func (d *decision) question(ask *policy.Ask, mark hops.Mark) *question {
 	proto, host, port := d.in.says()
 	uri := d.uri()
 	key.add(d.in.req.Method, proto, host, uri, d.in.client.String())
+	key.add(strconv.Itoa(d.in.listener)) // an authority may go by the port, and a yes at one port is none at another
 	by, told := d.credentials(q, &key)
 	q.remembers = ask.Cache > 0 && by
 	q.key = key.sum()

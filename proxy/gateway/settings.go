@@ -16,20 +16,21 @@ import (
 type Settings struct {
 	upstream.Settings // how requests are sent
 
-	Idle             time.Duration // of a kept-alive client connection
-	Header           time.Duration // to read a request head
-	Stream           time.Duration // without a byte either way on a body or tunnel
-	Body             time.Duration // to the first byte of a body; 0: as Stream
-	Admission        http1.Admission
-	MaxHeader        int               // bytes of a request head
-	MaxFields        int               // of a request head; 0: what http1 says
-	MaxBody          int64             // bytes of a request body; 0 = no limit
-	Drain            time.Duration     // for requests in flight at the end
-	TrustedProxies   []netip.Prefix    // whose X-Forwarded-* are believed
-	TrustedNetworks  []netip.Prefix    // that are "inside" (D18)
-	ProtectedHeaders []string          // names, with an optional * at the end
-	ErrorPage        *answer.ErrorPage // for clients that prefer HTML; nil = they get JSON as well
-	HSTS             string            // value of Strict-Transport-Security in answers by TLS; "" = none is added
+	Idle               time.Duration // of a kept-alive client connection
+	Header             time.Duration // to read a request head
+	Stream             time.Duration // without a byte either way on a body or tunnel
+	Body               time.Duration // to the first byte of a body; 0: as Stream
+	Admission          http1.Admission
+	MaxHeader          int               // bytes of a request head
+	MaxFields          int               // of a request head; 0: what http1 says
+	MaxBody            int64             // bytes of a request body; 0 = no limit
+	Drain              time.Duration     // for requests in flight at the end
+	MoreTrustedProxies [][]netip.Prefix  // the same of the further listeners, in their order
+	TrustedProxies     []netip.Prefix    // whose X-Forwarded-* are believed
+	TrustedNetworks    []netip.Prefix    // that are "inside" (D18)
+	ProtectedHeaders   []string          // names, with an optional * at the end
+	ErrorPage          *answer.ErrorPage // for clients that prefer HTML; nil = they get JSON as well
+	HSTS               string            // value of Strict-Transport-Security in answers by TLS; "" = none is added
 
 	Middleware middleware.Chain
 }

@@ -92,7 +92,7 @@ func (s *Server) admits(nc net.Conn, p *Peer) bool {
 	switch {
 	case spent(nc):
 		limits.Hit("descriptors")
-	case s.entrance.Introduce == nil && !s.welcome(p):
+	case p.entrance.Introduce == nil && !s.welcome(p):
 	case most > 0 && s.accepted.Load() >= int64(most):
 		limits.Hit("max_connections")
 		s.endIdle()
@@ -145,7 +145,7 @@ func spent(nc net.Conn) (is bool) {
 // welcome counts the connection with its client's others, and reports whether
 // it may stay. A proxy in front comes with the connections of all its clients.
 func (s *Server) welcome(p *Peer) bool {
-	if f := s.entrance.Exempt; f != nil && f(p.Remote.Addr()) {
+	if f := p.entrance.Exempt; f != nil && f(p.Remote.Addr()) {
 		return true
 	}
 	p.client = s.clients.add(p.Remote.Addr(), s.limits.Load().Admission.ConnectionsPerClient)

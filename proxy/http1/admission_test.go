@@ -18,12 +18,11 @@ func admitting(t *testing.T, lim Limits, exempt func(netip.Addr) bool) (s *Serve
 	f := &forwarder{pool: NewPool(PoolConfig{Address: startPeer(t, echoPeer), MaxIdle: 4, IdleTimeout: time.Minute})}
 	f.now = make(map[*Conn]struct{})
 	s = NewServer(f, lim)
-	s.SetEntrance(Entrance{Exempt: exempt})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = s.Serve(l) }()
+	go func() { _ = s.Serve(l, &Entrance{Exempt: exempt}) }()
 	t.Cleanup(func() {
 		l.Close()
 		s.cutAll(func() chan struct{} { c := make(chan struct{}); go func() { s.wg.Wait(); close(c) }(); return c }())

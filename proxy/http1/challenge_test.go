@@ -15,12 +15,11 @@ func TestNothingFollowsAHandshakeThatIsAChallenge(t *testing.T) {
 	serverTLS.NextProtos = append(serverTLS.NextProtos, challengeProtocol)
 	f := &forwarder{now: make(map[*Conn]struct{}), pool: NewPool(PoolConfig{Address: startPeer(t, echoPeer), MaxIdle: 4, IdleTimeout: time.Minute})}
 	s := NewServer(f, testLimits)
-	s.SetEntrance(Entrance{TLS: serverTLS})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = s.Serve(l) }()
+	go func() { _ = s.Serve(l, &Entrance{TLS: serverTLS}) }()
 	t.Cleanup(func() { l.Close() })
 	for protocol, answered := range map[string]bool{"http/1.1": true, challengeProtocol: false} {
 		cfg := clientTLS.Clone()

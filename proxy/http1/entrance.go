@@ -10,27 +10,37 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
-// Entrance is what happens to a connection before a request is read from it.
-// The zero Entrance lets plain HTTP/1.x in.
+// Entrance is what happens to the connections of one listener before a request is
+// read from them. The zero Entrance lets plain HTTP/1.x in. It is not to be changed
+// once it is served, nor copied.
 type Entrance struct {
+	// Listener tells the handler which of its listeners a connection came by, see
+	// [Conn.Listener].
+	Listener int
 	// Introduce reads what a proxy in front says about the client, byte for
 	// byte: nothing behind it may be read. Invalid addresses leave those of the
 	// socket. nil: nobody is in front.
 	Introduce func(nc net.Conn) (remote, local netip.AddrPort, err error)
 	// TLS is spoken if it is set. It says which protocols may be agreed on.
 	TLS *tls.Config
-	// HTTP2 serves connections that turn out to speak HTTP/2; nil: none may.
-	HTTP2 HTTP2
 	// Verify verifies the certificates of a client again, and says until when
 	// they are good. nil: they are verified once, in the handshake.
 	Verify func(chain []*x509.Certificate) (until time.Time, err error)
+	// Vouches says which names in a client's certificate count. nil: all do.
+	Vouches func(name string) bool
 	// Exempt says whose connections and streams are not counted as one client's.
 	// nil: all are.
 	Exempt func(netip.Addr) bool
+
+	open atomic.Int64 // connections that were let in
 }
+
+// Open is the number of open connections that came by this entrance.
+func (e *Entrance) Open() int64 { return e.open.Load() }
 
 // HTTP2 serves connections that carry many requests at once. It hands each of
 // them to [Server.ServeStream].
@@ -50,18 +60,18 @@ type Peer struct {
 	Local  netip.AddrPort
 	TLS    bool
 	// Names are those of the client's certificate, if it showed one that was
-	// verified: URIs, names in DNS, and the common name.
+	// verified: URIs, names in DNS, and the common name, as far as the entrance lets
+	// them count.
 	Names []string
 
+	entrance *Entrance // that the connection came by
 	client   *client   // what it counts as, nil if it is exempt
 	identity *identity // that its certificate gives it, nil if there is none
 }
 
-// SetEntrance is to be called before Serve.
-func (s *Server) SetEntrance(e Entrance) { s.entrance = e }
-
-// Entrance returns what SetEntrance set.
-func (s *Server) Entrance() Entrance { return s.entrance }
+// SetHTTP2 has h serve the connections that turn out to speak HTTP/2, whichever
+// entrance they came by; without it none may. It is to be called before Serve.
+func (s *Server) SetHTTP2(h HTTP2) { s.http2 = h }
 
 // Limits returns the limits in force.
 func (s *Server) Limits() *Limits { return s.limits.Load() }
@@ -82,7 +92,7 @@ func (s *Server) hurry() {
 // may take, and returns the connection to read requests from. It is nil if the
 // connection was not let in.
 func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
-	e := &s.entrance
+	e := p.entrance
 	if e.Introduce == nil && e.TLS == nil {
 		return nc
 	}
@@ -121,8 +131,11 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 			return nil
 		}
 		p.secured(state)
+		if e.Vouches != nil {
+			p.Names = slices.DeleteFunc(p.Names, func(name string) bool { return !e.Vouches(name) })
+		}
 		if e.Verify != nil && len(state.VerifiedChains) > 0 {
-			p.identity = &identity{nc: nc, remote: p.Remote, chain: state.PeerCertificates}
+			p.identity = &identity{nc: nc, remote: p.Remote, chain: state.PeerCertificates, verify: e.Verify}
 			s.identities.Add(p.identity) // to be verified again at its first request: the authorities may have changed meanwhile
 		}
 	}

@@ -38,7 +38,7 @@ func TestPanicsCutTheirConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = s.Serve(l) }()
+	go func() { _ = s.Serve(l, new(Entrance)) }()
 	t.Cleanup(func() { l.Close(); _ = s.Shutdown(t.Context()) })
 	other := dialTest(t, l.Addr().String())
 	in := bufio.NewReader(other)

@@ -120,7 +120,7 @@ func startServer(t testing.TB, f *forwarder, wrap func(net.Listener) net.Listene
 	}
 	s := NewServer(f, testLimits)
 	var wg sync.WaitGroup
-	wg.Go(func() { s.Serve(l) })
+	wg.Go(func() { s.Serve(l, new(Entrance)) })
 	t.Cleanup(func() {
 		l.Close()
 		wg.Wait()

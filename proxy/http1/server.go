@@ -53,7 +53,7 @@ type Server struct {
 	handler  Handler
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
-	entrance Entrance
+	http2    HTTP2                 // nil: nobody may speak it
 	entering guarded.Set[net.Conn] // not let in yet
 
 	wg    sync.WaitGroup
@@ -81,9 +81,10 @@ func (s *Server) SetLimits(l Limits) { s.limits.Store(&l) }
 // Open is the number of open connections.
 func (s *Server) Open() int64 { return s.open.Load() }
 
-// Serve accepts connections until the listener is closed. Errors of accept
-// that pass (too many open files) are waited out.
-func (s *Server) Serve(l net.Listener) error {
+// Serve accepts connections until the listener is closed, and has them come in by
+// e. Errors of accept that pass (too many open files) are waited out. It may be
+// called for several listeners at once, which share the limits and the end.
+func (s *Server) Serve(l net.Listener, e *Entrance) error {
 	var delay time.Duration
 	for {
 		nc, err := l.Accept()
@@ -96,7 +97,7 @@ func (s *Server) Serve(l net.Listener) error {
 			continue
 		}
 		delay = 0
-		peer := new(Peer)
+		peer := &Peer{entrance: e}
 		if !s.admits(nc, peer) {
 			Abort(nc)
 			continue
@@ -140,9 +141,9 @@ func (s *Server) admit(nc net.Conn, peer *Peer) (c *Conn) {
 		return nil
 	}
 	if speaksHTTP2(nc) {
-		s.open.Add(1)
-		defer s.open.Add(-1)
-		s.entrance.HTTP2.ServeConn(nc, peer, nil)
+		s.counts(peer, 1)
+		defer s.counts(peer, -1)
+		s.http2.ServeConn(nc, peer, nil)
 		return nil
 	}
 	c = &Conn{srv: s, peer: peer}
@@ -161,7 +162,7 @@ func (c *Conn) run() {
 	case err == errNap:
 		c.srv.wg.Go(c.run)
 		return
-	case err == error(ErrHTTP2Preface) && !c.served && c.srv.entrance.HTTP2 != nil:
+	case err == error(ErrHTTP2Preface) && !c.served && c.srv.http2 != nil:
 		c.becomeHTTP2()
 	case err != nil:
 		if bad, ok := errors.AsType[*ParseError](err); ok {
@@ -217,11 +218,19 @@ func (s *Server) track(c *Conn, add bool) {
 	defer s.mu.Unlock()
 	if add {
 		s.conns[c] = struct{}{}
-		s.open.Add(1)
+		s.counts(c.peer, 1)
 		return
 	}
 	delete(s.conns, c)
-	s.open.Add(-1)
+	s.counts(c.peer, -1)
+}
+
+// counts counts connections that were let in, of all listeners and of their own.
+func (s *Server) counts(p *Peer, n int64) {
+	s.open.Add(n)
+	if p.entrance != nil {
+		p.entrance.open.Add(n)
+	}
 }
 
 // Shutdown ends idle connections at once and the others after the request
@@ -230,7 +239,7 @@ func (s *Server) track(c *Conn, add bool) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	s.hurry()
-	if h := s.entrance.HTTP2; h != nil {
+	if h := s.http2; h != nil {
 		h.Drain()
 	}
 	s.each(func(c *Conn) {
@@ -268,7 +277,7 @@ func (s *Server) cutAll(done <-chan struct{}) {
 		for _, nc := range s.entering.All() {
 			nc.Close()
 		}
-		if h := s.entrance.HTTP2; h != nil {
+		if h := s.http2; h != nil {
 			h.Cut()
 		}
 		select {

@@ -46,7 +46,7 @@ func napper(t *testing.T, lim Limits) (s *Server, addr string, stop func(context
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { s.Serve(l) })
+	wg.Go(func() { s.Serve(l, new(Entrance)) })
 	t.Cleanup(func() { l.Close(); f.pool.Close() })
 	return s, l.Addr().String(), func(ctx context.Context) error {
 		l.Close()

@@ -32,8 +32,8 @@ func (s *Server) ServeStream(st Stream, p *Peer) {
 	c := &Conn{srv: s, peer: p}
 	c.s.init(st)
 	s.track(c, true)
-	s.open.Add(-1) // a stream is no connection
-	defer func() { s.track(c, false); s.open.Add(1) }()
+	s.counts(p, -1) // a stream is no connection
+	defer func() { s.track(c, false); s.counts(p, 1) }()
 	defer c.finish(false)
 	if err := c.readHead(); err != nil {
 		if bad, ok := errors.AsType[*ParseError](err); ok {
@@ -50,11 +50,20 @@ func (c *Conn) becomeHTTP2() {
 	early := append([]byte(nil), c.ws.in[c.r:c.w]...)
 	c.giveBack()
 	c.s.nc.SetDeadline(time.Time{})
-	c.srv.entrance.HTTP2.ServeConn(c.s.nc, c.peer, early)
+	c.srv.http2.ServeConn(c.s.nc, c.peer, early)
 }
 
 // Secure reports whether the client came by TLS.
 func (c *Conn) Secure() bool { return c.peer.TLS }
+
+// Listener is the number of the entrance that the connection came by, as
+// [Entrance] has it.
+func (c *Conn) Listener() int {
+	if c.peer.entrance == nil {
+		return 0
+	}
+	return c.peer.entrance.Listener
+}
 
 // Names are those of the client's verified certificate.
 func (c *Conn) Names() []string { return c.peer.Names }

@@ -19,13 +19,13 @@ import (
 func BenchmarkServer(b *testing.B) {
 	lim := testLimits()
 	h1 := http1.NewServer(new(handler), lim)
-	h1.SetEntrance(http1.Entrance{HTTP2: NewServer(h1)})
+	h1.SetHTTP2(NewServer(h1))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = h1.Serve(l) })
+	wg.Go(func() { _ = h1.Serve(l, new(http1.Entrance)) })
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &protocols}

@@ -31,14 +31,14 @@ func (a *acceptor) Accept() (net.Conn, error) {
 // Close, as of a request that chose an instance just before it was retired.
 func TestClosedClientServesLateRequestsAndKeepsNothing(t *testing.T) {
 	h1 := http1.NewServer(new(handler), testLimits())
-	h1.SetEntrance(http1.Entrance{HTTP2: NewServer(h1)})
+	h1.SetHTTP2(NewServer(h1))
 	nl, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &acceptor{Listener: nl}
 	served := make(chan error)
-	go func() { served <- h1.Serve(l) }()
+	go func() { served <- h1.Serve(l, new(http1.Entrance)) }()
 	t.Cleanup(func() {
 		l.Close()
 		_ = h1.Shutdown(context.Background())

@@ -135,14 +135,14 @@ func dial(t *testing.T, edit func(*http1.Limits)) *peer {
 	p := &peer{t: t, h: new(handler)}
 	p.h1 = http1.NewServer(p.h, lim)
 	p.server = NewServer(p.h1)
-	p.h1.SetEntrance(http1.Entrance{HTTP2: p.server})
+	p.h1.SetHTTP2(p.server)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := p.h1.Serve(l); err != nil {
+		if err := p.h1.Serve(l, new(http1.Entrance)); err != nil {
 			t.Error(err)
 		}
 	})

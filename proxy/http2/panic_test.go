@@ -44,7 +44,7 @@ func TestPanicsEndNoMoreThanTheirConnection(t *testing.T) {
 			h := new(handler)
 			h1 := http1.NewServer(h, testLimits())
 			server := NewServer(h1)
-			h1.SetEntrance(http1.Entrance{HTTP2: server})
+			h1.SetHTTP2(server)
 			client, socket := net.Pipe()
 			bad := &panicking{Conn: socket}
 			ended := make(chan struct{})

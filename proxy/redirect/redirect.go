@@ -4,6 +4,7 @@
 package redirect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -29,7 +30,7 @@ const Name = "redirect"
 // Config is what a Server is made of. Log is required.
 type Config struct {
 	Settings  Settings
-	Entrance  http1.Entrance // what comes before a request; of TLS and HTTP/2 there is none here
+	Entrance  *http1.Entrance // what comes before a request; of TLS there is none here. nil: nothing comes
 	Log       hclog.Logger
 	Metrics   prometheus.Registerer // nil: none are kept
 	AccessLog *answer.AccessLog     // nil: none is written
@@ -70,10 +71,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		return nil, errors.New("redirect: Log is required")
 	}
+	cfg.Entrance = cmp.Or(cfg.Entrance, new(http1.Entrance))
 	s := &Server{cfg: cfg}
 	s.settings.Store(&cfg.Settings)
 	s.server = http1.NewServer(s, cfg.Settings.limits())
-	s.server.SetEntrance(cfg.Entrance)
 	var err error
 	if s.counts, err = answer.NewCounts(cfg.Metrics, Name, answer.Detail{}); err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		l.Close()
 	})
 	defer stop()
-	err := s.server.Serve(l)
+	err := s.server.Serve(l, s.cfg.Entrance)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.settings.Load().Header)
 	defer cancel()
 	if s.server.Shutdown(drain) != nil {

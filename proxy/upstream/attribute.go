@@ -12,13 +12,14 @@ import (
 
 // Ended is a request that is over, sent or not, and what the client was told.
 type Ended struct {
-	Set    *policy.Set
-	Route  *policy.Route
-	Who    *policy.Identity // nil = nobody who is known
-	Trace  trace.ID         // that an operator may look up; zero = none
-	Status int
-	Reason answer.Reason
-	Took   time.Duration
+	Listener int // that it came by, of Config.Counts
+	Set      *policy.Set
+	Route    *policy.Route
+	Who      *policy.Identity // nil = nobody who is known
+	Trace    trace.ID         // that an operator may look up; zero = none
+	Status   int
+	Reason   answer.Reason
+	Took     time.Duration
 }
 
 // Count counts a request that is over. What was refused before it was sent counts
@@ -41,7 +42,7 @@ func (s *Sender) Count(o *Outcome, e *Ended) {
 	if e.Who != nil {
 		about.Consumer = e.Who.Name
 	}
-	s.metrics.counts.Count(&of.classes, about, e.Status, e.Reason)
+	s.metrics.counts[e.Listener].Count(&of.classes[e.Listener], about, e.Status, e.Reason)
 	timed.observe(e.Took, &e.Trace)
 	if o.Answered > 0 {
 		timed.upstream.Observe(o.Answered.Seconds())

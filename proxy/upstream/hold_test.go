@@ -47,7 +47,7 @@ func holdRig(t *testing.T) (*Sender, *liveSource, policy.Permit) {
 	}
 	src := new(liveSource)
 	src.set()
-	s, err := New(Config{Sources: []resolver.Source{src}, Log: hclog.NewNullLogger(), Counts: counts})
+	s, err := New(Config{Sources: []resolver.Source{src}, Log: hclog.NewNullLogger(), Counts: []*answer.Counts{counts}})
 	if err != nil {
 		t.Fatal(err)
 	}

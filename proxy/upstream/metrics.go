@@ -12,7 +12,7 @@ import (
 // metrics are those of requests by service (contract 6). The series of a service
 // are looked up once and kept with its group, so that counting is an atomic add.
 type metrics struct {
-	counts   *answer.Counts
+	counts   []*answer.Counts // by listener
 	duration *prometheus.HistogramVec
 	upstream *prometheus.HistogramVec
 	retries  *prometheus.CounterVec
@@ -37,7 +37,7 @@ const (
 // serviceMetrics are the series of one service.
 type serviceMetrics struct {
 	name     string
-	classes  answer.Classes
+	classes  []answer.Classes // by listener
 	duration prometheus.Observer
 	upstream prometheus.Observer
 	retries  prometheus.Counter
@@ -52,7 +52,7 @@ type canaryMetrics struct {
 	upstream prometheus.Observer
 }
 
-func newMetrics(s *Sender, counts *answer.Counts, r prometheus.Registerer) *metrics {
+func newMetrics(s *Sender, counts []*answer.Counts, r prometheus.Registerer) *metrics {
 	m := &metrics{
 		counts: counts,
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -78,9 +78,13 @@ func newMetrics(s *Sender, counts *answer.Counts, r prometheus.Registerer) *metr
 // are still kept. Sender.mu must be held.
 func (m *metrics) serviceLocked(name string) *serviceMetrics {
 	delete(m.retired, name)
+	classes := make([]answer.Classes, len(m.counts))
+	for i, counts := range m.counts {
+		classes[i] = counts.Service(name)
+	}
 	return &serviceMetrics{
 		name:     name,
-		classes:  m.counts.Service(name),
+		classes:  classes,
 		duration: m.duration.WithLabelValues(name),
 		upstream: m.upstream.WithLabelValues(name),
 		retries:  m.retries.WithLabelValues(name),
@@ -115,7 +119,7 @@ func (m *metrics) expireLocked(now int64) {
 // forgetLocked drops the series of a service. Sender.mu must be held.
 func (m *metrics) forgetLocked(name string) {
 	delete(m.retired, name)
-	m.counts.Forget(name)
+	m.counts[0].Forget(name) // of all, for they share the series
 	m.duration.DeleteLabelValues(name)
 	m.upstream.DeleteLabelValues(name)
 	m.retries.DeleteLabelValues(name)

@@ -40,7 +40,7 @@ func testMetrics(t *testing.T) (*metrics, *prometheus.Registry) {
 	}
 	s := &Sender{}
 	s.groups.Store(&map[string]*group{})
-	return newMetrics(s, counts, reg), reg
+	return newMetrics(s, []*answer.Counts{counts}, reg), reg
 }
 
 func TestCountersOfAServiceThatIsGoneStayForADay(t *testing.T) {

@@ -29,7 +29,7 @@ func newSender(t testing.TB, services ...*resolver.Service) *Sender {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Sources: []resolver.Source{oneSource{catalog: resolver.NewCatalog(services...)}}, Log: hclog.NewNullLogger(), Counts: counts})
+	s, err := New(Config{Sources: []resolver.Source{oneSource{catalog: resolver.NewCatalog(services...)}}, Log: hclog.NewNullLogger(), Counts: []*answer.Counts{counts}})
 	if err != nil {
 		t.Fatal(err)
 	}

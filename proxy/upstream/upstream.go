@@ -28,7 +28,7 @@ import (
 type Config struct {
 	Sources []resolver.Source // asked in order; the first with a usable instance wins (D10)
 	Log     hclog.Logger
-	Counts  *answer.Counts
+	Counts  []*answer.Counts      // of each listener
 	Bus     *BusRoute             // nil: everything goes by HTTP
 	Mesh    Mesh                  // nil: no instance is reached by Consul's mesh
 	Metrics prometheus.Registerer // nil: none are kept
@@ -53,7 +53,7 @@ const maxSources = 64
 
 // New returns a Sender without connections.
 func New(cfg Config) (*Sender, error) {
-	if len(cfg.Sources) == 0 || cfg.Log == nil || cfg.Counts == nil {
+	if len(cfg.Sources) == 0 || cfg.Log == nil || len(cfg.Counts) == 0 {
 		return nil, errors.New("upstream: Sources, Log and Counts are required")
 	}
 	if len(cfg.Sources) > maxSources {
