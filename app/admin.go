@@ -38,7 +38,7 @@ func (p *Lictor) adminRoutes() ([]admin.Route, error) {
 		return nil, err
 	}
 	routes := slices.Concat(mappings, resources, p.documents.Routes())
-	return append(append(routes, p.explainer().Routes()...), p.recentRoute()), nil
+	return append(append(routes, p.explainer().Routes()...), p.recentRoute(), p.changesRoute()), nil
 }
 
 // accessOf returns who may do what on the admin listener; nothing = anybody may all.
@@ -114,6 +114,7 @@ func (p *Lictor) describe(st *api.Status) {
 	st.Generation = p.generation.Load()
 	st.Problems = append(st.Problems, p.reloads.problems()...)
 	st.Problems = append(append(st.Problems, p.lineProblems()...), p.decisionProblems()...)
+	st.Problems = append(st.Problems, p.auditProblems()...)
 	st.Listeners = []api.Listener{
 		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
 		{Name: "admin", Address: p.adminListener.Addr().String()},

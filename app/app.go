@@ -58,6 +58,7 @@ type Lictor struct {
 	reloads      reloads
 	files        []string      // that a reload reads again
 	output       *lines.Writer // where log writes
+	audit        *lines.Writer // of changes of the policy; nil = they go to log
 	logs         []namedLog    // whose dropped lines are counted
 	certificates []namedTLS    // that may expire
 

@@ -27,6 +27,10 @@ func (p *Lictor) buildPolicy() error {
 	if err != nil {
 		return err
 	}
+	audit, err := p.auditor()
+	if err != nil {
+		return err
+	}
 	p.policy, err = live.New(live.Config{
 		Store:         s,
 		Prefix:        p.cfg.Policy.Prefix,
@@ -34,6 +38,7 @@ func (p *Lictor) buildPolicy() error {
 		MaxStale:      p.cfg.Policy.MaxStale,
 		Log:           p.log.Named("policy"),
 		Metrics:       p.registry,
+		Audit:         audit,
 	})
 	if err != nil {
 		return err

@@ -64,6 +64,9 @@ func (p *Lictor) apply(next *config.Config) error {
 			return err
 		}
 	}
+	if err := p.reopenAudit(); err != nil {
+		return err
+	}
 	if block := staticBlock(next); block != nil && p.static != nil {
 		if err := p.static.Update(block.Services, block.Meta); err != nil {
 			return err

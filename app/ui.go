@@ -21,7 +21,7 @@ func (p *Lictor) buildUI() (*ui.UI, error) {
 		Traffic: func() ui.Traffic {
 			return ui.Traffic{Answered: counts.Answered(), Refused: counts.Refused(""), Egress: counts.Refused("egress")}
 		},
-		Recent: p.recent.List,
+		Recent: p.recent.List, Changes: p.policy.Changes,
 		Prefix: p.cfg.Policy.Prefix,
 		List:   p.documents.List, Get: p.documents.Get, Check: p.documents.Check, Write: p.documents.Write,
 	}

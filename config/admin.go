@@ -15,11 +15,12 @@ import (
 
 // Admin is the block admin: the listener for operators.
 type Admin struct {
-	Address string      // host:port; an empty host is every address
-	Token   secret.Text // may all. Without it and Access requests need none, which is allowed on a loopback address only (X8)
-	Access  []Access    // further tokens, which may less (R6)
-	Header  string      // the header field that carries the token
-	TLS     TLS         // of this listener
+	Address  string      // host:port; an empty host is every address
+	Token    secret.Text // may all. Without it and Access requests need none, which is allowed on a loopback address only (X8)
+	Access   []Access    // further tokens, which may less (R6)
+	AuditLog string      // file of the changes of the policy; "" = they go to the log
+	Header   string      // the header field that carries the token
+	TLS      TLS         // of this listener
 }
 
 func defaultAdmin() Admin {
@@ -29,9 +30,10 @@ func defaultAdmin() Admin {
 func (d *decoder) admin(b *hcl.Block) {
 	a := &d.cfg.Admin
 	where := d.body(b, options{
-		"address": parsed(&a.Address, address),
-		"token":   hidden(&a.Token, visible),
-		"header":  parsed(&a.Header, headerName),
+		"address":   parsed(&a.Address, address),
+		"token":     hidden(&a.Token, visible),
+		"header":    parsed(&a.Header, headerName),
+		"audit_log": text(&a.AuditLog),
 	}, nested{"tls": d.tls(&a.TLS, nil), "access": d.access})
 	d.listens("admin", a.Address, where.of("address", b))
 	if !a.Guarded() && !IsLoopback(a.Address) {

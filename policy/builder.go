@@ -20,6 +20,15 @@ type Change struct {
 	contained bool // working it in ended in a panic, see [Builder.work]
 }
 
+// Object returns what is in force of a key, nil if nothing is, or if that can be read
+// in part only. It must not be changed.
+func (b *Builder) Object(k Key) Object {
+	if o := b.objects[k]; o != nil && !o.broken {
+		return o.Object
+	}
+	return nil
+}
+
 // Builder turns changes into Sets. It belongs to one goroutine; the Sets do not.
 type Builder struct {
 	set     Set // the next one, always complete

@@ -105,7 +105,7 @@ func (u *UI) show(w http.ResponseWriter, r *http.Request, status int, name, at, 
 }
 
 // templates are the pages, by name.
-var templates = readTemplates("signin", "refused", "now", "services", "service", "explain", "live", "policy", "object", "edit", "consumers", "certificates", "egress")
+var templates = readTemplates("signin", "refused", "now", "services", "service", "explain", "live", "policy", "object", "edit", "consumers", "certificates", "changes", "egress")
 
 func readTemplates(names ...string) map[string]*template.Template {
 	frame := template.Must(template.New("").Funcs(functions).ParseFS(files, "pages/frame.html"))

@@ -14,16 +14,18 @@ import (
 	"lictor/admin"
 	"lictor/admin/api"
 	"lictor/internal/crash"
+	"lictor/policy/live"
 )
 
 // Config is what the pages show. The functions are called by any goroutine.
 type Config struct {
 	Status  func() *api.Status // required
 	Explain admin.Explainer
-	Traffic func() Traffic      // required; the requests so far
-	Peers   func() int          // lictors alive, this one included; nil = that is not known
-	Recent  func() *api.Recents // required; requests of late
-	Prefix  string              // of keys in the store, in front of policy/
+	Traffic func() Traffic                                                  // required; the requests so far
+	Peers   func() int                                                      // lictors alive, this one included; nil = that is not known
+	Recent  func() *api.Recents                                             // required; requests of late
+	Changes func(limit int, before uint64) (list []live.Audited, more bool) // required; of the policy, as /policy/changes has them
+	Prefix  string                                                          // of keys in the store, in front of policy/
 
 	// The documents of the policy, as /policy/objects has them; required. Get returns
 	// nil where there is none.
@@ -41,8 +43,8 @@ type UI struct {
 
 // New returns the pages. An error is a Config that is not whole.
 func New(cfg Config) (*UI, error) {
-	if cfg.Status == nil || cfg.Traffic == nil || cfg.List == nil || cfg.Get == nil || cfg.Check == nil || cfg.Write == nil || cfg.Recent == nil {
-		return nil, errors.New("ui: Status, Traffic, Recent and the documents are required")
+	if cfg.Status == nil || cfg.Traffic == nil || cfg.List == nil || cfg.Get == nil || cfg.Check == nil || cfg.Write == nil || cfg.Recent == nil || cfg.Changes == nil {
+		return nil, errors.New("ui: Status, Traffic, Recent, Changes and the documents are required")
 	}
 	return &UI{cfg: cfg}, nil
 }
@@ -84,6 +86,7 @@ func (u *UI) Routes() []admin.Route {
 		{Method: "GET", Path: "/ui/policy/{kind}/{name}/edit", May: admin.Write, Handler: u.handle(u.edit)},
 		{Method: "POST", Path: "/ui/policy/{kind}/{name}/edit", May: admin.Write, Handler: u.handle(u.edit), MaxBody: maxDocument},
 		{Method: "GET", Path: "/ui/new", May: admin.Write, Handler: u.handle(u.create)},
+		{Method: "GET", Path: "/ui/changes", May: admin.Read, Handler: u.handle(u.changes)},
 		{Method: "GET", Path: "/ui/consumers", May: admin.Read, Handler: u.handle(u.consumers)},
 		{Method: "GET", Path: "/ui/certificates", May: admin.Read, Handler: u.handle(u.certificates)},
 		{Method: "GET", Path: "/ui/egress", May: admin.Read, Handler: u.handle(u.egress)},

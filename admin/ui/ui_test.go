@@ -20,6 +20,7 @@ import (
 	"lictor/admin"
 	"lictor/admin/api"
 	"lictor/policy"
+	"lictor/policy/live"
 )
 
 // hostile is text that would do something in a page if it were taken for markup.
@@ -42,6 +43,9 @@ func newSite(t *testing.T, cfg Config) *site {
 	if cfg.Traffic == nil {
 		cfg.Traffic = func() Traffic { return Traffic{} }
 	}
+	if cfg.Changes == nil {
+		cfg.Changes = func(int, uint64) ([]live.Audited, bool) { return nil, false }
+	}
 	if cfg.Recent == nil {
 		cfg.Recent = func() *api.Recents { return &api.Recents{} }
 	}
@@ -57,6 +61,32 @@ func newSite(t *testing.T, cfg Config) *site {
 		t.Fatal(err)
 	}
 	return &site{t, server, u}
+}
+
+// What others wrote is text on the page of changes, and leads to its object.
+func TestChangesAreListed(t *testing.T) { // R6
+	all := []live.Audited{{Seq: 8, By: "ci", From: "10.0.0.1:7", Key: "acls/shop", Verb: "change", Outcome: "in force", Fields: []string{"groups: +" + hostile}},
+		{Seq: 7, By: "consul", Key: "blacklist/" + hostile, Verb: "create", Outcome: "not in force: line 1"}}
+	var asked []uint64
+	s := newSite(t, Config{Changes: func(limit int, before uint64) ([]live.Audited, bool) {
+		asked = append(asked, before)
+		return all, before == 0
+	}})
+	resp, text := s.send("/ui/changes", nil)
+	for _, want := range []string{`href="/ui/policy/acls/shop"`, "ci 10.0.0.1:7", `class="bad">not in force: line 1`, `href="/ui/changes?before=7"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in it: %d %s", want, resp.StatusCode, text)
+		}
+	}
+	if strings.Contains(text, "<script>alert") || strings.Contains(text, "<img") {
+		t.Errorf("text became markup: %s", text)
+	}
+	if _, text := s.send("/ui/changes?before=7", nil); strings.Contains(text, "Older") || asked[1] != 7 {
+		t.Errorf("asked for %v: %s", asked, text)
+	}
+	if resp, _ := s.send("/ui/changes?before=x", nil); resp.StatusCode != 200 {
+		t.Errorf("got %d", resp.StatusCode)
+	}
 }
 
 // Every page says what a token needs for it; one that shows a document as it stands,

@@ -31,6 +31,7 @@ type Config struct {
 	MaxStale      time.Duration // refuse past it without contact to the store; 0: serve on
 	Log           hclog.Logger
 	Metrics       prometheus.Registerer // nil: none are kept
+	Audit         func(*Audited)        // is told each change and each refused write, by any goroutine; it must not block. nil = nobody is told
 }
 
 // Policy is the policy in force. All methods but Run and OnChange may be called by
@@ -38,6 +39,7 @@ type Config struct {
 type Policy struct {
 	cfg     Config
 	writers *writers
+	audit   audit
 	builder *policy.Builder // Run's only
 	set     atomic.Pointer[policy.Set]
 	stale   atomic.Bool // older than MaxStale
@@ -54,13 +56,14 @@ func New(cfg Config) (*Policy, error) {
 		return nil, errors.New("live: Store and Log are required")
 	}
 	p := &Policy{
-		cfg: cfg, writers: &writers{Store: cfg.Store},
+		cfg: cfg, audit: audit{tell: cfg.Audit},
 		builder: policy.NewBuilder(policy.Options{
 			Prefix: cfg.Prefix, BindConsumers: cfg.BindConsumers,
 			Panicked: func(value any) { crash.Tell("policy", value) },
 		}),
 		strays: make(map[policy.Key]*policy.Rejection),
 	}
+	p.writers = &writers{Store: cfg.Store, audit: &p.audit}
 	p.measure(cfg.Metrics)
 	return p, nil
 }
@@ -140,11 +143,14 @@ func (p *Policy) apply(u store.Update) (bad []string) {
 		p.updateStale(p.cfg.Store.Status()) // not a request is let in by a kept policy that is too old
 	}
 	before := p.set.Load()
+	changed := p.begin(u, before == nil)
 	set, rejections := p.builder.Apply(u.Index, p.changes(u))
 	p.set.Store(set)
+	changed.end(p, rejections)
 	took := time.Since(began)
 	p.seconds.Observe(took.Seconds())
 	p.logUpdate(before, set, rejections, u, took)
+	p.writers.seen(u.Changes)
 	for _, f := range p.watcher {
 		call(f)
 	}

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 // its write is still under way.
 type writers struct {
 	store.Store
+	audit *audit
 
 	mu  sync.Mutex // guards who
 	who map[string]string
@@ -26,14 +28,53 @@ func (w *writers) Write(ctx context.Context, ops []store.Op) (uint64, error) {
 		return w.Store.Write(ctx, ops)
 	}
 	w.note(ops, who)
-	defer w.forget(ops)
-	return w.Store.Write(ctx, ops)
+	index, err := w.Store.Write(ctx, ops)
+	if errors.Is(err, store.ErrNotSeen) || errors.Is(err, store.ErrUnknown) {
+		return index, err // the change may yet be delivered
+	}
+	w.forget(ops)
+	if err != nil {
+		by, from := split(who)
+		w.audit.refused(ops, by, from, err)
+	}
+	return index, err
+}
+
+// mostWriters bounds how many objects are remembered whose write is not delivered.
+const mostWriters = 4096
+
+// split parts what [store.WithWriter] says into a name and an address.
+func split(who string) (by, from string) {
+	if i := strings.LastIndexByte(who, ' '); i >= 0 {
+		return who[:i], who[i+1:]
+	}
+	return "admin", who
+}
+
+// writerOf returns the name and address of who writes an object, "" if that is nobody
+// of this process.
+func (w *writers) writerOf(key string) (by, from string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if who := w.who[key]; who != "" {
+		return split(who)
+	}
+	return "", ""
+}
+
+// seen forgets who wrote what was delivered.
+func (w *writers) seen(changes []store.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range changes {
+		delete(w.who, changes[i].Key())
+	}
 }
 
 func (w *writers) note(ops []store.Op, who string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.who == nil {
+	if w.who == nil || len(w.who) >= mostWriters {
 		w.who = make(map[string]string)
 	}
 	for i := range ops {
