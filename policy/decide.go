@@ -19,6 +19,7 @@ type decision struct {
 	rec     *Recorder
 	facts   *Facts        // of a request that was let in before, nil otherwise
 	asNamed *uri.Path     // see named
+	isNamed bool          // asNamed is known
 	keyed   *liveConsumer // whose key or certificate it is
 	who     *liveConsumer // the same, or by a token
 
@@ -54,6 +55,7 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 	}
 	r.scratch.readings.Reset()
 	r.scratch.namedReadings.Reset()
+	r.assume()
 	d := &r.scratch.decision
 	*d = decision{set: s, req: r, route: *t, verdict: v, rec: rec, facts: facts}
 	v.Drop, v.Credentials = r.scratch.drop[:0], r.scratch.looked[:0]
@@ -144,6 +146,7 @@ func (d *decision) passesRead(path string) bool {
 func (d *decision) passesAs(api string, closed Rule) bool {
 	route, who, keyed, rec, v, limiter := d.route, d.who, d.keyed, d.rec, d.verdict, d.req.Limiter
 	before := v.known()
+	d.named()     // by the service that it goes to, whatever else it may be asked as
 	d.who = keyed // a token is shown to each API anew
 	d.route.API, d.route.Service, d.route.closed, d.rec, d.aside = api, api, closed, nil, true
 	if !d.set.Knows(api) {
@@ -255,9 +258,10 @@ func (d *decision) inquire(x *listIndex, q *inquiry, any bool) bool {
 // names: none of them is a way round a rule that denies.
 func (d *decision) named() *uri.Path {
 	t := &d.route
-	if d.asNamed != nil || t.Service == "" {
+	if d.isNamed || t.Service == "" {
 		return d.asNamed
 	}
+	d.isNamed = true
 	if name, _, _ := d.req.Path.Segment(); t.Stripped && name == t.Service {
 		return nil
 	}

@@ -76,6 +76,8 @@ type scratch struct {
 	named         []byte // buffer of namedPath
 	namedPath     uri.Path
 	namedReadings uri.ReadingSet
+
+	assumed, assumedNamed []string // see Assume
 }
 
 // Destination is what the egress knows about a request or tunnel (A2, A12).

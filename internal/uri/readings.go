@@ -62,6 +62,11 @@ func (x *ReadingSet) Of(p *Path) []string {
 	return x.texts
 }
 
+// Assume makes texts the readings of p, until the next Reset.
+func (x *ReadingSet) Assume(p *Path, texts []string) {
+	x.of, x.texts = p, append(x.texts[:0], texts...)
+}
+
 // mode is one way to read a path: a set of the habits below.
 type mode uint8
 
