@@ -22,7 +22,7 @@ var floors = []string{
 	"admin/edit",
 	"app/telemetry proxy/gateway proxy/egress proxy/redirect policy/live",
 	"proxy/upstream policy/store/consul policy/store/dir policy/store/memory",
-	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/cases policy/geoip policy/tokens",
+	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/cases policy/impact policy/geoip policy/tokens",
 	"proxy/answer proxy/hops",
 	"proxy/rabbitmq",
 	"proxy/http1 proxy/middleware proxy/egress/dns admin/api",
@@ -34,7 +34,7 @@ var floors = []string{
 
 // pure are the packages that are values alone: they can be read, tested and
 // trusted without a network, a logger or a Consul.
-var pure = []string{"lictor/policy", "lictor/policy/document", "lictor/policy/cases", "lictor/policy/internal/trie", "lictor/resolver", "lictor/internal/uri", "lictor/internal/trace", "lictor/internal/size", "lictor/proxy/middleware"}
+var pure = []string{"lictor/policy", "lictor/policy/document", "lictor/policy/cases", "lictor/policy/impact", "lictor/policy/internal/trie", "lictor/resolver", "lictor/internal/uri", "lictor/internal/trace", "lictor/internal/size", "lictor/proxy/middleware"}
 
 // impure is what none of them may import, not even by way of others.
 var impure = []string{"net", "net/http", "log", "log/slog", "github.com/hashicorp/consul/api", "github.com/hashicorp/go-hclog"}

@@ -37,6 +37,7 @@ func (p *Lictor) adminRoutes() ([]admin.Route, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.documents.BindConsumers = p.policy.BindsConsumers()
 	routes := slices.Concat(mappings, resources, p.documents.Routes())
 	return append(append(routes, p.explainer().Routes()...), p.recentRoute(), p.changesRoute()), nil
 }

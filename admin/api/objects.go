@@ -2,10 +2,12 @@ package api
 
 // Object is a document of the policy.
 type Object struct {
-	Key   string `json:"key"`             // kind/name
-	Value []byte `json:"value"`           // in base64, since it may be anything
-	Index uint64 `json:"index"`           // changes with every write
-	Error string `json:"error,omitempty"` // why it is not in force
+	Key   string `json:"key"`   // kind/name
+	Value []byte `json:"value"` // in base64, since it may be anything
+	Index uint64 `json:"index"` // changes with every write
+	// Created is the store's index of the first write: of two alike the older wins. 0: it is not known.
+	Created uint64 `json:"created,omitempty"`
+	Error   string `json:"error,omitempty"` // why it is not in force
 	// Held: it is in force although the store no longer has it, for the reason
 	// Why. A put brings it back, a delete makes it gone for good.
 	Held bool   `json:"held,omitempty"`
@@ -15,6 +17,8 @@ type Object struct {
 // List is the policy as this node works with it.
 type List struct {
 	Objects []Object `json:"objects"` // by key
+	// BindConsumers: the configuration says so (C6).
+	BindConsumers bool `json:"bind_consumers,omitempty"`
 }
 
 // Operation is a step of a transaction.

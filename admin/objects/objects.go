@@ -32,6 +32,10 @@ type Documents struct {
 	store  store.Store
 	policy *edit.Policy
 	notes  func(policy.Key, policy.Object) policy.Problems
+
+	// BindConsumers is what the configuration says (C6), which is told with the
+	// documents: what they mean depends on it. It is set before they are served.
+	BindConsumers bool
 }
 
 // New returns the documents in s, which must be the store of p. notes returns what
@@ -41,7 +45,7 @@ func New(s store.Store, p *edit.Policy, notes func(policy.Key, policy.Object) po
 	if s == nil || p == nil {
 		return nil, errors.New("objects: a store and a policy are required")
 	}
-	return &Documents{s, p, notes}, nil
+	return &Documents{store: s, policy: p, notes: notes}, nil
 }
 
 // Routes returns the routes of the documents.
@@ -98,7 +102,7 @@ func (a *Documents) List(ctx context.Context) (*api.List, error) {
 	for _, o := range a.store.Held() {
 		why[o.Key()] = o.Why
 	}
-	out := &api.List{Objects: []api.Object{}}
+	out := &api.List{Objects: []api.Object{}, BindConsumers: a.BindConsumers}
 	for _, kind := range policy.Kinds {
 		all, err := a.policy.List(ctx, kind)
 		if err != nil {
@@ -131,7 +135,7 @@ func (a *Documents) Get(ctx context.Context, key string) (*api.Object, error) {
 }
 
 func shownOf(o *edit.Object) api.Object {
-	shown := api.Object{Key: string(o.Key.Kind) + "/" + o.Key.Name, Value: o.Value, Index: o.Index}
+	shown := api.Object{Key: string(o.Key.Kind) + "/" + o.Key.Name, Value: o.Value, Index: o.Index, Created: o.Created}
 	if o.Problems != nil {
 		shown.Error = o.Problems.Error()
 	}

@@ -34,6 +34,7 @@ type applyPlan struct {
 	extra int      // live objects without a file that stay
 	lost  int      // of them, those that the store has lost
 	left  []string // files that are not read
+	live  *api.List
 }
 
 // closing is the order in which kinds are written: what closes before what
@@ -50,12 +51,12 @@ func planApply(client *adminClient, dir string, prune bool) (*applyPlan, error) 
 	if err != nil {
 		return nil, err
 	}
-	live, err := livePolicy(client)
+	live, err := liveList(client)
 	if err != nil {
 		return nil, err
 	}
-	plan := comparePolicy(files, live, prune)
-	plan.left = left
+	plan := comparePolicy(files, live.Objects, prune)
+	plan.left, plan.live = left, live
 	return plan, nil
 }
 

@@ -41,29 +41,6 @@ func compilePolicy(dir string, files []policyFile) (*policy.Set, error) {
 	return set, errors.Join(wrong...)
 }
 
-func policyDiffCommand(stdout io.Writer) *command {
-	c := newCommand("policy diff", "Compare a policy kept as files with the store", "[-exit-code] DIR",
-		"Says what apply -prune would do. What means the same is no difference, however\nit is written.\n"+policyDirHelp)
-	c.takes = "a directory"
-	var client adminClient
-	client.flags(c.flags)
-	exitCode := c.exitCode("if something is different")
-	c.run = func() error {
-		plan, err := planApply(&client, c.arg, true)
-		if err != nil {
-			return err
-		}
-		if err := plan.printDiff(stdout); err != nil {
-			return err
-		}
-		if *exitCode && len(plan.steps) > 0 {
-			return errNotWell
-		}
-		return nil
-	}
-	return c
-}
-
 func policyApplyCommand(stdout io.Writer) *command {
 	c := newCommand("policy apply", "Write a policy kept as files to the store", "[-dry-run] [-prune] DIR",
 		"Writes what is new or different, and what the store lost though it is still in\n"+
@@ -236,9 +213,18 @@ func placed(path string, err error) []error {
 	return all
 }
 
-// livePolicy returns the documents of a running lictor, which has looked at its
-// store for it, by key.
+// livePolicy returns the documents of a running lictor, by key.
 func livePolicy(client *adminClient) ([]api.Object, error) {
+	list, err := liveList(client)
+	if err != nil {
+		return nil, err
+	}
+	return list.Objects, nil
+}
+
+// liveList returns the same with what else they mean something by. The running
+// lictor has looked at its store for it.
+func liveList(client *adminClient) (*api.List, error) {
 	body, err := client.get("/policy/objects?fresh")
 	if err != nil {
 		return nil, err
@@ -248,5 +234,5 @@ func livePolicy(client *adminClient) ([]api.Object, error) {
 		return nil, fmt.Errorf("the answer is no policy: %w", err)
 	}
 	slices.SortFunc(list.Objects, func(a, b api.Object) int { return cmp.Compare(a.Key, b.Key) })
-	return list.Objects, nil
+	return &list, nil
 }

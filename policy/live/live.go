@@ -72,6 +72,9 @@ func New(cfg Config) (*Policy, error) {
 // goroutine that put it there: f must not wait. To be called before Run.
 func (p *Policy) OnChange(f func()) { p.watcher = append(p.watcher, f) }
 
+// BindsConsumers reports what the configuration says of it (C6).
+func (p *Policy) BindsConsumers() bool { return p.cfg.BindConsumers }
+
 // Set returns the policy to decide by, nil if none was loaded or the one there
 // is older than MaxStale (X6).
 func (p *Policy) Set() *policy.Set {
