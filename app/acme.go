@@ -1,7 +1,6 @@
 package app
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,9 +32,6 @@ func (p *Lictor) buildACME() error {
 	}
 	if p.cfg.Gateway.RedirectAddress == "" {
 		cfg.Challenges = slices.DeleteFunc(cfg.Challenges, func(kind string) bool { return kind == "http-01" })
-		if len(cfg.Challenges) == 0 {
-			return errors.New(`gateway: tls: acme: the challenge "http-01" needs gateway { redirect_address }`)
-		}
 	}
 	if err := p.acmeStorage(block, &cfg); err != nil {
 		return fmt.Errorf("gateway: tls: acme: %w", err)
@@ -49,7 +45,8 @@ func (p *Lictor) buildACME() error {
 	return nil
 }
 
-// acmeStorage says where certificates are kept.
+// acmeStorage says where certificates are kept. That it is told where, package
+// config has seen to.
 func (p *Lictor) acmeStorage(block *config.ACME, cfg *acme.Config) error {
 	dir, err := p.dataFile("acme")
 	if err != nil {
@@ -61,22 +58,14 @@ func (p *Lictor) acmeStorage(block *config.ACME, cfg *acme.Config) error {
 		}
 	}
 	if block.Storage == "file" {
-		if dir == "" {
-			return errors.New(`storage = "file" needs data_dir`)
-		}
 		cfg.Storage = &certmagic.FileStorage{Path: dir}
 		return nil
 	}
 	var seal *acme.Seal
-	switch {
-	case !p.cfg.Consul.Configured:
-		return errors.New(`storage = "consul" needs a block consul`)
-	case block.KeyFile != "":
+	if block.KeyFile != "" {
 		seal, err = acme.ReadSeal(block.KeyFile)
-	case dir != "":
+	} else {
 		seal, err = acme.OwnSeal(filepath.Join(dir, "key"))
-	default:
-		return errors.New(`storage = "consul" needs key_file, or data_dir for a key of its own`)
 	}
 	if err != nil {
 		return err

@@ -89,8 +89,25 @@ func (d *decoder) acme(b *hcl.Block) {
 	if len(a.Challenges) == 0 {
 		d.wrong(where.of("challenges", b), "%sacme: challenges: want one at least", d.within)
 	}
+	d.afterwards = append(d.afterwards, func() { d.acmeNeeds(where, b) })
 	if a.KeyFile != "" && a.Storage != "consul" {
 		d.wrong(where.of("key_file", b), `%sacme: key_file is for storage = "consul"`, d.within)
+	}
+}
+
+// acmeNeeds reports what a block acme needs of others, which may stand behind it.
+func (d *decoder) acmeNeeds(where places, b *hcl.Block) {
+	a := &d.cfg.Gateway.TLS.ACME
+	switch {
+	case a.Storage == "file" && d.cfg.DataDir == "":
+		d.wrong(where.of("storage", b), `gateway: tls: acme: storage = "file" needs data_dir`)
+	case a.Storage == "consul" && !d.cfg.Consul.Configured:
+		d.wrong(where.of("storage", b), `gateway: tls: acme: storage = "consul" needs a block consul`)
+	case a.Storage == "consul" && a.KeyFile == "" && d.cfg.DataDir == "":
+		d.wrong(where.of("storage", b), `gateway: tls: acme: storage = "consul" needs key_file, or data_dir for a key of its own`)
+	}
+	if len(a.Challenges) > 0 && !slices.Contains(a.Challenges, "tls-alpn-01") && d.cfg.Gateway.RedirectAddress == "" {
+		d.wrong(where.of("challenges", b), `gateway: tls: acme: the challenge "http-01" needs gateway { redirect_address }`)
 	}
 }
 

@@ -190,6 +190,9 @@ func Parse(env Env, files ...File) (*Config, error) {
 	}
 	d.file(hcl.MergeBodies(bodies))
 	d.distinct()
+	for _, check := range d.afterwards {
+		check()
+	}
 	for _, p := range d.problems {
 		if slices.Contains(d.foreign, p.At.Filename) {
 			p.Text = "a mistake; the file is a link out of the directory, so that it is not repeated"
@@ -212,6 +215,8 @@ type decoder struct {
 	names    []string // every option and block that could have been given; config.hcl.example must show each
 	sockets  []socket // that were asked for
 	problems []*Problem
+
+	afterwards []func() // look at what one block needs of another
 }
 
 func (d *decoder) wrong(at hcl.Range, format string, args ...any) {
