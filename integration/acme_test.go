@@ -88,45 +88,49 @@ func kvDump(t *testing.T, c *consulAgent, prefix string) string {
 	return text.String()
 }
 
-// TestThreeLictorsOrderACertificateOnce (P8): one of them orders each, all serve it;
-// the authority comes by way of a balancer, so that any of them answers it. It is
-// renewed under load, and served on while the directory is away.
+// threeLictors share a storage in Consul, and a, which comes by way of a balancer,
+// so that any of them answers it. more is of the block acme.
+func threeLictors(t *testing.T, a *authority, c *consulAgent, more string) (all []*lictorProcess) {
+	t.Helper()
+	seal := sealFile(t)
+	for range 3 {
+		redirect := freePort(t)
+		l := newLictor(t, lictorConfig{
+			DataDir: t.TempDir(),
+			Gateway: acmeBlock(a, redirect, fmt.Sprintf("storage = \"consul\"\nkey_file = %q\nhosts = [\"listed.test\"]\nhost_suffixes = [\"example.com\"]\n%s", seal, more)),
+			Rest:    consulConfig(c, `host_suffixes = ["example.com"]`),
+		})
+		a.HTTP.add(fmt.Sprintf("127.0.0.1:%d", redirect))
+		a.TLS.add(l.Gateway)
+		all = append(all, l)
+	}
+	a.stop() // until any of them can be asked for a proof
+	var starts sync.WaitGroup
+	for _, l := range all {
+		starts.Go(func() { l.Start(t) })
+	}
+	starts.Wait()
+	for _, l := range all {
+		l.Ready(t)
+	}
+	a.start()
+	return all
+}
+
+// TestThreeLictorsOrderACertificateOnce (P8): one of them orders each, all serve it.
 func TestThreeLictorsOrderACertificateOnce(t *testing.T) {
 	together(t)
 	for _, kind := range []string{"http-01", "tls-alpn-01"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			a, c, backend := startAuthority(t, 150), startConsul(t), startBackend(t, "one")
+			a, c, backend := startAuthority(t, 3600), startConsul(t), startBackend(t, "one")
 			register(t, c, "svc", "svc-1", backend.Addr, hostsMeta("claimed.example.com"))
 			kvPut(t, c, "lictor/policy/mappings/mapped.example.com", `{"backends": ["service:svc"]}`)
 			kvPut(t, c, "lictor/policy/mappings/mapped.example.org", `{"backends": ["service:svc"]}`)
-			seal := sealFile(t)
-			var all []*lictorProcess
-			for range 3 {
-				redirect := freePort(t)
-				l := newLictor(t, lictorConfig{
-					DataDir: t.TempDir(),
-					Gateway: acmeBlock(a, redirect, fmt.Sprintf("storage = \"consul\"\nkey_file = %q\nhosts = [\"listed.test\"]\nhost_suffixes = [\"example.com\"]\nchallenges = [%q]", seal, kind)),
-					Rest:    consulConfig(c, `host_suffixes = ["example.com"]`),
-				})
-				a.HTTP.add(fmt.Sprintf("127.0.0.1:%d", redirect))
-				a.TLS.add(l.Gateway)
-				all = append(all, l)
-			}
-			a.stop() // until any of them can be asked for a proof
-			var starts sync.WaitGroup
-			for _, l := range all {
-				starts.Go(func() { l.Start(t) })
-			}
-			starts.Wait()
-			for _, l := range all {
-				l.Ready(t)
-			}
-			a.start()
+			all := threeLictors(t, a, c, fmt.Sprintf("challenges = [%q]", kind))
 			roots := a.pool()
-			serials := make(map[string]string)
 			for _, host := range []string{"listed.test", "mapped.example.com", "claimed.example.com"} {
-				serials[host] = allShow(t, all, host, "", roots)
+				allShow(t, all, host, "", roots)
 			}
 			if n := a.orders(); n != 3 {
 				t.Errorf("%d orders for three certificates", n)
@@ -140,57 +144,67 @@ func TestThreeLictorsOrderACertificateOnce(t *testing.T) {
 			if strings.Contains(sealed, "PRIVATE KEY") || strings.Contains(sealed, "BEGIN") || len(sealed) < 1000 {
 				t.Errorf("what lies in Consul is not sealed:\n%.2000s", sealed)
 			}
-
-			quit, load := make(chan struct{}), sync.WaitGroup{}
-			var answers atomic.Int64
-			for _, l := range all {
-				tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "claimed.example.com"}, DisableKeepAlives: true}
-				client := &http.Client{Transport: tr, Timeout: soon}
-				load.Go(func() {
-					for {
-						select {
-						case <-quit:
-							return
-						default:
-						}
-						if err := askOnce(client, "https://"+l.Gateway+"/svc/"); err != nil {
-							t.Error(err)
-						}
-						answers.Add(1)
-					}
-				})
-			}
-			before := strings.Count(a.output.String(), "Issued certificate")
-			serials["claimed.example.com"] = allShow(t, all, "claimed.example.com", serials["claimed.example.com"], roots)
-			close(quit)
-			load.Wait()
-			if n := strings.Count(a.output.String(), "Issued certificate") - before; n > 3 {
-				t.Errorf("%d certificates were issued while each of three was renewed once", n)
-			}
-			t.Logf("%d handshakes while it was renewed, %d orders in all", answers.Load(), a.orders())
-
-			serials["listed.test"] = allShow(t, all, "listed.test", serials["listed.test"], roots) // renewed as well
-			a.stop()
-			for _, l := range all {
-				eventually(t, 6*soon, "the status tells of the directory", func() error {
-					told := strings.Join(problemsIn(t, l), "\n")
-					if !strings.Contains(told, "is not renewed, tried in vain since") || !strings.Contains(told, "connection refused") {
-						return errors.New(told)
-					}
-					return nil
-				})
-				if got, err := shownFor(l, "listed.test", nil); err != nil || got != serials["listed.test"] {
-					t.Errorf("while the directory is away: %s, %v", got, err)
-				}
-			}
-			all[0].Stop(t)
-			all[0].Start(t)
-			a.start()
-			began := time.Now()
-			allShow(t, all, "listed.test", serials["listed.test"], a.pool())
-			t.Logf("renewed %v after the directory was back", time.Since(began).Round(time.Second))
 		})
 	}
+}
+
+// TestThreeLictorsRenewACertificateOnce (P8): under load, and it is served on while
+// the directory is away, which status tells, and by one that starts meanwhile.
+func TestThreeLictorsRenewACertificateOnce(t *testing.T) {
+	together(t)
+	a, c, backend := startAuthority(t, 60), startConsul(t), startBackend(t, "one")
+	register(t, c, "svc", "svc-1", backend.Addr)
+	all := threeLictors(t, a, c, "")
+	roots := a.pool()
+	serial := allShow(t, all, "listed.test", "", roots)
+
+	quit, load := make(chan struct{}), sync.WaitGroup{}
+	var answers atomic.Int64
+	for _, l := range all {
+		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "listed.test"}, DisableKeepAlives: true}
+		client := &http.Client{Transport: tr, Timeout: soon}
+		load.Go(func() {
+			for {
+				select {
+				case <-quit:
+					return
+				default:
+				}
+				if err := askOnce(client, "https://"+l.Gateway+"/svc/"); err != nil {
+					t.Error(err)
+				}
+				answers.Add(1)
+			}
+		})
+	}
+	orders, issued := a.orders(), strings.Count(a.output.String(), "Issued certificate")
+	serial = allShow(t, all, "listed.test", serial, roots)
+	if n := strings.Count(a.output.String(), "Issued certificate") - issued; n != 1 || a.orders() != orders+1 {
+		t.Errorf("%d orders, and %d certificates were issued, while one was renewed once", a.orders()-orders, n)
+	}
+	a.stop()
+	close(quit)
+	load.Wait()
+	t.Logf("%d handshakes while it was renewed", answers.Load())
+
+	for _, l := range all {
+		eventually(t, 6*soon, "the status tells of the directory", func() error {
+			told := strings.Join(problemsIn(t, l), "\n")
+			if !strings.Contains(told, "is not renewed, tried in vain since") || !strings.Contains(told, "connection refused") {
+				return errors.New(told)
+			}
+			return nil
+		})
+		if got, err := shownFor(l, "listed.test", nil); err != nil || got != serial {
+			t.Errorf("while the directory is away: %s, %v", got, err)
+		}
+	}
+	all[0].Stop(t)
+	all[0].Start(t)
+	a.start()
+	began := time.Now()
+	allShow(t, all, "listed.test", serial, a.pool())
+	t.Logf("renewed %v after the directory was back", time.Since(began).Round(time.Second))
 }
 
 // TestALictorAloneKeepsCertificatesInItsDirectory (P8): also over a restart while
@@ -235,8 +249,21 @@ func TestALictorAloneKeepsCertificatesInItsDirectory(t *testing.T) {
 // the status says so, and the old one is served.
 func TestTheRightsOfCertificatesAreJustEnough(t *testing.T) {
 	together(t)
-	a, agent := startAuthority(t, 45), startConsul(t, withACL(rootToken))
 	all := rights(t, "tls")
+	for i, missing := range all {
+		if strings.Contains(missing, "acme") || strings.Contains(missing, "session") {
+			t.Run(missing, func(t *testing.T) {
+				t.Parallel()
+				missRight(t, all, i)
+			})
+		}
+	}
+}
+
+// missRight has a lictor that has a certificate lose one right, until it tells so,
+// and get it back.
+func missRight(t *testing.T, all []string, missing int) {
+	a, agent := startAuthority(t, 45), startConsul(t, withACL(rootToken))
 	who := newBearer(t, agent, "lictor", all)
 	l := newLictor(t, lictorConfig{
 		DataDir: t.TempDir(),
@@ -248,29 +275,23 @@ func TestTheRightsOfCertificatesAreJustEnough(t *testing.T) {
 	told := func() string {
 		return strings.Join(slices.DeleteFunc(problemsIn(t, l), func(s string) bool { return !strings.Contains(s, "acme: ") }), "\n")
 	}
-	roots := a.pool()
-	serial := allShow(t, []*lictorProcess{l}, "listed.test", "", roots)
-	for i, missing := range all {
-		if !strings.Contains(missing, "acme") && !strings.Contains(missing, "session") {
-			continue
+	serial := allShow(t, []*lictorProcess{l}, "listed.test", "", a.pool())
+	who.may(t, slices.Delete(slices.Clone(all), missing, missing+1))
+	eventually(t, 6*soon, "the lack is told", func() error {
+		if text := told(); !strings.Contains(text, "403") {
+			return fmt.Errorf("status tells %q", text)
 		}
-		who.may(t, slices.Delete(slices.Clone(all), i, i+1))
-		eventually(t, 6*soon, "a lack of "+missing+" is told", func() error {
-			if text := told(); !strings.Contains(text, "403") {
-				return fmt.Errorf("status tells %q", text)
-			}
-			return nil
-		})
-		if _, err := shownFor(l, "listed.test", nil); err != nil {
-			t.Errorf("without %s: %v", missing, err)
-		}
-		who.may(t, all)
-		serial = allShow(t, []*lictorProcess{l}, "listed.test", serial, roots)
-		eventually(t, 6*soon, "all is well again with "+missing, func() error {
-			if text := told(); text != "" {
-				return errors.New(text)
-			}
-			return nil
-		})
+		return nil
+	})
+	if _, err := shownFor(l, "listed.test", nil); err != nil {
+		t.Error(err)
 	}
+	who.may(t, all)
+	allShow(t, []*lictorProcess{l}, "listed.test", serial, a.pool())
+	eventually(t, 6*soon, "all is well again", func() error {
+		if text := told(); text != "" {
+			return errors.New(text)
+		}
+		return nil
+	})
 }
