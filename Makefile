@@ -43,8 +43,8 @@ build: ## Build bin/lictor
 
 test: compiler namespaces consul rabbitmq front ## Lint, unit and integration tests with -race, and a minute of adversary
 	$(MAKE) --no-print-directory lint unit integration
-	# Machines that run tests are busy with other things: the budgets of a quiet one are those of make adversary.
-	$(MAKE) --no-print-directory adversary ADVERSARY='-memory 512 -admin 5s'
+	# Machines that run tests are busy with other things, and answer later: the second of make adversary is a quiet one's.
+	$(MAKE) --no-print-directory adversary ADVERSARY='-admin 2s'
 
 unit: compiler namespaces ## Only the unit tests
 	go test -race -shuffle=on ./...
