@@ -4,10 +4,12 @@ package integration_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -145,6 +147,15 @@ func TestWhoChangesThePolicyIsKnown(t *testing.T) { // R5, R6
 		t.Errorf("got %s, %v", text, err)
 	}
 
+	kvDelete(t, c, "lictor/policy/groups/bad") // what cannot be read proves nothing
+	eventually(t, soon, "it is gone", func() error {
+		if _, text := ask("GET", "/policy/changes", "ci-one", ""); !strings.Contains(text, `"delete"`) {
+			return errors.New(text)
+		}
+		return nil
+	})
+	pipeline(t, admin, "ci-one", out)
+
 	// Another token in the file counts, and the former one no more.
 	write(tokens, "ci-two\n")
 	eventually(t, soon, "the new token counts", func() error {
@@ -155,5 +166,63 @@ func TestWhoChangesThePolicyIsKnown(t *testing.T) { // R5, R6
 	})
 	if got, _ := ask("GET", "/status", "ci-one", ""); got/100 != 4 {
 		t.Errorf("the former token gives %d", got)
+	}
+}
+
+// pipeline runs the steps of deploy/ci as a pipeline does.
+func pipeline(t *testing.T, admin, token, dir string) {
+	t.Helper()
+	bin, err := lictorBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := func(name string, args ...string) (string, error) {
+		cmd := exec.Command("../deploy/ci/"+name, args...)
+		cmd.Env = append(os.Environ(), "LICTOR_ADMIN_ADDR="+admin, "LICTOR_ADMIN_TOKEN="+token, "FAIL_UNDER=100", "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	change := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "groups/bad")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "acls")); err != nil { // of a service that is not there
+		t.Fatal(err)
+	}
+	change("tests/all.hcl", "case \"hidden\" {\n  request = \"GET /hidden/x\"\n  want = \"blacklist\"\n}\n"+
+		"case \"admin\" {\n  request = \"GET /admin\"\n  want = \"blacklist\"\n}\n"+
+		"case \"a tenant\" {\n  request = \"GET http://a.example/\"\n  want = \"pass\"\n}\n")
+	change("blacklist/ops", "/admin\n/hidden/x\n")
+	reports := t.TempDir()
+	out, err := step("check", dir, reports)
+	if err != nil || !strings.Contains(out, "OPENS   blacklist/ops /hidden") || !strings.Contains(out, "complete") {
+		t.Fatalf("check: %v\n%s", err, out)
+	}
+	for _, name := range []string{"policy.xml", "impact.txt"} {
+		if _, err := os.Stat(filepath.Join(reports, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	change("blacklist/more", "/admin/x\n") // makes no difference
+	if out, err := step("check", dir, reports); err == nil || !strings.Contains(out, "can never make a difference") {
+		t.Errorf("check of what makes no difference: %v\n%s", err, out)
+	}
+	if err := os.Remove(filepath.Join(dir, "blacklist/more")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := step("apply", dir); err != nil || !strings.Contains(out, "0 made, 1 changed") {
+		t.Errorf("apply: %v\n%s", err, out)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir+".before", "blacklist/ops")); err != nil || strings.Contains(string(text), "/hidden/x") {
+		t.Errorf("the policy before is %s, %v", text, err)
 	}
 }

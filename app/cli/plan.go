@@ -270,16 +270,33 @@ func (s *step) changes() []string {
 	if err != nil {
 		return []string{"what is live is not valid: " + err.Error()}
 	}
-	before, after := fieldsOf(s.names.put(content)), fieldsOf(s.names.put(s.file.content))
+	was, is := s.names.put(content), s.names.put(s.file.content)
+	before, after := fieldsOf(was), fieldsOf(is)
+	shownBefore, shownAfter := fieldsOf(withoutSecrets(was)), fieldsOf(withoutSecrets(is))
 	all := maps.Clone(before)
 	maps.Copy(all, after)
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if !reflect.DeepEqual(before[name], after[name]) {
-			lines = append(lines, fmt.Sprintf("%s: %s -> %s", name, jsonText(before[name]), jsonText(after[name])))
+		switch {
+		case reflect.DeepEqual(before[name], after[name]):
+		case reflect.DeepEqual(shownBefore[name], shownAfter[name]):
+			lines = append(lines, name+": a secret in it is another one")
+		default:
+			lines = append(lines, fmt.Sprintf("%s: %s -> %s", name, jsonText(shownBefore[name]), jsonText(shownAfter[name])))
 		}
 	}
 	return lines
+}
+
+// withoutSecrets returns an object as it may be shown.
+func withoutSecrets(o policy.Object) policy.Object {
+	p, ok := o.(*policy.Plugin)
+	if !ok {
+		return o
+	}
+	shown := *p
+	shown.Config = p.Shown()
+	return &shown
 }
 
 func fieldsOf(o policy.Object) map[string]any {

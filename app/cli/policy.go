@@ -41,30 +41,6 @@ func compilePolicy(dir string, files []policyFile) (*policy.Set, error) {
 	return set, errors.Join(wrong...)
 }
 
-func policyApplyCommand(stdout io.Writer) *command {
-	c := newCommand("policy apply", "Write a policy kept as files to the store", "[-dry-run] [-prune] DIR",
-		"Writes what is new or different, and what the store lost though it is still in\n"+
-			"force: it compares with the store. Each transaction of up to 64 operations is done\n"+
-			"whole, and only if nothing of it was changed in the meantime; else nothing of it\n"+
-			"is done. Of several, those that close come before those that open.\n\n"+
-			"Nothing is deleted: a file that is not there is no order to delete, and lictor\n"+
-			"keeps no record of who made an object. With -prune, objects of the kinds that\n"+
-			"DIR has a folder for are deleted if they have no file.\n"+policyDirHelp)
-	c.takes = "a directory"
-	var client adminClient
-	client.flags(c.flags)
-	dry := c.flags.Bool("dry-run", false, "say what would be done, and do nothing")
-	prune := c.flags.Bool("prune", false, "delete objects that have no file, of the kinds that DIR has")
-	c.run = func() error {
-		plan, err := planApply(&client, c.arg, *prune)
-		if err != nil {
-			return err
-		}
-		return plan.apply(&client, stdout, *dry)
-	}
-	return c
-}
-
 // policyFile is a document of a policy kept as files.
 type policyFile struct {
 	key     policy.Key

@@ -66,7 +66,7 @@ func TestExportIsAFixedPoint(t *testing.T) { // R5
 	if err := os.Remove(filepath.Join(out, "acls/bad")); err != nil {
 		t.Fatal(err)
 	}
-	wantRun(t, 0, "0 made, 0 changed, 0 deleted; 9 were the same, 1 without a file stay.\n", "policy", "apply", out)
+	wantEnd(t, 0, "0 made, 0 changed, 0 deleted; 9 were the same, 1 without a file stay.\n", "policy", "apply", out)
 	if got := s.Value(policy.KindACLs, "shop"); !strings.Contains(got, "c-1") {
 		t.Errorf("apply wrote what meant the same: %s", got)
 	}
@@ -159,4 +159,36 @@ func entries(n int) string {
 		b.WriteString("/p" + strings.Repeat("x", i) + "\n")
 	}
 	return b.String()
+}
+
+// What apply opens and closes is said before it is done, and only yes is yes.
+func TestApplySaysFirstWhatItOpensAndCloses(t *testing.T) { // R5
+	s := running(t)
+	s.Write(t, policy.KindConsumers, "ann", `{}`)
+	dir := tree(t, "acls/shop", `{"api":"shop","consumers":["ann"]}`)
+	_, out := lictor("policy", "apply", dir)
+	plan, proof, done := strings.Index(out, "+ acls/shop"), strings.Index(out, "CLOSES  acls/shop"), strings.LastIndex(out, "+ acls/shop")
+	if plan < 0 || proof < plan || done < proof || !strings.Contains(out, "complete") {
+		t.Errorf("got %s", out)
+	}
+	for text, want := range map[string]bool{"y\n": true, "YES\n": true, " y": true, "": false, "\n": false, "n\n": false, "yesterday\n": false, "yeah": false} {
+		var said strings.Builder
+		if got := confirmed(&said, strings.NewReader(text)); got != want || said.String() != "Write this? [y/N] " {
+			t.Errorf("%q: got %v, %q", text, got, &said)
+		}
+	}
+}
+
+// A comparison tells that a secret is another one, and not which.
+func TestADifferenceTellsNoSecret(t *testing.T) { // R5
+	s := running(t)
+	jwt := func(secret, more string) string {
+		return `{"name":"jwt","config":{"secrets":["` + strings.Repeat(secret, 40) + `"]` + more + `}}`
+	}
+	s.Write(t, policy.KindPlugins, "login", jwt("a", ""))
+	wantPart(t, 0, "~ plugins/login\n    config: a secret in it is another one\n", "policy", "diff", tree(t, "plugins/login", jwt("b", "")))
+	_, out := lictor("policy", "diff", tree(t, "plugins/login", jwt("b", `,"issuer":"i"`)))
+	if strings.Contains(out, "aaaa") || strings.Contains(out, "bbbb") || !strings.Contains(out, `"issuer":"i"`) {
+		t.Errorf("got %s", out)
+	}
 }

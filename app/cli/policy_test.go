@@ -46,6 +46,14 @@ func wantRun(t *testing.T, status int, want string, args ...string) {
 	}
 }
 
+// wantEnd is wantRun for what is written last.
+func wantEnd(t *testing.T, status int, want string, args ...string) {
+	t.Helper()
+	if got, out := lictor(args...); got != status || !strings.HasSuffix("\n"+out, "\n"+want) {
+		t.Errorf("lictor %s: got %d\n%s\nwant %d and at its end\n%s", strings.Join(args, " "), got, out, status, want)
+	}
+}
+
 func TestPolicyCheck(t *testing.T) { // contract 1
 	good := tree(t, "acls/a", `{"api":"x","groups":["g"]}`, "groups/g", "{}", "blacklist/b", "10.0.0.1\n/admin\n", "README.md", "# text", ".git/config", "x", "acls/.keep", "")
 	wantRun(t, 0, "The policy is valid: 3 objects.\n", "policy", "check", good)
@@ -80,16 +88,16 @@ func TestPolicyApply(t *testing.T) { // contract 1
 	s.Want(t, 201, "POST", "/blacklist", `name=other&entries=/other`)
 
 	dir := tree(t, "blacklist/ops", "# by hand\n/admin\n", "mappings/a.x", `{"domain":"a.x","tenant":"t","backends":["http://h"]}`)
-	wantRun(t, 0, "Would do transaction 1 of 1:\n+ blacklist/ops\n+ mappings/a.x\n2 to make, 0 to change, 0 to delete; 0 are the same, 3 without a file stay.\n",
+	wantEnd(t, 0, "Would do transaction 1 of 1:\n+ blacklist/ops\n+ mappings/a.x\n2 to make, 0 to change, 0 to delete; 0 are the same, 3 without a file stay.\n",
 		"policy", "apply", "-dry-run", dir)
 	if got := s.Value(policy.KindBlacklist, "ops"); got != "" {
 		t.Errorf("the dry run wrote %q", got)
 	}
-	wantRun(t, 0, "+ blacklist/ops\n+ mappings/a.x\n2 made, 0 changed, 0 deleted; 0 were the same, 3 without a file stay.\n", "policy", "apply", dir)
+	wantEnd(t, 0, "+ blacklist/ops\n+ mappings/a.x\n2 made, 0 changed, 0 deleted; 0 were the same, 3 without a file stay.\n", "policy", "apply", dir)
 	if got := s.Value(policy.KindBlacklist, "ops"); got != "# by hand\n/admin\n" {
 		t.Errorf("got %q, want the file as it is", got)
 	}
-	wantRun(t, 0, "0 made, 0 changed, 0 deleted; 2 were the same, 3 without a file stay.\n", "policy", "apply", dir)
+	wantEnd(t, 0, "0 made, 0 changed, 0 deleted; 2 were the same, 3 without a file stay.\n", "policy", "apply", dir)
 
 	// What means the same is the same.
 	s.Write(t, policy.KindBlacklist, "ops", `{"entries":["/admin"]}`)
@@ -101,7 +109,7 @@ func TestPolicyApply(t *testing.T) { // contract 1
 - blacklist/other
 0 to make, 1 to change, 1 to delete; 1 are the same, 2 without a file stay.
 `, "policy", "diff", dir)
-	wantRun(t, 0, "~ blacklist/ops\n- blacklist/other\n0 made, 1 changed, 1 deleted; 1 were the same, 2 without a file stay.\n", "policy", "apply", "-prune", dir)
+	wantEnd(t, 0, "~ blacklist/ops\n- blacklist/other\n0 made, 1 changed, 1 deleted; 1 were the same, 2 without a file stay.\n", "policy", "apply", "-prune", dir)
 	s.Want(t, 404, "GET", "/blacklist/other", "")
 	s.WantDecisions(t, map[string]int{"GET /admin": 403, "GET /x/y": 401})
 
@@ -155,7 +163,8 @@ func TestPolicyTransactions(t *testing.T) { // contract 1
 		t.Fatalf("got %d %s", status, out)
 	}
 	var order []string
-	for line := range strings.Lines(out) {
+	_, done, _ := strings.Cut(out, "\nproof: ")
+	for line := range strings.Lines(done) {
 		if kind, _, ok := strings.Cut(strings.TrimPrefix(line, "+ "), "/"); ok && (len(order) == 0 || order[len(order)-1] != kind) {
 			order = append(order, kind)
 		}
