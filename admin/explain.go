@@ -46,6 +46,7 @@ var questionSchema = &openapi.Schema{Name: "Question", Type: "object", Fields: [
 	{Name: "url", Schema: openapi.Text("a path, or absolute: then its host counts as the Host"), Required: true},
 	{Name: "headers", Schema: &openapi.Schema{Type: "object", Values: &openapi.Schema{}, About: "each a string or a list of strings"}},
 	{Name: "from", Schema: openapi.Text("the address that the request comes from; 127.0.0.1 if it is not given")},
+	{Name: "consumer", Schema: openapi.Text("whose the request is, by id or name: it is decided as if a key of theirs was sent; not of the egress")},
 	{Name: "egress", Schema: openapi.Truth("ask the forward proxy instead of the gateway")},
 }}
 
@@ -74,6 +75,9 @@ func (e Explainer) Ask(ctx context.Context, q *api.Question) (any, error) {
 	ask, listener := e.Gateway, "gateway"
 	if q.Egress {
 		ask, listener = e.Egress, "egress"
+	}
+	if q.Egress && q.Consumer != "" {
+		return nil, Invalid("consumer", "The egress knows consumers by their credentials alone: want headers")
 	}
 	if ask == nil {
 		return nil, Invalid("egress", "There is no "+listener+" to ask")

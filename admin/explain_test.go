@@ -36,6 +36,8 @@ func TestExplainEndpoint(t *testing.T) { // contract 5
 		{"a header that is none", "POST", "/explain", `{"url":"/a","headers":{"a":5}}`, 400, "want a string or a list"},
 		{"an address that is none", "POST", "/explain", `{"url":"/a","from":"here"}`, 400, "want an address"},
 		{"what the listener does not understand", "POST", "/explain", `{"url":"bad"}`, 400, "it is bad"},
+		{"a consumer", "POST", "/explain", `{"url":"/a","consumer":"ann"}`, 200, `"consumer":"ann"`},
+		{"a consumer of the egress", "POST", "/explain", `{"url":"http://x/","egress":true,"consumer":"ann"}`, 400, "by their credentials alone"},
 		{"a listener that there is not", "POST", "/explain", `{"url":"http://x/","egress":true}`, 400, "no egress"},
 		{"a decision", "GET", "/explain/known", "", 200, `"allowed":true`},
 		{"a decision that is gone", "GET", "/explain/unknown", "", 404, "Not found"},

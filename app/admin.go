@@ -91,7 +91,7 @@ func (p *Lictor) explainer() admin.Explainer {
 }
 
 func question(q *api.Question, from netip.Addr) *answer.Question {
-	return &answer.Question{Method: q.Method, URL: q.URL, Headers: q.Headers.Pairs(), From: from}
+	return &answer.Question{Method: q.Method, URL: q.URL, Headers: q.Headers.Pairs(), From: from, As: q.Consumer}
 }
 
 // aged says how old the policy is that spoke.

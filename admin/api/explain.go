@@ -17,6 +17,8 @@ type Question struct {
 	Headers Headers `json:"headers,omitempty"`
 	From    string  `json:"from,omitempty"`   // the address that the request comes from; "" = 127.0.0.1
 	Egress  bool    `json:"egress,omitempty"` // ask the forward proxy instead of the gateway
+
+	Consumer string `json:"consumer,omitempty"` // whose the request is, by id or name, without any credential; "" = as the rest says; of the gateway alone
 }
 
 // Headers are header fields, by name: a string, or a list of them.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"lictor/admin/api"
 )
 
 func TestCurlLines(t *testing.T) {
@@ -92,5 +94,15 @@ func TestLinksHoldNoCredentials(t *testing.T) {
 		if !withheld {
 			t.Errorf("%s: it is not told that something is left out", line)
 		}
+	}
+}
+
+func TestLinksSayWhoseTheQuestionIs(t *testing.T) {
+	share, left, _ := shareable(&api.Question{URL: "/shop/x", From: "10.0.0.1", Consumer: "ann b"})
+	if link := shareLink(share); link != "/ui/explain?consumer=ann+b&from=10.0.0.1&url=%2Fshop%2Fx" {
+		t.Errorf("the link is %s", link)
+	}
+	if line := command(share, left); line != "lictor explain -from 10.0.0.1 -consumer 'ann b' /shop/x" {
+		t.Errorf("the line is %s", line)
 	}
 }

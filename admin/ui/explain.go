@@ -21,6 +21,7 @@ type explainPage struct {
 	What    string // a URL, a path, a curl line or an id
 	Method  string
 	From    string
+	As      string // a consumer, by id or name
 	Headers string // "Name: value", one a line
 	Egress  bool
 
@@ -60,7 +61,7 @@ func (u *UI) explain(w http.ResponseWriter, r *http.Request) error {
 	}
 	data := &explainPage{
 		What: strings.TrimSpace(form.Get("url")), Method: strings.TrimSpace(form.Get("method")), From: strings.TrimSpace(form.Get("from")),
-		Headers: form.Get("headers"), Egress: form.Get("egress") != "",
+		As: strings.TrimSpace(form.Get("consumer")), Headers: form.Get("headers"), Egress: form.Get("egress") != "",
 	}
 	switch {
 	case data.What == "":
@@ -96,7 +97,7 @@ func (u *UI) ask(r *http.Request, data *explainPage) {
 	}
 	share, headers, withheld := shareable(q)
 	data.Share, data.Command, data.Withheld = shareLink(share), command(share, headers), withheld
-	data.What, data.Method, data.From, data.Egress, data.Headers = q.URL, q.Method, q.From, q.Egress, lines(share.Headers)
+	data.What, data.Method, data.From, data.As, data.Egress, data.Headers = q.URL, q.Method, q.From, q.Consumer, q.Egress, lines(share.Headers)
 	if withheld {
 		data.What = share.URL
 	}
@@ -134,7 +135,7 @@ func (p *explainPage) question() (*api.Question, error) {
 	if p.Method != "" {
 		q.Method = p.Method
 	}
-	q.From = p.From
+	q.From, q.Consumer = p.From, p.As
 	q.Egress = q.Egress || p.Egress
 	return q, nil
 }
@@ -148,7 +149,7 @@ var harmless = []string{"accept", "accept-encoding", "accept-language", "connect
 // user information of the URL, and header fields whose harm is not known. left has
 // the names of those fields.
 func shareable(q *api.Question) (share *api.Question, left []string, withheld bool) {
-	share = &api.Question{Method: q.Method, From: q.From, Egress: q.Egress, URL: withoutSecrets(q.URL), Headers: api.Headers{}}
+	share = &api.Question{Method: q.Method, From: q.From, Consumer: q.Consumer, Egress: q.Egress, URL: withoutSecrets(q.URL), Headers: api.Headers{}}
 	for _, f := range q.Headers.Pairs() {
 		if slices.Contains(harmless, strings.ToLower(f[0])) {
 			share.Headers[f[0]] = append(share.Headers[f[0]], f[1])
@@ -191,7 +192,7 @@ func lines(h api.Headers) string {
 
 func shareLink(q *api.Question) string {
 	form := url.Values{"url": {q.URL}}
-	for name, value := range map[string]string{"method": q.Method, "from": q.From, "headers": lines(q.Headers)} {
+	for name, value := range map[string]string{"method": q.Method, "from": q.From, "consumer": q.Consumer, "headers": lines(q.Headers)} {
 		if value != "" {
 			form.Set(name, value)
 		}
@@ -217,6 +218,9 @@ func command(q *api.Question, secret []string) string {
 	}
 	if q.From != "" {
 		words = append(words, "-from", quote(q.From))
+	}
+	if q.Consumer != "" {
+		words = append(words, "-consumer", quote(q.Consumer))
 	}
 	if q.Egress {
 		words = append(words, "-egress")

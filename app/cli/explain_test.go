@@ -86,6 +86,7 @@ func TestExplainAsks(t *testing.T) {
 			"everything, flags behind the URL too", []string{"-X", "POST", "-H", "A: 1", "/svc/x", "-H", "A:2", "-from", "10.0.0.1", "-egress"},
 			`{"egress":true,"from":"10.0.0.1","headers":{"A":["1","2"]},"method":"POST","url":"/svc/x"}`, 0, "node/svc-2",
 		},
+		{"as a consumer", []string{"/svc/x", "-consumer", "ann"}, `{"consumer":"ann","method":"GET","url":"/svc/x"}`, 0, "ALLOWED"},
 		{"as JSON", []string{"-json", "/svc/x"}, `{"method":"GET","url":"/svc/x"}`, 0, `"allowed": true`},
 		{"no URL", nil, "null", 2, "want a URL"},
 		{"two URLs", []string{"/a", "/b"}, "null", 2, `unexpected argument "/b"`},

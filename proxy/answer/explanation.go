@@ -13,6 +13,7 @@ type Question struct {
 	URL     string      `json:"url"`    // a path, or absolute: then its authority is the Host
 	Headers [][2]string `json:"-"`      // name and value, in order
 	From    netip.Addr  `json:"from"`   // the socket's peer; the zero value is 127.0.0.1
+	As      string      `json:"as"`     // the consumer whose it is, by id or name, without any credential; "" = as the rest says
 }
 
 // Peer is the address that the request would come from.

@@ -19,6 +19,7 @@ type decision struct {
 	gw  *Gateway
 	in  *inbound
 	dry bool
+	as  string // of a dry one: the consumer whose the request is, without any credential; "" = as the rest says
 
 	set      *policy.Set // loaded once; all of the request goes by it
 	request  policy.Request
@@ -61,7 +62,7 @@ type decision struct {
 // reset readies d for what came. Each large part is cleared by itself, in place:
 // in one assignment, or with values, they would be built aside and copied.
 func (d *decision) reset(g *Gateway, in *inbound) {
-	d.gw, d.in, d.dry = g, in, false
+	d.gw, d.in, d.dry, d.as = g, in, false, ""
 	d.set, d.recorder, d.former, d.hide, d.hideCookies, d.edits = nil, nil, nil, nil, nil, nil
 	d.asks, d.granted, d.cookies, d.claims, d.drop, d.looked = nil, nil, nil, nil, d.drop[:0], d.looked[:0]
 	d.asked, d.ran, d.matched, d.routed = false, false, d.matched[:0], d.routed[:0]
@@ -125,6 +126,7 @@ func (d *decision) ask() error {
 	}
 	q.Client, q.Fields, q.Length, q.Locator, q.Hosts = in.client, in, in.req.ContentLength, d.gw.locator, d.gw.upstream
 	q.Now, q.Limiter, q.Tokens, q.Dry, q.Again = in.began, &d.gw.limiter, d.gw.tokens, d.dry, false
+	q.As = d.as
 	return nil
 }
 

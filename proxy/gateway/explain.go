@@ -24,7 +24,10 @@ func (g *Gateway) Explain(q *answer.Question) (*api.Explanation, error) {
 	set := g.settings.Load()
 	x.in = inbound{set: set, proxies: set.proxies(0), req: req, began: time.Now(), peer: q.Peer()}
 	x.decision.reset(g, &x.in)
-	x.decision.dry, x.decision.recorder = true, new(policy.Recorder)
+	x.decision.dry, x.decision.recorder, x.decision.as = true, new(policy.Recorder), q.As
+	if q.As != "" && !g.policy.Set().HasConsumer(q.As) {
+		return nil, fmt.Errorf("consumer: there is none with the id or name %q", q.As)
+	}
 	x.in.identify()
 	var dispatch *api.DispatchFact
 	refused := x.decide()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"lictor/internal/eventually"
@@ -51,6 +52,39 @@ func TestExplanationsNameTheNextInstance(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A question may be that of a consumer who shows no key; and only a question may.
+func TestARequestIsExplainedAsAConsumers(t *testing.T) {
+	r := newRig(t, nil)
+	r.backend(func(http.ResponseWriter, *http.Request) {})
+	r.rules.apply(
+		put(t, policy.KindConsumers, "ann", `{"name": "ann", "id": "c-1", "groups": ["staff"]}`),
+		put(t, policy.KindConsumers, "bob", `{"name": "bob", "id": "c-2"}`),
+		put(t, policy.KindPlugins, "auth", `{"id": "auth", "name": "key-auth"}`),
+		put(t, policy.KindACLs, "a", `{"id": "a", "api": "svc", "groups": ["staff"]}`),
+	)
+	for _, tt := range []struct{ as, reason, consumer string }{
+		{"ann", "", "ann"}, {"c-1", "", "ann"}, {"bob", "acl", "bob"}, {"", "no_credentials", ""},
+	} {
+		e, err := r.gw.Explain(&answer.Question{URL: "/svc/x", As: tt.as})
+		if err != nil {
+			t.Fatal(err)
+		}
+		who := ""
+		if e.Consumer != nil {
+			who = e.Consumer.Name
+		}
+		if e.Allowed != (tt.reason == "") || e.Reason != tt.reason || who != tt.consumer {
+			t.Errorf("as %q: allowed %v, %q, consumer %q", tt.as, e.Allowed, e.Reason, who)
+		}
+		if resp, _ := r.get("/svc/x"); resp.StatusCode != 401 {
+			t.Errorf("a request without a key got %d", resp.StatusCode)
+		}
+	}
+	if _, err := r.gw.Explain(&answer.Question{URL: "/svc/x", As: "eve"}); err == nil || !strings.Contains(err.Error(), `"eve"`) {
+		t.Errorf("as a consumer that there is not: %v", err)
 	}
 }
 
