@@ -198,9 +198,6 @@ const pairsTried = 500
 // proofs against what the naive evaluator says of both policies to requests from
 // inside of the classes, and from their edges. With LICTOR_PAIRS=10000 it takes a
 // minute.
-//
-// integration/impact_mutants_test.go breaks the partition and the evaluator by one
-// line in more than ten places, and wants this test to find each.
 func TestImpactAgreesWithTheNaiveEvaluator(t *testing.T) { // R3
 	const each = 60
 	all := uint64(pairsTried)
