@@ -21,7 +21,7 @@ var floors = []string{
 	"admin",
 	"admin/edit",
 	"app/telemetry proxy/gateway proxy/egress proxy/redirect policy/live",
-	"proxy/upstream policy/store/consul policy/store/dir policy/store/memory",
+	"proxy/upstream policy/replay policy/store/consul policy/store/dir policy/store/memory",
 	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/cases policy/impact policy/geoip policy/tokens",
 	"proxy/answer proxy/hops",
 	"proxy/rabbitmq",

@@ -38,6 +38,7 @@ func (p *Lictor) adminRoutes() ([]admin.Route, error) {
 		return nil, err
 	}
 	p.documents.BindConsumers = p.policy.BindsConsumers()
+	p.documents.UseDecisions(p.recorded())
 	routes := slices.Concat(mappings, resources, p.documents.Routes())
 	return append(append(routes, p.explainer().Routes()...), p.recentRoute(), p.changesRoute()), nil
 }

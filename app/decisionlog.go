@@ -2,10 +2,13 @@ package app
 
 import (
 	"fmt"
+	"io"
 	"time"
 
+	"lictor/admin/objects"
 	"lictor/app/supervisor"
 	"lictor/config"
+	"lictor/policy/replay"
 	"lictor/proxy/answer"
 )
 
@@ -72,4 +75,15 @@ func (p *Lictor) decisionProblems() (all []string) {
 		}
 	}
 	return all
+}
+
+// recorded are the decisions that changes of the policy can be tried on.
+func (p *Lictor) recorded() objects.Decisions {
+	if p.decisions == nil {
+		return objects.Decisions{}
+	}
+	return objects.Decisions{Set: p.policy.Loaded, Prefix: p.cfg.Policy.Prefix, Open: func(since time.Time) (io.ReadCloser, error) {
+		_ = p.decisions.Flush() // else what was decided last is left out
+		return replay.OpenLog(p.cfg.DecisionLog.Path, since)
+	}}
 }

@@ -25,6 +25,9 @@ func (p *Lictor) buildUI() (*ui.UI, error) {
 		Prefix: p.cfg.Policy.Prefix,
 		List:   p.documents.List, Get: p.documents.Get, Check: p.documents.Check, Write: p.documents.Write,
 	}
+	if p.documents.Replays() {
+		cfg.Replay = p.documents.Replay
+	}
 	if p.cfg.Consul.Configured {
 		cfg.Peers = p.gateway.Limiter().Instances
 	}

@@ -15,3 +15,25 @@ func (d *decision) asConsumer() bool {
 	d.identified([32]byte{})
 	return true
 }
+
+// Shown is what a request showed of who it is from, as a record of it tells: the values
+// are not in it. It is asked in place of the header and the query.
+type Shown interface {
+	// Key returns the first of names under which there was a key, "" if there was none,
+	// with the digest of the key, the zero one if that is not known, and whether it was
+	// there twice.
+	Key(names []string) (name string, digest [32]byte, twice bool)
+
+	// Token returns what a plugin jwt with a sum of its configuration ([Rests]) makes of
+	// the token, an error if it refuses it.
+	Token(sum uint32, rules *TokenRules) (*Token, error)
+}
+
+// shows returns what a dry question knows of what was shown, nil if it is asked as any
+// request is.
+func (d *decision) shows() Shown {
+	if !d.req.Dry {
+		return nil
+	}
+	return d.req.Shown
+}

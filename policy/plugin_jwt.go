@@ -31,11 +31,16 @@ func (jwtAuth) run(d *decision, won, report *livePlugin) bool {
 	if d.facts != nil {
 		return d.recheckToken(won)
 	}
-	if report != nil {
+	shown := d.shows()
+	if report != nil && shown == nil {
 		d.reportToken(report)
 	}
 	if won == nil {
 		return true
+	}
+	if shown != nil {
+		t, err := shown.Token(won.sum, &won.config.(*jwtConfig).TokenRules)
+		return d.bears(won, t, err)
 	}
 	if d.keyed != nil && d.req.Dry && d.req.As != "" {
 		d.rec.pass("jwt", won.rule(), "the question is that of a consumer, who shows no token")

@@ -212,6 +212,11 @@ func (d *decision) denyKey(p *livePlugin, reason Reason, message string) bool {
 // presented looks for a key, under each name in the header first, then in the
 // query; the first one counts (C19).
 func (d *decision) presented(names []string) (key presented) {
+	if shown := d.shows(); shown != nil {
+		key.name, key.digest, key.twice = shown.Key(names)
+		key.found = key.name != ""
+		return key
+	}
 	for _, name := range names {
 		value, n := "", 0
 		if d.req.Fields != nil {

@@ -51,6 +51,7 @@ type Request struct {
 	Limiter *Limiter // nil = rate limits are not applied
 	Dry     bool     // look at the counters, do not raise them (explain)
 	As      string   // of a dry question: the consumer who asks, by id or name, without any credential; "" = as the rest says
+	Shown   Shown    // of a dry question: what was shown of who it is from; nil = as Fields and Path say
 	Again   bool     // it was let pass before, for another service or path: no limit is used up twice
 
 	scratch scratch

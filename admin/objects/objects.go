@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"lictor/admin"
@@ -36,6 +37,9 @@ type Documents struct {
 	// BindConsumers is what the configuration says (C6), which is told with the
 	// documents: what they mean depends on it. It is set before they are served.
 	BindConsumers bool
+
+	decisions Decisions
+	replaying sync.Mutex // one replay at a time
 }
 
 // New returns the documents in s, which must be the store of p. notes returns what
@@ -66,6 +70,7 @@ func (a *Documents) Routes() []admin.Route {
 			Body:    openapi.Of(api.Transaction{}), Answers: []openapi.Answer{{Status: 200, About: "it is done", Body: openapi.Of(api.Done{})}},
 			Refuses: []int{400, 409, 412, 413, 415, 503},
 		}},
+		a.replayRoute(),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"lictor/admin"
 	"lictor/admin/api"
 	"lictor/policy"
+	"lictor/policy/replay"
 )
 
 // maxDocument bounds the form of a document.
@@ -29,6 +30,8 @@ type editPage struct {
 	Deleting bool   // it is asked whether to delete it
 	Warnings []string
 	Diff     []diffLine
+	Replay   *replay.Report // what the change would do to the traffic of the last hour; nil = nobody can tell
+	Untried  string         // why
 }
 
 // create leads to the form of an object that may not exist.
@@ -106,8 +109,21 @@ func (u *UI) check(w http.ResponseWriter, r *http.Request, data *editPage, now *
 	data.compare(now)
 	if !data.Conflict {
 		data.Checked = data.sum()
+		u.try(r, data)
 	}
 	return u.showEdit(w, r, http.StatusOK, data)
+}
+
+// try shows what the change would do to the traffic of the last hour, where that is
+// recorded. That it cannot be tried keeps nobody from writing it.
+func (u *UI) try(r *http.Request, data *editPage) {
+	if u.cfg.Replay == nil {
+		return
+	}
+	var err error
+	if data.Replay, err = u.cfg.Replay(r.Context(), data.transaction()); err != nil {
+		data.Untried = err.Error()
+	}
 }
 
 // compare shows what would change of the object as it is now, and goes on from it.

@@ -15,6 +15,7 @@ import (
 	"lictor/admin/api"
 	"lictor/internal/crash"
 	"lictor/policy/live"
+	"lictor/policy/replay"
 )
 
 // Config is what the pages show. The functions are called by any goroutine.
@@ -33,6 +34,9 @@ type Config struct {
 	Get   func(ctx context.Context, key string) (*api.Object, error)
 	Check func(*api.Transaction) (warnings []string, err error)
 	Write func(http.ResponseWriter, *http.Request, *api.Transaction) (*api.Done, error)
+
+	// Replay tries a transaction on the traffic of the last hour; nil: it is not recorded.
+	Replay func(context.Context, *api.Transaction) (*replay.Report, error)
 }
 
 // UI is the pages. [New] makes one. Its methods may be called by any goroutine.

@@ -58,6 +58,7 @@ func all(stdout io.Writer) []*command {
 		policyCommand(),
 		policyCheckCommand(stdout),
 		policyTestCommand(stdout),
+		policyReplayCommand(stdout),
 		policyDiffCommand(stdout),
 		policyApplyCommand(stdout),
 		policyExportCommand(stdout),

@@ -25,9 +25,11 @@ const policyDirHelp = "DIR has the layout of the store: DIR/<kind>/<name>, one d
 
 // policyCommand stands for the others in the list of commands.
 func policyCommand() *command {
-	c := newCommand("policy", "Keep the policy as files: check, test, diff, apply, export", "check|test|diff|apply|export DIR",
+	c := newCommand("policy", "Keep the policy as files: check, test, replay, diff, apply, export", "check|test|replay|diff|apply|export DIR",
 		"Keeps a policy as files, in git perhaps.\n"+policyDirHelp)
-	c.run = func() error { return &usageError{errors.New("lictor policy: want check, test, diff, apply or export")} }
+	c.run = func() error {
+		return &usageError{errors.New("lictor policy: want check, test, replay, diff, apply or export")}
+	}
 	return c
 }
 
