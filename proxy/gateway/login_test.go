@@ -85,6 +85,7 @@ func TestLoginToAnHTTP2InstanceEndsWithItsRequest(t *testing.T) {
 				}
 				io.WriteString(w, *who.Load())
 			}, func(s *http.Server) {
+				s.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 1} // the others want many connections, and take what is there
 				s.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
 					who := new(atomic.Pointer[string])
 					who.Store(new("nobody"))
