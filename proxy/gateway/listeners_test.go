@@ -223,11 +223,8 @@ func TestLimitsAreThoseOfAllListenersTogether(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{"gateway": 2, "internal": 1} {
-		if got := gauge(t, reg, "lictor_client_connections", name); got != want {
-			t.Errorf("%v connections at %s, want %v", got, name, want)
-		}
-		if got := gauge(t, reg, "lictor_requests_total", name); got != want {
-			t.Errorf("%v requests at %s, want %v", got, name, want)
+		for _, metric := range []string{"lictor_client_connections", "lictor_requests_total"} {
+			eventually.True(t, metric+" counts those at "+name, func() bool { return gauge(t, reg, metric, name) == want }) // after the answer
 		}
 	}
 	kept[0].Close()
@@ -293,6 +290,7 @@ func TestAllListenersDrain(t *testing.T) {
 			return err != nil
 		})
 	}
+	eventually.True(t, "it drains", r.gw.server.Draining)
 	release()
 	for i, c := range clients {
 		if resp, body := c.answer("GET"); body != "whole" || !resp.Close {
