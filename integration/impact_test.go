@@ -78,7 +78,7 @@ func TestImpactIsWhatTheRunningGatewayDoes(t *testing.T) { // R3
 	}
 	_, text := lictor("diff", "-impact")
 	for _, want := range []string{"CLOSES  blacklist/ops DELETE /cart/x  ", "CLOSES  blacklist/ops evil.example  ",
-		"OPENS   acls/page  consumers guest  ", "CLOSES  acls/cart-admin  ", "ci (by a key that is gone)", "complete\n"} {
+		"OPENS   acls/page  consumers guest  ", "CLOSES  filters/export  ", "CLOSES  consumers/bob  ", "CLOSES  acls/cart-admin  ", "ci (by a key that is gone)", "complete\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not told by\n%s", want, text)
 		}

@@ -217,6 +217,7 @@ type question struct {
 	verdict policy.Verdict
 	path    uri.Path
 	class   int32
+	who     string   // name of the consumer who asks, "" = nobody known
 	all     []string // readings of the class, if its paths are read in several ways
 	named   []string
 	climbs  bool
@@ -253,8 +254,8 @@ func (q *question) set(c cell, name func(*person) string) {
 	r.Client = x.addresses.classes[c[dimAddress]].rep
 	r.Locator = country(x.countries.classes[c[dimCountry]].rep)
 	p := &x.subjects.people.all[x.subjects.classes[c[dimSubject]].members[0]]
-	if r.As = ""; name(p) != "" {
-		r.As = q.side.reference(name(p))
+	if q.who, r.As = name(p), ""; q.who != "" {
+		r.As = q.side.reference(q.who)
 	}
 	q.setPath(c[dimPath])
 }

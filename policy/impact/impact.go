@@ -65,7 +65,7 @@ func Compare(was, is []policy.Change, o Options) *Report {
 	}
 	slices.Sort(rep.Changed)
 	rep.ClosedEntries = w.closed.entries
-	a.compile(b, c, o)
+	rep.causes, rep.prefix = a.compile(b, c, o), o.Prefix
 	roads := w.roads()
 	w.names(roads)
 	most := float64(cmp.Or(o.MaxClasses, MaxClasses))
@@ -81,7 +81,7 @@ func Compare(was, is []policy.Change, o Options) *Report {
 
 // compile makes both sets: the second one by the changes alone. Keys of consumers
 // are left out, for a dry question shows none.
-func (s *side) compile(is *side, c *scope, o Options) {
+func (s *side) compile(is *side, c *scope, o Options) *causes {
 	b := policy.NewBuilder(policy.Options{Prefix: o.Prefix, BindConsumers: o.BindConsumers})
 	var first, then []policy.Change
 	for k, x := range s.objects {
@@ -100,6 +100,7 @@ func (s *side) compile(is *side, c *scope, o Options) {
 	}
 	s.set, _ = b.Apply(1, first)
 	is.set, _ = b.Apply(2, then)
+	return newCauses(b, s, is, c)
 }
 
 // names notes which first segments have a road of their own.

@@ -79,6 +79,9 @@ func TestChangesAreToldAsInTheGoldenFiles(t *testing.T) { // R3
 		{"a_limit_changes", shop, with(shop, "plugins/limit", `{"name": "rate-limiting", "config": {"minute": 20}}`), true},
 		{"a_mapping_changes", shop, with(shop, "mappings/pages.example.org", `{"backends": ["service:pages"]}`), true},
 		{"a_part_of_a_service", shop, with(shop, "apis/exports", `{"service": "shop", "filters": ["export"]}`, "acls/exports", `{"api": "exports", "consumers": ["ci"]}`), true},
+		{"several_changes", shop, with(shop, "filters/export", `{"paths": ["/shop/export"], "ips": ["10.1.0.0/16"]}`, "consumers/bob", `{"groups": ["reporting"]}`,
+			"acls/guest", `{"api": "shop", "consumers": ["guest"], "filters": ["rest"]}`,
+			"credentials/8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a", ""), true},
 		{"cors_comes", shop, with(shop, "plugins/pages", `{"name": "cors"}`), true},
 		{"an_object_that_cannot_be_read", shop, with(shop, "acls/shop", `{"api"`), false},
 	}

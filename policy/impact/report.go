@@ -23,6 +23,8 @@ type Report struct {
 	Complete      bool     `json:"complete"`       // every class of every road was decided on
 
 	world  *world
+	causes *causes
+	prefix string
 	cuts   map[string]*cut
 	groups []*group
 	index  map[difference]int
@@ -81,6 +83,7 @@ type Move struct {
 type difference struct {
 	effect             Effect
 	key, entry, reason string
+	cause              string // the one changed object that makes it; "" = not known
 }
 
 // group is a difference, by the rule that made it.
@@ -107,12 +110,13 @@ func (rep *Report) unreadable(sides ...*side) bool {
 
 // group finds the group of a difference, or makes it.
 func (rep *Report) group(was, is *answer, before, after *question) int {
-	d := difference{Closes, is.key, is.entry, is.reason}
+	d := difference{effect: Closes, key: is.key, entry: is.entry, reason: is.reason}
 	status, passes := is.status, before
 	if is.passes {
-		d = difference{Opens, was.key, was.entry, was.reason}
+		d = difference{effect: Opens, key: was.key, entry: was.entry, reason: was.reason}
 		status, passes = was.status, after
 	}
+	d.cause, _ = rep.causes.of(d.key, rep.prefix, was, before, after)
 	if rep.index == nil {
 		rep.index = make(map[difference]int)
 	}
@@ -126,11 +130,17 @@ func (rep *Report) group(was, is *answer, before, after *question) int {
 }
 
 // blame names the rule that made a difference: the one that refuses if it was
-// changed, else one that was changed and speaks where it passes, else the only one
-// that was changed, else the one that refuses, or what does for the lack of any.
+// changed, else the one changed object without which it would not be, else one that
+// was changed and speaks where it passes, else the one that refuses, or what does for
+// the lack of any.
 func (rep *Report) blame(d difference, passes *question) string {
 	changed := func(key string) bool { return slices.Contains(rep.Changed, key) }
-	if changed(d.key) {
+	switch {
+	case len(rep.Changed) == 1:
+		return rep.Changed[0]
+	case d.cause != "":
+		return d.cause
+	case changed(d.key):
 		return d.key
 	}
 	var rec policy.Recorder
@@ -146,9 +156,6 @@ func (rep *Report) blame(d difference, passes *question) string {
 		if changed(route.Rule.Key) {
 			return route.Rule.Key
 		}
-	}
-	if len(rep.Changed) == 1 {
-		return rep.Changed[0]
 	}
 	return cmp.Or(d.key, d.reason)
 }
