@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -46,9 +47,11 @@ func (p *Lictor) auditor() (func(*live.Audited), error) {
 		return p.audit.Flush(auditFlush)
 	}})
 	return func(e *live.Audited) {
-		line, err := json.Marshal(e)
-		if err == nil {
-			_, _ = p.audit.Write(append(line, '\n')) // what cannot be written is counted
+		var line bytes.Buffer
+		enc := json.NewEncoder(&line)
+		enc.SetEscapeHTML(false) // people read it, and > stands in every difference
+		if enc.Encode(e) == nil {
+			_, _ = p.audit.Write(line.Bytes()) // what cannot be written is counted
 		}
 	}, nil
 }
