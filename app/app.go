@@ -20,10 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/admin"
-	"lictor/admin/api"
 	"lictor/admin/objects"
 	"lictor/app/acme"
-	"lictor/app/listener"
 	"lictor/app/supervisor"
 	"lictor/app/telemetry"
 	"lictor/config"
@@ -348,60 +346,6 @@ func settings(cfg *config.Config) gateway.Settings {
 		HSTS:               g.HSTS,
 		Middleware:         middleware.New(cfg.Middleware),
 	}
-}
-
-func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
-	routes, err := p.adminRoutes()
-	if err != nil {
-		return nil, err
-	}
-	pages, err := p.buildUI()
-	if err != nil {
-		return nil, err
-	}
-	server, err := admin.New(admin.Config{
-		Routes:   append(routes, pages.Routes()...),
-		Log:      p.log.Named("admin"),
-		Registry: p.registry,
-		Access:   accessOf(&p.cfg.Admin),
-		Header:   p.cfg.Admin.Header,
-		Sources:  p.sources,
-		Closed:   p.closed,
-		Describe: []func(*api.Status){p.describe, p.describeCertificates, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeClaims, p.describeRegistry, p.describeOwn, p.describeMesh, p.describeTokens, p.describeTelemetry},
-		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, append(p.policyChecks(), p.meshChecks()...)...),
-	})
-	if err != nil {
-		return nil, err
-	}
-	p.admin = server
-	certificates, err := p.buildTLS("admin", &p.cfg.Admin.TLS, "http/1.1")
-	if err != nil {
-		return nil, err
-	}
-	if p.adminListener, err = listen("admin", p.cfg.Admin.Address); err != nil {
-		return nil, err
-	}
-	// The socket may be another one than the configuration names.
-	if at := p.adminListener.Addr(); !p.cfg.Admin.Guarded() && !listener.IsLocal(at) {
-		p.adminListener.Close()
-		return nil, fmt.Errorf("admin: a token is needed, for other machines can reach the socket %s; "+
-			"set admin { token } or listen on a loopback address (under systemd: ListenStream=127.0.0.1:8001)", at)
-	}
-	if tlsConfig := certificates.Config(); tlsConfig != nil {
-		p.adminListener = tls.NewListener(p.adminListener, tlsConfig)
-	}
-	return server, nil
-}
-
-// shutdownCheck says that the process is about to stop, from the signal on: who
-// asks shall send no further requests, although the listeners may still serve.
-func shutdownCheck(ctx context.Context) admin.Check {
-	return admin.Check{Name: "shutdown", Reason: "stopping", Ready: func() error {
-		if ctx.Err() != nil {
-			return errors.New("the process is stopping")
-		}
-		return nil
-	}}
 }
 
 // delayed returns a context that ends for as long after ctx as shutdown_delay
