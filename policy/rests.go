@@ -22,6 +22,30 @@ type Rests struct {
 	plugins [nPluginTypes]uint32
 }
 
+// LookForKey notes in v, the verdict on a request that was refused before anybody
+// looked for its key, where one stands and whether it is known: for a record of the
+// decision (R1), so that a replay knows who asked where that refusal is taken away.
+// Nothing else of v changes, and nobody is identified. r is that of the decision.
+func (s *Set) LookForKey(r *Request, t *Route, v *Verdict) {
+	if s == nil || v.Allowed() || v.Rests.KeyNames != nil {
+		return
+	}
+	d := &r.scratch.decision
+	*d = decision{set: s, req: r, route: *t}
+	names := keyNames
+	if won, _ := d.choose(typeKeyAuth); won != nil {
+		names = won.config.(*keyAuthConfig).names
+	}
+	key := d.presented(names)
+	v.Rests.KeyNames, v.Rests.Key = names, key.name
+	if key.found && !key.twice {
+		if who, credential := s.identify(&key.digest, r.Now); who != nil || credential != "" {
+			v.Rests.KeySum = binary.BigEndian.Uint32(key.digest[:])
+		}
+	}
+	*d = decision{} // keeps no set alive
+}
+
 // behind returns what was before, when r came of another reading of the path.
 func (r *Rests) behind(before Rests) Rests {
 	before.Aside = before.Aside || r.Aside

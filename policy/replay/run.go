@@ -293,17 +293,25 @@ func (w *worker) listen(r *Record, head *Head) {
 	}
 }
 
-// nameOf is what people call the consumer of a record.
+// nameOf is what people call the consumer of a record: of one that was refused before
+// that was asked, whose key it showed.
 func (w *worker) nameOf(r *Record) string {
-	if r.Consumer == "" {
-		return "anonymous"
-	}
+	name := "anonymous"
 	for _, p := range []*Policy{w.options.Next, w.options.Former} {
-		if p != nil {
-			if who := p.sets[0].Consumer(r.Consumer); who != nil {
-				return who.Name
-			}
+		if p == nil {
+			continue
 		}
+		ref := r.Consumer
+		if ref == "" && r.KeySum != "" {
+			ref = p.known[p.keys[r.KeySum]].Consumer
+		}
+		if ref == "" {
+			continue
+		}
+		if who := p.sets[0].Consumer(ref); who != nil {
+			return who.Name
+		}
+		name = ref
 	}
-	return r.Consumer
+	return name
 }

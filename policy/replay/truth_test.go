@@ -239,6 +239,7 @@ func (a *asked) decide(t *testing.T, set *policy.Set, at time.Time) *decided {
 		set.Narrow(q, &d.route)
 	}
 	set.Decide(q, &d.route, &d.v, nil)
+	set.LookForKey(q, &d.route, &d.v)
 	d.passed = d.v.Allowed() || d.v.Action == policy.Answer
 	return d
 }

@@ -8,6 +8,9 @@ import (
 // record keeps the decision on the request, of which l tells, in the decision log (R1).
 func (x *exchange) record(l *answer.Line, share float64) {
 	in, d := &x.in, x.decision
+	if d.asked && !x.passed {
+		d.set.LookForKey(&d.request, &d.route, &d.verdict)
+	}
 	var r answer.Decided // filled in place: a literal would be built aside and copied
 	r.Line, r.Verdict, r.Route, r.Alias = l, &d.verdict, &d.route, d.alias
 	r.Identity, r.Names = d.verdict.Identity, in.c.Names()
