@@ -41,23 +41,8 @@ var client = &http.Client{Timeout: 30 * time.Second}
 // fetch sends a GET with headers and returns the status and the body.
 func fetch(t *testing.T, url string, header ...string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
+	resp, body := askAccepting(t, client, http.MethodGet, url, "", header...)
+	return resp.StatusCode, body
 }
 
 func writeFile(t *testing.T, text string) string {

@@ -22,16 +22,7 @@ func TestWhoChangesThePolicyIsKnown(t *testing.T) { // R5, R6
 	c := startConsul(t)
 	dir := t.TempDir()
 	tokens, audit := filepath.Join(dir, "ci-token"), filepath.Join(dir, "audit.log")
-	write := func(path, text string) {
-		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(tokens, "ci-one\n")
+	write(t, tokens, "ci-one\n")
 	p := startLictor(t, lictorConfig{DataDir: t.TempDir(), Rest: consulConfig(c, ""), Admin: fmt.Sprintf(`
   token = "all"
   audit_log = %q
@@ -82,9 +73,9 @@ func TestWhoChangesThePolicyIsKnown(t *testing.T) { // R5, R6
 	}
 
 	policy := filepath.Join(dir, "policy")
-	write(filepath.Join(policy, "blacklist/ops"), "/admin\n")
-	write(filepath.Join(policy, "consumers/ann"), `{"id": "c-1"}`)
-	write(filepath.Join(policy, "acls/shop"), `{"api": "shop", "consumers": ["ann"]}`)
+	write(t, filepath.Join(policy, "blacklist/ops"), "/admin\n")
+	write(t, filepath.Join(policy, "consumers/ann"), `{"id": "c-1"}`)
+	write(t, filepath.Join(policy, "acls/shop"), `{"api": "shop", "consumers": ["ann"]}`)
 	if status, out, said := runLictor(t, "policy", "apply", "-admin", admin, "-token", "ci-one", policy); status != 0 {
 		t.Fatalf("apply: %d %s%s", status, out, said)
 	}
@@ -157,7 +148,7 @@ func TestWhoChangesThePolicyIsKnown(t *testing.T) { // R5, R6
 	pipeline(t, admin, "ci-one", out)
 
 	// Another token in the file counts, and the former one no more.
-	write(tokens, "ci-two\n")
+	write(t, tokens, "ci-two\n")
 	eventually(t, soon, "the new token counts", func() error {
 		if got, _ := ask("GET", "/status", "ci-two", ""); got != 200 {
 			return fmt.Errorf("got %d", got)
@@ -184,13 +175,7 @@ func pipeline(t *testing.T, admin, token, dir string) {
 	}
 	change := func(name, text string) {
 		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(dir, name), text)
 	}
 	if err := os.Remove(filepath.Join(dir, "groups/bad")); err != nil {
 		t.Fatal(err)

@@ -148,11 +148,7 @@ func shownOf(o *edit.Object) api.Object {
 }
 
 func (a *Documents) write(w http.ResponseWriter, r *http.Request) error {
-	body, err := admin.ReadJSON(r)
-	if err != nil {
-		return err
-	}
-	t, err := decode(body)
+	t, err := transaction(r)
 	if err != nil {
 		return err
 	}
@@ -217,6 +213,15 @@ func (a *Documents) warnings(ops []store.Op) (texts []string) {
 		}
 	}
 	return texts
+}
+
+// transaction reads the body of a request.
+func transaction(r *http.Request) (*api.Transaction, error) {
+	body, err := admin.ReadJSON(r)
+	if err != nil {
+		return nil, err
+	}
+	return decode(body)
 }
 
 func decode(body []byte) (*api.Transaction, error) {

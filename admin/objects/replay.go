@@ -43,11 +43,7 @@ func (a *Documents) replayRoute() admin.Route {
 }
 
 func (a *Documents) replay(w http.ResponseWriter, r *http.Request) error {
-	body, err := admin.ReadJSON(r)
-	if err != nil {
-		return err
-	}
-	t, err := decode(body)
+	t, err := transaction(r)
 	if err != nil {
 		return err
 	}

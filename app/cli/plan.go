@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -271,8 +270,8 @@ func (s *step) changes() []string {
 		return []string{"what is live is not valid: " + err.Error()}
 	}
 	was, is := s.names.put(content), s.names.put(s.file.content)
-	before, after := fieldsOf(was), fieldsOf(is)
-	shownBefore, shownAfter := fieldsOf(withoutSecrets(was)), fieldsOf(withoutSecrets(is))
+	before, after := document.Fields(was), document.Fields(is)
+	shownBefore, shownAfter := document.ShownFields(was), document.ShownFields(is)
 	all := maps.Clone(before)
 	maps.Copy(all, after)
 	var lines []string
@@ -282,38 +281,8 @@ func (s *step) changes() []string {
 		case reflect.DeepEqual(shownBefore[name], shownAfter[name]):
 			lines = append(lines, name+": a secret in it is another one")
 		default:
-			lines = append(lines, fmt.Sprintf("%s: %s -> %s", name, jsonText(shownBefore[name]), jsonText(shownAfter[name])))
+			lines = append(lines, fmt.Sprintf("%s: %s -> %s", name, document.FieldText(shownBefore[name]), document.FieldText(shownAfter[name])))
 		}
 	}
 	return lines
-}
-
-// withoutSecrets returns an object as it may be shown.
-func withoutSecrets(o policy.Object) policy.Object {
-	p, ok := o.(*policy.Plugin)
-	if !ok {
-		return o
-	}
-	shown := *p
-	shown.Config = p.Shown()
-	return &shown
-}
-
-func fieldsOf(o policy.Object) map[string]any {
-	fields := map[string]any{}
-	if text, err := document.JSON(o); err == nil {
-		_ = json.Unmarshal(text, &fields) // it was made just now
-	}
-	return fields
-}
-
-func jsonText(v any) string {
-	if v == nil {
-		return "(none)"
-	}
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(v) // into memory
-	return strings.TrimSpace(b.String())
 }

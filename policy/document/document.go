@@ -69,6 +69,42 @@ func read(key policy.Key, o policy.Object, data []byte) (policy.Lost, policy.Pro
 // JSON writes an object as Parse reads it.
 func JSON(o policy.Object) ([]byte, error) { return json.Marshal(o) }
 
+// Fields returns the fields of an object by their names, as [JSON] has them; nil is an
+// object without any.
+func Fields(o policy.Object) map[string]any {
+	fields := map[string]any{}
+	if o == nil {
+		return fields
+	}
+	if text, err := JSON(o); err == nil {
+		_ = json.Unmarshal(text, &fields) // it was made just now
+	}
+	return fields
+}
+
+// ShownFields is Fields without the secrets of a plugin.
+func ShownFields(o policy.Object) map[string]any {
+	if p, ok := o.(*policy.Plugin); ok {
+		shown := *p
+		shown.Config = p.Shown()
+		o = &shown
+	}
+	return Fields(o)
+}
+
+// FieldText writes the value of a field as people read it: JSON that leaves < as it
+// is, and (none) for nothing.
+func FieldText(v any) string {
+	if v == nil {
+		return "(none)"
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v) // into memory
+	return strings.TrimSpace(b.String())
+}
+
 // Text writes an object for people and version control: JSON with a line for each
 // field and each element of a list, always in the same order (R5).
 func Text(o policy.Object) ([]byte, error) {

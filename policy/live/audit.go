@@ -3,7 +3,6 @@ package live
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -194,7 +193,7 @@ const (
 // differences says which fields of an object are others, without secrets. nil stands
 // for an object that is not there.
 func differences(before, after policy.Object) (lines []string) {
-	was, is := shown(before), shown(after)
+	was, is := document.ShownFields(before), document.ShownFields(after)
 	names := make(map[string]bool)
 	for name := range was {
 		names[name] = true
@@ -217,24 +216,6 @@ func differences(before, after policy.Object) (lines []string) {
 		lines = append(lines, name+": "+difference(was[name], is[name]))
 	}
 	return lines
-}
-
-// shown returns the fields of an object that may be shown.
-func shown(o policy.Object) map[string]any {
-	if o == nil {
-		return nil
-	}
-	if plugin, ok := o.(*policy.Plugin); ok {
-		open := *plugin
-		open.Config = plugin.Shown()
-		o = &open
-	}
-	text, err := document.JSON(o)
-	fields := map[string]any{}
-	if err == nil {
-		_ = json.Unmarshal(text, &fields) // it was made just now
-	}
-	return fields
 }
 
 // difference says how a value became another one: of lists what came and what went.
@@ -275,14 +256,7 @@ func elements(before, after []any) string {
 }
 
 func value(v any) string {
-	if v == nil {
-		return "(none)"
-	}
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(v) // into memory
-	text := strings.TrimSpace(b.String())
+	text := document.FieldText(v)
 	if len(text) > maxShown {
 		return strings.ToValidUTF8(text[:maxShown], "") + "..."
 	}
