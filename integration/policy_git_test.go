@@ -120,7 +120,7 @@ func TestWhoChangesThePolicyIsKnown(t *testing.T) { // R5, R6
 	}
 	eventually(t, soon, "the file has a line for each", func() error {
 		text, err := os.ReadFile(audit)
-		if n := strings.Count(string(text), "\n"); n != 6 || !strings.Contains(string(text), `(none) -> "both"`) {
+		if n := strings.Count(string(text), "\n"); n != 6 || !strings.Contains(string(text), `(none) -> \"both\"`) {
 			return fmt.Errorf("%d lines, %v: %s", n, err, text)
 		}
 		return nil
