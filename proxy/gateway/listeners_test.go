@@ -41,7 +41,7 @@ const forwardedHead = "GET /svc/ HTTP/1.1\r\nHost: gw.test\r\nX-Forwarded-For: 2
 
 // D28: whom one listener trusts, the others do not.
 func TestTrustedProxiesAreThoseOfTheirListener(t *testing.T) {
-	loopback := []netip.Prefix{mustPrefix("127.0.0.0/8")}
+	loopback, elsewhere := []netip.Prefix{mustPrefix("127.0.0.0/8")}, []netip.Prefix{mustPrefix("192.0.2.0/24")}
 	for _, c := range []struct {
 		name      string
 		own, more []netip.Prefix
@@ -50,6 +50,8 @@ func TestTrustedProxiesAreThoseOfTheirListener(t *testing.T) {
 		{"of the gateway's own", loopback, nil, [2]bool{true, false}},
 		{"of the further one", nil, loopback, [2]bool{false, true}},
 		{"of none", nil, nil, [2]bool{}},
+		{"who is elsewhere", elsewhere, elsewhere, [2]bool{}},
+		{"of the gateway's own, while the further one trusts others", loopback, elsewhere, [2]bool{true, false}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRigWith(t, nil, func(cfg *Config) {
