@@ -12,7 +12,7 @@ var (
 	// counts has each bound from the start: a series that begins with its first event
 	// shows no increase to an alert.
 	counts = map[string]uint64{
-		"descriptors": 0, "forward_auth": 0, "forward_auth_cache": 0, "hold": 0, "max_connections": 0, "max_connections_per_client": 0,
+		"descriptors": 0, "forward_auth": 0, "forward_auth_cache": 0, "hold": 0, "http2_uploads": 0, "max_connections": 0, "max_connections_per_client": 0,
 		"max_requests_per_instance": 0, "max_streams_per_client": 0, "sessions": 0,
 	}
 )

@@ -38,6 +38,13 @@ func TestFloodsAreSentAway(t *testing.T) {
 		{"settings", func(p *peer, i int) { p.fr.WriteSettings() }, "away ENHANCE_YOUR_CALM"},
 		{"priorities", func(p *peer, i int) { p.fr.WritePriority(1, http2.PriorityParam{StreamDep: 3}) }, "away ENHANCE_YOUR_CALM"},
 		{"windows that grow by a byte", func(p *peer, i int) { p.fr.WriteWindowUpdate(0, 1) }, "away ENHANCE_YOUR_CALM"},
+		{"windows that grow, and nobody needs it", func(p *peer, i int) { p.fr.WriteWindowUpdate(0, 1000) }, "away ENHANCE_YOUR_CALM"},
+		{"windows that grow, of a stream that is gone", func(p *peer, i int) {
+			if i == 0 {
+				p.request(1, true, "/")
+			}
+			p.fr.WriteWindowUpdate(1, 1000)
+		}, "away ENHANCE_YOUR_CALM"},
 		{"farewells", func(p *peer, i int) { p.fr.WriteGoAway(0, http2.ErrCodeNo, nil) }, "away ENHANCE_YOUR_CALM"},
 		{"unknown frames", func(p *peer, i int) { p.fr.WriteRawFrame(0xfa, 0, 0, nil) }, "away ENHANCE_YOUR_CALM"},
 		{"resets of streams that are gone", func(p *peer, i int) {
@@ -142,6 +149,16 @@ func TestHonestClientsAreNotSentAway(t *testing.T) {
 		if o := p.outcome(id); o.String() != "200" {
 			t.Fatalf("request %d: %s", i, o)
 		}
+	}
+}
+
+// TestClientMayTellOfEveryFrame has the windows of stream and connection grow by
+// each byte that came.
+func TestClientMayTellOfEveryFrame(t *testing.T) {
+	p := hello(t, nil)
+	p.request(1, true, "/drops/20000")
+	if o := p.outcome(1); o.String() != "200" || len(o.body) != 20_000 {
+		t.Errorf("got %s and %d bytes", o, len(o.body))
 	}
 }
 

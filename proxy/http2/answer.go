@@ -179,6 +179,7 @@ func (st *stream) writeData(p []byte, last bool) error {
 		}
 		if n > 0 || flags != 0 {
 			c.out = append(appendFrame(c.out, len(part), http2.FrameData, flags, st.id), part...)
+			c.earned = min(c.earned+2+int(n)/1024, maxEarned)
 		}
 		if len(p) == 0 {
 			if last {

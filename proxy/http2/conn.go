@@ -19,7 +19,6 @@ import (
 const (
 	maxStreams   = 250
 	streamWindow = 512 << 10 // bytes of a body that are taken before the backend takes them
-	connWindow   = 4 << 20   // of all bodies together
 	maxFrame     = 16 << 10
 	frameHead    = 9
 )
@@ -53,7 +52,8 @@ type conn struct {
 	wg   sync.WaitGroup // workers and the end of a drain
 	work chan *stream   // to workers that have nothing to do
 
-	full atomic.Bool // len(out) >= maxOut; for those who do not hold mu and would not take it for less
+	held atomic.Int64 // bytes of bodies that wait for their backends; changed under mu
+	full atomic.Bool  // len(out) >= maxOut; for those who do not hold mu and would not take it for less
 
 	mu         sync.Mutex
 	streams    map[uint32]*stream
@@ -70,7 +70,8 @@ type conn struct {
 	initial    int64   // sendWindow of a new stream
 	frameSize  int     // the largest frame that the client takes
 	shrunk     bool    // the client wants to hear that our compression keeps nothing
-	received   int64   // bytes that were taken from streams and not yet told
+	uploaded   int64   // bytes of all bodies so far
+	earned     int     // by the answers: frames with which the client may make room for more, as soon as it has read them
 	recvWindow int64   // bytes of bodies that the client may send
 	leaving    bool    // the first GOAWAY of a drain was sent
 	drainPing  [8]byte // its ping, once leaving; nobody else knows it
@@ -87,7 +88,7 @@ func newConn(s *Server, nc net.Conn, p *http1.Peer, early []byte) *conn {
 	c := &conn{
 		srv: s, nc: nc, peer: p, in: early, w: len(early),
 		work: make(chan *stream), streams: make(map[uint32]*stream), idleSince: time.Now(),
-		sendWindow: defaultWindow, initial: defaultWindow, frameSize: maxFrame, recvWindow: connWindow,
+		sendWindow: defaultWindow, initial: defaultWindow, frameSize: maxFrame, recvWindow: startWindow,
 	}
 	c.wrote.L = &c.mu
 	c.fr = http2.NewFramer(nil, (*frameReader)(c))
@@ -135,9 +136,30 @@ func (c *conn) serve() {
 	c.mu.Unlock()
 	c.bid(err)
 	c.hangUp()
+	c.abandon()
 	c.dismiss()
 	c.wg.Wait()
+	c.mu.Lock()
+	c.hold(-c.held.Load()) // of streams that were cut in a panic
+	c.mu.Unlock()
 	c.giveBack()
+}
+
+// abandon gives back the streams that nobody serves yet: their head, or the
+// first byte of their body, was still to come.
+func (c *conn) abandon() {
+	if b := &c.block; b.open && !b.trailers && b.st != nil {
+		c.waiting = append(c.waiting, b.st)
+		b.open = false
+	}
+	for _, st := range c.waiting {
+		c.mu.Lock()
+		st.end(net.ErrClosed)
+		c.finished()
+		c.mu.Unlock()
+		st.free()
+	}
+	c.waiting = nil
 }
 
 // hangUp closes the connection. What a client did not take in time it is not

@@ -111,13 +111,13 @@ func TestEveryByteIsCreditedOnce(t *testing.T) {
 			p := hello(t, nil)
 			window, sent := defaultWindow, 0
 			for id := uint32(1); sent < 2*connWindow && id < 800; id += 2 {
-				for window < 2*streamWindow {
+				for window < streamWindow+2*len(piece) {
 					window += p.credit(t)
 				}
 				n := tt.send(p, id)
 				sent, window = sent+n, window-n
 			}
-			for window < connWindow/2 {
+			for window < startWindow/2 {
 				window += p.credit(t)
 			}
 			p.fr.WritePing(false, [8]byte{})

@@ -152,6 +152,13 @@ func (c *conn) trailers(id uint32) error {
 }
 
 func (c *conn) data(f *http2.DataFrame) error {
+	err := c.take(f)
+	c.srv.relieve()
+	return err
+}
+
+// take gives the bytes of a frame to their stream.
+func (c *conn) take(f *http2.DataFrame) error {
 	id, data := f.StreamID, f.Data()
 	size := int64(f.Length) // padding counts
 	if size == 0 && !f.StreamEnded() || len(data) == 0 && size > 0 {
@@ -164,6 +171,8 @@ func (c *conn) data(f *http2.DataFrame) error {
 	if c.recvWindow -= size; c.recvWindow < 0 {
 		return &connError{http2.ErrCodeFlowControl, "more data than the connection may carry"}
 	}
+	c.uploaded += size
+	c.hold(size)
 	st := c.streams[id]
 	if st == nil {
 		return c.strayData(id, size)
@@ -209,13 +218,13 @@ func (c *conn) strayData(id uint32, size int64) error {
 }
 
 func (c *conn) windowUpdate(f *http2.WindowUpdateFrame) error {
-	if f.Increment < 64 {
-		if err := c.guard.idle(time.Now()); err != nil {
-			return err
-		}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.earned > 0 {
+		c.earned--
+	} else if err := c.guard.idle(time.Now()); err != nil {
+		return err
+	}
 	if f.StreamID == 0 {
 		if c.sendWindow += int64(f.Increment); c.sendWindow > maxWindow {
 			return &connError{http2.ErrCodeFlowControl, "window too large"}

@@ -22,6 +22,11 @@ const (
 	cheapBurst, cheapRate = 2000, 500
 )
 
+// maxEarned bounds the frames by which a client may make room for what was
+// written, at any later time. It earns two with each frame of an answer, as some
+// tell stream and connection of every one, and one with each KiB.
+const maxEarned = 1 << 20
+
 // idle counts a frame that brings no request further.
 func (g *guard) idle(now time.Time) error {
 	if !g.cheap.takeOf(now, cheapBurst, cheapRate) {

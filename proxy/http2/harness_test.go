@@ -78,6 +78,12 @@ func replyWith(c *http1.Conn, kind string, n int) {
 	switch kind {
 	case "large":
 		reply(c, "200 OK", bytes.Repeat([]byte("x"), n))
+	case "drops": // n frames of a byte
+		_ = c.Answer([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"))
+		for range n {
+			_ = c.Answer([]byte("1\r\nx\r\n"))
+		}
+		_ = c.Answer([]byte("0\r\n\r\n"))
 	case "heads":
 		_ = c.Answer([]byte("HTTP/1.1 200 OK\r\n" + filler(n) + "Content-Length: 0\r\n\r\n"))
 	case "trailers":

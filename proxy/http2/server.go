@@ -24,6 +24,7 @@ type Server struct {
 	h1       *http1.Server
 	conns    guarded.Set[*conn]
 	draining atomic.Bool
+	uploads  atomic.Int64 // bytes that wait for their backends, of all connections
 }
 
 var _ http1.HTTP2 = (*Server)(nil)

@@ -18,7 +18,7 @@ func TestUploadsPassTheWindows(t *testing.T) {
 	p := hello(t, nil)
 	const size, streams = 3 << 20, 3
 	left, window := map[uint32]int{}, map[uint32]int{}
-	conn := connWindow
+	conn := defaultWindow
 	for i := range uint32(streams) {
 		id := 2*i + 1
 		p.request(id, false, "/large/10")

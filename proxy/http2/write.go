@@ -52,7 +52,7 @@ func appendPreface(dst []byte, maxHeader int) []byte {
 		dst = binary.BigEndian.AppendUint16(dst, uint16(s.ID))
 		dst = binary.BigEndian.AppendUint32(dst, s.Val)
 	}
-	return appendWindowUpdate(dst, 0, connWindow-defaultWindow)
+	return appendWindowUpdate(dst, 0, startWindow-defaultWindow)
 }
 
 // appendHeaders appends a header block as HEADERS and, where it is too large
@@ -206,17 +206,6 @@ func (c *conn) stirAll() {
 		if st.stuck {
 			st.cond.Broadcast()
 		}
-	}
-}
-
-// credit counts data that nobody holds any more, and tells the client once it
-// is worth a frame.
-func (c *conn) credit(n int64) {
-	c.received += n
-	if c.received >= connWindow/4 {
-		c.out = appendWindowUpdate(c.out, 0, c.received)
-		c.recvWindow += c.received
-		c.received = 0
 	}
 }
 
