@@ -72,7 +72,10 @@ func comparePolicy(files []policyFile, live []api.Object, prune bool) *applyPlan
 	kinds := make(map[policy.Kind]bool)
 	for i := range files {
 		f := &files[i]
-		wanted[f.key], kinds[f.key.Kind] = true, true
+		wanted[f.key] = true
+		if !f.inside {
+			kinds[f.key.Kind] = true
+		}
 		switch o := there[f.key]; {
 		case o != nil && o.Held: // in force, but not in the store
 			plan.steps = append(plan.steps, step{key: f.key, file: f, held: true})
@@ -82,10 +85,14 @@ func comparePolicy(files []policyFile, live []api.Object, prune bool) *applyPlan
 			plan.steps = append(plan.steps, step{key: f.key, file: f, live: o, names: names})
 		}
 	}
+	var orphans map[policy.Key]bool // filters whose ACL had them
+	if kinds[policy.KindACLs] {
+		orphans = gone(files, live)
+	}
 	for key, o := range there {
 		switch {
 		case wanted[key]:
-		case prune && kinds[key.Kind]:
+		case prune && (kinds[key.Kind] || orphans[key]):
 			plan.steps = append(plan.steps, step{key: key, live: o, held: o.Held})
 		default:
 			plan.extra++

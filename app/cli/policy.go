@@ -15,7 +15,6 @@ import (
 	"lictor/admin/api"
 	"lictor/internal/crash"
 	"lictor/policy"
-	"lictor/policy/document"
 	dirstore "lictor/policy/store/dir"
 )
 
@@ -34,19 +33,24 @@ func policyCommand() *command {
 }
 
 // compilePolicy puts the files of a directory together as a running lictor does.
-func compilePolicy(dir string, files []policyFile) (*policy.Set, error) {
+func compilePolicy(files []policyFile) (*policy.Set, error) {
 	set, rejections := policy.NewBuilder(policy.Options{Panicked: func(value any) { crash.Tell("policy", value) }}).Apply(0, changesOf(files))
+	paths := make(map[policy.Key]string, len(files))
+	for i := range files {
+		paths[files[i].key] = files[i].path
+	}
 	var wrong []error
 	for _, r := range rejections {
-		wrong = append(wrong, fmt.Errorf("%s: %w", filepath.Join(dir, string(r.Key.Kind), r.Key.Name), r.Problems))
+		wrong = append(wrong, fmt.Errorf("%s: %w", paths[r.Key], r.Problems))
 	}
 	return set, errors.Join(wrong...)
 }
 
-// policyFile is a document of a policy kept as files.
+// policyFile is a document of a policy kept as files, as the store has it.
 type policyFile struct {
 	key     policy.Key
-	path    string
+	path    string // of the file that it stands in
+	inside  bool   // a filter that stands inside of its ACL
 	value   []byte
 	content policy.Object
 }
@@ -87,6 +91,7 @@ func readPolicy(dir string) (files []policyFile, leftovers []string, err error) 
 			wrong = append(wrong, d.readKind(kind))
 		}
 	}
+	wrong = append(wrong, d.twice()...)
 	if err := errors.Join(wrong...); err != nil {
 		return nil, nil, &usageError{err}
 	}
@@ -121,12 +126,9 @@ func (d *policyDir) readKind(kind policy.Kind) error {
 			wrong = append(wrong, d.unreadable(rel, err))
 			continue
 		}
-		if err := document.Check(f.key, f.value); err != nil {
-			wrong = append(wrong, placed(f.path, err)...)
-			continue
-		}
-		f.content, _ = document.Parse(f.key, f.value) // Check did as well
-		d.files = append(d.files, f)
+		all, err := unfolded(f)
+		wrong = append(wrong, placed(f.path, err)...)
+		d.files = append(d.files, all...)
 	}
 	return errors.Join(wrong...)
 }
@@ -174,8 +176,11 @@ func (d *policyDir) unreadable(rel string, err error) error {
 	return fmt.Errorf("%s: %w", filepath.Join(d.dir, rel), err)
 }
 
-// placed gives the problems of a document the place of its file.
+// placed gives the problems of a document the place of its file; none if err is nil.
 func placed(path string, err error) []error {
+	if err == nil {
+		return nil
+	}
 	problems, ok := errors.AsType[policy.Problems](err)
 	if !ok {
 		return []error{fmt.Errorf("%s: %w", path, err)}

@@ -67,7 +67,7 @@ func tryCases(dir string) ([]*cases.Result, *cases.Coverage, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	set, err := compilePolicy(dir, files)
+	set, err := compilePolicy(files)
 	if err != nil {
 		return nil, nil, err
 	}

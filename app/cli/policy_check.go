@@ -37,7 +37,7 @@ func policyCheckCommand(stdout io.Writer) *command {
 		for _, name := range leftovers {
 			fmt.Fprintf(stdout, "Not read, as it looks like a copy that an editor left: %s\n", oneLine(name))
 		}
-		set, err := compilePolicy(c.arg, files)
+		set, err := compilePolicy(files)
 		if err != nil {
 			return err
 		}

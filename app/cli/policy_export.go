@@ -17,22 +17,28 @@ import (
 )
 
 func policyExportCommand(stdout io.Writer) *command {
-	c := newCommand("policy export", "Write the live policy to files", "[-prune] DIR",
+	c := newCommand("policy export", "Write the live policy to files", "[-prune] [-flat] DIR",
 		"Writes each document to a file, for people and version control: JSON with a line\n"+
 			"for each field, and names of consumers where the store has ids. HCL and lists of\n"+
-			"lines stay as somebody wrote them, with their comments. What apply writes of it\n"+
-			"means the same, and export writes the same again. Files that are there already\n"+
-			"are overwritten, others stay.\n"+policyDirHelp)
+			"lines stay as somebody wrote them, with their comments. A filter that one ACL\n"+
+			"alone uses stands inside of it. What apply writes of it means the same, and\n"+
+			"export writes the same again. Files that are there already are overwritten,\n"+
+			"others stay.\n"+policyDirHelp)
 	c.takes = "a directory"
 	var client adminClient
 	client.flags(c.flags)
 	prune := c.flags.Bool("prune", false, "remove files whose object is gone, in the folders of kinds")
+	flat := c.flags.Bool("flat", false, "a file for each filter, as a directory that is served (store = \"file\") has them")
 	c.run = func() error {
 		live, err := livePolicy(&client)
 		if err != nil {
 			return err
 		}
-		removed, err := exportAll(c.arg, live, *prune)
+		var inside map[string]*policy.Filter
+		if !*flat {
+			inside = ownedFilters(live)
+		}
+		removed, err := exportAll(c.arg, live, inside, *prune)
 		if err != nil {
 			return err
 		}
@@ -62,9 +68,10 @@ func countHeld(list []api.Object) (held int) {
 	return held
 }
 
-// exportAll writes documents to a directory, and through no link out of it. With
-// prune it then removes the files that stand for none of them, and tells which.
-func exportAll(dir string, list []api.Object, prune bool) (removed []string, err error) {
+// exportAll writes documents to a directory, and through no link out of it; filters of
+// inside into their ACLs, and what was their file goes. With prune it then removes the
+// files that stand for none of them, and tells which.
+func exportAll(dir string, list []api.Object, inside map[string]*policy.Filter, prune bool) (removed []string, err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
@@ -73,10 +80,10 @@ func exportAll(dir string, list []api.Object, prune bool) (removed []string, err
 		return nil, err
 	}
 	defer root.Close()
-	names := namesOf(list)
+	x := exporter{root: root, names: namesOf(list), inside: inside}
 	written := make(map[string]bool, len(list))
 	for i := range list {
-		path, err := exportObject(root, &list[i], names)
+		path, err := x.object(&list[i])
 		if err != nil {
 			return nil, err
 		}
@@ -113,32 +120,50 @@ func pruneFiles(root *os.Root, written map[string]bool) (removed []string, err e
 	return removed, nil
 }
 
-// exportObject writes a document and returns its path below root.
-func exportObject(root *os.Root, o *api.Object, names consumerNames) (string, error) {
+// exporter writes documents to files.
+type exporter struct {
+	root   *os.Root
+	names  consumerNames
+	inside map[string]*policy.Filter // that stand in the files of their ACLs
+}
+
+// object writes a document and returns its path below root; "" if it stands in
+// another file.
+func (x *exporter) object(o *api.Object) (string, error) {
 	key, ok := policy.ParseKey("policy/" + o.Key)
 	if !ok || !filepath.IsLocal(key.Name) || key.Name[0] == '.' || filepath.Base(key.Name) != key.Name || dirstore.IsLeftover(key.Name) {
 		return "", fmt.Errorf("%s: its name is no file's name", o.Key)
 	}
-	text, err := exportText(o, names)
+	path := filepath.Join(string(key.Kind), key.Name)
+	if key.Kind == policy.KindFilters && x.inside[key.Name] != nil {
+		if err := x.root.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		return "", nil
+	}
+	text, err := x.text(o)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", o.Key, err)
 	}
-	if err := root.MkdirAll(string(key.Kind), 0o750); err != nil {
+	if err := x.root.MkdirAll(string(key.Kind), 0o750); err != nil {
 		return "", err
 	}
-	path := filepath.Join(string(key.Kind), key.Name)
-	return path, root.WriteFile(path, text, 0o600)
+	return path, x.root.WriteFile(path, text, 0o600)
 }
 
-// exportText is what a file says of a document. One that cannot be read stays as it
-// is, for whoever repairs it.
-func exportText(o *api.Object, names consumerNames) ([]byte, error) {
+// text is what a file says of a document. One that cannot be read stays as it is, for
+// whoever repairs it.
+func (x *exporter) text(o *api.Object) ([]byte, error) {
 	content := contentOf(o)
-	switch text := bytes.TrimLeft(o.Value, "\ufeff \t\r\n"); {
-	case content == nil, len(text) == 0:
+	switch {
+	case content == nil, len(bytes.TrimLeft(o.Value, "\ufeff \t\r\n")) == 0:
 		return o.Value, nil
-	case text[0] != '{' && text[0] != '[': // written by hand, with comments perhaps
+	case !isJSON(o.Value): // written by hand, with comments perhaps
 		return append(bytes.TrimRight(o.Value, "\n"), '\n'), nil
 	}
-	return document.Text(names.put(content))
+	named := x.names.put(content)
+	if acl, ok := named.(*policy.ACL); ok && slices.ContainsFunc(acl.Filters, func(name string) bool { return x.inside[name] != nil }) {
+		return document.FileText(acl, x.inside)
+	}
+	return document.Text(named)
 }

@@ -36,19 +36,36 @@ func Change(key policy.Key, index, created uint64, data []byte) policy.Change {
 	var wrong policy.Problems
 	c.Lost, wrong = read(key, c.Object, data)
 	if len(wrong) > 0 {
-		slices.SortStableFunc(wrong, func(a, b policy.Problem) int { return a.Line - b.Line })
-		c.Err = wrong[:min(len(wrong), maxProblems)]
+		c.Err = ordered(wrong)
 	}
 	return c
+}
+
+// ordered returns problems by line, as many as are told.
+func ordered(wrong policy.Problems) policy.Problems {
+	slices.SortStableFunc(wrong, func(a, b policy.Problem) int { return a.Line - b.Line })
+	return wrong[:min(len(wrong), maxProblems)]
 }
 
 // read fills an object. It returns what could not be read of the text, and what is
 // wrong with it, in no order.
 func read(key policy.Key, o policy.Object, data []byte) (policy.Lost, policy.Problems) {
-	root, problems := parse(key.Kind, bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
+	root, problems := parseText(key.Kind, data)
+	return fill(key, o, root, problems)
+}
+
+// parseText is parse for a text that may begin with a mark of its encoding, and has to
+// be UTF-8.
+func parseText(kind policy.Kind, data []byte) (*value, policy.Problems) {
+	root, problems := parse(kind, bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
 	if i := invalidUTF8(data); i >= 0 && len(problems) == 0 {
 		problems = policy.Problems{{Line: 1 + bytes.Count(data[:i], []byte("\n")), Text: "is no UTF-8 text"}}
 	}
+	return root, problems
+}
+
+// fill is read for a tree that was made of the text, with those problems.
+func fill(key policy.Key, o policy.Object, root *value, problems policy.Problems) (policy.Lost, policy.Problems) {
 	var r reader
 	if root != nil {
 		r.object(o, root)
@@ -107,7 +124,9 @@ func FieldText(v any) string {
 
 // Text writes an object for people and version control: JSON with a line for each
 // field and each element of a list, always in the same order (R5).
-func Text(o policy.Object) ([]byte, error) {
+func Text(o policy.Object) ([]byte, error) { return text(o) }
+
+func text(o any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // a comparison is easier to read than \u003c

@@ -149,7 +149,11 @@ func (r *reader) strings(name string, to *[]string) {
 	list := make([]string, len(v.list))
 	for i := range v.list {
 		if v.list[i].kind != kindString {
-			if r.wrong(v.list[i].line, fmt.Sprintf("%s[%d]", name, i), "is %s, want a string", v.list[i].kind); !slices.Contains(r.lost.Fields, name) {
+			want := "a string"
+			if name == "filters" && v.list[i].kind == kindObject {
+				want = "the name of a filter: only the files of an exported policy have filters inside of ACLs"
+			}
+			if r.wrong(v.list[i].line, fmt.Sprintf("%s[%d]", name, i), "is %s, want %s", v.list[i].kind, want); !slices.Contains(r.lost.Fields, name) {
 				r.lost.Fields = append(r.lost.Fields, name)
 			}
 		}
