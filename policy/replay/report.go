@@ -67,6 +67,12 @@ type tally struct {
 	groups map[groupKey]*Group
 	spoken map[ruleName]bool
 	wanted map[ruleName]bool // rules that have not spoken yet
+
+	// Of wanted, those of which only the steps of a decision tell: how many may have a
+	// say anywhere, and of each policy how many for an API. A look at all of wanted for
+	// each record would cost more than the record.
+	anywhere int
+	steps    map[*Policy]map[string]int
 }
 
 type groupKey struct {
@@ -77,12 +83,33 @@ type groupKey struct {
 
 type ruleName struct{ key, entry string }
 
-func newTally(rules []policy.Rule) *tally {
-	t := &tally{groups: make(map[groupKey]*Group), spoken: make(map[ruleName]bool), wanted: make(map[ruleName]bool)}
+func newTally(rules []policy.Rule, policies ...*Policy) *tally {
+	t := &tally{groups: make(map[groupKey]*Group), spoken: make(map[ruleName]bool), wanted: make(map[ruleName]bool), steps: make(map[*Policy]map[string]int)}
+	for _, p := range policies {
+		t.steps[p] = make(map[string]int)
+	}
 	for _, r := range rules {
-		t.wanted[ruleName{r.Key, r.Entry}] = true
+		if n := (ruleName{r.Key, r.Entry}); !t.wanted[n] {
+			t.wanted[n] = true
+			t.countSteps(r.Key, 1)
+		}
 	}
 	return t
+}
+
+// countSteps adds to the numbers of rules of which only steps tell.
+func (t *tally) countSteps(rule string, n int) {
+	key, _ := policy.ParseKey(rule)
+	switch key.Kind {
+	case policy.KindPlugins, policy.KindWhitelist:
+		t.anywhere += n
+	case policy.KindACLs:
+		for p, apis := range t.steps {
+			if api, ok := p.acls[key.Name]; ok {
+				apis[api] += n
+			}
+		}
+	}
 }
 
 // group returns the group of a verdict, which it makes of the record if there is none.
@@ -146,24 +173,14 @@ func (t *tally) spoke(key, entry string) {
 	if t.wanted[n] {
 		delete(t.wanted, n)
 		t.spoken[n] = true
+		t.countSteps(key, -1)
 	}
 }
 
 // wantsSteps reports whether a rule is wanted of which only the steps of a decision on
 // an API tell.
 func (t *tally) wantsSteps(p *Policy, api string) bool {
-	for n := range t.wanted {
-		key, _ := policy.ParseKey(n.key)
-		switch key.Kind {
-		case policy.KindPlugins, policy.KindWhitelist:
-			return true
-		case policy.KindACLs:
-			if p.acls[key.Name] == api {
-				return true
-			}
-		}
-	}
-	return false
+	return t.anywhere > 0 || t.steps[p][api] > 0
 }
 
 // merge adds what another goroutine counted.

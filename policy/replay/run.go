@@ -23,6 +23,14 @@ type Options struct {
 	Workers  int               // goroutines; 0 = one a processor
 }
 
+// policies are those that the records are tried on.
+func (o *Options) policies() []*Policy {
+	if o.Former == nil {
+		return []*Policy{o.Next}
+	}
+	return []*Policy{o.Next, o.Former}
+}
+
 const (
 	chunkSize = 1 << 20
 	maxLine   = 64 << 10 // what is longer is no record
@@ -154,7 +162,7 @@ type memo struct {
 const maxSeen = 1 << 14
 
 func newWorker(o *Options, rules []policy.Rule) *worker {
-	w := &worker{options: o, compare: newComparer(o.Next, o.Former), tally: newTally(rules), seen: make(map[string]memo)}
+	w := &worker{options: o, compare: newComparer(o.Next, o.Former), tally: newTally(rules, o.policies()...), seen: make(map[string]memo)}
 	w.expires = o.Next.expires() || o.Former != nil && o.Former.expires()
 	return w
 }
@@ -297,10 +305,7 @@ func (w *worker) listen(r *Record, head *Head) {
 // that was asked, whose key it showed.
 func (w *worker) nameOf(r *Record) string {
 	name := "anonymous"
-	for _, p := range []*Policy{w.options.Next, w.options.Former} {
-		if p == nil {
-			continue
-		}
+	for _, p := range w.options.policies() {
 		ref := r.Consumer
 		if ref == "" && r.KeySum != "" {
 			ref = p.known[p.keys[r.KeySum]].Consumer
