@@ -63,9 +63,9 @@ adversary: build ## Attack the built binary for T (1m) with hostile clients, bac
 	CGO_ENABLED=0 go build -o bin/adversary ./integration/adversary
 	bin/adversary -lictor bin/lictor -t $(T) $(ADVERSARY)
 
-bench: build consul rabbitmq peers ## Compare side by side with nginx, HAProxy and squid (BENCH='-short' is quicker)
+bench: build consul rabbitmq peers ## Compare side by side with nginx, HAProxy and squid (BENCH='-short' is quicker); writes docs/bench
 	go build -o bin/bench ./integration/bench
-	bin/bench -lictor bin/lictor $(BENCH)
+	bin/bench -lictor bin/lictor $(or $(BENCH),-save docs/bench)
 
 benchparts: ## Measure the parts by themselves
 	go test -run '^$$' -bench . -benchmem ./...

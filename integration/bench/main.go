@@ -32,6 +32,7 @@ type options struct {
 	rows     string
 	short    bool
 	pin      bool
+	save     string
 }
 
 // commands are what this program is as a process of its own; each runs until
@@ -59,6 +60,7 @@ func main() {
 	flag.StringVar(&o.rows, "rows", "", "comma-separated `names`; those that do not take minutes if empty: "+strings.Join(names(rows), ", "))
 	flag.BoolVar(&o.short, "short", false, "only 3 rounds, of memory one")
 	flag.BoolVar(&o.pin, "pin", true, "give the proxies one CPU of their own and everything else the others")
+	flag.StringVar(&o.save, "save", "", "`directory` for the figures, in a file of lictor's version as benchstat reads it, and for the chart of the ratios")
 	flag.Parse()
 	if o.short {
 		o.rounds = 3
@@ -100,7 +102,23 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 		}
 		results = append(results, res)
 	}
-	return report(out, bed, o, results)
+	if err := report(out, bed, o, results); err != nil || o.save == "" {
+		return err
+	}
+	return o.keep(out, results)
+}
+
+// keep writes the figures to files, and tells how they compare with the last ones.
+func (o *options) keep(out io.Writer, results []*result) error {
+	version, err := measured(o.lictor)
+	if err != nil {
+		return err
+	}
+	titles := make(map[string]string)
+	for _, r := range results {
+		titles[r.row.name] = r.row.title
+	}
+	return newRecord(version, time.Now(), results).save(out, o.save, titles)
 }
 
 // choose returns the rows with the given names.
