@@ -78,7 +78,7 @@ func addService(st *api.Status, kind string, service *resolver.Service, catalog 
 	}
 	for _, i := range service.Instances {
 		out.Instances = append(out.Instances, api.InstanceStatus{
-			ID: i.ID, Address: i.Address, State: i.State.String(), Weight: i.Weight, Canary: i.Canary, Note: i.Note, Mesh: i.Mesh,
+			ID: i.ID, Address: i.Address, State: i.State.String(), Weight: i.Weight, Canary: i.Canary, Note: i.Note, Mesh: i.Mesh, Datacenter: i.Datacenter,
 		})
 	}
 	for _, c := range service.Hosts {

@@ -19,6 +19,7 @@ import (
 	"lictor/admin/objects"
 	"lictor/admin/openapi"
 	"lictor/app/listener"
+	"lictor/app/supervisor"
 	"lictor/config"
 	"lictor/internal/version"
 	"lictor/policy"
@@ -145,6 +146,8 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.ages = newAges(p.sources)
+	p.services = append(p.services, supervisor.Service{Name: "instance ages", Run: p.ages.Run, Grace: time.Second})
 	server, err := admin.New(admin.Config{
 		Routes:   append(routes, pages.Routes()...),
 		Log:      p.log.Named("admin"),
@@ -153,7 +156,7 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Closed:   p.closed,
-		Describe: []func(*api.Status){p.describe, p.describeCertificates, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeClaims, p.describeRegistry, p.describeOwn, p.describeMesh, p.describeTokens, p.describeTelemetry},
+		Describe: []func(*api.Status){p.describe, p.describeCertificates, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeInstances, p.describeClaims, p.describeRegistry, p.describeOwn, p.describeMesh, p.describeTokens, p.describeTelemetry},
 		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, append(p.policyChecks(), p.meshChecks()...)...),
 	})
 	if err != nil {

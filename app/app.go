@@ -86,6 +86,7 @@ type Lictor struct {
 	admin   *admin.Server
 
 	documents *objects.Documents // of the policy, for API and pages
+	ages      *ages              // of what the sources know
 
 	own         *own.Keeper      // what the gateway sends nothing to
 	catalogs    *egress.Catalogs // nil if there is no egress

@@ -82,16 +82,8 @@ func (p *Lictor) buildRecords() (*answer.AccessLog, error) {
 	return records, err
 }
 
-// describeDispatch adds the ways to services, and what stands in them, to the status.
+// describeDispatch adds the ways to services to the status.
 func (p *Lictor) describeDispatch(st *api.Status) {
-	for s := range st.Services {
-		all := st.Services[s].Instances
-		for i := range all {
-			if why := p.gateway.Upstream().Ejected(st.Services[s].Name, all[i].ID, all[i].Address); why != "" {
-				all[i].State, all[i].Note = "ejected", why
-			}
-		}
-	}
 	st.Dispatchers = append(st.Dispatchers, api.DispatcherStatus{Kind: "http", Ready: true, InFlight: p.gateway.Upstream().InFlight()})
 	if p.bus != nil {
 		s := p.bus.Stats()

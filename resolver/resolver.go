@@ -48,7 +48,9 @@ type Instance struct {
 	Weight   int    // share of traffic; 0 = no new requests
 	State    State
 	Note     string // why it is not passing, in the registry's words; "" if nothing is known
-	Canary   bool   `json:",omitempty"` // lictor-canary: only requests that are routed to canaries go to it
+
+	Datacenter string `json:",omitempty"` // in which it runs; "" = the registry does not say
+	Canary     bool   `json:",omitempty"` // lictor-canary: only requests that are routed to canaries go to it
 }
 
 // Usable reports whether new requests may go to the instance.

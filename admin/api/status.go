@@ -114,8 +114,15 @@ type InstanceStatus struct {
 	State   string `json:"state"`
 	Weight  int    `json:"weight"`
 	Canary  bool   `json:"canary,omitempty"`
-	Note    string `json:"note"`
+	Note    string `json:"note"`           // why it is not passing, and what its check printed; why it is ejected
 	Mesh    string `json:"mesh,omitempty"` // who it must be in Consul's mesh; "" = it is not reached through it
+
+	Datacenter string     `json:"datacenter,omitempty"` // in which it runs; "" = the registry does not say
+	Since      *time.Time `json:"since"`                // it is in this state since then; null = for longer than this lictor knows it
+	InFlight   int        `json:"in_flight"`            // requests of the gateway that it works on
+	Answers    uint64     `json:"answers"`              // of the last five to ten minutes; the next two are theirs, 0 without any
+	P50MS      float64    `json:"p50_ms"`               // from the attempt to the answer's head: of half of them at most
+	P99MS      float64    `json:"p99_ms"`               // of 99 in 100 at most
 }
 
 // DispatcherStatus says how a way to services is doing.

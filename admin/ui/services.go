@@ -4,9 +4,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"lictor/admin"
 	"lictor/admin/api"
+	"lictor/policy"
 )
 
 // servicesPage lists services.
@@ -22,7 +24,9 @@ type serviceRow struct {
 	Link          string
 	Serving, All  int
 	Ejected       int
-	State, Colour string // in a word, and how it is shown
+	InFlight      int
+	Slowest       float64 // p99 of the instance that has the longest, in milliseconds; 0 = nothing is known
+	State, Colour string  // in a word, and how it is shown
 }
 
 func (u *UI) services(w http.ResponseWriter, r *http.Request) error {
@@ -55,6 +59,8 @@ func rowOf(s *api.ServiceStatus) serviceRow {
 		if s.Instances[i].State == "ejected" {
 			row.Ejected++
 		}
+		row.InFlight += s.Instances[i].InFlight
+		row.Slowest = max(row.Slowest, s.Instances[i].P99MS)
 	}
 	switch {
 	case !s.Loaded:
@@ -71,9 +77,14 @@ func rowOf(s *api.ServiceStatus) serviceRow {
 
 // servicePage is one service, as each resolver knows it.
 type servicePage struct {
-	Name  string
-	Known []serviceRow
+	Name   string
+	Known  []serviceRow
+	Routes []routeRow
+	More   int // routes that are not shown
 }
+
+// routeRow is a way by which requests come to a service.
+type routeRow struct{ Text, Link, Object string }
 
 func (u *UI) service(w http.ResponseWriter, r *http.Request) error {
 	data := servicePage{Name: r.PathValue("name")}
@@ -86,5 +97,46 @@ func (u *UI) service(w http.ResponseWriter, r *http.Request) error {
 	if data.Known == nil {
 		return admin.NotFound()
 	}
+	list, err := u.cfg.List(r.Context())
+	if err != nil {
+		return err
+	}
+	for i := range list.Objects {
+		text := routeTo(contentOf(&list.Objects[i]), data.Name)
+		switch {
+		case text == "":
+		case len(data.Routes) == perPage:
+			data.More++
+		default:
+			data.Routes = append(data.Routes, routeRow{text, objectPath(list.Objects[i].Key), list.Objects[i].Key})
+		}
+	}
 	return u.show(w, r, http.StatusOK, "service", "/ui/services", "Service "+data.Name, data)
+}
+
+// routeTo says which requests an object sends to a service; "" if it sends none there.
+func routeTo(o policy.Object, service string) string {
+	switch o := o.(type) {
+	case *policy.Mapping:
+		if slices.Contains(o.Backends, "service:"+service) {
+			return "all of the domain " + o.Domain
+		}
+	case *policy.API:
+		if len(o.Backends) > 0 && !slices.Contains(o.Backends, "service:"+service) || o.ServiceName() != service {
+			return ""
+		}
+		if len(o.Filters) == 0 {
+			return "those of the API " + o.Name
+		}
+		return "what the filters " + strings.Join(o.Filters, ", ") + " match, as the API " + o.Name
+	}
+	return ""
+}
+
+// sinceWhen says how long something has been so, as far as anybody knows.
+func sinceWhen(since *time.Time) string {
+	if since == nil {
+		return ""
+	}
+	return "for " + seconds(time.Since(*since).Seconds())
 }

@@ -12,7 +12,7 @@ import (
 
 // functions are those that templates call.
 var functions = template.FuncMap{
-	"asset": address, "seconds": seconds, "age": age, "count": count, "field": func() string { return admin.FormField },
+	"asset": address, "seconds": seconds, "age": age, "count": count, "since": sinceWhen, "ms": milliseconds, "field": func() string { return admin.FormField },
 }
 
 // seconds is a duration in the unit that people would choose.
@@ -31,6 +31,17 @@ func seconds(s float64) string {
 		return strconv.Itoa(int(d.Hours())) + " h"
 	}
 	return strconv.Itoa(int(d.Hours()/24)) + " days"
+}
+
+// milliseconds is how long something took; "" = nobody knows.
+func milliseconds(ms float64) string {
+	switch {
+	case ms == 0:
+		return ""
+	case ms < 1000:
+		return strconv.FormatFloat(ms, 'f', -1, 64) + " ms"
+	}
+	return strconv.FormatFloat(ms/1000, 'f', -1, 64) + " s"
 }
 
 // age is how old something is; nil = there is none.

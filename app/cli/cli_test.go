@@ -68,7 +68,7 @@ func TestExitStatus(t *testing.T) { // contract 1
 }
 
 func TestStatusForPeople(t *testing.T) {
-	age := 75.0
+	age, since := 75.0, time.Now().Add(-62*time.Minute)
 	st := &api.Status{
 		Version: "v1", Commit: "abc", Go: "go1.26", UptimeSeconds: 3700,
 		NotReady:  []string{"resolver: consul has not answered yet"},
@@ -81,7 +81,7 @@ func TestStatusForPeople(t *testing.T) {
 			{Name: "cart", Resolver: "consul"},
 			{Name: "none", Resolver: "consul", Loaded: true},
 			{Name: "shop", Resolver: "consul", Loaded: true, Instances: []api.InstanceStatus{
-				{ID: "n/shop-1", Address: "10.0.0.1:80", State: "critical", Weight: 1, Note: "disk\n\x1b[31mfull"},
+				{ID: "n/shop-1", Address: "10.0.0.1:80", State: "critical", Weight: 1, Note: "disk\n\x1b[31mfull", Since: &since, InFlight: 7, P50MS: 4.2, P99MS: 1300},
 			}},
 		},
 		Problems: []string{"resolver consul: connection refused"},
@@ -97,10 +97,10 @@ shop.example  gateway   2026-12-01T00:00:00Z  17
 RESOLVER  SERVICES  WATCHES  AGE    STATE
 consul    3         2        1m15s  from the last-good file, 4 more are of the mesh
 
-SERVICE  RESOLVER  INSTANCE  ADDRESS      STATE              WEIGHT  NOTE
+SERVICE  RESOLVER  INSTANCE  ADDRESS      STATE              FOR     WEIGHT  IN FLIGHT  P50    P99   NOTE
 cart     consul    -         -            not asked for yet
 none     consul    -         -            no instance
-shop     consul    n/shop-1  10.0.0.1:80  critical           1       disk  [31mfull
+shop     consul    n/shop-1  10.0.0.1:80  critical           1h2m0s  1       7          4.2ms  1.3s  disk  [31mfull
 
 PROBLEMS
 resolver consul: connection refused

@@ -137,7 +137,7 @@ func statusTables(st *api.Status) string {
 	printDispatchers(w, st)
 	printKeySets(w, st.KeySets)
 	if len(st.Services) > 0 {
-		fmt.Fprintln(w, "\nSERVICE\tRESOLVER\tINSTANCE\tADDRESS\tSTATE\tWEIGHT\tNOTE")
+		fmt.Fprintln(w, "\nSERVICE\tRESOLVER\tINSTANCE\tADDRESS\tSTATE\tFOR\tWEIGHT\tIN FLIGHT\tP50\tP99\tNOTE")
 		for _, s := range st.Services {
 			printService(w, &s)
 		}
@@ -221,13 +221,26 @@ func printDispatchers(w io.Writer, st *api.Status) {
 func printService(w io.Writer, s *api.ServiceStatus) {
 	switch {
 	case !s.Loaded:
-		fmt.Fprintf(w, "%s\t%s\t-\t-\tnot asked for yet\t\t\n", s.Name, s.Resolver)
+		fmt.Fprintf(w, "%s\t%s\t-\t-\tnot asked for yet\t\t\t\t\t\t\n", s.Name, s.Resolver)
 	case len(s.Instances) == 0:
-		fmt.Fprintf(w, "%s\t%s\t-\t-\tno instance\t\t\n", s.Name, s.Resolver)
+		fmt.Fprintf(w, "%s\t%s\t-\t-\tno instance\t\t\t\t\t\t\n", s.Name, s.Resolver)
 	}
 	for _, i := range s.Instances {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.Resolver, i.ID, i.Address, stateText(i.State, i.Canary), i.Weight, harmless(i.Note))
+		lasts := ""
+		if i.Since != nil {
+			lasts = seconds(time.Since(*i.Since).Seconds())
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", s.Name, s.Resolver, i.ID, i.Address, stateText(i.State, i.Canary), lasts,
+			i.Weight, i.InFlight, tookText(i.P50MS), tookText(i.P99MS), harmless(i.Note))
 	}
+}
+
+// tookText is how long answers took, "" if there were none.
+func tookText(ms float64) string {
+	if ms == 0 {
+		return ""
+	}
+	return time.Duration(ms * float64(time.Millisecond)).String()
 }
 
 // mesh tells of the services of a resolver that no path reaches.

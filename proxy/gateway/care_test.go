@@ -161,7 +161,7 @@ func TestInstanceIsEjectedForAnswers(t *testing.T) {
 	if bad < 3 || bad > 5 { // one more may be a trial, on a slow machine
 		t.Errorf("%d bad answers, want 3", bad)
 	}
-	if note := r.gw.upstream.Ejected("svc", "svc-0", addrs[0]); !strings.Contains(note, "its answers: 5xx:3/1m0s") {
+	if note := r.ejected("svc", "svc-0", addrs[0]); !strings.Contains(note, "its answers: 5xx:3/1m0s") {
 		t.Errorf("the note says %q", note)
 	}
 	sick.Store(false)

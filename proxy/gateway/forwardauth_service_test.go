@@ -56,7 +56,7 @@ func TestAnAuthorityMayBeAService(t *testing.T) { // P3
 	if a, b := asked[0].Load(), asked[1].Load(); a+b != 12 || a < 4 || b < 4 {
 		t.Errorf("asked %d and %d times", a, b)
 	}
-	if r.gw.upstream.Ejected("auth", "dead", dead.Addr().String()) == "" {
+	if r.ejected("auth", "dead", dead.Addr().String()) == "" {
 		t.Error("what cannot be reached is not left out")
 	}
 	eventually.True(t, "nothing is under way", func() bool { return r.gw.upstream.InFlight() == 0 })

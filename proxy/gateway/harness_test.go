@@ -243,3 +243,13 @@ func (r *rig) get(target string, fields ...string) (*http.Response, string) {
 }
 
 func mustPrefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// ejected is why an instance gets no requests, "" if it gets some.
+func (r *rig) ejected(service, id, address string) string {
+	for _, i := range r.gw.upstream.Instances(service) {
+		if i.ID == id && i.Address == address {
+			return i.Ejected
+		}
+	}
+	return ""
+}

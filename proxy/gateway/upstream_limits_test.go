@@ -23,7 +23,7 @@ import (
 // ejectedCount is how many members of svc are ejected.
 func (r *rig) ejectedCount() (n int) {
 	for _, i := range r.src.catalog.Load().Lookup("svc").Instances {
-		if r.gw.upstream.Ejected("svc", i.ID, i.Address) != "" {
+		if r.ejected("svc", i.ID, i.Address) != "" {
 			n++
 		}
 	}
@@ -124,10 +124,10 @@ func TestEjectionIsTold(t *testing.T) {
 	for range 4 {
 		r.get("/svc/")
 	}
-	if note := r.gw.upstream.Ejected("svc", "svc-0", a.addr); !strings.Contains(note, "until ") || !strings.Contains(note, "refused") {
+	if note := r.ejected("svc", "svc-0", a.addr); !strings.Contains(note, "until ") || !strings.Contains(note, "refused") {
 		t.Errorf("status says %q", note)
 	}
-	if note := r.gw.upstream.Ejected("svc", "svc-1", b.addr); note != "" {
+	if note := r.ejected("svc", "svc-1", b.addr); note != "" {
 		t.Errorf("of the other one status says %q", note)
 	}
 	for range 3 { // whoever's turn it is

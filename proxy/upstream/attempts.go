@@ -29,6 +29,11 @@ func (q *Request) trying(m *member, began time.Time) {
 	q.out.Tries++
 }
 
+// asked is the time of monotonic at which the attempt under way began.
+func (q *Request) asked() time.Duration {
+	return q.Began.Sub(processStart) + q.out.tries[len(q.out.tries)-1].began
+}
+
 // missedBy notes why the attempt under way brought no answer, so that another one
 // follows.
 func (q *Request) missedBy(why answer.Reason) {

@@ -34,6 +34,8 @@ type peer struct {
 	faults   faults
 
 	born atomic.Int64 // monotonic time since which it is new; 0 = it is not
+
+	latencies latencies
 }
 
 var processStart = time.Now()

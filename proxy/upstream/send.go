@@ -193,7 +193,9 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 		f := q.Conn.RoundTrip(u, q.appendRequest(q.Conn.Scratch(), m, r), rest, q.onInterim)
 		if f == nil {
 			q.out.Answered = time.Since(began)
-			m.worked(int64(began.Sub(processStart) + q.out.Answered))
+			at := began.Sub(processStart) + q.out.Answered
+			m.worked(int64(at))
+			m.latencies.note(at-q.asked(), int64(at))
 			q.judge(m, r, q.Conn.Response().Status)
 			q.relay(m)
 			return false
@@ -261,6 +263,8 @@ func (q *Request) failed(m *member, r *roster, f *http1.Failure) verdict {
 		return another
 	case f.Kind == http1.TimedOut:
 		m.silent(int64(q.Began.Sub(processStart)))
+		now := monotonic()
+		m.latencies.note(time.Duration(now)-q.asked(), now)
 		q.refuse(refuseTimeout)
 	case f.Kind == http1.ClientLeft, f.Kind == http1.WasCut:
 		q.refuse(answer.Left)

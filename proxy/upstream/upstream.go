@@ -199,21 +199,6 @@ func (s *Sender) InFlight() (n int) {
 	return n
 }
 
-// Ejected returns what is to be said of an instance that gets no requests
-// because it cannot be reached, "" if it gets some.
-func (s *Sender) Ejected(service, id, address string) string {
-	g := (*s.groups.Load())[service]
-	if g == nil {
-		return ""
-	}
-	for site := range g.sites() {
-		if e := site.current.Load().ejectionOf(&resolver.Instance{ID: id, Address: address}); e != nil {
-			return e.Note()
-		}
-	}
-	return ""
-}
-
 // Waiting is how many requests wait for an instance of a service.
 func (s *Sender) Waiting(service string) int {
 	if g := (*s.groups.Load())[service]; g != nil {

@@ -47,24 +47,48 @@ type entry struct {
 	mesh        string         // who its peer must be, if it is reached through the mesh
 }
 
-// check is one health check. Its output may differ at every run and is not kept.
+// check is one health check. Of its output only that of one that is not passing is
+// kept, cut: that of a passing one may differ at every run.
 type check struct {
 	CheckID   string
 	Name      string
 	Status    string
 	Notes     string
-	Output    present
+	Output    output
 	Type      string
 	ServiceID string
 }
 
-// present reads a JSON string as whether there is anything in it.
-type present bool
+// output is the beginning of what a check printed, as it stands in JSON: most are
+// never read.
+type output string
 
 // UnmarshalJSON implements [json.Unmarshaler].
-func (p *present) UnmarshalJSON(text []byte) error {
-	*p = string(text) != `""` && string(text) != "null"
+func (o *output) UnmarshalJSON(text []byte) error {
+	if *o = ""; string(text) != `""` && string(text) != "null" {
+		*o = output(text[:min(len(text), maxOutput)])
+	}
 	return nil
+}
+
+// text is the output without escapes. What was cut within one ends before it.
+func (o output) text() string {
+	end := min(len(o), 1) // behind the quote
+	for end < len(o) && o[end] != '"' {
+		next := end + 1
+		if o[end] == '\\' {
+			if next++; next <= len(o) && o[next-1] == 'u' {
+				next += 4
+			}
+		}
+		if next > len(o) {
+			break
+		}
+		end = next
+	}
+	var plain string
+	_ = json.Unmarshal([]byte(o[:end]+`"`), &plain) // it came out of JSON
+	return strings.TrimSpace(plain)
 }
 
 // Bounds of what one service may be. An answer beyond the first two is none.
@@ -73,7 +97,8 @@ const (
 	maxEntry     = 1 << 20 // bytes of JSON of one instance
 	maxID        = 512     // bytes; an instance with a longer one is left out
 	maxNote      = 256
-	maxProblems  = 32 // texts about one service
+	maxOutput    = 512 // bytes of JSON of what a check printed
+	maxProblems  = 32  // texts about one service
 	maxPlaces    = 1024
 	maxWeight    = 65_535 // Consul's own
 )
@@ -113,7 +138,7 @@ func readEntries(entries *[]entry, mine func(*entry) bool) *parts {
 func (e *entry) judged() {
 	slices.SortFunc(e.Checks, func(a, b check) int { return strings.Compare(a.CheckID, b.CheckID) })
 	e.state, e.note, e.doubt = judge(e.Checks)
-	e.note, e.doubt = cut(e.note, maxNote), cut(e.doubt, maxNote)
+	e.note, e.doubt = cut(e.note, maxNote+maxOutput), cut(e.doubt, maxNote)
 	e.Checks = nil
 }
 
@@ -132,7 +157,7 @@ func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []s
 	slices.SortStableFunc(entries, func(a, b entry) int { return strings.Compare(a.id(), b.id()) })
 	for i := range entries {
 		e := &entries[i]
-		s := sighting{Instance: resolver.Instance{ID: e.id()}}
+		s := sighting{Instance: resolver.Instance{ID: e.id(), Datacenter: e.Node.Datacenter}}
 		address, why := r.address(e)
 		switch {
 		case why != "":
@@ -205,12 +230,12 @@ func judge(checks []check) (state resolver.State, note, doubt string) {
 		case c.Status == "passing":
 		case c.Status == "warning":
 			if state == resolver.Passing {
-				state, note = resolver.Warning, "warning: "+c.Name
+				state, note = resolver.Warning, "warning: "+c.told()
 			}
 		default: // critical, and whatever a later Consul may invent
 			unknown := c.unknown()
 			if state != resolver.Critical || unknown == "" && !verdict {
-				state, note = resolver.Critical, "critical: "+c.Name
+				state, note = resolver.Critical, "critical: "+c.told()
 			}
 			if doubt = unknown; unknown == "" {
 				verdict = true
@@ -223,13 +248,21 @@ func judge(checks []check) (state resolver.State, note, doubt string) {
 	return state, note, doubt
 }
 
+// told is the name of a check and what it printed.
+func (c *check) told() string {
+	if printed := c.Output.text(); printed != "" {
+		return cut(c.Name, maxNote) + ": " + printed
+	}
+	return cut(c.Name, maxNote)
+}
+
 // unknown returns why a critical check is no verdict on the service; "" if it
 // is one. A check without a type is run by no agent, so it cannot be waited for.
 func (c *check) unknown() string {
 	switch {
 	case c.CheckID == "serfHealth" && c.ServiceID == "":
 		return "the agent of its node is not seen"
-	case !bool(c.Output) && c.Type != "" && c.Type != "ttl" && c.Status == "critical":
+	case c.Output == "" && c.Type != "" && c.Type != "ttl" && c.Status == "critical":
 		return "not checked yet: " + c.Name
 	default:
 		return ""
