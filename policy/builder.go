@@ -3,9 +3,10 @@ package policy
 import (
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
+
+	"lictor/policy/internal/packed"
 )
 
 // Change is one object of the store that is new, changed or gone.
@@ -41,8 +42,10 @@ type Builder struct {
 	mappings map[string]*mappedPlugins
 	groups   map[string]*pluginGroup
 	routing  map[string]*liveAPI
+	numbers  uint32 // of lists, given out so far
 
-	dirty dirty
+	entries [2]packed.Batch // of lists that came and went since the last Set; blacklists, whitelists
+	dirty   dirty
 
 	options Options
 	tables  func(*Builder) // brings the small tables up to date: (*Builder).compileDirty, or a test's, which panics
@@ -55,9 +58,14 @@ type object struct {
 	index   uint64
 	created uint64
 	digest  [32]byte
-	broken  bool                 // stands in (X6)
-	rules   map[string]*listRule // the entries of a List that can be read
-	notes   Problems             // what in it can match nothing
+	broken  bool     // stands in (X6)
+	notes   Problems // what in it can match nothing
+
+	// Of a List.
+	number   uint32 // by which its entries name it; 0 = it has none yet
+	twice    bool   // some entry is there more than once
+	byAddr   int    // entries by address or service
+	services int    // entries by service
 }
 
 // dirty says which tables the changes so far make out of date.
@@ -104,11 +112,7 @@ func NewBuilder(o Options) *Builder {
 func (b *Builder) Apply(index uint64, changes []Change) (*Set, []*Rejection) {
 	b.set.counts = maps.Clone(b.set.counts)
 	rejections := b.work(changes)
-	for i := range b.set.guards {
-		for j := range b.set.guards[i] {
-			b.set.guards[i][j].publish()
-		}
-	}
+	b.fileEntries()
 	b.set.index, b.set.digits = index, hex.EncodeToString(b.set.sum.bytes()[:4])
 	next := b.set
 	return &next, rejections
@@ -138,9 +142,11 @@ func (b *Builder) apply(c *Change) *Rejection {
 	}
 	wrong := problemsOf(c)
 	next := &object{Object: c.Object, index: c.Index, created: c.Created}
-	var partly Problems
+	var read lines
 	if l, ok := c.Object.(*List); ok && len(wrong) == 0 {
-		next.rules, partly, wrong = parseList(c.Key.Name, l, old)
+		read = readLines(l)
+		wrong = read.whole
+		next.keepList(l, &read)
 	}
 	if len(wrong) > 0 {
 		r := &Rejection{Key: c.Key, Path: b.path(c.Key), Index: c.Index, Problems: wrong}
@@ -153,14 +159,22 @@ func (b *Builder) apply(c *Change) *Rejection {
 		return r
 	}
 	next.digest = digestOf(c.Key, next)
-	next.notes = notesOf(c.Key, c.Object, next.rules)
+	next.notes = notesOf(c.Key, c.Object, read.notes)
 	var r *Rejection
-	if len(partly) > 0 {
-		r = &Rejection{Key: c.Key, Path: b.path(c.Key), Index: c.Index, Partial: true, Problems: partly}
+	if len(read.partly) > 0 {
+		r = &Rejection{Key: c.Key, Path: b.path(c.Key), Index: c.Index, Partial: true, Problems: read.partly}
 	}
 	b.reject(c.Key, r)
 	b.replace(c.Key, old, next)
 	return r
+}
+
+// keepList notes what is known of a list that was read. The lines on which its
+// entries stand were for what is wrong with them.
+func (o *object) keepList(l *List, r *lines) {
+	kept := *l
+	kept.Lines = nil
+	o.Object, o.twice, o.byAddr, o.services = &kept, r.twice, r.byAddr, r.services
 }
 
 // problemsOf returns what is wrong with a changed value as a whole, nil if nothing is.
@@ -175,61 +189,6 @@ func problemsOf(c *Change) Problems {
 	}
 	return Check(c.Key.Name, c.Object)
 }
-
-// parseList reads the entries of a list, each once; those that the former value
-// had too are taken from it. An entry that is bad does not spoil the others, and
-// is told in partly. A list in which no entry is good says nothing at all: it was
-// written in another format than was meant, and cannot be read as a whole.
-func parseList(name string, l *List, old *object) (rules map[string]*listRule, partly, whole Problems) {
-	rules = make(map[string]*listRule, len(l.Entries))
-	alike := make(map[place]int)
-	bad := 0
-	for i, text := range l.Entries {
-		if rules[text] != nil {
-			continue
-		}
-		r, err := parseRule(name, text, old)
-		if err != nil {
-			if bad++; bad <= maxBadEntries {
-				partly = append(partly, l.problem(i, fmt.Sprintf("%.200q: %.300s", text, err)))
-			}
-			continue
-		}
-		if alike[r.place()]++; alike[r.place()] > maxAlike {
-			return nil, nil, Problems{l.problem(i, fmt.Sprintf("%.200q: more than %d entries for the same host, address or path", text, maxAlike))}
-		}
-		rules[text] = r
-	}
-	if bad > 0 && len(rules) == 0 {
-		return nil, nil, append(Problems{{Field: "entries", Text: "no entry can be read, so the list is taken for unreadable"}}, partly...)
-	}
-	if bad > maxBadEntries {
-		partly = append(partly, Problem{Field: "entries", Text: fmt.Sprintf("%d more can not be read", bad-maxBadEntries)})
-	}
-	return rules, partly, nil
-}
-
-func parseRule(list, text string, old *object) (*listRule, error) {
-	if old != nil && old.rules[text] != nil {
-		return old.rules[text], nil
-	}
-	e, err := parseEntry(text)
-	return &listRule{entry: e, list: list, text: text}, err
-}
-
-// problem is something wrong with an entry, at its line.
-func (l *List) problem(entry int, text string) Problem {
-	p := Problem{Field: fmt.Sprintf("entries[%d]", entry), Text: text}
-	if entry < len(l.Lines) {
-		p.Line = l.Lines[entry]
-	}
-	return p
-}
-
-const (
-	maxBadEntries = 100  // of a list that are told one by one
-	maxAlike      = 1000 // of a list that differ in port or method only: a request is compared with each of them
-)
 
 func (b *Builder) path(k Key) string { return b.set.prefix + k.String() }
 

@@ -245,7 +245,7 @@ func (d *decision) inquire(x *listIndex, q *inquiry, any bool) bool {
 	if x.byHost(q) || x.byAddr(q, d.req.Client) || x.byService(q, d.route.Service) || x.byReadings(q, d.req.Path, readings, any) {
 		return true
 	}
-	if !any || x.paths.Len() == 0 {
+	if !any || !x.paths {
 		return false
 	}
 	named := d.named()
@@ -280,7 +280,7 @@ func (r *Request) asNamed(t *Route) *uri.Path {
 
 func (d *decision) inquiry(kind int, how seek) *inquiry {
 	q := &d.req.scratch.inquiry
-	*q = inquiry{lists: &d.set.lists[kind], method: d.req.Method, host: d.req.Host, port: d.req.Port, ingress: true, denies: kind == blacklists, seek: how}
+	*q = inquiry{lists: &d.set.lists[kind], method: d.req.Method, host: d.req.Host, port: d.req.Port, side: gateway, denies: kind == blacklists, seek: how}
 	if q.host != "" {
 		q.hostSum = hashString(q.host)
 	}
@@ -289,13 +289,13 @@ func (d *decision) inquiry(kind int, how seek) *inquiry {
 
 // blacklist applies A17.
 func (d *decision) blacklist() bool {
-	x := &d.set.guards[blacklists][gateway]
+	x := &d.set.guards[blacklists]
 	q := d.inquiry(blacklists, seekEnforced)
 	if d.inquire(x, q, true) {
-		return d.deny("blacklist", refusal{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: d.set.listRule(blacklists, q.hit)})
+		return d.deny("blacklist", refusal{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: q.hit.rule()})
 	}
-	if q.would != nil {
-		d.wouldDeny("blacklist", ReasonBlacklist, d.set.listRule(blacklists, q.would))
+	if q.would.list != nil {
+		d.wouldDeny("blacklist", ReasonBlacklist, q.would.rule())
 		return true
 	}
 	d.rec.pass("blacklist", Rule{}, "")
@@ -309,7 +309,7 @@ func (d *decision) whitelist() bool {
 	if n.enforced+n.report == 0 {
 		return true
 	}
-	x := &d.set.guards[whitelists][gateway]
+	x := &d.set.guards[whitelists]
 	q := d.inquiry(whitelists, seekEnforced)
 	enforced := d.inquire(x, q, false)
 	if n.enforced > 0 && !enforced {
@@ -322,20 +322,16 @@ func (d *decision) whitelist() bool {
 			return true
 		}
 	}
-	d.rec.pass("whitelist", d.set.listRule(whitelists, q.hit), "")
+	d.rec.pass("whitelist", q.hit.rule(), "")
 	return true
 }
 
-// listRule says where an entry stands.
-func (s *Set) listRule(kind int, r *listRule) Rule {
-	if r == nil {
+// rule says where an entry stands.
+func (h *hit) rule() Rule {
+	if h.list == nil {
 		return Rule{}
 	}
-	live, ok := s.lists[kind].Get(hashString(r.list), r.list)
-	if !ok {
-		return Rule{}
-	}
-	return Rule{Key: live.key, Index: live.index, Entry: r.text, Note: live.Reason}
+	return Rule{Key: h.list.key, Index: h.list.index, Entry: h.text, Note: h.list.Reason}
 }
 
 // Facts copies what is needed to decide a request again, once its verdict was

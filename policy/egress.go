@@ -20,15 +20,15 @@ func (s *Set) Blacklisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 		v.Rule = s.closed[egress][0]
 		return refused(v, rec, "blacklist")
 	}
-	x := &s.guards[blacklists][egress]
+	x := &s.guards[blacklists]
 	q := s.destination(blacklists, dst, seekEnforced)
 	if x.byName(&q, dst, true) || x.byAddrs(&q, dst) {
-		*v = Verdict{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: s.listRule(blacklists, q.hit)}
+		*v = Verdict{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: q.hit.rule()}
 		return refused(v, rec, "blacklist")
 	}
 	v.Action = Allow
-	if q.would != nil {
-		noteWould(v, rec, "blacklist", ReasonBlacklist, s.listRule(blacklists, q.would))
+	if q.would.list != nil {
+		noteWould(v, rec, "blacklist", ReasonBlacklist, q.would.rule())
 	} else {
 		rec.pass("blacklist", Rule{}, "")
 	}
@@ -111,7 +111,7 @@ func (s *Set) AdmitsName(dst *Destination) bool {
 // DeniesServices reports whether a blacklist for the egress names services, so
 // that it matters to know where they are.
 func (s *Set) DeniesServices() bool {
-	return s != nil && s.guards[blacklists][egress].services.Len() > 0
+	return s != nil && s.guards[blacklists].services[egress] > 0
 }
 
 func refused(v *Verdict, rec *Recorder, step string) bool {
@@ -122,24 +122,24 @@ func refused(v *Verdict, rec *Recorder, step string) bool {
 }
 
 func (s *Set) destination(kind int, dst *Destination, how seek) inquiry {
-	return inquiry{lists: &s.lists[kind], method: dst.Method, host: dst.Host, port: dst.Port, tunnel: dst.Path == nil,
+	return inquiry{lists: &s.lists[kind], side: egress, method: dst.Method, host: dst.Host, port: dst.Port, tunnel: dst.Path == nil,
 		denies: kind == blacklists, seek: how, who: dst.Identity}
 }
 
 // whitelisted reports whether whitelists admit a destination, by which rule, and,
 // if not, whether they might if they knew who asks.
 func (s *Set) whitelisted(dst *Destination, how seek) (rule Rule, ok, asks bool) {
-	x := &s.guards[whitelists][egress]
+	x := &s.guards[whitelists]
 	q := s.destination(whitelists, dst, how)
 	if x.byName(&q, dst, false) {
-		return s.listRule(whitelists, q.hit), true, false
+		return q.hit.rule(), true, false
 	}
 	for _, addr := range dst.Addrs {
 		if !x.byAddr(&q, addr) && !x.byServiceAt(&q, dst, addr) {
 			return Rule{}, false, q.asks
 		}
 	}
-	return s.listRule(whitelists, q.hit), len(dst.Addrs) > 0, q.asks
+	return q.hit.rule(), len(dst.Addrs) > 0, q.asks
 }
 
 // byName looks for the name of a destination; any says which readings of the
@@ -149,7 +149,7 @@ func (x *listIndex) byName(q *inquiry, dst *Destination, any bool) bool {
 	if x.byHost(q) || x.byReadings(q, dst.Path, &dst.readings, any) {
 		return true
 	}
-	if x.services.Len() == 0 || dst.Registry == nil {
+	if x.services[egress] == 0 || dst.Registry == nil {
 		return false
 	}
 	return x.byServices(q, dst.Registry.ServicesNamed(dst.Host, dst.Port))
@@ -161,7 +161,7 @@ func (x *listIndex) byAddrs(q *inquiry, dst *Destination) bool {
 }
 
 func (x *listIndex) byServiceAt(q *inquiry, dst *Destination, addr netip.Addr) bool {
-	if x.services.Len() == 0 || dst.Registry == nil {
+	if x.services[egress] == 0 || dst.Registry == nil {
 		return false
 	}
 	return x.byServices(q, dst.Registry.ServicesAt(netip.AddrPortFrom(addr.Unmap(), dst.Port)))

@@ -49,7 +49,7 @@ func parseEntry(s string) (e entry, err error) {
 		e.method = strings.ToUpper(method)
 		return e, err
 	}
-	switch name, isService := strings.CutPrefix(s, "service:"); {
+	switch name, isService := strings.CutPrefix(s, servicePrefix); {
 	case s == "":
 		return e, errors.New("is empty")
 	case isService:
@@ -63,6 +63,9 @@ func parseEntry(s string) (e entry, err error) {
 		return e, err
 	case strings.Contains(s, "://"):
 		return parseURLEntry(s)
+	}
+	if s[0] == '.' || s[0] == '*' || isPlainName(s) {
+		return parseHostEntry(s)
 	}
 	if e.prefix, e.port, err = parseAddress(s); err == nil {
 		e.portSaid = e.port != 0
@@ -127,6 +130,9 @@ func parseHostEntry(s string) (e entry, err error) {
 // compileHost reads a host name; a number where a name should be is an address
 // misspelt, and never meant as a name.
 func compileHost(s string) (string, error) {
+	if isPlainName(s) {
+		return s, nil
+	}
 	host, err := uri.CompileHost(s)
 	if err != nil || strings.ContainsFunc(s, isForeignMark) {
 		return "", fmt.Errorf("%q is no host name", s)
@@ -139,6 +145,30 @@ func compileHost(s string) (string, error) {
 		return "", fmt.Errorf("%q is neither an address nor a host name", s)
 	}
 	return host, nil
+}
+
+// isPlainName reports whether s is a host name as it is compared: nothing in it is
+// to be mapped, and it can be no address. Nearly all of a million names are, and
+// all that may be read otherwise is not.
+func isPlainName(s string) bool {
+	label := 0 // bytes of the label so far
+	letter := false
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c == '.' && label > 0:
+			label = 0
+			continue
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-' && label > 0, c == '_':
+		default:
+			return false
+		}
+		if label == 0 {
+			letter = 'a' <= c && c <= 'z'
+		}
+		label++
+	}
+	return label > 0 && letter && len(s) <= 253 && !strings.Contains(s, "xn--")
 }
 
 // parseAddress reads an address or CIDR with an optional port: 1.2.3.4,

@@ -1,170 +1,78 @@
 package policy
 
 import (
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strings"
 
-	"github.com/gaissmai/bart"
-
 	"lictor/internal/uri"
+	"lictor/policy/internal/packed"
 	"lictor/policy/internal/trie"
 )
-
-// listRule is an entry of a list in force. Where it stands now and what mode
-// its list has is looked up when it matches: so a change of a list's note or
-// index does not touch its entries.
-type listRule struct {
-	entry
-	list string // the object's name
-	text string // the entry as written
-}
-
-// place is where the index files an entry: under it lie those that differ in
-// method, port or spelling only.
-type place struct {
-	host, path string
-	service    bool
-	prefix     netip.Prefix
-}
-
-func (r *listRule) place() place {
-	switch {
-	case r.service != "":
-		return place{host: r.service, service: true}
-	case r.isPath():
-		return place{host: r.host, path: r.paths[0]}
-	}
-	return place{host: r.host, prefix: r.prefix}
-}
 
 // liveList is a list object in force.
 type liveList struct {
 	*List
+	name  string
 	key   string
 	index uint64
 }
 
-// urlKey files a URL entry.
-type urlKey struct{ host, path string }
-
-// pathHead is what there is for a path prefix: bare paths, and how many URLs.
-type pathHead struct {
-	bare []*listRule
-	urls int
-}
-
 // listIndex finds the entries that speak of a request among any number of
-// others, by hash and prefix look-ups. It is persistent: enter changes this one
-// and leaves copies of it as they were. There is one for each kind of list and
-// listener.
+// others, by looking up what the request is under: each domain above its host, each
+// prefix of its path, each prefix of its client's address that some entry has. There is one
+// for each kind of list, and it is immutable but for enter, which the Builder calls
+// before a Set has it.
 type listIndex struct {
-	hosts    trie.Trie[string, []*listRule]
-	paths    trie.Trie[string, pathHead]
-	urls     trie.Trie[urlKey, []*listRule]
-	services trie.Trie[string, []*listRule]
-	addrs    *bart.Table[[]*listRule]
-	naddrs   int
-	seen     bloom // of hosts and paths
+	filed packed.Map
 
-	labels int // most dots in any host entry so far: longer names are looked up only that far
-	depth  int // most slashes in any path so far
+	// What entries there were so far, so that no more than that is looked up.
+	labels   int       // most dots in a host
+	depth    int       // most slashes in a path
+	paths    bool      // any path
+	urls     bool      // any path with a host
+	lengths  [3]uint64 // a bit for each length of prefixes, as in a wide address
+	services [2]int    // how many name a service, by listener
 }
 
-// enter files a rule, or takes it out if add is false.
-func (x *listIndex) enter(r *listRule, add bool) {
-	switch {
-	case r.isPath():
-		for _, p := range r.paths {
+// note widens what is looked up for an entry that comes.
+func (x *listIndex) note(e *entry) {
+	switch e.form() {
+	case filedPath:
+		for _, p := range e.paths {
 			x.depth = max(x.depth, strings.Count(p, "/"))
-			x.enterPath(r, p, add)
 		}
-	case r.service != "":
-		file(&x.services, hashString(r.service), r.service, r, add)
-	case r.host != "":
-		x.labels = max(x.labels, strings.Count(r.host, "."))
-		h := hashHost(r.host)
-		file(&x.hosts, h, r.host, r, add)
-		x.seen.add(h, add)
-	default:
-		if x.addrs == nil {
-			x.addrs = new(bart.Table[[]*listRule])
-		}
-		old, _ := x.addrs.Get(r.prefix)
-		if bucket := withRule(old, r, add); len(bucket) > 0 {
-			x.addrs = x.addrs.InsertPersist(r.prefix, bucket)
-		} else {
-			x.addrs = x.addrs.DeletePersist(r.prefix)
-		}
-		x.naddrs = x.addrs.Size()
+		x.paths, x.urls = true, x.urls || e.host != ""
+	case filedHost:
+		x.labels = max(x.labels, strings.Count(e.host, "."))
+	case filedAddr:
+		length := wideLength(e.prefix)
+		x.lengths[length/64] |= 1 << (length % 64)
 	}
-}
-
-// enterPath files a rule under one path prefix.
-func (x *listIndex) enterPath(r *listRule, path string, add bool) {
-	h := hashPath(path)
-	head, _ := x.paths.Get(h, path)
-	if r.host == "" {
-		head.bare = withRule(head.bare, r, add)
-	} else {
-		k := urlKey{r.host, path}
-		before := x.urls.Len()
-		file(&x.urls, hashURL(hashHost(r.host), h), k, r, add)
-		head.urls += x.urls.Len() - before
-	}
-	set(&x.paths, h, path, head, len(head.bare)+head.urls > 0)
-	x.seen.add(h, add)
-}
-
-// file puts a rule into, or takes it out of, its bucket of a trie.
-func file[K comparable](t *trie.Trie[K, []*listRule], hash uint64, key K, r *listRule, add bool) {
-	old, _ := t.Get(hash, key)
-	if bucket := withRule(old, r, add); len(bucket) > 0 {
-		*t = t.With(hash, key, bucket)
-	} else {
-		*t = t.Without(hash, key)
-	}
-}
-
-// withRule returns a bucket with or without a rule, in an order that does not
-// depend on who came first, so that two lictors cite the same rule.
-func withRule(bucket []*listRule, r *listRule, add bool) []*listRule {
-	i := 0
-	for i < len(bucket) && ruleLess(bucket[i], r) {
-		i++
-	}
-	found := i < len(bucket) && bucket[i].list == r.list && bucket[i].text == r.text
-	switch {
-	case add && !found:
-		return slices.Concat(bucket[:i], []*listRule{r}, bucket[i:])
-	case !add && found:
-		return slices.Concat(bucket[:i], bucket[i+1:])
-	}
-	return bucket
-}
-
-func ruleLess(a, b *listRule) bool {
-	if a.list != b.list {
-		return a.list < b.list
-	}
-	return a.text < b.text
 }
 
 // inquiry is one look-up in a listIndex.
 type inquiry struct {
-	lists   *trie.Trie[string, *liveList]
+	lists   *trie.Trie[uint32, *liveList]
+	side    int // gateway or egress
 	method  string
 	host    string
 	port    uint16
-	ingress bool
 	tunnel  bool
 	denies  bool   // the lists are blacklists
 	hostSum uint64 // hash of host, once byHost has run
 	seek    seek
 	who     *Identity
 
-	hit, would *listRule // first match sought; first one in report mode
-	asks       bool      // a list would have spoken if only we knew who it is
+	hit, would hit  // first match sought; first one in report mode
+	asks       bool // a list would have spoken if only we knew who it is
+}
+
+// hit is an entry that speaks of a request, and its list; the zero hit is none.
+type hit struct {
+	list *liveList
+	text string
 }
 
 // seek says which rules count as a hit.
@@ -177,13 +85,13 @@ const (
 
 // speaks reports whether a rule found under the right key speaks of the request
 // in all other respects.
-func (q *inquiry) speaks(r *listRule) bool {
+func (q *inquiry) speaks(r *filed) bool {
 	switch {
 	case r.method != "" && (q.tunnel || !q.does(r.method)):
 		return false
 	case r.port == 0:
 		return true
-	case !q.ingress:
+	case q.side == egress:
 		return r.port == q.port
 	case r.prefix.IsValid():
 		return false // A17: an address with a port is never a client
@@ -199,27 +107,55 @@ func (q *inquiry) does(method string) bool {
 	return q.method == method || q.denies && strings.EqualFold(q.method, method)
 }
 
-// try looks through a bucket and reports whether an enforced rule is found.
-func (q *inquiry) try(bucket []*listRule) bool {
-	for _, r := range bucket {
-		if q.speaks(r) && q.take(r) {
+// wanted is the key under which a rule has to be filed to be found.
+type wanted struct {
+	form       int
+	host, path string // the host is also the name of a service
+	not        hostScope
+	addr       netip.Addr
+	length     int // of its prefix, as in a wide address
+}
+
+// has reports whether a rule is filed under the key.
+func (w *wanted) has(r *filed) bool {
+	switch w.form {
+	case filedAddr:
+		return wideLength(r.prefix) == w.length && r.prefix.Contains(w.addr)
+	case filedService:
+		return r.service == w.host
+	case filedPath:
+		return r.path == w.path && r.host == w.host
+	}
+	return r.host == w.host && r.scope != w.not
+}
+
+// try looks through what was found under a hash, and reports whether there is an
+// enforced rule that speaks of the request.
+func (q *inquiry) try(found packed.Found, w wanted) bool {
+	var r filed
+	for record := found.Next(); record != nil; record = found.Next() {
+		if formOf(record) != w.form {
+			continue
+		}
+		if readFiled(record, &r); w.has(&r) && q.speaks(&r) && q.take(&r) {
 			return true
 		}
 	}
 	return false
 }
 
-func (q *inquiry) take(r *listRule) bool {
-	live, ok := q.lists.Get(hashString(r.list), r.list)
-	if !ok || !live.admits(q) {
+// take reports whether a rule that speaks of the request is what is sought.
+func (q *inquiry) take(r *filed) bool {
+	live, ok := q.lists.Get(hashNumber(r.list), r.list)
+	if !ok || !live.Direction.covers([...]Direction{gateway: Ingress, egress: Egress}[q.side]) || !live.admits(q) {
 		return false
 	}
 	if q.seek == seekAny || !live.Mode.Reports() {
-		q.hit = r
+		q.hit = hit{live, r.text}
 		return true
 	}
-	if q.would == nil {
-		q.would = r
+	if q.would.list == nil {
+		q.would = hit{live, r.text}
 	}
 	return false
 }
@@ -243,7 +179,7 @@ func (x *listIndex) byHost(q *inquiry) bool {
 	h, dots := hostSeed, 0
 	for i := len(q.host) - 1; i >= 0; i-- {
 		if q.host[i] == '.' {
-			if dots <= x.labels && x.seen.may(finish(h)) && x.tryHost(q, finish(h), q.host[i+1:]) {
+			if dots <= x.labels && x.tryHost(q, finish(h), q.host[i+1:]) {
 				return true
 			}
 			dots++
@@ -251,52 +187,58 @@ func (x *listIndex) byHost(q *inquiry) bool {
 		h = step(h, q.host[i])
 	}
 	q.hostSum = finish(h)
-	return dots <= x.labels && x.seen.may(q.hostSum) && x.tryHost(q, q.hostSum, q.host)
+	return dots <= x.labels && x.tryHost(q, q.hostSum, q.host)
 }
 
 func (x *listIndex) tryHost(q *inquiry, hash uint64, name string) bool {
-	bucket, _ := x.hosts.Get(hash, name)
+	found := x.filed.Look(hash)
+	if !found.Any() {
+		return false
+	}
 	not := hostExact
 	if len(name) == len(q.host) {
 		not = hostSubdomains
 	}
-	for _, r := range bucket {
-		if r.scope != not && q.speaks(r) && q.take(r) {
+	return q.try(found, wanted{form: filedHost, host: name, not: not})
+}
+
+// byAddr looks for all prefixes that an address lies in, longest first, of the
+// lengths that there are.
+func (x *listIndex) byAddr(q *inquiry, addr netip.Addr) bool {
+	if x.lengths == [3]uint64{} || !addr.IsValid() {
+		return false
+	}
+	addr = addr.Unmap().WithZone("")
+	least := 0
+	if addr.Is4() {
+		least = 96
+	}
+	w := wideOf(addr)
+	for length := x.longest(128); length >= least; length = x.longest(length - 1) {
+		found := x.filed.Look(w.hash(length))
+		if found.Any() && q.try(found, wanted{form: filedAddr, addr: addr, length: length}) {
 			return true
 		}
 	}
 	return false
 }
 
-// byAddr looks for all prefixes that an address lies in, longest first.
-func (x *listIndex) byAddr(q *inquiry, addr netip.Addr) bool {
-	if x.naddrs == 0 || !addr.IsValid() {
-		return false
-	}
-	addr = addr.Unmap().WithZone("")
-	if _, ok := x.addrs.Lookup(addr); !ok {
-		return false
-	}
-	for bits := addr.BitLen(); bits >= 0; {
-		p, bucket, ok := x.addrs.LookupPrefixLPM(netip.PrefixFrom(addr, bits))
-		if !ok {
-			return false
+// longest returns the greatest length of a prefix up to one, -1 if there is none.
+func (x *listIndex) longest(upTo int) int {
+	for ; upTo >= 0; upTo = upTo/64*64 - 1 {
+		if of := x.lengths[upTo/64] << (63 - upTo%64); of != 0 {
+			return upTo - bits.LeadingZeros64(of)
 		}
-		if q.try(bucket) {
-			return true
-		}
-		bits = p.Bits() - 1
 	}
-	return false
+	return -1
 }
 
 // byService looks for the service of a route or a registered address.
 func (x *listIndex) byService(q *inquiry, name string) bool {
-	if x.services.Len() == 0 || name == "" {
+	if x.services[q.side] == 0 || name == "" {
 		return false
 	}
-	bucket, _ := x.services.Get(hashString(name), name)
-	return q.try(bucket)
+	return q.try(x.filed.Look(hashService(name)), wanted{form: filedService, host: name})
 }
 
 // byPath looks for each prefix of a path by whole segments, for any host and
@@ -305,26 +247,29 @@ func (x *listIndex) byPath(q *inquiry, path string) bool {
 	h, depth := pathSeed, 0
 	for i := 0; i < len(path) && depth <= x.depth; i++ {
 		if path[i] == '/' {
-			if x.seen.may(finish(h)) && x.tryPath(q, finish(h), path[:i]) {
+			if x.tryPath(q, finish(h), path[:i]) {
 				return true
 			}
 			depth++
 		}
 		h = step(h, path[i])
 	}
-	return depth <= x.depth && x.seen.may(finish(h)) && x.tryPath(q, finish(h), path)
+	return depth <= x.depth && x.tryPath(q, finish(h), path)
 }
 
+// tryPath looks for one prefix of a path, where a listener sees paths: at the
+// egress only those of URLs count (A4).
 func (x *listIndex) tryPath(q *inquiry, hash uint64, prefix string) bool {
-	head, _ := x.paths.Get(hash, prefix)
-	if len(head.bare) > 0 && q.try(head.bare) {
-		return true
+	if q.side == gateway {
+		if found := x.filed.Look(hash); found.Any() && q.try(found, wanted{form: filedPath, path: prefix}) {
+			return true
+		}
 	}
-	if head.urls == 0 {
+	if !x.urls {
 		return false
 	}
-	bucket, _ := x.urls.Get(hashURL(q.hostSum, hash), urlKey{q.host, prefix})
-	return q.try(bucket)
+	found := x.filed.Look(hashURL(q.hostSum, hash))
+	return found.Any() && q.try(found, wanted{form: filedPath, host: q.host, path: prefix})
 }
 
 // byReadings looks at the readings of a path: a blacklist wants any to match, a
@@ -332,7 +277,7 @@ func (x *listIndex) tryPath(q *inquiry, hash uint64, prefix string) bool {
 // without a path can speak of (A12).
 func (x *listIndex) byReadings(q *inquiry, p *uri.Path, r *uri.ReadingSet, any bool) bool {
 	switch {
-	case x.paths.Len() == 0:
+	case !x.paths:
 		return false
 	case p == nil:
 		return x.byPath(q, "")

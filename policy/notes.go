@@ -39,7 +39,11 @@ func (s *Set) Notes(known func(service string) bool) []Note {
 // NotesOn tells what Notes would tell of one object if it stood beside those of
 // the set, for instance before it is written.
 func (s *Set) NotesOn(k Key, o Object, known func(service string) bool) Problems {
-	notes := notesOf(k, o, nil)
+	var entries Problems
+	if l, ok := o.(*List); ok {
+		entries = readLines(l).notes
+	}
+	notes := notesOf(k, o, entries)
 	if s != nil {
 		notes = append(s.references(o, known), notes...)
 	}

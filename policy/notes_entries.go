@@ -7,14 +7,14 @@ import (
 )
 
 // notesOf tells what in an object can match nothing, or not what its writer
-// meant. rules are the entries of a list, nil if they are still to be read.
-func notesOf(k Key, o Object, rules map[string]*listRule) (notes Problems) {
+// meant. entries tells it of those of a list.
+func notesOf(k Key, o Object, entries Problems) (notes Problems) {
 	if left := leftover(k.Name); left != "" {
 		notes = append(notes, Problem{Text: fmt.Sprintf("the name ends in %q, as what an editor leaves behind: it is in force like any other", left)})
 	}
 	switch x := o.(type) {
 	case *List:
-		return append(notes, x.notes(k.Name, rules)...)
+		return append(notes, x.notes(entries)...)
 	case *Plugin:
 		if x.Name == (cors{}).name() {
 			return append(notes, corsNotes(x)...)
@@ -45,7 +45,7 @@ func leftover(name string) string {
 	return ""
 }
 
-func (l *List) notes(name string, rules map[string]*listRule) (notes Problems) {
+func (l *List) notes(entries Problems) Problems {
 	if len(l.Entries) == 0 {
 		text := "the list has no entry, so it denies nothing"
 		if l.Allow {
@@ -53,22 +53,7 @@ func (l *List) notes(name string, rules map[string]*listRule) (notes Problems) {
 		}
 		return Problems{{Field: "entries", Text: text}}
 	}
-	for i, text := range l.Entries {
-		r := rules[text]
-		if r == nil {
-			e, err := parseEntry(text)
-			if err != nil {
-				continue
-			}
-			r = &listRule{entry: e, list: name, text: text}
-		}
-		if why := r.useless(l.Direction); why != "" {
-			if notes = append(notes, l.problem(i, fmt.Sprintf("%.200q: %s", text, why))); len(notes) == maxProblems {
-				break
-			}
-		}
-	}
-	return notes
+	return entries
 }
 
 // useless says why an entry matches less than it seems to, "" if it does not.

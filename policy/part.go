@@ -9,7 +9,7 @@ import (
 	"lictor/internal/uri"
 )
 
-// servicePrefix begins a backend that is a service of discovery.
+// servicePrefix begins a backend, or an entry of a list, that is a service of discovery.
 const servicePrefix = "service:"
 
 // CheckBackend returns what is wrong with one of n backends: each is a URL (B13),

@@ -20,8 +20,8 @@ type Set struct {
 	sum    digestSum
 	digits string // the first of sum in hex
 
-	lists  [2]trie.Trie[string, *liveList] // of blacklists, of whitelists
-	guards [2][2]listIndex                 // blacklist, whitelist; gateway, egress
+	lists  [2]trie.Trie[uint32, *liveList] // of blacklists, of whitelists; by number
+	guards [2]listIndex                    // their entries
 	admits [2]admission                    // gateway, egress: what whitelists there are
 	closed [2][]Rule                       // gateway, egress: what closes them as a whole (X6)
 	broken trie.Trie[Key, *object]         // stand-ins for what can not be read

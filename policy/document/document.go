@@ -166,8 +166,10 @@ func parse(kind policy.Kind, data []byte) (*value, policy.Problems) {
 			root = &value{kind: kindObject, line: root.line, fields: []field{{name: "entries", value: *root}}}
 		}
 		return root, problems
-	case isList && !assigns(string(data)):
-		return bareList(string(data)), nil
+	case isList:
+		if text := string(data); !assigns(text) {
+			return bareList(text), nil
+		}
 	}
 	return parseHCL(data)
 }
