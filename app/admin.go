@@ -122,6 +122,7 @@ func (p *Lictor) describe(st *api.Status) {
 	st.Problems = append(st.Problems, p.reloads.problems()...)
 	st.Problems = append(append(st.Problems, p.lineProblems()...), p.decisionProblems()...)
 	st.Problems = append(st.Problems, p.auditProblems()...)
+	st.DecisionLog = p.decisionPath()
 	st.Listeners = []api.Listener{
 		{Name: "gateway", Address: p.gatewayListener.Addr().String()},
 		{Name: "admin", Address: p.adminListener.Addr().String()},

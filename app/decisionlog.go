@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"lictor/admin/objects"
@@ -55,6 +56,19 @@ func (p *Lictor) tellDecisionLog(cfg *config.Config) {
 		head.Middleware = append(head.Middleware, answer.HeadOf(&cfg.Middleware[i]))
 	}
 	p.decisions.Update(cfg.DecisionLog.Size, decisionSettings(&cfg.DecisionLog), head.Line())
+}
+
+// decisionPath is where the decision log is, for commands on the same machine; "" if
+// there is none.
+func (p *Lictor) decisionPath() string {
+	if p.decisions == nil {
+		return ""
+	}
+	path, err := filepath.Abs(p.cfg.DecisionLog.Path)
+	if err != nil { // the working directory is gone
+		return p.cfg.DecisionLog.Path
+	}
+	return path
 }
 
 // decisionProblems tell that decisions are lost.

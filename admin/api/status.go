@@ -21,7 +21,8 @@ type Status struct {
 	Resolvers     []ResolverStatus `json:"resolvers"`    // in the order they are asked in
 	Services      []ServiceStatus  `json:"services"`     // by name
 	Policy        *PolicyStatus    `json:"policy"`
-	Problems      []string         `json:"problems"` // what an operator should look at
+	Problems      []string         `json:"problems"`     // what an operator should look at
+	DecisionLog   string           `json:"decision_log"` // path of it on lictor's machine; "" = there is none
 
 	Dispatchers []DispatcherStatus `json:"dispatchers"`
 	Middleware  []MiddlewareStatus `json:"middleware"` // in its order

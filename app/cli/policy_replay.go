@@ -13,12 +13,14 @@ import (
 	"syscall"
 	"time"
 
+	"lictor/admin/api"
 	"lictor/internal/crash"
 	"lictor/policy/replay"
 )
 
 // replayOptions is the command line of policy replay.
 type replayOptions struct {
+	client  adminClient
 	log     string
 	configs paths
 	last    time.Duration
@@ -30,13 +32,16 @@ type replayOptions struct {
 func policyReplayCommand(stdout io.Writer) *command {
 	var o replayOptions
 	c := newCommand("policy replay", "Try recorded traffic on a policy kept as files",
-		"[-log FILE | -config PATH] [-last TIME] [-against DIR] [-json] [-fail-on opens,closes] DIR",
+		"[-log FILE | -config PATH | -admin URL] [-last TIME] [-against DIR] [-json] [-fail-on opens,closes] DIR",
 		"Decides each request of a decision log (decision_log) again by the policy in DIR,\n"+
 			"and tells which it would close or open, and of which nobody can tell, as they\n"+
-			"rest on what is not recorded. It contacts nothing.\n\n"+
+			"rest on what is not recorded. No backend is contacted.\n\n"+
+			"Where the log is says -log, or the configuration, or else the lictor that runs on\n"+
+			"this machine is asked for it.\n\n"+
 			"It holds DIR against what was decided, or with -against against another policy,\n"+
 			"which decides the same requests.\n"+policyDirHelp)
 	c.takes = "a directory"
+	o.client.flags(c.flags)
 	c.flags.StringVar(&o.log, "log", "", "`file` of the log; older ones beside it are read as well; - is standard input")
 	c.flags.Var(&o.configs, "config", "`path` of the configuration that names the log, if -log does not; may be repeated")
 	c.flags.DurationVar(&o.last, "last", 0, "only the decisions of this `time`, such as 1h; 0 is all")
@@ -123,26 +128,50 @@ func classesOf(text string) ([]string, error) {
 // open opens the log.
 func (o *replayOptions) open(since time.Time) (log io.ReadCloser, size int64, err error) {
 	path := o.log
-	if path == "-" {
+	switch {
+	case path == "-":
 		return io.NopCloser(os.Stdin), 0, nil
+	case path == "" && len(o.configs) > 0:
+		path, err = o.configured()
+	case path == "":
+		path, err = o.running()
 	}
-	if path == "" {
-		cfg, err := loadConfig(o.configs)
-		if len(o.configs) == 0 {
-			return nil, 0, &usageError{errors.New("lictor policy replay: no log: name one with -log FILE, or the configuration with -config PATH")}
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		if path = cfg.DecisionLog.Path; path == "" {
-			return nil, 0, &usageError{errors.New("lictor policy replay: the configuration has no decision_log { path }")}
-		}
+	if err != nil {
+		return nil, 0, err
 	}
 	l, err := replay.OpenLog(path, since)
 	if err != nil {
 		return nil, 0, err
 	}
 	return l, l.Size, nil
+}
+
+// configured is the path of the log by the configuration.
+func (o *replayOptions) configured() (string, error) {
+	cfg, err := loadConfig(o.configs)
+	switch {
+	case err != nil:
+		return "", err
+	case cfg.DecisionLog.Path == "":
+		return "", &usageError{errors.New("lictor policy replay: the configuration has no decision_log { path }")}
+	}
+	return cfg.DecisionLog.Path, nil
+}
+
+// running is the path of the log of the lictor that runs here.
+func (o *replayOptions) running() (string, error) {
+	body, err := o.client.get("/status")
+	if err != nil {
+		return "", fmt.Errorf("no log: name one with -log FILE, or the configuration with -config PATH; the running lictor was asked, but: %w", err)
+	}
+	var status api.Status
+	if err := json.Unmarshal(body, &status); err != nil {
+		return "", fmt.Errorf("the answer is no status: %w", err)
+	}
+	if status.DecisionLog == "" {
+		return "", errors.New("the running lictor keeps no decisions: it has no decision_log { path } in its configuration")
+	}
+	return status.DecisionLog, nil
 }
 
 // replayPolicy reads a directory for a replay.
