@@ -144,9 +144,10 @@ func (n *naive) filterFits(f *policy.Filter, r *policy.Request, how, reading str
 			paths = paths || onPath(p)
 		}
 	}
+	country := geo[r.Client.String()]
 	methods := slices.ContainsFunc(f.Methods, func(m string) bool { return naiveMethod(m, r.Method, how == "restrict" || how == "stray") })
 	return hosts && ips && paths && (len(f.Methods) == 0 || methods) &&
-		(len(f.Locations) == 0 || slices.Contains(f.Locations, geo[r.Client.String()]))
+		(len(f.Locations) == 0 || slices.Contains(f.Locations, country) || country == policy.CountryUnknown && how == "restrict")
 }
 
 // named are the readings of the path behind the service's own segment, where a

@@ -74,7 +74,7 @@ type places map[string]string
 
 func (p places) Country(a netip.Addr) string { return p[a.String()] }
 
-var geo = places{"127.0.0.1": "US", "127.0.0.2": "CA", "127.0.0.3": "FR"}
+var geo = places{"127.0.0.1": "US", "127.0.0.2": "CA", "127.0.0.3": "FR", "127.0.0.4": policy.CountryUnknown}
 
 // ask makes a request of "METHOD url [key]"; a key goes into the header apikey.
 func ask(t testing.TB, line string) *policy.Request {

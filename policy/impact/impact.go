@@ -27,15 +27,20 @@ import (
 	"lictor/policy"
 )
 
-// MaxClasses is how many classes of one road are decided on. Where there would be
-// more the report says so, and proves nothing of that road.
-const MaxClasses = 5_000_000
+// MaxClasses is how many classes of one road are decided on, and MaxTotal how many of
+// all roads together. Where there would be more the report says so, and proves nothing
+// of that road. A class takes some 2 µs, so that all take less than a minute.
+const (
+	MaxClasses = 5_000_000
+	MaxTotal   = 20_000_000
+)
 
 // Options are what the configuration says about the policy, and bounds.
 type Options struct {
 	Prefix        string // of keys, in the changes as well as in a store; "" = none
 	BindConsumers bool   // C6
 	MaxClasses    int    // of a road; 0 = [MaxClasses]
+	MaxTotal      int    // of all roads; 0 = [MaxTotal]
 }
 
 // Effect is what a change does to a class of requests.
@@ -68,10 +73,10 @@ func Compare(was, is []policy.Change, o Options) *Report {
 	rep.causes, rep.prefix = a.compile(b, c, o), o.Prefix
 	roads := w.roads()
 	w.names(roads)
-	most := float64(cmp.Or(o.MaxClasses, MaxClasses))
+	most, left := float64(cmp.Or(o.MaxClasses, MaxClasses)), float64(cmp.Or(o.MaxTotal, MaxTotal))
 	for _, r := range roads {
 		if len(c.changed) > 0 && r.inReach() {
-			rep.prove(r, most)
+			left -= float64(rep.prove(r, most, left))
 		}
 	}
 	rep.aside(a, b, c)
@@ -113,17 +118,22 @@ func (w *world) names(roads []*road) {
 	}
 }
 
-// prove asks both policies about each class of a road.
-func (rep *Report) prove(r *road, most float64) {
+// prove asks both policies about each class of a road, of which there are most, and no
+// more than left, and returns how many these are.
+func (rep *Report) prove(r *road, most, left float64) int {
 	x := newCut(rep.world, r, most)
 	proof := Proof{Road: r.title()}
 	switch {
 	case x.paths == nil:
-		return
+		return 0
 	case x.size() > most:
 		proof.Would, proof.Missing = x.paths.would*x.times(), "would need more classes than are decided on"
 		rep.Roads = append(rep.Roads, proof)
-		return
+		return 0
+	case x.size() > left:
+		proof.Would, proof.Missing = x.size(), "would need more classes than are left of those that are decided on of all APIs together"
+		rep.Roads = append(rep.Roads, proof)
+		return 0
 	case x.paths.partial:
 		proof.Would, proof.Missing = x.paths.would*x.times(), "paths that can be read in several ways are not decided on: they would need more classes"
 	}
@@ -148,4 +158,5 @@ func (rep *Report) prove(r *road, most float64) {
 	for _, g := range sortedKeys(cells) {
 		x.boxes = append(x.boxes, boxed(g, cells[g])...)
 	}
+	return proof.Classes
 }

@@ -108,3 +108,31 @@ func TestChangesAreToldAsInTheGoldenFiles(t *testing.T) { // R3
 		})
 	}
 }
+
+// Of all APIs together no more is decided on than is written down, and what is left
+// out is named.
+func TestAllAPIsTogetherHaveABound(t *testing.T) { // R3
+	is := with(shop, "plugins/off", `{"name": "request-termination"}`) // everywhere
+	all := impact.Compare(changes(t, shop), changes(t, is), impact.Options{})
+	classes, largest := 0, 0
+	for _, p := range all.Roads {
+		classes, largest = classes+p.Classes, max(largest, p.Classes)
+	}
+	if !all.Complete || classes == largest {
+		t.Fatalf("complete %v, %d classes, %d of one API", all.Complete, classes, largest)
+	}
+	if rep := impact.Compare(changes(t, shop), changes(t, is), impact.Options{MaxTotal: classes}); !rep.Complete {
+		t.Errorf("it does not fit into what it needs: %s", rep.Proven())
+	}
+	rep := impact.Compare(changes(t, shop), changes(t, is), impact.Options{MaxTotal: classes - 1})
+	did, missing := 0, 0
+	for _, p := range rep.Roads {
+		if did += p.Classes; p.Missing != "" {
+			missing++
+		}
+	}
+	if rep.Complete || did >= classes || missing != 1 || !strings.Contains(rep.Proven(), "NOT PROVEN: ") ||
+		!strings.Contains(rep.Proven(), "of all APIs together (") || !strings.Contains(rep.Proven(), "20,000,000 of all APIs)") {
+		t.Errorf("%d of %d classes, %d APIs are missing: %s", did, classes, missing, rep.Proven())
+	}
+}

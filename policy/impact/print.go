@@ -54,7 +54,7 @@ func (rep *Report) Proven() string {
 		if p.Missing != "" {
 			why := p.Missing
 			if p.Would > 0 {
-				why += fmt.Sprintf(" (%s, and %s at most)", approximately(p.Would), thousands(MaxClasses))
+				why += fmt.Sprintf(" (%s, and %s at most, %s of all APIs)", approximately(p.Would), thousands(MaxClasses), thousands(MaxTotal))
 			}
 			missing[why] = append(missing[why], p.Road)
 		}
