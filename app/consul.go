@@ -204,8 +204,28 @@ func (p *Lictor) describeConsul(st *api.Status) {
 	if p.consul.presence == nil {
 		return
 	}
+	p.describeLictors(st)
 	if err := p.consul.presence.Problem(); err != nil {
 		st.Problems = append(st.Problems, "consul: this lictor is not registered as "+presence.Service+", rate limits of scope split are not divided: "+err.Error())
+	}
+}
+
+// describeLictors tells of the lictors that live, and of those that decide otherwise.
+func (p *Lictor) describeLictors(st *api.Status) {
+	all, counted := p.consul.presence.Lictors()
+	if counted.IsZero() {
+		return
+	}
+	st.Lictors = &api.LictorsStatus{AgeSeconds: time.Since(counted).Seconds(), Live: []api.LictorStatus{}}
+	for _, l := range all {
+		one := api.LictorStatus{ID: l.ID, Node: l.Node, Datacenter: l.Datacenter, Address: l.Address, Self: l.Self, Policy: l.Policy}
+		if !l.Differs.IsZero() {
+			one.Differs = &l.Differs
+		}
+		st.Lictors.Live = append(st.Lictors.Live, one)
+	}
+	for _, problem := range p.consul.presence.Disagreements() {
+		st.Problems = append(st.Problems, "lictors: "+problem)
 	}
 }
 

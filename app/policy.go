@@ -208,12 +208,13 @@ func (p *Lictor) buildPresence() error {
 		return err
 	}
 	here, err := presence.New(presence.Config{
-		Client: client, Address: p.gatewayListener.Addr().String(), Count: p.gateway.Limiter().SetInstances, Log: p.log.Named("presence"),
+		Client: client, Address: p.gatewayListener.Addr().String(), Policy: func() string { return p.policy.Loaded().Digits() }, Count: p.gateway.Limiter().SetInstances, Log: p.log.Named("presence"),
 	})
 	if err != nil {
 		return err
 	}
 	p.consul.presence = here
+	p.policy.OnChange(here.PolicyChanged)
 	p.services = append(p.services, supervisor.Service{Name: "presence", Run: here.Run, Grace: 3 * time.Second})
 	return nil
 }

@@ -28,9 +28,6 @@ func (p *Lictor) buildUI() (*ui.UI, error) {
 	if p.documents.Replays() {
 		cfg.Replay = p.documents.Replay
 	}
-	if p.cfg.Consul.Configured {
-		cfg.Peers = p.gateway.Limiter().Instances
-	}
 	pages, err := ui.New(cfg)
 	if err == nil {
 		p.services = append(p.services, supervisor.Service{Name: "ui", Run: pages.Run, Grace: time.Second})

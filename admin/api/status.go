@@ -28,6 +28,24 @@ type Status struct {
 	Middleware  []MiddlewareStatus `json:"middleware"` // in its order
 	KeySets     []KeySetStatus     `json:"key_sets"`   // that tokens are verified with, by URL
 	Mesh        *MeshStatus        `json:"mesh"`       // null = no resolver wants Consul's mesh
+	Lictors     *LictorsStatus     `json:"lictors"`    // that share the Consul; null = there is none, or it has not said yet
+}
+
+// LictorsStatus is who serves beside this lictor, as Consul says.
+type LictorsStatus struct {
+	AgeSeconds float64        `json:"age_seconds"` // since Consul said so last, which it does every half a minute at least
+	Live       []LictorStatus `json:"live"`        // by id, this one among them
+}
+
+// LictorStatus is one lictor.
+type LictorStatus struct {
+	ID         string     `json:"id"`
+	Node       string     `json:"node"`
+	Datacenter string     `json:"datacenter"`
+	Address    string     `json:"address"`       // of its gateway; "" = it cannot be told
+	Self       bool       `json:"self"`          // it is the one that answers
+	Policy     string     `json:"policy"`        // first 8 digits of the hash of its policy, as of a few seconds ago; "" = it has none or does not tell
+	Differs    *time.Time `json:"differs_since"` // that is another policy than here since then; null = it is the same, or not known
 }
 
 // KeySetStatus is how the JWK set of a URL stands.

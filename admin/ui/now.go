@@ -17,7 +17,7 @@ type nowPage struct {
 	Trouble []trouble // the first of them
 	More    int       // troubles that are not shown
 	Charts  []*chart
-	Peers   int     // 0 = not known
+	Agree   string  // whether the policies of all lictors do
 	Uptime  float64 // seconds
 }
 
@@ -43,10 +43,33 @@ func (u *UI) now(w http.ResponseWriter, r *http.Request) error {
 		newChart("Requests by status class", steps, answered, []string{"2xx", "3xx", "4xx", "5xx", "1xx", "none"}),
 		newChart("Refusals by reason", steps, refusals, nil),
 	}
-	if u.cfg.Peers != nil {
-		data.Peers = u.cfg.Peers()
-	}
+	data.Agree = agreement(st.Lictors)
 	return u.show(w, r, http.StatusOK, "now", "/ui", "Now", data)
+}
+
+// agreement says in a sentence whether the lictors decide alike.
+func agreement(all *api.LictorsStatus) string {
+	if all == nil {
+		return ""
+	}
+	differ, silent := 0, 0
+	for i := range all.Live {
+		switch l := &all.Live[i]; {
+		case l.Differs != nil:
+			differ++
+		case l.Policy == "":
+			silent++
+		}
+	}
+	switch {
+	case differ > 0:
+		return count(differ, "lictor") + " with another policy than this one."
+	case silent > 0:
+		return "Those that tell have the same policy."
+	case len(all.Live) > 1:
+		return "All have the same policy."
+	}
+	return ""
 }
 
 // health says in a sentence how things are.
@@ -108,6 +131,8 @@ func advise(problem, prefix string) (advice, link string) {
 		key, _, _ := strings.Cut(rest, ": ")
 		key, _, _ = strings.Cut(key, " ")
 		return "Repair the object or delete it; until then what it guards may be closed.", objectLink(key, prefix)
+	case where == "lictors":
+		return "See on its own page Now how fresh its policy is, and whether it rejects an object: until then the same request may get two answers.", "/ui#others"
 	case where == "consul":
 		return "See whether Consul answers, and compare the rights of the token with docs/consul.md.", ""
 	case kind == "dispatch":

@@ -23,7 +23,6 @@ type Config struct {
 	Status  func() *api.Status // required
 	Explain admin.Explainer
 	Traffic func() Traffic                                                  // required; the requests so far
-	Peers   func() int                                                      // lictors alive, this one included; nil = that is not known
 	Recent  func() *api.Recents                                             // required; requests of late
 	Changes func(limit int, before uint64) (list []live.Audited, more bool) // required; of the policy, as /policy/changes has them
 	Prefix  string                                                          // of keys in the store, in front of policy/

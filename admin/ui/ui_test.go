@@ -128,6 +128,7 @@ func hostileStatus() *api.Status {
 			Instances: []api.InstanceStatus{{ID: hostile, Address: hostile, State: "critical", Note: hostile, Mesh: hostile}},
 		}},
 		Policy:       &api.PolicyStatus{Hash: hostile, Store: hostile},
+		Lictors:      &api.LictorsStatus{Live: []api.LictorStatus{{ID: hostile, Node: hostile, Datacenter: hostile, Address: hostile, Policy: hostile, Differs: &testTime}}},
 		Certificates: []api.Certificate{{Listener: hostile, Name: hostile}},
 		Problems:     []string{hostile, "service " + hostile + ": x", "policy: acls/" + hostile + ": x"}, Dispatchers: []api.DispatcherStatus{{Kind: hostile, Error: hostile}},
 	}
@@ -149,7 +150,7 @@ func hostileAnswer() *api.Explanation {
 func TestTextOfOthersIsNoMarkup(t *testing.T) {
 	key := "acls/" + strings.ReplaceAll(hostile, "/", "")
 	s := newSite(t, withDocuments(t, Config{
-		Status: hostileStatus, Peers: func() int { return 2 },
+		Status:  hostileStatus,
 		Traffic: func() Traffic { return Traffic{} },
 		Recent: func() *api.Recents {
 			return &api.Recents{Requests: []api.Recent{{Client: hostile, Consumer: hostile, Method: hostile, Host: hostile, Path: "/" + hostile, Service: hostile, Instance: hostile, Reason: hostile, Rule: "policy/acls/" + hostile, Entry: hostile}}}

@@ -124,6 +124,7 @@ func statusTables(st *api.Status) string {
 	for _, l := range st.Listeners {
 		fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Address)
 	}
+	printLictors(w, st.Lictors)
 	printCertificates(w, st.Certificates)
 	printPolicy(w, st.Policy)
 	fmt.Fprintln(w, "\nRESOLVER\tSERVICES\tWATCHES\tAGE\tSTATE")
@@ -144,6 +145,25 @@ func statusTables(st *api.Status) string {
 	}
 	_ = w.Flush() // a builder takes all
 	return text.String()
+}
+
+func printLictors(w io.Writer, all *api.LictorsStatus) {
+	if all == nil || len(all.Live) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nLICTOR\tNODE\tADDRESS\tPOLICY\tSTATE")
+	for _, l := range all.Live {
+		state := "the same policy"
+		switch {
+		case l.Self:
+			state = "this one"
+		case l.Differs != nil:
+			state = "another policy for " + seconds(time.Since(*l.Differs).Seconds())
+		case l.Policy == "":
+			state = "does not tell its policy"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", harmless(l.ID), harmless(l.Node), harmless(l.Address), harmless(l.Policy), state)
+	}
 }
 
 func printCertificates(w io.Writer, all []api.Certificate) {

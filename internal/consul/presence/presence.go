@@ -40,8 +40,9 @@ const (
 // Config is what a Presence is made of; all fields are required.
 type Config struct {
 	Client  *client.Client
-	Address string    // host:port of the gateway, for people to see
-	Count   func(int) // told how many lictors live, at least 1, when that changes
+	Address string        // host:port of the gateway, for people to see
+	Policy  func() string // the first digits of the hash of the policy in force, "" = none; see [Presence.PolicyChanged]
+	Count   func(int)     // told how many lictors live, at least 1, when that changes
 	Log     hclog.Logger
 }
 
@@ -50,16 +51,19 @@ type Presence struct {
 	cfg Config
 	reg *api.AgentServiceRegistration
 
-	known bool // the agent took the registration; of the heartbeat alone
-	live  int  // as it was counted last; of the watch alone
+	known bool   // the agent took the registration; of the heartbeat alone
+	told  string // the policy that the agent was told; of the heartbeat alone
+	live  int    // as it was counted last; of the watch alone
+
+	others others
 
 	failing atomic.Pointer[error] // why it is not registered, which the log tells; nil = it is, or nobody has tried
 }
 
 // New checks cfg and returns a presence that Run makes known. It asks nothing yet.
 func New(cfg Config) (*Presence, error) {
-	if cfg.Client == nil || cfg.Count == nil || cfg.Log == nil {
-		return nil, errors.New("presence: Client, Count and Log are required")
+	if cfg.Client == nil || cfg.Policy == nil || cfg.Count == nil || cfg.Log == nil {
+		return nil, errors.New("presence: Client, Policy, Count and Log are required")
 	}
 	var random [6]byte
 	rand.Read(random[:]) // never fails
@@ -69,6 +73,7 @@ func New(cfg Config) (*Presence, error) {
 	}
 	id := fmt.Sprintf("%s-%s-%s", Service, host, hex.EncodeToString(random[:]))
 	p := &Presence{cfg: cfg}
+	p.others.self = id
 	p.reg = &api.AgentServiceRegistration{
 		ID: id, Name: Service,
 		Check: &api.AgentServiceCheck{
@@ -125,18 +130,24 @@ func (p *Presence) Problem() error {
 }
 
 // refresh keeps the check alive. A restarted agent has forgotten it and the
-// service, which a failure tells: then it registers anew.
+// service, which a failure tells: then it registers anew. So it does for another
+// policy: the beat bounds how often that is written to the catalog.
 func (p *Presence) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, beat)
 	defer cancel()
-	if p.known {
+	policy := p.cfg.Policy()
+	if p.known && policy == p.told {
 		passing := map[string]string{"Status": api.HealthPassing}
 		if p.put(ctx, "/v1/agent/check/update/"+p.reg.Check.CheckID, passing) == nil {
 			return nil
 		}
 	}
+	p.reg.Meta = map[string]string{metaPolicy: policy}
 	err := p.put(ctx, "/v1/agent/service/register", p.reg)
-	p.known = err == nil
+	if err != nil && p.known { // it stays registered, with what it told before
+		return err
+	}
+	p.known, p.told = err == nil, policy
 	return err
 }
 
@@ -170,6 +181,7 @@ func (p *Presence) count(ctx context.Context, q client.Query) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	p.others.take(all, time.Now())
 	if n := max(live(all), 1); n != p.live {
 		p.cfg.Log.Info("lictors that share split rate limits", "live", n)
 		p.cfg.Count(n)
@@ -178,15 +190,10 @@ func (p *Presence) count(ctx context.Context, q client.Query) (uint64, error) {
 	return m.Index, nil
 }
 
-// entry is what is read of one element of a health answer.
-type entry struct{ Service struct{ Service string } }
-
-// live returns how many of the entries are lictors. Consul does not mind the
-// case of the name that is asked for, so a service of another case is in its
-// answer as well.
+// live returns how many of the entries are lictors.
 func live(entries []entry) (n int) {
-	for _, e := range entries {
-		if e.Service.Service == Service {
+	for i := range entries {
+		if entries[i].isLictor() {
 			n++
 		}
 	}

@@ -42,7 +42,7 @@ func TestOnlyServicesOfTheExactNameShareRateLimits(t *testing.T) {
 func TestALictorThatTheAgentForgotRegistersAnewAndLeavesAtTheEnd(t *testing.T) {
 	var mu sync.Mutex
 	var asked []string
-	forgotten := false
+	forgotten, policy := false, "0000aaaa"
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		mu.Lock()
@@ -57,7 +57,7 @@ func TestALictorThatTheAgentForgotRegistersAnewAndLeavesAtTheEnd(t *testing.T) {
 		}
 		if kind == "service/register" {
 			var reg api.AgentServiceRegistration
-			if err := json.Unmarshal(body, &reg); err != nil || reg.Name != Service || reg.Check.TTL != ttl.String() || reg.Port != 8000 {
+			if err := json.Unmarshal(body, &reg); err != nil || reg.Name != Service || reg.Check.TTL != ttl.String() || reg.Port != 8000 || reg.Meta[metaPolicy] != policy {
 				t.Errorf("registers %+v, %v", reg, err)
 			}
 		} else if id == "" {
@@ -69,7 +69,7 @@ func TestALictorThatTheAgentForgotRegistersAnewAndLeavesAtTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(Config{Client: c, Address: "10.0.0.1:8000", Count: func(int) {}, Log: hclog.NewNullLogger()})
+	p, err := New(Config{Client: c, Address: "10.0.0.1:8000", Policy: func() string { return policy }, Count: func(int) {}, Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,8 +84,16 @@ func TestALictorThatTheAgentForgotRegistersAnewAndLeavesAtTheEnd(t *testing.T) {
 	if err := p.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	mu.Lock()
+	forgotten, policy = false, "1111bbbb"
+	mu.Unlock()
+	for range 2 {
+		if err := p.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p.leave()
-	want := []string{"PUT service/register", "PUT check/update", "PUT check/update", "PUT service/register", "PUT service/deregister"}
+	want := []string{"PUT service/register", "PUT check/update", "PUT check/update", "PUT service/register", "PUT service/register", "PUT check/update", "PUT service/deregister"}
 	if !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}
