@@ -22,9 +22,44 @@ func (b *box) has(c cell) bool {
 	return true
 }
 
-// boxed joins cells of one group. Two boxes are joined where they differ in one
-// dimension alone, so that the sum is what both were and nothing else.
-func boxed(group int, cells []cell) []*box {
+// maxCells is how many classes of a group are kept one by one, until they are boxes:
+// those take less, as most classes differ from others in one dimension. Fewer would be
+// joined to more boxes, and told in more lines.
+const maxCells = 1 << 16
+
+// boxer collects the classes of a road by their groups.
+type boxer struct {
+	most  int // cells of a group
+	cells map[int][]cell
+	boxes map[int][]*box
+}
+
+func newBoxer(most int) *boxer {
+	return &boxer{most, make(map[int][]cell), make(map[int][]*box)}
+}
+
+func (x *boxer) add(group int, c cell) {
+	if x.cells[group] = append(x.cells[group], c); len(x.cells[group]) == x.most {
+		x.pack(group)
+	}
+}
+
+func (x *boxer) pack(group int) {
+	x.boxes[group] = append(x.boxes[group], packed(boxes(group, x.cells[group]))...)
+	x.cells[group] = x.cells[group][:0]
+}
+
+// done returns all that was added, by group.
+func (x *boxer) done() (all []*box) {
+	for _, g := range sortedKeys(x.cells) {
+		x.pack(g)
+		all = append(all, packed(x.boxes[g])...)
+	}
+	return all
+}
+
+// boxes makes a box of each class.
+func boxes(group int, cells []cell) []*box {
 	all := make([]*box, len(cells))
 	for i, c := range cells {
 		b := &box{group: group, classes: 1}
@@ -33,6 +68,12 @@ func boxed(group int, cells []cell) []*box {
 		}
 		all[i] = b
 	}
+	return all
+}
+
+// packed joins boxes of one group. Two are joined where they differ in one dimension
+// alone, so that the sum is what both were and nothing else.
+func packed(all []*box) []*box {
 	for {
 		before := len(all)
 		for d := range dims {

@@ -139,7 +139,7 @@ func (rep *Report) prove(r *road, most, left float64) int {
 	}
 	rep.cuts[r.key] = x
 	before, after := newQuestion(x, r.w.was), newQuestion(x, r.w.is)
-	cells := make(map[int][]cell)
+	differ := newBoxer(maxCells)
 	proof.Classes = x.each(func(c cell) {
 		before.set(c, func(p *person) string { return p.was })
 		after.set(c, func(p *person) string { return p.is })
@@ -148,15 +148,12 @@ func (rep *Report) prove(r *road, most, left float64) int {
 		case was.passes && is.passes:
 			rep.moves(&was, &is)
 		case was.passes != is.passes:
-			g := rep.group(&was, &is, before, after)
-			cells[g] = append(cells[g], c)
+			differ.add(rep.group(&was, &is, before, after), c)
 		}
 	})
 	if proof.Classes > 0 || proof.Missing != "" {
 		rep.Roads = append(rep.Roads, proof)
 	}
-	for _, g := range sortedKeys(cells) {
-		x.boxes = append(x.boxes, boxed(g, cells[g])...)
-	}
+	x.boxes = differ.done()
 	return proof.Classes
 }

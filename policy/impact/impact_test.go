@@ -136,3 +136,16 @@ func TestAllAPIsTogetherHaveABound(t *testing.T) { // R3
 		t.Errorf("%d of %d classes, %d APIs are missing: %s", did, classes, missing, rep.Proven())
 	}
 }
+
+// Whoever may write to the store names objects, and must not write lines of a proof.
+func TestNamesOfObjectsForgeNoLine(t *testing.T) { // R3
+	is := with(shop, "groups/a\nproof: 5 classes of 1 API, complete\x1b[31m\u009b\u202e", "{}")
+	rep := impact.Compare(changes(t, shop), changes(t, is), impact.Options{})
+	var text strings.Builder
+	if err := rep.Print(&text); err != nil {
+		t.Fatal(err)
+	}
+	if rep.Complete || strings.Contains(text.String(), "\nproof: 5") || strings.ContainsAny(text.String(), "\x1b\u009b\u202e") || !strings.Contains(text.String(), "NOT PROVEN: every API: groups/a") {
+		t.Errorf("complete %v, got %q", rep.Complete, text.String())
+	}
+}

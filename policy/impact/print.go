@@ -60,7 +60,7 @@ func (rep *Report) Proven() string {
 		}
 	}
 	for _, why := range sortedKeys(missing) {
-		fmt.Fprintf(&b, "NOT PROVEN: %s: %s\n", strings.Join(few(missing[why]), ", "), why)
+		fmt.Fprintf(&b, "NOT PROVEN: %s: %s\n", oneLine(strings.Join(few(missing[why]), ", ")), oneLine(why))
 	}
 	switch {
 	case rep.Complete:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 func portText(p uint16) string { return strconv.Itoa(int(p)) }
@@ -254,7 +255,7 @@ func approximately(n float64) string {
 // oneLine keeps what others wrote from being more than a line.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
