@@ -23,7 +23,7 @@ export GOFLAGS := -buildvcs=false -trimpath
 BUILD := CGO_ENABLED=0 go build
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-bus build test unit integration adversary bench benchparts fuzz lint docs vuln fmt consul compiler namespaces rabbitmq peers front packages
+.PHONY: help run demo demo-bus build test unit integration adversary soak bench benchparts fuzz lint docs vuln fmt consul compiler namespaces rabbitmq peers front packages
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ adversary: build ## Attack the built binary for T (1m) with hostile clients, bac
 bench: build consul rabbitmq peers ## Compare side by side with nginx, HAProxy and squid (BENCH='-short' is quicker); writes docs/bench
 	go build -o bin/bench ./integration/bench
 	bin/bench -lictor bin/lictor $(or $(BENCH),-save docs/bench)
+
+soak: consul bin/integration.test ## Mixed load with changes and restarts for T (1m; an hour: T=1h): nothing is lost, nothing grows
+	cd integration && $(CURDIR)/bin/integration.test -test.run '^TestNothingGrowsUnderMixedLoad$$' -test.timeout 0 -test.v -soak $(T)
 
 benchparts: ## Measure the parts by themselves
 	go test -run '^$$' -bench . -benchmem ./...

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -60,6 +61,9 @@ type Server struct {
 	document []byte // OpenAPI
 }
 
+// pauses adds how long the garbage collector stopped all goroutines, as a histogram.
+var pauses = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/sched/pauses/total/gc:seconds$`)}
+
 // New returns a server and registers its metrics. An error is a Config that is not
 // whole, or a metric that is registered already.
 func New(cfg Config) (*Server, error) {
@@ -78,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(pauses)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&sourceCollector{sources: cfg.Sources, began: s.began},
 		limitsHit,
