@@ -25,7 +25,7 @@ var floors = []string{
 	"policy/store/mirror resolver/consul resolver/eureka resolver/static config proxy/http2 proxy/longlived proxy/own policy/document policy/cases policy/impact policy/geoip policy/tokens",
 	"proxy/answer proxy/hops",
 	"proxy/rabbitmq",
-	"proxy/http1 proxy/middleware proxy/egress/dns admin/api",
+	"proxy/http1 proxy/middleware proxy/egress/dns admin/api policy/feed",
 	"policy resolver policy/store", // the core, and what it is kept in
 	"app/acme internal/consul/mesh internal/consul/presence internal/guarded app/listener app/supervisor app/echo admin/form admin/openapi",
 	"internal/consul internal/ring",

@@ -29,6 +29,7 @@ func (s *Server) Status() *api.Status {
 		Services:      []api.ServiceStatus{},
 		Dispatchers:   []api.DispatcherStatus{},
 		KeySets:       []api.KeySetStatus{},
+		Feeds:         []api.FeedStatus{},
 		Middleware:    []api.MiddlewareStatus{},
 		Problems:      []string{},
 	}

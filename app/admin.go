@@ -157,7 +157,7 @@ func (p *Lictor) buildAdmin(ctx context.Context) (*admin.Server, error) {
 		Header:   p.cfg.Admin.Header,
 		Sources:  p.sources,
 		Closed:   p.closed,
-		Describe: []func(*api.Status){p.describe, p.describeCertificates, p.describeConsul, p.describePolicy, p.describeLocations, p.describeDispatch, p.describeInstances, p.describeClaims, p.describeRegistry, p.describeOwn, p.describeMesh, p.describeTokens, p.describeTelemetry},
+		Describe: []func(*api.Status){p.describe, p.describeCertificates, p.describeConsul, p.describePolicy, p.describeFeeds, p.describeLocations, p.describeDispatch, p.describeInstances, p.describeClaims, p.describeRegistry, p.describeOwn, p.describeMesh, p.describeTokens, p.describeTelemetry},
 		Checks:   append([]admin.Check{shutdownCheck(ctx), {Name: "bus", Ready: p.busTried}}, append(p.policyChecks(), p.meshChecks()...)...),
 	})
 	if err != nil {

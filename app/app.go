@@ -30,6 +30,7 @@ import (
 	"lictor/internal/durable"
 	"lictor/internal/lines"
 	"lictor/internal/secret"
+	"lictor/policy/feed"
 	"lictor/policy/geoip"
 	"lictor/policy/live"
 	"lictor/policy/tokens"
@@ -79,6 +80,7 @@ type Lictor struct {
 	challenge func(http.ResponseWriter, *http.Request) bool
 
 	policy  *live.Policy
+	feeds   *feed.Feeds
 	geoip   *geoip.Reader // nil if there is none
 	tokens  *tokens.Verifier
 	bus     *rabbitmq.Bus // nil if there is none
@@ -112,7 +114,7 @@ func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, 
 	p.generation.Store(1)
 	p.reloads.done(nil)
 	p.registry.MustRegister(&p.reloads, metrics{p})
-	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildGeoIP, p.buildTokens, p.buildBus, p.buildACME, p.buildTelemetry, p.buildDecisionLog, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
+	for _, step := range []func() error{p.buildSources, p.buildMesh, p.buildPolicy, p.buildFeeds, p.buildGeoIP, p.buildTokens, p.buildBus, p.buildACME, p.buildTelemetry, p.buildDecisionLog, p.buildGateway, p.buildRedirect, p.buildEgress, p.buildPresence} {
 		if err := step(); err != nil {
 			p.release()
 			return nil, err

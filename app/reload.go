@@ -86,6 +86,7 @@ func (p *Lictor) apply(next *config.Config) error {
 			return err
 		}
 	}
+	p.feeds.Update(next.Feeds)
 	p.updateTelemetry(&next.Telemetry)
 	p.log.SetLevel(next.LogLevel)
 	p.tellDecisionLog(next)

@@ -24,6 +24,7 @@ var blocks = []struct {
 	{"admin", "", (*decoder).admin},
 	{"consul", "", (*decoder).consul},
 	{"policy", "", (*decoder).policy},
+	{"feed", anyLabel, (*decoder).feed},
 	{"acl", "", (*decoder).acl},
 	{"geoip", "", (*decoder).geoIP},
 	{"resolver", "consul", (*decoder).resolverConsul},

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
 
+	"lictor/policy/feed"
 	"lictor/proxy/middleware"
 )
 
@@ -32,6 +33,7 @@ type Config struct {
 	Admin      Admin
 	Consul     Consul
 	Policy     Policy
+	Feeds      []feed.Source // in the order of the files
 	ACL        ACL
 	GeoIP      GeoIP
 	Resolvers  []Resolver        // in the order of the files (D10)

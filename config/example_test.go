@@ -86,7 +86,7 @@ func TestExampleNamesEveryOption(t *testing.T) {
 
 // plain sorts names and takes the label away from blocks of any name.
 func plain(names []string) []string {
-	free := regexp.MustCompile(`(middleware|listener|access) "[^"]*"`)
+	free := regexp.MustCompile(`(middleware|listener|access|feed) "[^"]*"`)
 	for i := range names {
 		names[i] = free.ReplaceAllString(names[i], `$1 "*"`)
 	}

@@ -43,6 +43,11 @@ func (s *Set) Closings() []Closing {
 		}
 		return true
 	})
+	for _, f := range s.feeds {
+		if f.closes(Ingress) || f.closes(Egress) {
+			all = append(all, Closing{Path: f.list.key, Closes: closes(f.list.List), Why: "it was not read yet, and no copy of it is kept"})
+		}
+	}
 	slices.SortFunc(all, func(a, b Closing) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Closes, b.Closes)) })
 	return slices.Compact(all)
 }
@@ -103,6 +108,15 @@ func (s *Set) compileClosed() (closed [2][]Rule) {
 		}
 		return true
 	})
+	for _, f := range s.feeds {
+		rule := shut(true, Rule{Key: f.list.key})
+		if f.closes(Ingress) {
+			closed[gateway] = append(closed[gateway], rule)
+		}
+		if f.closes(Egress) {
+			closed[egress] = append(closed[egress], rule)
+		}
+	}
 	for i := range closed {
 		slices.SortFunc(closed[i], func(a, b Rule) int { return cmp.Compare(a.Key, b.Key) })
 	}

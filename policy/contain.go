@@ -107,6 +107,7 @@ func (b *Builder) restore(before mark) {
 		fresh.replace(k, nil, o)
 	}
 	fresh.set.rejected = before.rejected
+	fresh.SetFeeds(b.set.feeds)
 	fresh.compileDirty()
 	*b = *fresh
 }

@@ -291,7 +291,7 @@ func (d *decision) inquiry(kind int, how seek) *inquiry {
 func (d *decision) blacklist() bool {
 	x := &d.set.guards[blacklists]
 	q := d.inquiry(blacklists, seekEnforced)
-	if d.inquire(x, q, true) {
+	if d.inquire(x, q, true) || d.set.fedHost(q) || d.set.fedAddr(q, d.req.Client) {
 		return d.deny("blacklist", refusal{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: q.hit.rule()})
 	}
 	if q.would.list != nil {

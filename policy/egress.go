@@ -22,7 +22,8 @@ func (s *Set) Blacklisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 	}
 	x := &s.guards[blacklists]
 	q := s.destination(blacklists, dst, seekEnforced)
-	if x.byName(&q, dst, true) || x.byAddrs(&q, dst) {
+	if x.byName(&q, dst, true) || x.byAddrs(&q, dst) || s.fedHost(&q) ||
+		slices.ContainsFunc(dst.Addrs, func(addr netip.Addr) bool { return s.fedAddr(&q, addr) }) {
 		*v = Verdict{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: q.hit.rule()}
 		return refused(v, rec, "blacklist")
 	}

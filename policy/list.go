@@ -55,7 +55,8 @@ func (x *listIndex) note(e *entry) {
 // inquiry is one look-up in a listIndex.
 type inquiry struct {
 	lists   *trie.Trie[uint32, *liveList]
-	side    int // gateway or egress
+	feed    *liveList // that is asked, in place of lists
+	side    int       // gateway or egress
 	method  string
 	host    string
 	port    uint16
@@ -146,8 +147,11 @@ func (q *inquiry) try(found packed.Found, w wanted) bool {
 
 // take reports whether a rule that speaks of the request is what is sought.
 func (q *inquiry) take(r *filed) bool {
-	live, ok := q.lists.Get(hashNumber(r.list), r.list)
-	if !ok || !live.Direction.covers([...]Direction{gateway: Ingress, egress: Egress}[q.side]) || !live.admits(q) {
+	live := q.feed
+	if live == nil {
+		live, _ = q.lists.Get(hashNumber(r.list), r.list)
+	}
+	if live == nil || !live.Direction.covers([...]Direction{gateway: Ingress, egress: Egress}[q.side]) || !live.admits(q) {
 		return false
 	}
 	if q.seek == seekAny || !live.Mode.Reports() {

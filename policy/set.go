@@ -22,6 +22,7 @@ type Set struct {
 
 	lists  [2]trie.Trie[uint32, *liveList] // of blacklists, of whitelists; by number
 	guards [2]listIndex                    // their entries
+	feeds  []*Feed                         // blacklists from elsewhere, by name
 	admits [2]admission                    // gateway, egress: what whitelists there are
 	closed [2][]Rule                       // gateway, egress: what closes them as a whole (X6)
 	broken trie.Trie[Key, *object]         // stand-ins for what can not be read

@@ -27,6 +27,7 @@ type Status struct {
 	Dispatchers []DispatcherStatus `json:"dispatchers"`
 	Middleware  []MiddlewareStatus `json:"middleware"` // in its order
 	KeySets     []KeySetStatus     `json:"key_sets"`   // that tokens are verified with, by URL
+	Feeds       []FeedStatus       `json:"feeds"`      // by name
 	Mesh        *MeshStatus        `json:"mesh"`       // null = no resolver wants Consul's mesh
 	Lictors     *LictorsStatus     `json:"lictors"`    // that share the Consul; null = there is none, or it has not said yet
 }
@@ -46,6 +47,25 @@ type LictorStatus struct {
 	Self       bool       `json:"self"`          // it is the one that answers
 	Policy     string     `json:"policy"`        // first 8 digits of the hash of its policy, as of a few seconds ago; "" = it has none or does not tell
 	Differs    *time.Time `json:"differs_since"` // that is another policy than here since then; null = it is the same, or not known
+}
+
+// FeedStatus is how a feed stands.
+type FeedStatus struct {
+	Name       string    `json:"name"`
+	Source     string    `json:"source"` // the path or URL, without what stands behind a ?
+	Known      bool      `json:"known"`  // false: it was never read; from a start on it closes what it guards until it is
+	Entries    int       `json:"entries"`
+	BadLines   int       `json:"bad_lines"`   // of what is in force
+	Bad        []BadLine `json:"bad"`         // the first ten of them
+	AgeSeconds *float64  `json:"age_seconds"` // since what is in force was known to be right; null = never
+	LastGood   bool      `json:"last_good"`   // the copy in data_dir, the source was not read since the start
+	Error      string    `json:"error"`       // what went wrong last, "" while all is well
+}
+
+// BadLine is a line of a feed that could not be read.
+type BadLine struct {
+	Line int    `json:"line"`
+	Text string `json:"text"` // its beginning, and what is wrong with it
 }
 
 // KeySetStatus is how the JWK set of a URL stands.

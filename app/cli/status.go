@@ -127,6 +127,7 @@ func statusTables(st *api.Status) string {
 	printLictors(w, st.Lictors)
 	printCertificates(w, st.Certificates)
 	printPolicy(w, st.Policy)
+	printFeeds(w, st.Feeds)
 	fmt.Fprintln(w, "\nRESOLVER\tSERVICES\tWATCHES\tAGE\tSTATE")
 	for _, r := range st.Resolvers {
 		age := "-"
@@ -194,6 +195,27 @@ func printPolicy(w io.Writer, p *api.PolicyStatus) {
 	}
 	fmt.Fprintf(w, "\nPOLICY\tINDEX\tSTORE\tOBJECTS\tREJECTED\tAGE\tSTATE\n%.12s\t%d\t%s\t%d\t%d\t%s\t%s\n",
 		p.Hash, p.Index, p.Store, p.Objects, len(p.Rejected), age, state)
+}
+
+func printFeeds(w io.Writer, all []api.FeedStatus) {
+	if len(all) > 0 {
+		fmt.Fprintln(w, "\nFEED\tENTRIES\tBAD LINES\tAGE\tSTATE")
+	}
+	for _, f := range all {
+		age, state := "-", "ok"
+		if f.AgeSeconds != nil {
+			age = seconds(*f.AgeSeconds)
+		}
+		switch {
+		case f.Error != "":
+			state = oneLine(f.Error)
+		case !f.Known:
+			state = "not read yet"
+		case f.LastGood:
+			state = "from the last-good file"
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", oneLine(f.Name), f.Entries, f.BadLines, age, state)
+	}
 }
 
 func printKeySets(w io.Writer, all []api.KeySetStatus) {

@@ -5,7 +5,7 @@ package crash
 var places = []string{
 	"acme", "acme lock", "admin request", "bus connection", "bus exchange", "bus lane", "bus link", "bus message", "bus probe",
 	"bus publisher", "bus replies", "bus reply", "certificates", "consul answer", "consul dial", "dns question", "egress request",
-	"egress upkeep", "eureka answer", "forward-auth", "gateway listener", "gateway request", "gateway upkeep", "geoip", "http1 connection",
+	"egress upkeep", "eureka answer", "feed", "forward-auth", "gateway listener", "gateway request", "gateway upkeep", "geoip", "http1 connection",
 	"http2 connection", "http2 stream", "instance ages", "instance check", "jwks", "jwks answer", "policy", "policy document", "redirect", "request",
 	"review of what takes long", "shutdown", "site check", "telemetry", "totals", "tunnel", "ui", "upkeep", "upload",
 	"upstream connection", "upstream request", "upstream upkeep", "watch of a client",

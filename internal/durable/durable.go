@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -134,6 +135,15 @@ const StagedPrefix = ".new-"
 // Stage writes a file in dir under a name of its own, for [Place], and returns
 // its path. The caller removes it if it is not wanted after all.
 func Stage(dir string, data []byte, mode os.FileMode, at time.Time) (path string, err error) {
+	return StageAs(dir, mode, at, func(to io.Writer) error {
+		_, err := to.Write(data)
+		return err
+	})
+}
+
+// StageAs is [Stage] of a file that write writes, piece by piece; its error is that
+// of StageAs.
+func StageAs(dir string, mode os.FileMode, at time.Time, write func(io.Writer) error) (path string, err error) {
 	f, err := os.CreateTemp(dir, StagedPrefix+"*")
 	if err != nil {
 		return "", err
@@ -143,8 +153,7 @@ func Stage(dir string, data []byte, mode os.FileMode, at time.Time) (path string
 			_ = os.Remove(f.Name()) // already failing
 		}
 	}()
-	_, err = f.Write(data)
-	if err == nil {
+	if err = write(f); err == nil {
 		err = errors.Join(f.Chmod(mode), f.Sync())
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -37,13 +37,14 @@ type Config struct {
 // Policy is the policy in force. All methods but Run and OnChange may be called by
 // any goroutine, and do not block.
 type Policy struct {
-	cfg     Config
-	writers *writers
-	audit   audit
-	builder *policy.Builder // Run's only
-	set     atomic.Pointer[policy.Set]
-	stale   atomic.Bool // older than MaxStale
-	seconds prometheus.Histogram
+	cfg      Config
+	writers  *writers
+	audit    audit
+	building sync.Mutex      // held while a Set is made and put in force
+	builder  *policy.Builder // guarded by building
+	set      atomic.Pointer[policy.Set]
+	stale    atomic.Bool // older than MaxStale
+	seconds  prometheus.Histogram
 
 	mu      sync.Mutex                       // guards what follows
 	strays  map[policy.Key]*policy.Rejection // keys that are no object's
@@ -69,7 +70,7 @@ func New(cfg Config) (*Policy, error) {
 }
 
 // OnChange has f called after each change is in force, in order, by the
-// goroutine that put it there: f must not wait. To be called before Run.
+// goroutine that put it there: f must not wait, nor call SetFeeds. To be called before Run.
 func (p *Policy) OnChange(f func()) { p.watcher = append(p.watcher, f) }
 
 // BindsConsumers reports what the configuration says of it (C6).
@@ -141,6 +142,8 @@ func (p *Policy) updateStale(st store.Status) {
 // whose values are not valid, so that the store keeps their last good ones. It is
 // called on the goroutine of Run.
 func (p *Policy) apply(u store.Update) (bad []string) {
+	p.building.Lock()
+	defer p.building.Unlock()
 	began := time.Now()
 	if u.LastGood && p.cfg.MaxStale > 0 {
 		p.updateStale(p.cfg.Store.Status()) // not a request is let in by a kept policy that is too old
@@ -163,6 +166,24 @@ func (p *Policy) apply(u store.Update) (bad []string) {
 		}
 	}
 	return bad
+}
+
+// SetFeeds puts feeds in the place of those that are in force. Before the store's
+// own policy is loaded they wait for it. It blocks while an update of the store is put
+// in force, and never for long: feeds come compiled.
+func (p *Policy) SetFeeds(feeds []*policy.Feed) {
+	p.building.Lock()
+	defer p.building.Unlock()
+	p.builder.SetFeeds(feeds)
+	before := p.set.Load()
+	if before == nil {
+		return
+	}
+	set, _ := p.builder.Apply(before.Version().Index, nil)
+	p.set.Store(set)
+	for _, f := range p.watcher {
+		call(f)
+	}
 }
 
 // call calls a function of [Policy.OnChange]. A panic in it does not keep the

@@ -1,0 +1,343 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/internal/eventually"
+	"lictor/policy"
+)
+
+// lists is a server of a list, which can be changed.
+type lists struct {
+	*httptest.Server
+	mu      sync.Mutex
+	text    string
+	status  int
+	asked   int // times that the whole was sent
+	spared  int // times that it was the same
+	headers http.Header
+}
+
+func newLists(t *testing.T, text string) *lists {
+	l := &lists{text: text, status: http.StatusOK}
+	l.Server = httptest.NewServer(l)
+	t.Cleanup(l.Close)
+	return l
+}
+
+func (l *lists) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.headers = r.Header.Clone()
+	tag := fmt.Sprintf("%q", fmt.Sprint(len(l.text)))
+	w.Header().Set("ETag", tag)
+	switch {
+	case r.URL.Path == "/moved":
+		http.Redirect(w, r, "/list", http.StatusFound)
+	case r.URL.Path == "/elsewhere":
+		http.Redirect(w, r, "https://"+r.Host+"/list", http.StatusFound)
+	case l.status != http.StatusOK:
+		http.Error(w, "no", l.status)
+	case r.Header.Get("If-None-Match") == tag:
+		l.spared++
+		w.WriteHeader(http.StatusNotModified)
+	default:
+		l.asked++
+		_, _ = w.Write([]byte(l.text)) // the client sees what is wrong
+	}
+}
+
+func (l *lists) set(text string, status int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text, l.status = text, status
+}
+
+// followed are running feeds, and what they publish.
+type followed struct {
+	*Feeds
+	mu     sync.Mutex
+	feeds  map[string]*policy.Feed
+	closed bool // the gateway is, at some time
+}
+
+// follow runs feeds until the returned function is called.
+func follow(t *testing.T, dir string, sources ...Source) (f *followed, stop func()) {
+	t.Helper()
+	f = &followed{}
+	var err error
+	if f.Feeds, err = New(Config{Sources: sources, DataDir: dir, Log: hclog.NewNullLogger(), Publish: f.take}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return f, stop
+}
+
+func (f *followed) take(feeds []*policy.Feed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.feeds = map[string]*policy.Feed{}
+	for _, feed := range feeds {
+		f.feeds[feed.Name()] = feed
+		f.closed = f.closed || !feed.Known()
+	}
+}
+
+// has waits until a feed has so many entries; -1 = it is not in force.
+func (f *followed) has(t *testing.T, name string, entries int) {
+	t.Helper()
+	soon(t, fmt.Sprintf("%s has %d entries", name, entries), func() error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		got := -1
+		if feed := f.feeds[name]; feed != nil && feed.Known() {
+			got = feed.Entries()
+		}
+		if got != entries {
+			return fmt.Errorf("it has %d: %+v", got, f.Status())
+		}
+		return nil
+	})
+}
+
+// says waits until the status of a feed has a problem.
+func (f *followed) says(t *testing.T, name, problem string) {
+	t.Helper()
+	soon(t, fmt.Sprintf("%s has the problem %q", name, problem), func() error {
+		for _, s := range f.Status() {
+			if s.Name == name && (s.Problem == problem || problem != "" && strings.Contains(s.Problem, problem)) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v", f.Status())
+	})
+}
+
+// soon waits until check returns nil.
+func soon(t *testing.T, what string, check func() error) {
+	t.Helper()
+	var last error
+	defer func() {
+		if t.Failed() {
+			t.Log(last)
+		}
+	}()
+	eventually.True(t, what, func() bool {
+		last = check()
+		return last == nil
+	})
+}
+
+func source(name, url, path string) Source {
+	return Source{FeedOptions: policy.FeedOptions{Name: name}, URL: url, Path: path, Format: List, Refresh: 20 * time.Millisecond, Size: 1 << 20}
+}
+
+// TestAFeedIsFollowed changes a list, breaks it in several ways and mends it.
+func TestAFeedIsFollowed(t *testing.T) { // A18
+	server := newLists(t, "a.example\nb.example\n")
+	f, _ := follow(t, t.TempDir(), source("x", server.URL+"/list?key=s3cret", ""))
+	f.has(t, "x", 2)
+	soon(t, "what did not change is not sent again", func() error {
+		server.mu.Lock()
+		defer server.mu.Unlock()
+		if server.spared < 2 || server.asked != 1 {
+			return fmt.Errorf("sent %d times, spared %d times", server.asked, server.spared)
+		}
+		return nil
+	})
+	server.set("a.example\nb.example\nc.example\n", http.StatusOK)
+	f.has(t, "x", 3)
+	for _, broken := range []struct {
+		text    string
+		status  int
+		problem string
+	}{
+		{"", http.StatusInternalServerError, "it answers 500"},
+		{"<html>nothing here</html>\n", http.StatusOK, "a page for a browser"},
+		{"", http.StatusOK, "no entry"},
+		{"# nothing any more\n", http.StatusOK, "no entry"},
+		{strings.Repeat("host.example\n", 100_000), http.StatusOK, "larger than size"},
+	} {
+		server.set(broken.text, broken.status)
+		f.says(t, "x", broken.problem)
+		f.has(t, "x", 3)
+	}
+	server.set("d.example\n", http.StatusOK)
+	f.has(t, "x", 1)
+	f.says(t, "x", "")
+	if s := f.Status()[0]; strings.Contains(fmt.Sprintf("%+v", s), "s3cret") || s.Kept || time.Since(s.Read) > time.Minute {
+		t.Errorf("the status is %+v", s)
+	}
+}
+
+// TestAFeedIsKept ends and starts with the server gone, and with its file gone.
+func TestAFeedIsKept(t *testing.T) { // A18
+	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "list")
+	server := newLists(t, "a.example\nb.example\n")
+	write(t, path, "10.0.0.0/8\n")
+	web, file := source("web", server.URL+"/list", ""), source("file", "", path)
+	f, stop := follow(t, dir, web, file)
+	f.has(t, "web", 2)
+	f.has(t, "file", 1)
+	stop()
+	server.CloseClientConnections()
+	server.Close()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	f, stop = follow(t, dir, web, file)
+	f.has(t, "web", 2)
+	f.has(t, "file", 1)
+	f.says(t, "web", "refused")
+	f.says(t, "file", "no such file")
+	for _, s := range f.Status() {
+		if !s.Kept {
+			t.Errorf("%+v does not say that it is kept", s)
+		}
+	}
+	stop()
+	f, _ = follow(t, t.TempDir(), web) // another directory has nothing
+	f.says(t, "web", "refused")
+	f.has(t, "web", -1)
+	if !f.closed {
+		t.Error("a feed that was never read closes nothing")
+	}
+}
+
+// TestAFileIsReadWhenItChanges replaces it, and writes it in place.
+func TestAFileIsReadWhenItChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "list")
+	write(t, path, "a.example\n")
+	f, _ := follow(t, "", source("x", "", path))
+	f.has(t, "x", 1)
+	write(t, path+".new", "a.example\nb.example\n")
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	f.has(t, "x", 2)
+	write(t, path, "a.example\nb.example\nc.example\n")
+	f.has(t, "x", 3)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	f.says(t, "x", "no such file")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.says(t, "x", "is no file")
+	f.has(t, "x", 3)
+}
+
+// TestReloadsBringAndTakeFeeds updates the sources of feeds that run.
+func TestReloadsBringAndTakeFeeds(t *testing.T) { // A18
+	server := newLists(t, "a.example\nb.example\n")
+	one := source("one", server.URL+"/list", "")
+	f, _ := follow(t, "", one)
+	f.has(t, "one", 2)
+	f.mu.Lock()
+	f.closed = false
+	f.mu.Unlock()
+	gone := source("gone", "http://127.0.0.1:1/", "")
+	changed := one
+	changed.URL, changed.Mode = "http://127.0.0.1:1/list", policy.Report
+	f.Update([]Source{changed, source("two", server.URL+"/moved", ""), gone})
+	f.has(t, "two", 2)
+	f.says(t, "gone", "refused")
+	f.says(t, "one", "refused")
+	f.has(t, "one", 2) // as it was read before
+	f.has(t, "gone", -1)
+	if f.closed {
+		t.Error("a feed that a reload brought closes what it guards")
+	}
+	f.Update([]Source{source("two", server.URL+"/moved", "")})
+	f.has(t, "one", -1)
+	f.has(t, "two", 2)
+	if all := f.Status(); len(all) != 1 {
+		t.Errorf("the status is %+v", all)
+	}
+}
+
+// TestAFeedGoesNowhereElse follows no redirect to another scheme, and speaks without
+// TLS to nobody but this machine.
+func TestAFeedGoesNowhereElse(t *testing.T) { // A18
+	server := newLists(t, "a.example\n")
+	f, _ := follow(t, "", source("x", server.URL+"/elsewhere", ""), source("y", "http://192.0.2.1/list", ""))
+	f.says(t, "x", "redirects from http to https")
+	f.says(t, "y", "not on this machine")
+	tls := httptest.NewTLSServer(server)
+	t.Cleanup(tls.Close)
+	g, _ := follow(t, "", source("x", tls.URL+"/list", ""))
+	g.says(t, "x", "certificate")
+}
+
+// TestAFullDiskKeepsNoFeedFromBeingInForce has no directory to keep a copy in.
+func TestAFullDiskKeepsNoFeedFromBeingInForce(t *testing.T) {
+	server := newLists(t, "a.example\n")
+	f, _ := follow(t, filepath.Join(t.TempDir(), "missing"), source("x", server.URL+"/list", ""))
+	f.has(t, "x", 1)
+	f.says(t, "x", "cannot be kept")
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestALargeFeedIsOneOfManyBatches makes one that is not worked in at once.
+func TestALargeFeedIsOneOfManyBatches(t *testing.T) {
+	const n = 300_000
+	r, err := parse(&numbers{to: n}, List, policy.FeedOptions{Name: "x"})
+	if err != nil || r.feed.Entries() != n {
+		t.Fatalf("%v, %d entries", err, r.feed.Entries())
+	}
+	for _, i := range []int{0, 1, n / 2, n - 1} {
+		if !denied(t, r.feed, fmt.Sprintf("h%d.example", i), "") {
+			t.Errorf("entry %d passes", i)
+		}
+	}
+	if denied(t, r.feed, fmt.Sprintf("h%d.example", n), "") {
+		t.Error("what is not in the feed is denied")
+	}
+}
+
+// numbers reads as a list of so many hosts.
+type numbers struct {
+	at, to int
+	rest   []byte
+}
+
+func (r *numbers) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 && r.at < r.to {
+		r.rest = fmt.Appendf(r.rest, "h%d.example\n", r.at)
+		r.at++
+	}
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
