@@ -262,9 +262,12 @@ func (s *sock) tryWrite(fd uintptr) bool {
 	return true
 }
 
+// rawRead and rawWrite are the calls that are made for sockets: read and write
+// find out first what the descriptor is, and a write to a peer that is gone is
+// told by a signal as well.
 func rawRead(fd uintptr, p []byte) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
 		if errno == syscall.EINTR {
 			continue
 		}
@@ -277,7 +280,7 @@ func rawRead(fd uintptr, p []byte) (int, syscall.Errno) {
 
 func rawWrite(fd uintptr, p []byte) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), syscall.MSG_NOSIGNAL, 0, 0)
 		if errno == syscall.EINTR {
 			continue
 		}
