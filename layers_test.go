@@ -30,6 +30,7 @@ var floors = []string{
 	"app/acme internal/consul/mesh internal/consul/presence internal/guarded app/listener app/supervisor app/echo admin/form admin/openapi",
 	"internal/consul internal/ring",
 	"policy/internal/trie policy/internal/packed internal/uri internal/crash internal/durable internal/eventually internal/files internal/secret internal/trace internal/lines internal/limits internal/descriptors internal/field internal/size internal/version",
+	"internal/hexdigits",
 }
 
 // pure are the packages that are values alone: they can be read, tested and

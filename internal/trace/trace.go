@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"hash/maphash"
 	"math/rand/v2"
+
+	"lictor/internal/hexdigits"
 )
 
 // ID is the name of a trace. The zero ID is none (Trace Context 3.2.2.3).
@@ -120,27 +122,34 @@ func (p *Place) Begin(kept Share) {
 
 // Span names the spans: 0 that of the request, 1 that of the first attempt, and so on.
 func (p *Place) Span(n int) (id SpanID) {
+	binary.BigEndian.PutUint64(id[:], p.name(n))
+	return id
+}
+
+func (p *Place) name(n int) uint64 {
 	name := p.first + uint64(n)
 	if name == 0 {
 		name = 1 << 63 // 2^63 attempts away from all others
 	}
-	binary.BigEndian.PutUint64(id[:], name)
-	return id
+	return name
 }
 
 // AppendParent appends the value of a traceparent that names the span n.
 func (p *Place) AppendParent(dst []byte, n int) []byte {
-	span, flags := p.Span(n), byte('0')
+	flags := byte('0')
 	if p.Sampled {
 		flags = '1'
 	}
 	dst = p.Trace.Append(append(dst, "00-"...))
-	dst = hex.AppendEncode(append(dst, '-'), span[:])
+	dst = hexdigits.Append(append(dst, '-'), p.name(n))
 	return append(dst, '-', '0', flags)
 }
 
 // Append appends the 32 digits of the id.
-func (id *ID) Append(dst []byte) []byte { return hex.AppendEncode(dst, id[:]) }
+func (id *ID) Append(dst []byte) []byte {
+	dst = hexdigits.Append(dst, binary.BigEndian.Uint64(id[:8]))
+	return hexdigits.Append(dst, binary.BigEndian.Uint64(id[8:]))
+}
 
 // String returns the 32 digits of the id.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }

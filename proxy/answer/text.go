@@ -6,6 +6,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 	"unsafe"
+
+	"lictor/internal/hexdigits"
 )
 
 const hexDigits = "0123456789abcdef"
@@ -13,11 +15,7 @@ const hexDigits = "0123456789abcdef"
 // AppendHex appends 16 digits for each of the words.
 func AppendHex(dst []byte, words ...uint64) []byte {
 	for _, w := range words {
-		var text [16]byte
-		for i := range text {
-			text[i] = hexDigits[w>>(60-4*i)&15]
-		}
-		dst = append(dst, text[:]...)
+		dst = hexdigits.Append(dst, w)
 	}
 	return dst
 }
