@@ -13,6 +13,9 @@ type choice struct {
 // choose finds the configuration of a plugin type that wins for a request
 // (C15), with what is known of the consumer now.
 func (d *decision) choose(kind int) (won, report *candidate) {
+	if len(d.set.plugins) == 0 {
+		return nil, nil
+	}
 	api, every := d.set.plugins[d.route.API], d.set.plugins[""]
 	var alias *apiPlugins
 	if kind == typeCORS && d.route.Alias != "" {

@@ -258,7 +258,23 @@ func (in *inbound) appendFor(dst []byte) []byte {
 			}
 		}
 	}
-	return in.peer.AppendTo(dst)
+	return append(dst, in.peerText()...)
+}
+
+// peerText is the address of the socket's peer as text, which is made once.
+func (in *inbound) peerText() []byte {
+	if in.peerWord == nil {
+		in.peerWord = in.peer.AppendTo(in.peerBytes[:0])
+	}
+	return in.peerWord
+}
+
+// appendClient appends the client's address, which mostly is the peer's.
+func (in *inbound) appendClient(dst []byte) []byte {
+	if in.client == in.peer {
+		return append(dst, in.peerText()...)
+	}
+	return in.client.AppendTo(dst)
 }
 
 // appendPlain appends a hop in the manner of X-Forwarded-For.
@@ -286,7 +302,7 @@ func (in *inbound) appendElements(dst []byte, proto, host string) []byte {
 		}
 	}
 	dst = append(dst, "for="...)
-	dst = appendNode(dst, in.peer)
+	dst = appendNode(dst, in.peer, in.peerText())
 	dst = append(dst, ";proto="...)
 	dst = append(dst, proto...)
 	if host != "" {
@@ -300,17 +316,18 @@ func (in *inbound) appendElements(dst []byte, proto, host string) []byte {
 func appendElement(dst []byte, s string) []byte {
 	dst = append(dst, "for="...)
 	if a, ok := hopAddr(s); ok {
-		return appendNode(dst, a)
+		var text [64]byte
+		return appendNode(dst, a, a.AppendTo(text[:0]))
 	}
 	return append(dst, "unknown"...)
 }
 
-func appendNode(dst []byte, a netip.Addr) []byte {
+// appendNode appends an address, of which text is the text.
+func appendNode(dst []byte, a netip.Addr, text []byte) []byte {
 	if a.Is6() {
-		dst = append(dst, `"[`...)
-		return append(a.AppendTo(dst), `]"`...)
+		return append(append(append(dst, `"[`...), text...), `]"`...)
 	}
-	return a.AppendTo(dst)
+	return append(dst, text...)
 }
 
 // forwardedFor reports whether the request has an address in X-Forwarded-For.

@@ -43,6 +43,9 @@ type inbound struct {
 	upgrade  string // the protocol to upgrade to, "" if none
 	counted  bool   // the client counts who passes the request on
 	forwards uint64 // how many may
+
+	peerWord  []byte // the peer as text, nil as long as nobody wants it
+	peerBytes [64]byte
 }
 
 // read makes the one reading of the path that everything goes by (D22), and

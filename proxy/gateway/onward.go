@@ -24,7 +24,7 @@ func (in *inbound) appendForwarded(dst []byte, prefix string, mark hops.Mark) []
 	dst = append(dst, "X-Forwarded-For: "...)
 	dst = in.appendFor(dst)
 	dst = append(dst, "\r\nX-Real-IP: "...)
-	dst = in.client.AppendTo(dst)
+	dst = in.appendClient(dst)
 	dst = append(dst, "\r\nX-Forwarded-Proto: "...)
 	dst = append(dst, proto...)
 	if host != "" {

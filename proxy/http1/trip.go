@@ -150,7 +150,7 @@ const maxInterim = 64
 func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 	ws := t.c.ws
 	method := ws.req.Method
-	scanned, interims, began := 0, 0, monotonic()
+	scanned, interims, began := 0, 0, int64(0)
 	for {
 		n, next, err := HeadEnd(ws.up[t.seen:t.up], scanned)
 		if err == error(errBareLF) {
@@ -182,6 +182,9 @@ func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 		scanned = next
 		if err := t.moreHead(); err != nil {
 			return err
+		}
+		if began == 0 {
+			began = monotonic()
 		}
 		n, err = t.read(ws.up[t.up:], nil, timeout, began)
 		if err != nil {

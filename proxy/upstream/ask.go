@@ -44,7 +44,7 @@ func (s *Sender) Ask(p policy.Permit, ask *Question) (*http1.Fetched, error) {
 		return nil, errAskBus
 	}
 	r, refused := q.locate(&p)
-	for ; refused.Status == 0 && r != nil; r = q.elsewhere(r) {
+	for ; refused == nil && r != nil; r = q.elsewhere(r) {
 		for m := q.pick(r); m != nil && q.tries() <= q.Settings.Retries; m = q.pick(r) {
 			o.tries = append(o.tries, try{member: m})
 			reply, again, err := q.askMember(m, r, ask)
@@ -60,9 +60,9 @@ func (s *Sender) Ask(p policy.Permit, ask *Question) (*http1.Fetched, error) {
 var askHead = &http1.RequestHead{Method: "GET"}
 
 // unanswered says why nobody was asked.
-func unanswered(o *Outcome, refused answer.Refusal) error {
+func unanswered(o *Outcome, refused *answer.Refusal) error {
 	switch {
-	case refused.Status != 0:
+	case refused != nil:
 		return errors.New("upstream: " + refused.Message)
 	case o.Err != nil:
 		return o.Err

@@ -88,7 +88,7 @@ func (q *Request) elsewhere(r *roster) *roster {
 	}
 	q.former = len(q.out.tries)
 	next, refused := q.use(svc, at)
-	if refused.Status != 0 || q.Path.Climbs(q.out.Target) {
+	if refused != nil || q.Path.Climbs(q.out.Target) {
 		return nil
 	}
 	return next

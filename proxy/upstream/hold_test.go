@@ -62,10 +62,11 @@ func waiter(t *testing.T, s *Sender, p policy.Permit, set Settings) (refused ans
 	q.begin(s, p, new(Outcome), false)
 	for {
 		looks++
-		if _, refused = q.locate(&p); refused.Status == 0 {
+		_, why := q.locate(&p)
+		if why == nil {
 			return refused, looks, time.Since(began)
 		}
-		if q.refuse(refused); !q.hold(&p) {
+		if q.refuse(*why); !q.hold(&p) {
 			return q.out.Refusal, looks, time.Since(began)
 		}
 	}
@@ -154,7 +155,7 @@ func TestChangeBeforeTheWaitIsSeen(t *testing.T) {
 		_, refused := q.locate(&p)
 		src.set(svcOf("svc", time.Second, resolver.Passing))
 		began := time.Now()
-		if q.refuse(refused); !q.hold(&p) || time.Since(began) != 0 || q.out.Refusal.Status != 0 {
+		if q.refuse(*refused); !q.hold(&p) || time.Since(began) != 0 || q.out.Refusal.Status != 0 {
 			t.Errorf("refused as %v after %v", q.out.Refusal, time.Since(began))
 		}
 	})
@@ -195,7 +196,7 @@ func TestWhatDoesNotWait(t *testing.T) {
 	src.set(svcOf("svc", time.Minute, resolver.Passing))
 	q := &Request{Exchange: passes{}, Settings: new(Settings), Conn: new(http1.Conn), Path: pathTo(t, "/svc/x"), Stripped: true}
 	q.begin(s, p, new(Outcome), false)
-	if _, refused := q.locate(&p); refused.Status != 0 {
+	if _, refused := q.locate(&p); refused != nil {
 		t.Fatal(refused)
 	}
 	for _, refused := range []answer.Refusal{refuseOverloaded, refuseTimeout, refuseBadGateway, refuseClimbing, refuseForbidden} {

@@ -7,8 +7,8 @@ import (
 )
 
 // locate finds the members that may serve the request, and the path that goes to
-// them. The roster is nil with a refusal.
-func (q *Request) locate(p *policy.Permit) (*roster, answer.Refusal) {
+// them. A refusal says that there are none; it belongs to all requests.
+func (q *Request) locate(p *policy.Permit) (*roster, *answer.Refusal) {
 	if b := p.Backends(); b != nil {
 		q.out.Service = b.Name
 		return q.roster(b.Name, 0, func(g *group) *resolver.Service { return g.fix(b) })
@@ -22,11 +22,11 @@ func (q *Request) locate(p *policy.Permit) (*roster, answer.Refusal) {
 	q.service, q.known = svc, known
 	switch {
 	case !known:
-		return nil, RefuseUnknown
+		return nil, &RefuseUnknown
 	case svc == nil:
-		return nil, refuseNoHealthy
+		return nil, &refuseNoHealthy
 	case !decidedOn(p, svc):
-		return nil, RefuseUnknown
+		return nil, &RefuseUnknown
 	}
 	return q.use(svc, at)
 }
@@ -39,7 +39,7 @@ func decidedOn(p *policy.Permit, svc *resolver.Service) bool {
 
 // use makes svc, as the source at a place knows it, the service that the request
 // goes to.
-func (q *Request) use(svc *resolver.Service, at int) (*roster, answer.Refusal) {
+func (q *Request) use(svc *resolver.Service, at int) (*roster, *answer.Refusal) {
 	q.out.Service = svc.Name
 	if stripped := q.Stripped && !svc.Options.KeepSegment; stripped != q.stripped {
 		q.out.Target, q.stripped = q.Path.Target(stripped), stripped
@@ -50,7 +50,7 @@ func (q *Request) use(svc *resolver.Service, at int) (*roster, answer.Refusal) {
 // roster returns the members of the group called name, of what the source at a
 // place knows. In a preview a service that nobody asked for yet gets no group that
 // is kept.
-func (q *Request) roster(name string, at int, of func(*group) *resolver.Service) (*roster, answer.Refusal) {
+func (q *Request) roster(name string, at int, of func(*group) *resolver.Service) (*roster, *answer.Refusal) {
 	if q.group = q.s.site(name, at); q.group == nil {
 		if q.dry {
 			q.group = q.s.newGroup(name)
@@ -63,7 +63,7 @@ func (q *Request) roster(name string, at int, of func(*group) *resolver.Service)
 	r := q.group.adopt(of(q.group), q.Settings)
 	q.care(r)
 	if q.choices(r) == 0 {
-		return r, refuseNoHealthy
+		return r, &refuseNoHealthy
 	}
-	return r, answer.Refusal{}
+	return r, nil
 }

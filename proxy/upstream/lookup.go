@@ -43,6 +43,9 @@ func (s *Sender) Spelling(name string) (proper string, folded, known bool) {
 	}
 	for _, src := range s.sources {
 		c := src.Catalog()
+		if known && !c.Folded() {
+			continue // nothing is to be learned of it
+		}
 		if found := c.Lookup(name); found != nil {
 			if !known {
 				proper, known = found.Name, true

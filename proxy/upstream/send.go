@@ -29,8 +29,8 @@ func (s *Sender) Send(p policy.Permit, q *Request, o *Outcome) {
 	}
 	for again := true; again; again = q.hold(&p) {
 		switch r, refused := q.locate(&p); {
-		case refused.Status != 0:
-			q.refuse(refused)
+		case refused != nil:
+			q.refuse(*refused)
 		case q.climbs() || !q.forward(r):
 			return
 		}
@@ -53,8 +53,8 @@ func (s *Sender) Preview(p policy.Permit, q *Request, o *Outcome) *api.DispatchF
 	}
 	r, refused := q.locate(&p)
 	switch {
-	case refused.Status != 0:
-		q.refuse(refused)
+	case refused != nil:
+		q.refuse(*refused)
 	case q.climbs():
 		return d
 	}

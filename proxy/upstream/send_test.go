@@ -107,7 +107,7 @@ func TestPreviewIsTheBalanceItself(t *testing.T) {
 					q := ask()
 					q.begin(s, permit, new(Outcome), false)
 					r, refused := q.locate(&permit)
-					if refused.Status != 0 {
+					if refused != nil {
 						t.Fatal(refused)
 					}
 					m := q.pick(r)
