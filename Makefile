@@ -129,6 +129,7 @@ front: $(H2SPEC)/h2spec $(GRPC)/grpc-interop-client $(GRPC)/grpc-interop-server 
 	@integration/need systemd-analyze systemd
 	@integration/need promtool prometheus
 	@integration/need haproxy haproxy
+	@integration/need strace strace
 
 $(H2SPEC)/h2spec: integration/h2spec/go.mod
 	cd integration/h2spec && CGO_ENABLED=0 go build -o $@ github.com/summerwind/h2spec/cmd/h2spec

@@ -49,6 +49,10 @@ func startLictorFrom(b *bed, program, address, gateway, resolver, more string) (
 	}
 	name := "lictor-" + strings.ReplaceAll(address, ":", "-") // several may run at once
 	access := b.dir + "/" + name + ".access"
+	log := fmt.Sprintf("access_log {\n  path = %q\n}\n", access)
+	if strings.Contains(more, "access_log {") { // it wants another one, or none
+		access, log = "", ""
+	}
 	file, err := b.write(name+".hcl", fmt.Sprintf(`
 log_level = "warn"
 data_dir  = ""
@@ -65,10 +69,7 @@ consul {
 resolver "consul" {
   %s
 }
-access_log {
-  path = %q
-}
-`, address, gateway, admin, b.consul, resolver, access)+more)
+`, address, gateway, admin, b.consul, resolver)+log+more)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,14 @@ var rowH2Many = &row{
 	measure: load2{connections: 2, streams: 32}.cpuPerRequest,
 }
 
+var rowH2Some = &row{
+	name: "h2-8x16", unit: "µs",
+	title:   "GET 1 KiB by HTTP/2, 8 connections of 16 streams: CPU per request",
+	aim:     "at most 1.1 of HAProxy's",
+	who:     peersTLS,
+	measure: load2{connections: 8, streams: 16}.cpuPerRequest,
+}
+
 var rowHandshakeECDSA = &row{
 	name: "ecdsa", unit: "µs",
 	title:   "full handshakes, ECDSA P-256: CPU each",

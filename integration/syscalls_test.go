@@ -1,0 +1,188 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// timed are the calls that the runtime makes because time passes.
+var timed = map[string]bool{"nanosleep": true, "restart_syscall": true, "sched_yield": true, "total": true}
+
+// TestASmallGETMakesFewSystemCalls counts what a GET over kept connections costs in
+// calls of the kernel: the request is received and sent on, the answer as well, and
+// each of the two connections is asked once whether there is nothing, the backend's
+// so that a stale answer is nobody's (docs/decisions/0005). With many connections at
+// work they share the waits; alone, each request waits twice, and the runtime looks
+// before it waits.
+func TestASmallGETMakesFewSystemCalls(t *testing.T) {
+	byItself(t)
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Fatalf("%v: integration/need strace strace installs it", err)
+	}
+	t.Setenv("GOMAXPROCS", "1") // more threads wake each other
+	backend := peerOf(t, answerSmall)
+	l := startLictor(t, lictorConfig{Plain: true, Rest: staticConfig("svc", "http://"+backend) +
+		fmt.Sprintf("access_log {\n  path = %q\n}\n", filepath.Join(t.TempDir(), "access"))})
+	for _, tt := range []struct {
+		connections, rounds int
+		most, moves         float64 // calls, and those among them that receive and send
+	}{
+		{1, 60, 10.5, 6.1},
+		{64, 8, 6.5, 6.1},
+	} {
+		clients := keptClients(t, l.Gateway, tt.connections)
+		clients.rounds(t, 3)
+		least, seen := map[string]float64(nil), 0.0
+		for range 3 { // the machine's other work can only add to it
+			calls := countCalls(t, strace, l.cmd.Process.Pid, func() { clients.rounds(t, tt.rounds) })
+			sum := 0.0
+			for name, n := range calls {
+				calls[name] = n / float64(tt.rounds*tt.connections)
+				sum += calls[name]
+			}
+			if least == nil || sum < seen {
+				least, seen = calls, sum
+			}
+		}
+		moves := least["recvfrom"] + least["sendto"] + least["read"] + least["write"]
+		t.Logf("%d connections: %.2f calls for each GET, %.2f of them receive and send: %s", tt.connections, seen, moves, list(least))
+		if seen > tt.most || moves > tt.moves {
+			t.Errorf("%d connections: %.2f calls for each GET, want at most %.2f; %.2f of them receive and send, want at most %.2f: %s",
+				tt.connections, seen, tt.most, moves, tt.moves, list(least))
+		}
+		if moves < 4 {
+			t.Errorf("%d connections: %.2f calls move the bytes of a GET: not all were counted", tt.connections, moves)
+		}
+		clients.close()
+	}
+}
+
+// list tells the calls by name.
+func list(calls map[string]float64) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(calls)) {
+		all = append(all, fmt.Sprintf("%s %.2f", name, calls[name]))
+	}
+	return strings.Join(all, ", ")
+}
+
+// answerSmall answers each request on c with 100 bytes.
+func answerSmall(c net.Conn) {
+	reply := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + strings.Repeat("x", 100))
+	in := bufio.NewReader(c)
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		if len(line) > 2 {
+			continue
+		}
+		if _, err := c.Write(reply); err != nil {
+			return
+		}
+	}
+}
+
+// kept are connections of clients.
+type kept []net.Conn
+
+func keptClients(t *testing.T, address string, n int) (all kept) {
+	t.Helper()
+	for range n {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		all = append(all, c)
+	}
+	return all
+}
+
+// rounds sends a request on each connection and reads all answers, n times.
+func (all kept) rounds(t *testing.T, n int) {
+	t.Helper()
+	buf := make([]byte, 4<<10)
+	for range n {
+		for _, c := range all {
+			if _, err := io.WriteString(c, "GET /svc/x HTTP/1.1\r\nHost: gw.test\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range all {
+			if k, err := c.Read(buf); err != nil || !bytes.HasPrefix(buf[:k], []byte("HTTP/1.1 200 ")) || !bytes.HasSuffix(buf[:k], []byte("xxx")) {
+				t.Fatalf("answered %q, %v", buf[:k], err)
+			}
+		}
+	}
+}
+
+func (all kept) close() {
+	for _, c := range all {
+		c.Close()
+	}
+}
+
+// countCalls returns how often the process makes each system call while work is done.
+func countCalls(t *testing.T, strace string, pid int, work func()) map[string]float64 {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "calls")
+	cmd := exec.Command(strace, "-f", "-c", "-o", file, "-p", strconv.Itoa(pid))
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	told := bufio.NewReader(said)
+	if line, err := told.ReadString('\n'); !strings.Contains(line, "attached") {
+		t.Fatalf("strace said %q, %v", line, err)
+	}
+	work()
+	_ = cmd.Process.Signal(syscall.SIGINT) // it ends by that, with a status of its own
+	_, _ = io.Copy(io.Discard, told)
+	_ = cmd.Wait()
+	return parseCalls(t, file)
+}
+
+// parseCalls reads the table of strace -c: share, seconds, microseconds, calls,
+// errors if there were any, name.
+func parseCalls(t *testing.T, file string) map[string]float64 {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := make(map[string]float64)
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if len(words) < 5 {
+			continue
+		}
+		n, err := strconv.ParseFloat(words[3], 64)
+		if name := words[len(words)-1]; err == nil && !timed[name] {
+			calls[name] = n
+		}
+	}
+	if len(calls) == 0 {
+		t.Fatalf("strace counted nothing:\n%s", text)
+	}
+	return calls
+}
