@@ -5,6 +5,7 @@ package integration_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -113,8 +114,14 @@ func TestFeeds(t *testing.T) { // A18
 			t.Errorf("the metrics have no %s", want)
 		}
 	}
-	if _, why := fetch(t, "http://"+p.Admin+"/explain?url=http://worse.example/shop/"); !strings.Contains(why, "feeds/ads") || !strings.Contains(why, "worse.example") {
-		t.Errorf("explain says %s", why)
+	resp, err := http.Post("http://"+p.Admin+"/explain", "application/json", strings.NewReader(`{"url": "http://worse.example/shop/"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	why, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || !strings.Contains(string(why), "feeds/ads") || !strings.Contains(string(why), "worse.example") {
+		t.Errorf("explain says %s, %v", why, err)
 	}
 
 	server.set("0.0.0.0 bad.example\n0.0.0.0 new.example\n") // what is gone passes, what is new does not
