@@ -45,7 +45,7 @@ func (p *Lictor) adminRoutes() ([]admin.Route, error) {
 	p.documents.BindConsumers = p.policy.BindsConsumers()
 	p.documents.UseDecisions(p.recorded())
 	routes := slices.Concat(mappings, resources, p.documents.Routes())
-	return append(append(routes, p.explainer().Routes()...), p.recentRoute(), p.changesRoute()), nil
+	return append(append(routes, p.explainer().Routes()...), p.recentRoute(), p.hitsRoute(), p.changesRoute()), nil
 }
 
 // accessOf returns who may do what on the admin listener; nothing = anybody may all.

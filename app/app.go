@@ -52,6 +52,7 @@ import (
 type Lictor struct {
 	log          hclog.Logger
 	cfg          *config.Config                // that the process was built from; it never changes
+	began        time.Time                     // when it was built
 	inForce      atomic.Pointer[config.Config] // the same with what was reloaded since
 	generation   atomic.Uint64                 // of inForce
 	reloads      reloads
@@ -109,7 +110,7 @@ type Lictor struct {
 // build makes everything that cfg asks for and opens the listeners. What it
 // made works once its services run. ctx is that of the process.
 func build(ctx context.Context, cfg *config.Config, log hclog.Logger) (*Lictor, error) {
-	p := &Lictor{log: log, cfg: cfg, registry: prometheus.NewRegistry()}
+	p := &Lictor{log: log, cfg: cfg, began: time.Now(), registry: prometheus.NewRegistry()}
 	p.inForce.Store(cfg)
 	p.generation.Store(1)
 	p.reloads.done(nil)

@@ -12,6 +12,7 @@ type liveACL struct {
 	key     string
 	index   uint64
 	filters []ref
+	tally   *Tally
 	closed  bool // stands for one of which only the API can be read: matches nobody (X6)
 }
 
@@ -103,8 +104,10 @@ func (d *decision) acl() bool {
 		d.rec.skip("acl", "the API has no ACL, so it is open")
 	case len(a.enforced) == 0:
 		if acl := a.grant(d, true); acl != nil {
+			d.verdict.speaks(acl.tally, hasPassed)
 			d.rec.pass("acl", acl.rule(), "")
 		} else {
+			d.verdict.speaks(a.report[0].tally, wouldRefuse)
 			d.wouldDeny("acl", ReasonACL, a.report[0].rule())
 		}
 	default:
@@ -112,6 +115,7 @@ func (d *decision) acl() bool {
 		if acl == nil {
 			return d.refuseACL(a)
 		}
+		d.verdict.speaks(acl.tally, hasPassed)
 		d.rec.pass("acl", acl.rule(), "")
 	}
 	return d.bound()
@@ -121,6 +125,7 @@ func (d *decision) acl() bool {
 // is not let in (C22).
 func (d *decision) refuseACL(a *apiACLs) bool {
 	rule := a.enforced[0].rule()
+	d.verdict.speaks(a.enforced[0].tally, hasRefused)
 	if d.who == nil && a.identify {
 		return d.deny("acl", refusal{Reason: ReasonNoCredentials, Status: 401, Rule: rule, Challenge: challenge,
 			Message: "Cannot identify the consumer, add an authentication plugin to use the ACL plugin"})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"lictor/policy/internal/packed"
 )
@@ -46,6 +47,7 @@ type Builder struct {
 
 	entries [2]packed.Batch // of lists that came and went since the last Set; blacklists, whitelists
 	dirty   dirty
+	fresh   []*Tally // of what came into force since Stamp
 
 	options Options
 	tables  func(*Builder) // brings the small tables up to date: (*Builder).compileDirty, or a test's, which panics
@@ -60,6 +62,9 @@ type object struct {
 	digest  [32]byte
 	broken  bool     // stands in (X6)
 	notes   Problems // what in it can match nothing
+
+	tally *Tally        // of a rule; nil of what is none
+	used  *atomic.Int64 // when a credential was shown last, in seconds since 1970; nil of what is none
 
 	// Of a List.
 	number   uint32 // by which its entries name it; 0 = it has none yet
@@ -96,7 +101,7 @@ type Options struct {
 func NewBuilder(o Options) *Builder {
 	return &Builder{
 		options: o, tables: (*Builder).compileDirty, dirty: newDirty(),
-		set: Set{prefix: o.Prefix, bind: o.BindConsumers, counts: map[Kind]int{}},
+		set: Set{prefix: o.Prefix, bind: o.BindConsumers, counts: map[Kind]int{}, misses: [2]*Tally{new(Tally), new(Tally)}},
 
 		objects: make(map[Key]*object), acls: make(map[string]map[string]*liveACL),
 		subjects: make(map[subject]map[string]*liveACL), plugins: make(map[string]*livePlugin),
@@ -212,6 +217,7 @@ func (b *Builder) replace(k Key, old, next *object) {
 		delete(b.objects, k)
 	}
 	if next != nil {
+		b.keepCount(k, old, next)
 		b.set.sum.plus(next.digest)
 		if !next.broken {
 			b.set.counts[k.Kind]++

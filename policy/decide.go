@@ -292,9 +292,11 @@ func (d *decision) blacklist() bool {
 	x := &d.set.guards[blacklists]
 	q := d.inquiry(blacklists, seekEnforced)
 	if d.inquire(x, q, true) || d.set.fedHost(q) || d.set.fedAddr(q, d.req.Client) {
+		d.verdict.speaks(q.hit.tally(), hasRefused)
 		return d.deny("blacklist", refusal{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: q.hit.rule()})
 	}
 	if q.would.list != nil {
+		d.verdict.speaks(q.would.tally(), wouldRefuse)
 		d.wouldDeny("blacklist", ReasonBlacklist, q.would.rule())
 		return true
 	}
@@ -318,12 +320,22 @@ func (d *decision) whitelist() bool {
 	if n.enforced == 0 {
 		q = d.inquiry(whitelists, seekAny)
 		if !d.inquire(x, q, false) {
+			d.verdict.speaks(d.set.misses[gateway], wouldRefuse)
 			d.wouldDeny("whitelist", ReasonWhitelist, Rule{})
 			return true
 		}
 	}
+	d.verdict.speaks(q.hit.tally(), hasPassed)
 	d.rec.pass("whitelist", q.hit.rule(), "")
 	return true
+}
+
+// tally is that of the list in which an entry stands, nil of none.
+func (h *hit) tally() *Tally {
+	if h.list == nil {
+		return nil
+	}
+	return h.list.tally
 }
 
 // rule says where an entry stands.

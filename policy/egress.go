@@ -25,10 +25,12 @@ func (s *Set) Blacklisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 	if x.byName(&q, dst, true) || x.byAddrs(&q, dst) || s.fedHost(&q) ||
 		slices.ContainsFunc(dst.Addrs, func(addr netip.Addr) bool { return s.fedAddr(&q, addr) }) {
 		*v = Verdict{Reason: ReasonBlacklist, Status: 403, Message: "Denied", Rule: q.hit.rule()}
+		v.speaks(q.hit.tally(), hasRefused)
 		return refused(v, rec, "blacklist")
 	}
 	v.Action = Allow
 	if q.would.list != nil {
+		v.speaks(q.would.tally(), wouldRefuse)
 		noteWould(v, rec, "blacklist", ReasonBlacklist, q.would.rule())
 	} else {
 		rec.pass("blacklist", Rule{}, "")
@@ -49,7 +51,7 @@ func (s *Set) Whitelisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 		v.Action = Allow
 		return true
 	}
-	rule, ok, asks := s.whitelisted(dst, seekEnforced)
+	by, ok, asks := s.whitelisted(dst, seekEnforced)
 	if n.enforced > 0 && !ok {
 		v.Action, v.Reason, v.Status, v.Message = Deny, ReasonWhitelist, 403, "Denied"
 		if asks {
@@ -60,12 +62,14 @@ func (s *Set) Whitelisted(dst *Destination, v *Verdict, rec *Recorder) bool {
 	}
 	v.Action = Allow
 	if n.enforced == 0 {
-		if rule, ok, _ = s.whitelisted(dst, seekAny); !ok {
+		if by, ok, _ = s.whitelisted(dst, seekAny); !ok {
+			v.speaks(s.misses[egress], wouldRefuse)
 			noteWould(v, rec, "whitelist", ReasonWhitelist, Rule{})
 			return true
 		}
 	}
-	rec.pass("whitelist", rule, "")
+	v.speaks(by.tally(), hasPassed)
+	rec.pass("whitelist", by.rule(), "")
 	return true
 }
 
@@ -129,18 +133,18 @@ func (s *Set) destination(kind int, dst *Destination, how seek) inquiry {
 
 // whitelisted reports whether whitelists admit a destination, by which rule, and,
 // if not, whether they might if they knew who asks.
-func (s *Set) whitelisted(dst *Destination, how seek) (rule Rule, ok, asks bool) {
+func (s *Set) whitelisted(dst *Destination, how seek) (by hit, ok, asks bool) {
 	x := &s.guards[whitelists]
 	q := s.destination(whitelists, dst, how)
 	if x.byName(&q, dst, false) {
-		return q.hit.rule(), true, false
+		return q.hit, true, false
 	}
 	for _, addr := range dst.Addrs {
 		if !x.byAddr(&q, addr) && !x.byServiceAt(&q, dst, addr) {
-			return Rule{}, false, q.asks
+			return hit{}, false, q.asks
 		}
 	}
-	return q.hit.rule(), len(dst.Addrs) > 0, q.asks
+	return q.hit, len(dst.Addrs) > 0, q.asks
 }
 
 // byName looks for the name of a destination; any says which readings of the

@@ -19,7 +19,7 @@ func (b *Builder) link(k Key, o *object, add bool) {
 	case *Credential:
 		var d [32]byte
 		if _, err := hex.Decode(d[:], []byte(k.Name)); err == nil {
-			set(&b.set.credentials, digestHash(&d), d, &liveCredential{Credential: x, digest: d}, add)
+			set(&b.set.credentials, digestHash(&d), d, &liveCredential{Credential: x, digest: d, used: o.used}, add)
 		}
 	case *Group:
 		setMap(b.groups, k.Name, &pluginGroup{x, b.ruleOf(k, o), o.broken}, add)
@@ -28,10 +28,10 @@ func (b *Builder) link(k Key, o *object, add bool) {
 	case *Filter:
 		b.linkFilter(k, x, o, add)
 	case *Plugin:
-		p := &livePlugin{Plugin: x, key: b.path(k), index: o.index, created: o.created, kind: pluginTypeOf(x.Name), sum: sumOf(x), broken: o.broken}
+		p := &livePlugin{Plugin: x, key: b.path(k), index: o.index, created: o.created, kind: pluginTypeOf(x.Name), sum: sumOf(x), broken: o.broken, tally: o.tally}
 		p.config = pluginTypes[p.kind].compile(x.Config, func(string, string, ...any) {})
 		setMap(b.plugins, k.Name, p, add)
-		set(&b.set.pluginIDs, hashString(k.Name), k.Name, p.kind, add)
+		set(&b.set.pluginIDs, hashString(k.Name), k.Name, p, add)
 		b.dirty.plugins = true
 	case *PluginMapping:
 		setMap(b.mappings, k.Name, &mappedPlugins{x, b.ruleOf(k, o), o.broken}, add)
@@ -109,7 +109,7 @@ func (b *Builder) linkACL(k Key, a *ACL, o *object, add bool) {
 	if o.broken && a.API == "" {
 		return // it closes every API
 	}
-	live := &liveACL{ACL: a, key: b.path(k), index: o.index, filters: refs(a.Filters), closed: o.broken}
+	live := &liveACL{ACL: a, key: b.path(k), index: o.index, filters: refs(a.Filters), closed: o.broken, tally: o.tally}
 	if b.acls[a.API] == nil {
 		b.acls[a.API] = make(map[string]*liveACL)
 	}

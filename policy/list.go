@@ -17,6 +17,7 @@ type liveList struct {
 	name  string
 	key   string
 	index uint64
+	tally *Tally
 }
 
 // listIndex finds the entries that speak of a request among any number of

@@ -95,7 +95,7 @@ func (s *Set) references(o Object, known func(service string) bool) (notes Probl
 	}
 	if m, ok := o.(*PluginMapping); ok && len(m.Consumers)+len(m.Groups) > 0 {
 		for i, id := range m.Plugins {
-			if kind, ok := s.pluginIDs.Get(hashString(id), id); ok && kind == typeCORS {
+			if p, ok := s.pluginIDs.Get(hashString(id), id); ok && p.kind == typeCORS {
 				note(fmt.Sprintf("plugins[%d]", i), id, "a preflight says nobody's name, so cors does not hold where consumers or groups narrow it: map it to an API or filters")
 			}
 		}

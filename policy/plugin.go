@@ -70,6 +70,7 @@ type livePlugin struct {
 	config  any
 	sum     uint32 // of what it does, for [Rests]
 	broken  bool   // stands in for one that can not be read
+	tally   *Tally
 	note    string // of a demand: why a key is demanded though no plugin says so
 }
 
@@ -198,7 +199,19 @@ func (d *decision) plugin(kind int) bool {
 	if won != nil {
 		d.verdict.Rests.plugins[kind] = won.sum
 	}
-	return pluginTypes[kind].run(d, won.live(), report.live())
+	before := d.verdict.nwould
+	passes := pluginTypes[kind].run(d, won.live(), report.live())
+	if won != nil {
+		if passes {
+			d.verdict.speaks(won.tally, hasPassed)
+		} else {
+			d.verdict.speaks(won.tally, hasRefused)
+		}
+	}
+	if report != nil && d.verdict.nwould > before {
+		d.verdict.speaks(report.tally, wouldRefuse)
+	}
+	return passes
 }
 
 // live returns the configuration of a candidate, nil of none.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -71,6 +72,7 @@ func (p keyAuth) compile(config map[string]any, wrong wrongFunc) any {
 type liveCredential struct {
 	*Credential
 	digest [32]byte
+	used   *atomic.Int64 // see object
 }
 
 func digestHash(d *[32]byte) uint64 { return binary.LittleEndian.Uint64(d[:]) }
@@ -240,9 +242,13 @@ func (d *decision) presented(names []string) (key presented) {
 // identify returns the consumer that a digest belongs to, and notes the key's id,
 // which tells the operator of one that has run out whose it was.
 func (d *decision) identify(digest *[32]byte) *liveConsumer {
-	who, credential := d.set.identify(digest, d.req.Now)
+	who, key := d.set.holder(digest, d.req.Now)
+	credential := key.id()
 	if credential != "" {
 		d.verdict.Credential = credential
+	}
+	if who != nil {
+		d.verdict.used = key.used
 	}
 	if credential != "" || who != nil {
 		d.verdict.Rests.KeySum = binary.BigEndian.Uint32(digest[:])
@@ -254,14 +260,28 @@ func (d *decision) identify(digest *[32]byte) *liveConsumer {
 // has run out, or its consumer is gone; and the id of a key that is known, whether
 // it counts or not, "" if it has none.
 func (s *Set) identify(digest *[32]byte, now time.Time) (who *liveConsumer, credential string) {
+	who, c := s.holder(digest, now)
+	return who, c.id()
+}
+
+// holder is identify that returns the key itself, nil if it is unknown.
+func (s *Set) holder(digest *[32]byte, now time.Time) (*liveConsumer, *liveCredential) {
 	c, ok := s.credentials.Get(digestHash(digest), *digest)
 	if !ok || subtle.ConstantTimeCompare(c.digest[:], digest[:]) != 1 {
-		return nil, ""
+		return nil, nil
 	}
 	if !c.NotAfter.IsZero() && !now.Before(c.NotAfter) {
-		return nil, c.ID
+		return nil, c
 	}
-	return s.consumer(c.Consumer), c.ID
+	return s.consumer(c.Consumer), c
+}
+
+// id is that of a key, "" of none.
+func (c *liveCredential) id() string {
+	if c == nil {
+		return ""
+	}
+	return c.ID
 }
 
 // recheckIdentity is authentication for a stream that has been let in before:

@@ -19,7 +19,7 @@ func (b *Builder) relist(k Key, old, next *object) {
 		next.number = b.numbers
 	}
 	if number := cmp.Or(numberOf(next), numberOf(old)); next != nil && !next.broken {
-		live := &liveList{List: next.Object.(*List), name: k.Name, key: b.path(k), index: next.index}
+		live := &liveList{List: next.Object.(*List), name: k.Name, key: b.path(k), index: next.index, tally: next.tally}
 		set(&b.set.lists[kind], hashNumber(number), number, live, true)
 	} else {
 		set(&b.set.lists[kind], hashNumber(number), number, nil, false)

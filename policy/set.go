@@ -24,6 +24,7 @@ type Set struct {
 	guards [2]listIndex                    // their entries
 	feeds  []*Feed                         // blacklists from elsewhere, by name
 	admits [2]admission                    // gateway, egress: what whitelists there are
+	misses [2]*Tally                       // gateway, egress: what whitelists in report mode do not let pass
 	closed [2][]Rule                       // gateway, egress: what closes them as a whole (X6)
 	broken trie.Trie[Key, *object]         // stand-ins for what can not be read
 	noted  trie.Trie[Key, *object]         // what refers to others, or may be of no use
@@ -40,7 +41,7 @@ type Set struct {
 	demands     []Closing                    // keys that are demanded as plugins are not known
 	members     trie.Trie[string, int]       // consumers that name a group
 	groups      trie.Trie[string, bool]      // group objects
-	pluginIDs   trie.Trie[string, int]       // their types
+	pluginIDs   trie.Trie[string, *livePlugin]
 
 	apis      trie.Trie[string, *liveAPI]
 	domains   trie.Trie[string, *liveMapping]

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -86,6 +87,10 @@ type Verdict struct {
 	keyed  bool     // a key or a certificate said who it is
 	token  *Token   // that was accepted
 
+	spoken  [maxSpoken]spoken // rules that had a say, for Count
+	nspoken int
+	used    *atomic.Int64 // see liveCredential; nil: no key said who it is
+
 	asks  [maxAsks]*livePlugin // of forward-auth
 	nasks int
 }
@@ -100,12 +105,12 @@ type known struct {
 	digest            [32]byte
 	keyed             bool
 	token             *Token
-	nwould            int
+	nwould, nspoken   int
 	rests             Rests
 }
 
 func (v *Verdict) known() known {
-	return known{v.Identity, v.Credential, v.Hide, v.HideCookies, v.Claims, v.digest, v.keyed, v.token, v.nwould, v.Rests}
+	return known{v.Identity, v.Credential, v.Hide, v.HideCookies, v.Claims, v.digest, v.keyed, v.token, v.nwould, v.nspoken, v.Rests}
 }
 
 // restore takes back what the rules of another API made of a verdict that they let
@@ -115,6 +120,9 @@ func (v *Verdict) restore(k known) {
 	v.Identity, v.Credential, v.Claims = k.identity, k.credential, k.claims
 	v.Hide, v.HideCookies = Union(k.hide, v.Hide), Union(k.hideCookies, v.HideCookies)
 	v.digest, v.keyed, v.token, v.nwould, v.Rests = k.digest, k.keyed, k.token, k.nwould, v.Rests.behind(k.rests)
+	if v.Status == 0 { // else it is the rules of the other API that refuse
+		v.nspoken = k.nspoken
+	}
 }
 
 // Union returns what is in one list of names or the other. It allocates only where

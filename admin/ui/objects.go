@@ -22,6 +22,8 @@ type policyPage struct {
 	MoreBad      int
 	Rows         []*objectView
 	Pager        pager
+	Reports      []reportRow // rules in report mode
+	MoreReports  int
 }
 
 // kindCount is a kind of objects and how many there are.
@@ -34,7 +36,8 @@ type kindCount struct {
 type objectView struct {
 	*api.Object
 	Link, State, Colour string
-	Text                string // of the document, cut
+	Text                string       // of the document, cut
+	Hits                *api.RuleHit // what it did; nil: it is no rule, or nobody counts
 }
 
 // Bounds of lists on the page of the policy.
@@ -77,8 +80,12 @@ func (u *UI) policy(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	found, data.Pager = pageOf(r, found)
+	by, reports, more := u.rules()
+	data.Reports, data.MoreReports = reports, more
 	for _, o := range found {
-		data.Rows = append(data.Rows, viewOf(o))
+		row := viewOf(o)
+		row.Hits = by[o.Key]
+		data.Rows = append(data.Rows, row)
 	}
 	return u.show(w, r, http.StatusOK, "policy", "/ui/policy", "Policy", data)
 }
@@ -149,6 +156,7 @@ type objectPage struct {
 	Document string
 	Notes    []string // what of it does not do what it seems to
 	Uses     string   // address of the objects that name it
+	Live     string   // address of the requests of late on which it had a say
 }
 
 func (u *UI) object(w http.ResponseWriter, r *http.Request) error {
@@ -158,6 +166,9 @@ func (u *UI) object(w http.ResponseWriter, r *http.Request) error {
 	}
 	data := objectPage{objectView: viewOf(o), Key: o.Key, Document: laidOut(shownDocument(o))}
 	data.Uses = "/ui/policy?" + url.Values{"q": {r.PathValue("name")}}.Encode()
+	by, _, _ := u.rules()
+	data.Hits = by[o.Key]
+	data.Live = "/ui/live?" + url.Values{"q": {o.Key}}.Encode()
 	if st := u.cfg.Status(); st.Policy != nil {
 		for i := range st.Policy.Notes {
 			if n := &st.Policy.Notes[i]; n.Path == u.cfg.Prefix+"policy/"+o.Key {

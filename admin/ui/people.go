@@ -32,6 +32,7 @@ type consumerRow struct {
 type keyRow struct {
 	ID, Link      string
 	Made, Until   string // "" = it is not known, it has no end
+	Used          string // when it was last; "" = nobody knows
 	State, Colour string
 }
 
@@ -75,7 +76,14 @@ func (u *UI) consumers(w http.ResponseWriter, r *http.Request) error {
 			row.MoreKeys++
 			continue
 		}
-		row.Keys = append(row.Keys, keyOf(o, c, now))
+		key := keyOf(o, c, now)
+		if u.cfg.LastUsed != nil {
+			key.Used = "not used"
+			if at := u.cfg.LastUsed(strings.TrimPrefix(o.Key, string(policy.KindCredentials)+"/")); !at.IsZero() {
+				key.Used = "used " + ago(&at)
+			}
+		}
+		row.Keys = append(row.Keys, key)
 	}
 	return u.show(w, r, http.StatusOK, "consumers", "/ui/consumers", "Consumers", data)
 }

@@ -23,9 +23,13 @@ type Config struct {
 	Status  func() *api.Status // required
 	Explain admin.Explainer
 	Traffic func() Traffic                                                  // required; the requests so far
+	Hits    func() *api.RuleHits                                            // what the rules did; nil: nobody counts
 	Recent  func() *api.Recents                                             // required; requests of late
 	Changes func(limit int, before uint64) (list []live.Audited, more bool) // required; of the policy, as /policy/changes has them
-	Prefix  string                                                          // of keys in the store, in front of policy/
+	// LastUsed is when a credential was used last, by the name of its object; zero:
+	// never, as far as this lictor knows. Nil: nobody knows.
+	LastUsed func(name string) time.Time
+	Prefix   string // of keys in the store, in front of policy/
 
 	// The documents of the policy, as /policy/objects has them; required. Get returns
 	// nil where there is none.

@@ -12,7 +12,7 @@ import (
 
 // functions are those that templates call.
 var functions = template.FuncMap{
-	"asset": address, "seconds": seconds, "age": age, "count": count, "since": sinceWhen, "ms": milliseconds, "field": func() string { return admin.FormField },
+	"asset": address, "seconds": seconds, "age": age, "count": count, "since": sinceWhen, "ago": ago, "ms": milliseconds, "field": func() string { return admin.FormField },
 }
 
 // seconds is a duration in the unit that people would choose.

@@ -151,6 +151,7 @@ func (p *Policy) apply(u store.Update) (bad []string) {
 	before := p.set.Load()
 	changed := p.begin(u, before == nil)
 	set, rejections := p.builder.Apply(u.Index, p.changes(u))
+	p.builder.Stamp(began)
 	p.set.Store(set)
 	changed.end(p, rejections)
 	took := time.Since(began)

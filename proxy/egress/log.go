@@ -8,8 +8,13 @@ import (
 	"lictor/proxy/answer"
 )
 
-// logReported logs and counts what rules in report mode would have denied (X13).
+// logReported counts which rules had a say, and logs and counts what those in report
+// mode would have denied (X13).
 func (x *exchange) logReported() {
+	x.inquiry.verdict.Count(x.began)
+	if x.inquiry.dst.Identity != nil {
+		x.inquiry.set.CountKey(x.inquiry.creds.key, x.began)
+	}
 	for _, w := range x.inquiry.verdict.Would() {
 		x.p.metrics.counts.Would(answer.About{}, w.Reason)
 		x.p.log.Info("would be denied", "request_id", x.id, "reason", string(w.Reason), "rule", w.Rule.Key,

@@ -215,6 +215,7 @@ func (d *decision) decide() answer.Refusal {
 	v := &d.verdict
 	d.judge()
 	if !d.dry {
+		v.Count(d.in.began)
 		d.tellWould()
 	}
 	if !v.Allowed() {
