@@ -100,3 +100,17 @@ func milliseconds(d time.Duration) float64 {
 	unit := math.Pow(10, math.Floor(math.Log10(ms))-1)
 	return math.Round(math.Round(ms/unit)*unit*1e6) / 1e6
 }
+
+// load asks for the instances of a service that nobody asked for yet, and waits for
+// the answers or the end of ctx. A name that no source knows leaves nothing behind.
+func (p *Lictor) load(ctx context.Context, service string) {
+	for _, source := range p.sources {
+		if s := source.Catalog().Lookup(service); s == nil || s.Loaded {
+			continue
+		}
+		select {
+		case <-source.Want(service):
+		case <-ctx.Done():
+		}
+	}
+}

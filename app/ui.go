@@ -21,6 +21,7 @@ func (p *Lictor) buildUI() (*ui.UI, error) {
 		Traffic: func() ui.Traffic {
 			return ui.Traffic{Answered: counts.Answered(), Refused: counts.Refused(""), Egress: counts.Refused("egress")}
 		},
+		Load: p.load,
 		Hits: p.hits, LastUsed: func(key string) time.Time { return p.policy.Loaded().LastUsed(key) },
 		Recent: p.recent.List, Changes: p.policy.Changes,
 		Prefix: p.cfg.Policy.Prefix,

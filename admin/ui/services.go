@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -83,11 +84,19 @@ type servicePage struct {
 	More   int // routes that are not shown
 }
 
+// loadPatience is how long a page waits for instances that nobody asked for yet.
+const loadPatience = 2 * time.Second
+
 // routeRow is a way by which requests come to a service.
 type routeRow struct{ Text, Link, Object string }
 
 func (u *UI) service(w http.ResponseWriter, r *http.Request) error {
 	data := servicePage{Name: r.PathValue("name")}
+	if u.cfg.Load != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), loadPatience)
+		u.cfg.Load(ctx, data.Name)
+		cancel()
+	}
 	all := u.cfg.Status().Services
 	for i := range all {
 		if all[i].Name == data.Name {

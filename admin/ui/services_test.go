@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -34,5 +35,20 @@ func TestServiceTellsOfItsInstancesAndRoutes(t *testing.T) {
 	}
 	if _, text = s.send("/ui/services", nil); !strings.Contains(text, "<td>1 of 2</td><td>12</td><td>1.3 s</td>") {
 		t.Errorf("the list says:\n%s", text)
+	}
+}
+
+// A service that nobody asked for yet is asked for by who looks at its page: an
+// instance that is not listed would be taken for one that is not there.
+func TestServiceIsAskedForByItsPage(t *testing.T) {
+	status := &api.Status{Services: []api.ServiceStatus{{Name: "shop", Resolver: "consul"}}}
+	s := newSite(t, Config{Status: func() *api.Status { return status }, Load: func(ctx context.Context, service string) {
+		if _, bounded := ctx.Deadline(); service != "shop" || !bounded {
+			t.Errorf("%s is asked for, bounded: %v", service, bounded)
+		}
+		status.Services[0].Loaded, status.Services[0].Instances = true, []api.InstanceStatus{{ID: "n1/a", State: "critical"}}
+	}})
+	if _, text := s.send("/ui/services/shop", nil); !strings.Contains(text, "n1/a") || strings.Contains(text, "not asked for yet") {
+		t.Errorf("the page says:\n%s", text)
 	}
 }

@@ -26,6 +26,10 @@ type Config struct {
 	Hits    func() *api.RuleHits                                            // what the rules did; nil: nobody counts
 	Recent  func() *api.Recents                                             // required; requests of late
 	Changes func(limit int, before uint64) (list []live.Audited, more bool) // required; of the policy, as /policy/changes has them
+	// Load has the instances of a known service asked for, if nobody has asked yet, and
+	// waits for the answer or the end of the context. Nil: all are known.
+	Load func(ctx context.Context, service string)
+
 	// LastUsed is when a credential was used last, by the name of its object; zero:
 	// never, as far as this lictor knows. Nil: nobody knows.
 	LastUsed func(name string) time.Time
