@@ -128,6 +128,7 @@ front: $(H2SPEC)/h2spec $(GRPC)/grpc-interop-client $(GRPC)/grpc-interop-server 
 	@integration/need chromium chromium
 	@integration/need systemd-analyze systemd
 	@integration/need promtool prometheus
+	@integration/need rpm rpm
 	@integration/need haproxy haproxy
 	@integration/need strace strace
 

@@ -81,6 +81,55 @@ kill $pid; wait $pid && echo ended`
 	}
 }
 
+// TestRPMInstallsVerifiesAndLeavesNothing has rpm install, verify, replace and
+// erase the package in a root of its own, which has a shell for its scripts.
+func TestRPMInstallsVerifiesAndLeavesNothing(t *testing.T) { // O6
+	together(t)
+	out, root := t.TempDir(), t.TempDir()
+	build := exec.Command("../deploy/packages/build", out, "amd64")
+	build.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	if said, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	const shell = `for f in /bin/sh $(ldd /bin/sh | grep -o '/[^ )]*'); do mkdir -p "$0$(dirname "$f")" && cp -L "$f" "$0$f"; done`
+	if said, err := run(t, time.Minute, "/bin/sh", "-c", shell, root); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	rpm := func(args ...string) string {
+		t.Helper()
+		said, err := run(t, time.Minute, "rpm", append([]string{"--root", root, "--dbpath", "/var/lib/rpm"}, args...)...)
+		if err != nil {
+			t.Fatalf("rpm %v: %v\n%s", args, err, said)
+		}
+		return said
+	}
+	file := only(t, filepath.Join(out, "*.rpm"))
+	rpm("--checksig", file)
+	rpm("--nodeps", "--install", file)
+	rpm("--nodeps", "--verify", "lictor")
+	if said, err := run(t, time.Minute, "chroot", root, "/usr/bin/lictor", "validate", "-config", "/etc/lictor/lictor.hcl"); err != nil {
+		t.Errorf("the configuration that came with it: %v\n%s", err, said)
+	}
+	const changed = "# changed\n"
+	config := filepath.Join(root, "etc/lictor/lictor.hcl")
+	if err := os.WriteFile(config, []byte(changed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	rpm("--nodeps", "--upgrade", "--replacepkgs", file)
+	if text, err := os.ReadFile(config); err != nil || string(text) != changed {
+		t.Errorf("the changed configuration: %v, %q", err, text)
+	}
+	rpm("--erase", "lictor")
+	for _, left := range filesBelow(t, root) {
+		if strings.Contains(left, "lictor") && left != "/etc/lictor" && left != "/etc/lictor/lictor.hcl.rpmsave" {
+			t.Errorf("after erase there is %s", left)
+		}
+	}
+	if text, err := os.ReadFile(config + ".rpmsave"); err != nil || string(text) != changed {
+		t.Errorf("what was changed is not kept: %v, %q", err, text)
+	}
+}
+
 // buildPackages builds the packages twice, which must give the same bytes, and
 // returns their directory.
 func buildPackages(t *testing.T) string {
