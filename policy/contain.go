@@ -103,6 +103,7 @@ func (b *Builder) restore(before mark) {
 	}
 	fresh := NewBuilder(b.options)
 	fresh.tables = b.tables
+	fresh.numbers = b.numbers // the lists keep theirs, and no other one is to get the same
 	for k, o := range b.objects {
 		fresh.replace(k, nil, o)
 	}

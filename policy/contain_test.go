@@ -123,3 +123,29 @@ func TestADeletionThatPanicsKeepsTheObject(t *testing.T) {
 		t.Errorf("got %+v with %d objects", rejections, set.Objects(KindACLs))
 	}
 }
+
+// TestAListAfterAPanicTakesNoOthersEntries brings a list once the builder went back
+// to what it was: it must not pass for one that was there before.
+func TestAListAfterAPanicTakesNoOthersEntries(t *testing.T) {
+	told := 0
+	b := crashing(&told)
+	b.Apply(1, []Change{
+		{Key: Key{KindBlacklist, "first"}, Object: &List{Entries: []string{"bad.example"}}},
+		{Key: Key{KindBlacklist, "second"}, Object: &List{Entries: []string{"worse.example"}}},
+	})
+	b.Apply(2, []Change{aclOf("boom", "svc", 2)})
+	set, _ := b.Apply(3, []Change{
+		{Key: Key{KindBlacklist, "third"}, Object: &List{Entries: []string{"a.example"}, Mode: Report}},
+		{Key: Key{KindBlacklist, "fourth"}, Object: &List{Entries: []string{"b.example"}, Mode: Report}},
+	})
+	if told != 1 {
+		t.Fatalf("told of %d panics, want 1", told)
+	}
+	for host, by := range map[string]string{"bad.example": "lictor/policy/blacklist/first", "worse.example": "lictor/policy/blacklist/second", "a.example": "", "b.example": ""} {
+		var v Verdict
+		set.Decide(&Request{Method: "GET", Host: host}, &Route{}, &v, nil)
+		if v.Rule.Key != by {
+			t.Errorf("%s is denied by %q, want %q", host, v.Rule.Key, by)
+		}
+	}
+}
