@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -297,6 +298,37 @@ func TestAFullDiskKeepsNoFeedFromBeingInForce(t *testing.T) {
 	f, _ := follow(t, filepath.Join(t.TempDir(), "missing"), source("x", server.URL+"/list", ""))
 	f.has(t, "x", 1)
 	f.says(t, "x", "cannot be kept")
+}
+
+// TestAPipeIsNoFeed has a pipe that nobody writes to in the place of a file: that is
+// told, and keeps nobody waiting.
+func TestAPipeIsNoFeed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "list")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, _ := follow(t, "", source("x", "", path))
+	t.Cleanup(func() { // lets go who waits for a writer all the same
+		if w, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
+			_ = w.Close()
+		}
+	})
+	f.says(t, "x", "is no file")
+}
+
+// TestARedirectTellsNoKey is redirected to another server, which must not learn the key
+// in the URL of the first one.
+func TestARedirectTellsNoKey(t *testing.T) {
+	other := newLists(t, "a.example\n")
+	first := httptest.NewServer(http.RedirectHandler(other.URL+"/list", http.StatusFound))
+	t.Cleanup(first.Close)
+	f, _ := follow(t, "", source("x", first.URL+"/list?key=s3cret", ""))
+	f.has(t, "x", 1)
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	if text := fmt.Sprint(other.headers); strings.Contains(text, "s3cret") {
+		t.Errorf("the other server is told %s", text)
+	}
 }
 
 func write(t *testing.T, path, text string) {

@@ -39,6 +39,7 @@ func newClient() *http.Client {
 	return &http.Client{
 		Timeout: fetchTime, Transport: byScheme{plain: plain, secure: transport},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			r.Header.Del("Referer") // the URL of the feed, with a key that may stand in it
 			switch {
 			case len(via) > maxRedirect:
 				return fmt.Errorf("more than %d redirects", maxRedirect)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"lictor/internal/crash"
@@ -132,7 +133,7 @@ func (w *follower) look(ctx context.Context) (err error) {
 }
 
 func (w *follower) lookAtFile() error {
-	f, err := os.Open(w.source.Path)
+	f, err := os.OpenFile(w.source.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its writer
 	if err != nil {
 		return withoutPath(err)
 	}
