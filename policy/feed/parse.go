@@ -169,15 +169,16 @@ func (p *parser) hosts(fields []string) error {
 	case len(fields) == 1:
 		return errors.New("want a name behind the address")
 	}
+	var bad error
 	for _, name := range fields[1:] {
 		if slices.Contains(localNames, name) {
 			continue
 		}
-		if err := p.maker.AddName(name); err != nil {
-			return err
+		if err := p.maker.AddName(name); bad == nil {
+			bad = err // it does not spoil the other names
 		}
 	}
-	return nil
+	return bad
 }
 
 // localNames are names of this machine and its networks.

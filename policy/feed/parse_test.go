@@ -40,6 +40,8 @@ func TestFormats(t *testing.T) { // A18
 			4, nil, "bad.example two.example three.example six.example", "", "localhost below.bad.example good.example"},
 		{"one with lines that lead somewhere", Hosts, "0.0.0.0 bad.example\n0.0.0.0 also.example\n10.0.0.1 intranet.example\nbad.example\n",
 			2, []int{3, 4}, "bad.example also.example", "", "intranet.example"},
+		{"one with a bad name among others", Hosts, "0.0.0.0 bad.example\n0.0.0.0 one.example no!name two.example\n",
+			3, []int{2}, "bad.example one.example two.example", "", ""},
 		{"a list", List, "\xef\xbb\xbfbad.example\r\n.deep.example\r\n*.below.example\r\n10.0.0.0/8\r\n\r\n# note\r\n2001:db8::1 # why\r\n",
 			5, nil, "bad.example deep.example a.deep.example a.below.example", "10.1.2.3 2001:db8::1", "below.example a.bad.example"},
 		{"a list without an end", List, "a.example\nb.example", 2, nil, "a.example b.example", "", ""},
