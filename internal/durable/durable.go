@@ -148,21 +148,23 @@ func StageAs(dir string, mode os.FileMode, at time.Time, write func(io.Writer) e
 	if err != nil {
 		return "", err
 	}
+	staged := false
 	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // already failing
+		if !staged { // also after a panic of write
+			_, _ = f.Close(), os.Remove(f.Name()) // already failing
 		}
 	}()
 	if err = write(f); err == nil {
 		err = errors.Join(f.Chmod(mode), f.Sync())
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", err
-	}
-	if !at.IsZero() {
+	if err = errors.Join(err, f.Close()); err == nil && !at.IsZero() {
 		err = os.Chtimes(f.Name(), at, at)
 	}
-	return f.Name(), err
+	if err != nil {
+		return "", err
+	}
+	staged = true
+	return f.Name(), nil
 }
 
 // SyncDir makes renames in dir survive a crash.

@@ -1,6 +1,8 @@
 package durable
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,5 +103,30 @@ func TestAReplacedFileIsWholeAndLeavesNothingBeside(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, StagedPrefix+"*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestNothingIsLeftOfWhatWasNotStaged has the writer of a file fail, and panic.
+func TestNothingIsLeftOfWhatWasNotStaged(t *testing.T) {
+	dir := t.TempDir()
+	stage := func(write func(io.Writer) error) (err error) {
+		defer func() {
+			if value := recover(); value != nil {
+				err = errors.New("a panic")
+			}
+		}()
+		_, err = StageAs(dir, 0o600, time.Time{}, write)
+		return err
+	}
+	for name, write := range map[string]func(io.Writer) error{
+		"an error": func(io.Writer) error { return errors.New("no") },
+		"a panic":  func(io.Writer) error { panic("no") },
+	} {
+		if err := stage(write); err == nil {
+			t.Errorf("%s is not told", name)
+		}
+		if left, _ := os.ReadDir(dir); len(left) != 0 {
+			t.Errorf("%s leaves %v", name, left)
+		}
 	}
 }

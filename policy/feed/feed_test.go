@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/durable"
 	"lictor/internal/eventually"
 	"lictor/policy"
 )
@@ -328,6 +329,52 @@ func TestARedirectTellsNoKey(t *testing.T) {
 	defer other.mu.Unlock()
 	if text := fmt.Sprint(other.headers); strings.Contains(text, "s3cret") {
 		t.Errorf("the other server is told %s", text)
+	}
+}
+
+// TestWhatCannotBeKeptLeavesNothing has something else in the place of the copy.
+func TestWhatCannotBeKeptLeavesNothing(t *testing.T) {
+	dir, server := t.TempDir(), newLists(t, "a.example\n")
+	one := source("x", server.URL+"/list", "")
+	w := newFollower(&Feeds{cfg: Config{DataDir: dir}}, one, nil)
+	if err := os.MkdirAll(filepath.Join(w.keptFile(), "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, stop := follow(t, dir, one)
+	f.has(t, "x", 1)
+	f.says(t, "x", "cannot be kept")
+	stop()
+	if left, _ := filepath.Glob(filepath.Join(dir, durable.StagedPrefix+"*")); len(left) != 0 {
+		t.Errorf("%q is left", left)
+	}
+}
+
+// TestAPanicAtTheKeptCopyEndsNothing has what is kept end in a panic when it is put in
+// force: the feed is read from its source all the same.
+func TestAPanicAtTheKeptCopyEndsNothing(t *testing.T) {
+	dir, server := t.TempDir(), newLists(t, "a.example\n")
+	one := source("x", server.URL+"/list", "")
+	f, stop := follow(t, dir, one)
+	f.has(t, "x", 1)
+	stop()
+	server.set("a.example\nb.example\n", http.StatusOK)
+	g := &followed{}
+	var err error
+	if g.Feeds, err = New(Config{Sources: []Source{one}, DataDir: dir, Log: hclog.NewNullLogger(), Publish: func(feeds []*policy.Feed) {
+		if feeds[0].Entries() == 1 {
+			panic("the kept copy")
+		}
+		g.take(feeds)
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	g.has(t, "x", 2)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

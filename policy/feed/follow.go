@@ -91,6 +91,9 @@ const (
 	retryFirst = 2 * time.Second        // after a failure; then twice as long each time, up to Refresh
 )
 
+// errPanicked is why a feed that makes its reading panic is not in force.
+var errPanicked = errors.New("reading it ended in a panic, which the log shows")
+
 // errBeingWritten is no failure: the file is looked at again in a moment.
 var errBeingWritten = errors.New("it is being written")
 
@@ -125,7 +128,7 @@ func (w *follower) run(ctx context.Context) {
 
 // look reads the source if it has another version.
 func (w *follower) look(ctx context.Context) (err error) {
-	defer crash.Contain("feed", func() { err = errors.New("reading it ended in a panic, which the log shows") })
+	defer crash.Contain("feed", func() { err = errPanicked })
 	if w.source.Path != "" {
 		return w.lookAtFile()
 	}
@@ -199,10 +202,13 @@ func (w *follower) copied(from io.Reader) (r read, unread, unkept error) {
 	if !began {
 		r, unread = parse(from, w.source.Format, w.source.FeedOptions)
 	}
-	if unkept == nil {
-		unkept = errors.Join(durable.Place(staged, kept), durable.SyncDir(filepath.Dir(kept)))
+	if unkept != nil {
+		return r, unread, unkept
 	}
-	return r, unread, unkept
+	if err := durable.Place(staged, kept); err != nil {
+		return r, unread, errors.Join(err, os.Remove(staged))
+	}
+	return r, unread, durable.SyncDir(filepath.Dir(kept))
 }
 
 // keptFile is where the last good copy is.
@@ -212,6 +218,7 @@ func (w *follower) keptFile() string {
 
 // loadKept puts in force what an earlier life kept of the source.
 func (w *follower) loadKept() {
+	defer crash.Contain("feed", func() { w.trouble(errPanicked) })
 	if w.feeds.cfg.DataDir == "" {
 		return
 	}
