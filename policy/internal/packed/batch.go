@@ -15,8 +15,8 @@ type Batch struct {
 
 // op puts a record in, or takes it out.
 type op struct {
+	from uint64 // in data, which may be long; the record ends where the next one begins
 	tag  uint32
-	from uint32 // in data; the record ends where the next one begins
 	gone bool
 }
 
@@ -36,7 +36,7 @@ func (b *Batch) Drop(f func(record []byte) bool) { b.drop = f }
 func (b *Batch) Empty() bool { return len(b.ops) == 0 && b.drop == nil }
 
 func (b *Batch) note(hash uint64, record []byte, gone bool) {
-	b.ops = append(b.ops, op{uint32(hash >> tagBits), uint32(len(b.data)), gone})
+	b.ops = append(b.ops, op{uint64(len(b.data)), uint32(hash >> tagBits), gone})
 	b.data = append(b.data, record...)
 }
 

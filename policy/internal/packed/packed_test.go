@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 )
 
@@ -176,6 +177,26 @@ func TestLookDoesNotAllocate(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("a look-up allocates %v times", n)
+	}
+}
+
+// TestABatchMayBeLong puts records behind four gigabytes of others, of which only the
+// addresses are needed.
+func TestABatchMayBeLong(t *testing.T) {
+	const long = 1 << 32
+	space, err := syscall.Mmap(-1, 0, long+64, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE|syscall.MAP_NORESERVE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := Batch{data: space[:long:len(space)]}
+	b.Put(1, []byte("one"))
+	b.Put(2, []byte("three"))
+	if x, y := b.record(0), b.record(1); len(x) != len("one") || string(y) != "three" {
+		t.Errorf("the records have %d and %d bytes", len(x), len(y))
+	}
+	b = Batch{}
+	if err := syscall.Munmap(space); err != nil {
+		t.Fatal(err)
 	}
 }
 
