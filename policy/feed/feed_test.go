@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -329,6 +330,26 @@ func TestARedirectTellsNoKey(t *testing.T) {
 	defer other.mu.Unlock()
 	if text := fmt.Sprint(other.headers); strings.Contains(text, "s3cret") {
 		t.Errorf("the other server is told %s", text)
+	}
+}
+
+// TestARedirectToNoURLIsToldWithoutIt is redirected to what cannot be read, in which the
+// server repeats the key that it was shown.
+func TestARedirectToNoURLIsToldWithoutIt(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "http://[::1/list?"+r.URL.RawQuery)
+		w.WriteHeader(http.StatusFound)
+	}))
+	t.Cleanup(server.Close)
+	f, _ := follow(t, "", source("x", server.URL+"/list?key=s3cret", ""))
+	soon(t, "it has a problem", func() error {
+		if f.Status()[0].Problem == "" {
+			return errors.New("it has none")
+		}
+		return nil
+	})
+	if s := f.Status()[0]; strings.Contains(s.Problem, "s3cret") {
+		t.Errorf("the status is %+v", s)
 	}
 }
 

@@ -59,15 +59,24 @@ func onlyHere(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// byScheme has requests without TLS go another way.
+// byScheme has requests without TLS go another way, and none to what is no URL.
 type byScheme struct{ plain, secure *http.Transport }
 
 // RoundTrip implements http.RoundTripper.
 func (t byScheme) RoundTrip(r *http.Request) (*http.Response, error) {
+	transport := t.plain
 	if r.URL.Scheme == "https" {
-		return t.secure.RoundTrip(r)
+		transport = t.secure
 	}
-	return t.plain.RoundTrip(r)
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := resp.Location(); err != nil && !errors.Is(err, http.ErrNoLocation) {
+		_ = resp.Body.Close()                                    // nobody reads it
+		return nil, errors.New("it redirects to what is no URL") // which http.Client would tell, with a key that may stand in it
+	}
+	return resp, nil
 }
 
 // CloseIdleConnections is called by that of http.Client.
