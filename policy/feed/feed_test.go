@@ -353,6 +353,27 @@ func TestARedirectToNoURLIsToldWithoutIt(t *testing.T) {
 	}
 }
 
+// TestReadingEndsWhenItIsToldTo ends a feed in the middle of a long text, and of the copy
+// that is kept of it, which is no trouble of the feed.
+func TestReadingEndsWhenItIsToldTo(t *testing.T) {
+	for _, dir := range []string{"", t.TempDir()} {
+		w := newFollower(&Feeds{cfg: Config{DataDir: dir, Log: hclog.NewNullLogger(), Publish: func([]*policy.Feed) {}}}, source("x", "", "/list"), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		text := &numbers{to: 10_000}
+		if err := w.take(ctx, text); !errors.Is(err, context.Canceled) || text.at > 0 {
+			t.Errorf("%d lines were read: %v", text.at, err)
+		}
+		if dir == "" {
+			continue
+		}
+		write(t, w.keptFile(), "a.example\n")
+		if w.loadKept(ctx); w.inForce() != nil || w.tell().Problem != "" {
+			t.Errorf("after the kept copy: %+v", w.tell())
+		}
+	}
+}
+
 // TestWhatCannotBeKeptLeavesNothing has something else in the place of the copy.
 func TestWhatCannotBeKeptLeavesNothing(t *testing.T) {
 	dir, server := t.TempDir(), newLists(t, "a.example\n")

@@ -111,7 +111,7 @@ func (w *follower) fetch(ctx context.Context) error {
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("it answers %d, want 200", resp.StatusCode)
 	}
-	if err := w.take(resp.Body); err != nil {
+	if err := w.take(ctx, resp.Body); err != nil {
 		return withoutPath(err)
 	}
 	w.edition = editionOf(resp.Header)
@@ -123,8 +123,9 @@ func editionOf(h http.Header) edition {
 	return edition{etag: h.Get("ETag"), modified: h.Get("Last-Modified")}
 }
 
-// bounded reads no more than so many bytes, and fails behind them.
+// bounded reads no more than so many bytes, and fails behind them and once ctx has ended.
 type bounded struct {
+	ctx  context.Context
 	from io.Reader
 	left int64
 }
@@ -133,6 +134,9 @@ var errTooLarge = errors.New("it is larger than size allows")
 
 // Read implements io.Reader.
 func (b *bounded) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := b.from.Read(p[:min(int64(len(p)), b.left+1)])
 	if b.left -= int64(n); b.left < 0 {
 		return 0, errTooLarge

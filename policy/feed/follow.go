@@ -99,7 +99,7 @@ var errBeingWritten = errors.New("it is being written")
 
 // run reads what is kept, and then the source again and again, until ctx ends.
 func (w *follower) run(ctx context.Context) {
-	w.loadKept()
+	w.loadKept(ctx)
 	retry := retryFirst
 	for {
 		wait := w.source.Refresh
@@ -130,12 +130,12 @@ func (w *follower) run(ctx context.Context) {
 func (w *follower) look(ctx context.Context) (err error) {
 	defer crash.Contain("feed", func() { err = errPanicked })
 	if w.source.Path != "" {
-		return w.lookAtFile()
+		return w.lookAtFile(ctx)
 	}
 	return w.fetch(ctx)
 }
 
-func (w *follower) lookAtFile() error {
+func (w *follower) lookAtFile(ctx context.Context) error {
 	f, err := os.OpenFile(w.source.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its writer
 	if err != nil {
 		return withoutPath(err)
@@ -156,7 +156,7 @@ func (w *follower) lookAtFile() error {
 		return errBeingWritten
 	}
 	w.again = 0
-	if err := w.take(f); err != nil {
+	if err := w.take(ctx, f); err != nil {
 		return err
 	}
 	if after, err := f.Stat(); err == nil && sameFile(after, info) {
@@ -169,8 +169,8 @@ func sameFile(a, b os.FileInfo) bool { return a.Size() == b.Size() && a.ModTime(
 
 // take reads a text and puts it in force, if it is believed; and keeps a copy of it.
 // That it cannot be kept keeps it from nothing else.
-func (w *follower) take(from io.Reader) error {
-	from = &bounded{from: from, left: w.source.Size}
+func (w *follower) take(ctx context.Context, from io.Reader) error {
+	from = &bounded{ctx: ctx, from: from, left: w.source.Size}
 	if w.feeds.cfg.DataDir == "" {
 		r, err := parse(from, w.source.Format, w.source.FeedOptions)
 		if err == nil {
@@ -217,7 +217,7 @@ func (w *follower) keptFile() string {
 }
 
 // loadKept puts in force what an earlier life kept of the source.
-func (w *follower) loadKept() {
+func (w *follower) loadKept(ctx context.Context) {
 	defer crash.Contain("feed", func() { w.trouble(errPanicked) })
 	if w.feeds.cfg.DataDir == "" {
 		return
@@ -234,7 +234,10 @@ func (w *follower) loadKept() {
 	if err != nil {
 		return
 	}
-	r, err := parse(&bounded{from: f, left: w.source.Size}, w.source.Format, w.source.FeedOptions)
+	r, err := parse(&bounded{ctx: ctx, from: f, left: w.source.Size}, w.source.Format, w.source.FeedOptions)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		w.trouble(fmt.Errorf("the copy that is kept of it: %w", err))
 		return
