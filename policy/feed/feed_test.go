@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -351,6 +352,36 @@ func TestARedirectToNoURLIsToldWithoutIt(t *testing.T) {
 	if s := f.Status()[0]; strings.Contains(s.Problem, "s3cret") {
 		t.Errorf("the status is %+v", s)
 	}
+}
+
+// TestAFileThatIsWrittenWhileItIsReadIsReadAgainSoon writes the other half of a file when
+// the first one is in force, and waits much less than refresh.
+func TestAFileThatIsWrittenWhileItIsReadIsReadAgainSoon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "list")
+	write(t, path, "a.example\n")
+	synctest.Test(t, func(t *testing.T) {
+		one, entries := source("x", "", path), 0
+		one.Refresh = time.Hour
+		f, err := New(Config{Sources: []Source{one}, Log: hclog.NewNullLogger(), Publish: func(feeds []*policy.Feed) {
+			if entries = feeds[0].Entries(); entries == 1 {
+				write(t, path, "a.example\nb.example\n")
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if s := f.Status()[0]; entries != 2 || s.Problem != "" {
+			t.Errorf("%d entries are in force: %+v", entries, s)
+		}
+	})
 }
 
 // TestReadingEndsWhenItIsToldTo ends a feed in the middle of a long text, and of the copy

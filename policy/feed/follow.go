@@ -97,6 +97,10 @@ var errPanicked = errors.New("reading it ended in a panic, which the log shows")
 // errBeingWritten is no failure: the file is looked at again in a moment.
 var errBeingWritten = errors.New("it is being written")
 
+// errWrittenOn is no failure either: what was read may be a part of what there is now, so
+// it is read again as soon as after a failure. Who writes on and on is read ever less often.
+var errWrittenOn = errors.New("it was written while it was read")
+
 // run reads what is kept, and then the source again and again, until ctx ends.
 func (w *follower) run(ctx context.Context) {
 	w.loadKept(ctx)
@@ -109,7 +113,9 @@ func (w *follower) run(ctx context.Context) {
 		case errors.Is(err, errBeingWritten):
 			wait = settleFor
 		case err != nil:
-			w.trouble(err)
+			if !errors.Is(err, errWrittenOn) {
+				w.trouble(err)
+			}
 			wait = min(wait, retry)
 			retry = min(2*retry, max(w.source.Refresh, retryFirst))
 		default:
@@ -159,9 +165,10 @@ func (w *follower) lookAtFile(ctx context.Context) error {
 	if err := w.take(ctx, f); err != nil {
 		return err
 	}
-	if after, err := f.Stat(); err == nil && sameFile(after, info) {
-		w.edition = edition{file: info}
+	if after, err := f.Stat(); err != nil || !sameFile(after, info) {
+		return errWrittenOn
 	}
+	w.edition = edition{file: info}
 	return nil
 }
 
