@@ -11,9 +11,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"lictor/admin/admintest"
 )
@@ -88,6 +90,13 @@ middleware "beta" {
 	must(t, err)
 	resp.Body.Close()
 	all, text := decisionsIn(t, path, 4)
+	// Lines are written behind the answers; the times are those of the requests.
+	asked := func(d map[string]any) time.Time {
+		at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(d["time"]))
+		must(t, err)
+		return at
+	}
+	slices.SortFunc(all, func(a, b map[string]any) int { return asked(a).Compare(asked(b)) })
 	for i, want := range []string{
 		"listener=gateway method=GET path=/shop/x key=apikey headers=[beta] matched=[beta] verdict=pass by=segment service=shop status=200",
 		"path=/shop/%61dmin/..;/x verdict=refuse reason=blacklist rule=lictor/policy/blacklist/ops entry=/shop/admin status=403",
