@@ -70,7 +70,7 @@ func TestOperatorsEditThePolicyInABrowser(t *testing.T) {
 	}
 	wants(t, "why", b.send(t, "#live tbody a"), "503 unknown_service", "/nobody/is-refused")
 
-	wants(t, "consumers", b.open(t, site+"/consumers"), "bob", "valid, made 20")
+	wants(t, "consumers", b.open(t, site+"/consumers"), "bob", "valid, not used, made 20")
 	b.check(t, "consumers")
 	wants(t, "certificates", b.open(t, site+"/certificates"), "No listener has a certificate")
 	b.check(t, "certificates")
