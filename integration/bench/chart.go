@@ -11,8 +11,8 @@ import (
 
 // The chart, in pixels.
 const (
-	chartWidth = 760
-	labelWidth = 330
+	chartWidth = 860
+	labelWidth = 430
 	barHeight  = 12
 	chartFull  = 2.0 // the ratio at the right edge; what is beyond is cut there and told in its text
 )
