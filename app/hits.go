@@ -36,7 +36,7 @@ func (p *Lictor) hitsRoute() admin.Route {
 		admin.WriteJSON(w, http.StatusOK, p.hits())
 	}, Doc: &openapi.Operation{
 		Tag:     "State",
-		Summary: "How many requests each list, ACL and plugin let pass, refused or would have refused in report mode, and when it did so last; which are ready to be enforced. Of this lictor, since its start",
+		Summary: "How many requests each list, feed, ACL and plugin let pass, refused or would have refused in report mode, and when it did so last; which are ready to be enforced. Of this lictor, since its start",
 		Answers: []openapi.Answer{{Status: 200, About: "the rules, by key", Body: openapi.Of(api.RuleHits{})}},
 	}}
 }

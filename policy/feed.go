@@ -149,11 +149,35 @@ func (b *Builder) SetFeeds(feeds []*Feed) {
 	for _, f := range b.set.feeds {
 		b.set.sum.minus(f.sum())
 	}
-	b.set.feeds = slices.SortedFunc(slices.Values(feeds), func(x, y *Feed) int { return strings.Compare(x.list.name, y.list.name) })
+	feeds = slices.SortedFunc(slices.Values(feeds), func(x, y *Feed) int { return strings.Compare(x.list.name, y.list.name) })
+	for _, f := range feeds {
+		b.keepFeedCount(f)
+	}
+	b.set.feeds = feeds
 	for _, f := range b.set.feeds {
 		b.set.sum.plus(f.sum())
 	}
 	b.set.closed = b.set.compileClosed()
+}
+
+// keepFeedCount has a feed go on with the tally of the one of its name, or begin one.
+// It stands as long as the configuration says the same of it: a feed is read anew all
+// the time.
+func (b *Builder) keepFeedCount(f *Feed) {
+	if f.list.tally != nil {
+		return // it is in force already
+	}
+	f.list.tally = new(Tally)
+	same := false
+	for _, old := range b.set.feeds {
+		if old.list.name == f.list.name {
+			f.list.tally = old.list.tally
+			same = old.list.Mode == f.list.Mode && old.list.Direction == f.list.Direction
+		}
+	}
+	if !same {
+		b.fresh = append(b.fresh, f.list.tally)
+	}
 }
 
 // fedHost looks for a host, and fedAddr for an address, in the feeds. They are kept

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"time"
 
 	"lictor/policy"
 )
@@ -138,5 +139,44 @@ func TestAFeedCostsNoAllocation(t *testing.T) {
 		}); n != 0 || (v.Reason == policy.ReasonBlacklist) != denied {
 			t.Errorf("%s: %v allocations, %+v", host, n, v)
 		}
+	}
+}
+
+// A feed counts what it refuses, or would refuse, as the store's lists do, and goes on
+// when it is read anew; it is ready to be enforced by what the configuration says of it,
+// for it is read anew all the time.
+func TestAFeedCountsWhatItRefuses(t *testing.T) {
+	b := policy.NewBuilder(policy.Options{})
+	now := time.Unix(1_000_000, 0)
+	in := func(feeds ...*policy.Feed) *policy.Set {
+		b.SetFeeds(feeds)
+		set, _ := b.Apply(1, nil)
+		b.Stamp(now)
+		return set
+	}
+	ask := func(s *policy.Set) {
+		var v policy.Verdict
+		s.Blacklisted(&policy.Destination{Host: "bad.example", Port: 80}, &v, nil)
+		v.Count(now)
+	}
+	o := policy.FeedOptions{Name: "x", Mode: policy.Report}
+	set := in(feedOf(o, "bad.example"))
+	ask(set)
+	began := now
+	now = now.Add(25 * time.Hour)
+	set = in(feedOf(o, "bad.example", "worse.example"))
+	ask(set)
+	hits := set.Hits()
+	if len(hits) != 1 || hits[0].Key != "feeds/x" || hits[0].Would != 2 || !hits[0].Changed.Equal(began) || hits[0].Ready(now) || !hits[0].Ready(now.Add(25*time.Hour)) {
+		t.Errorf("in report mode: %+v", hits)
+	}
+	o.Mode = policy.Enforce
+	set = in(feedOf(o, "bad.example"))
+	ask(set)
+	if hits := set.Hits(); len(hits) != 1 || hits[0].Refused != 1 || hits[0].Would != 2 || !hits[0].Changed.Equal(now) {
+		t.Errorf("enforced: %+v", hits)
+	}
+	if hits := in().Hits(); len(hits) != 0 {
+		t.Errorf("after it went: %+v", hits)
 	}
 }

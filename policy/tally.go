@@ -100,7 +100,7 @@ func (h *Hits) Ready(now time.Time) bool {
 		(h.LastWould.IsZero() || now.Sub(h.LastWould) >= EnforceAfter)
 }
 
-// Hits tells of all lists, ACLs and plugins in force, in the order of their keys. It
+// Hits tells of all lists, feeds, ACLs and plugins in force, in the order of their keys. It
 // costs in proportion to them.
 func (s *Set) Hits() (all []Hits) {
 	if s == nil {
@@ -119,6 +119,9 @@ func (s *Set) Hits() (all []Hits) {
 			all = append(all, h)
 			return true
 		})
+	}
+	for _, f := range s.feeds {
+		all = append(all, f.list.tally.hits("feeds", f.list.name, f.list.Mode))
 	}
 	s.acls.All(func(_ string, a *apiACLs) bool {
 		for _, acl := range a.enforced {

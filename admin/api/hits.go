@@ -2,7 +2,7 @@ package api
 
 import "time"
 
-// RuleHits is the body of /policy/hits: what each list, ACL and plugin did since the
+// RuleHits is the body of /policy/hits: what each list, feed, ACL and plugin did since the
 // lictor that answers knows it. Others count by themselves.
 type RuleHits struct {
 	Started time.Time `json:"started"` // the lictor: nothing is counted from before

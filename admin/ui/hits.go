@@ -2,6 +2,7 @@ package ui
 
 import (
 	"net/url"
+	"strings"
 	"time"
 
 	"lictor/admin/api"
@@ -32,7 +33,11 @@ func (u *UI) rules() (by map[string]*api.RuleHit, reports []reportRow, more int)
 		case len(reports) == maxReports:
 			more++
 		default:
-			reports = append(reports, reportRow{h, objectPath(h.Key), "/ui/live?" + url.Values{"q": {h.Key}}.Encode()})
+			row := reportRow{h, objectPath(h.Key), "/ui/live?" + url.Values{"q": {h.Key}}.Encode()}
+			if strings.HasPrefix(h.Key, "feeds/") {
+				row.Link = row.Live // it is no object of the policy
+			}
+			reports = append(reports, row)
 		}
 	}
 	return by, reports, more

@@ -181,6 +181,7 @@ func (p *Policy) SetFeeds(feeds []*policy.Feed) {
 		return
 	}
 	set, _ := p.builder.Apply(before.Version().Index, nil)
+	p.builder.Stamp(time.Now())
 	p.set.Store(set)
 	for _, f := range p.watcher {
 		call(f)
