@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,5 +151,42 @@ func TestCountingDoesNotAllocate(t *testing.T) {
 	var v Verdict
 	if n := testing.AllocsPerRun(100, func() { p.set.Decide(&r, &route, &v, nil); v.Count(p.now) }); n != 0 {
 		t.Errorf("a request allocates %v times", n)
+	}
+}
+
+// header is a request's one field.
+type header struct{ name, value string }
+
+func (h header) Field(name string) (string, int) {
+	if strings.EqualFold(name, h.name) {
+		return h.value, 1
+	}
+	return "", 0
+}
+
+// A key was used when it said who asks, whether that was let pass or not; one that
+// nobody shows, or is unknown, was not.
+func TestAKeyIsUsedWhenItSaysWhoAsks(t *testing.T) {
+	p := &tallied{t: t, b: NewBuilder(Options{}), now: time.Unix(1_000_000, 0)}
+	name := func(key string) string { sum := sha256.Sum256([]byte(key)); return hex.EncodeToString(sum[:]) }
+	p.apply(
+		put(KindConsumers, "ann", &Consumer{ID: "ann", Name: "ann"}),
+		put(KindCredentials, name("a"), &Credential{Consumer: "ann", ID: "1"}), put(KindCredentials, name("b"), &Credential{Consumer: "ann", ID: "2"}),
+		put(KindACLs, "x", &ACL{ID: "x", API: "shop", Consumers: []string{"ann"}}),
+	)
+	for _, key := range []string{"a", "unknown", ""} {
+		r := Request{Method: "GET", Host: "h", Path: &uri.Path{Canonical: "/shop/x"}, Client: netip.MustParseAddr("10.0.0.1"), Fields: header{"apikey", key}, Now: p.now}
+		route := p.set.Route(&r)
+		var v Verdict
+		p.set.Decide(&r, &route, &v, nil)
+		if !p.set.LastUsed(name(key)).IsZero() {
+			t.Errorf("key %q is used before the request is counted", key)
+		}
+		v.Count(p.now)
+	}
+	for key, used := range map[string]bool{"a": true, "b": false, "unknown": false, "": false} {
+		if got := p.set.LastUsed(name(key)); got.Equal(p.now) != used || got.IsZero() == used {
+			t.Errorf("key %q: last used %v, want %v", key, got, used)
+		}
 	}
 }
