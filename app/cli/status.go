@@ -130,11 +130,7 @@ func statusTables(st *api.Status) string {
 	printFeeds(w, st.Feeds)
 	fmt.Fprintln(w, "\nRESOLVER\tSERVICES\tWATCHES\tAGE\tSTATE")
 	for _, r := range st.Resolvers {
-		age := "-"
-		if r.AgeSeconds != nil {
-			age = seconds(*r.AgeSeconds)
-		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", r.Kind, r.Services, r.Watches, age, resolverState(&r)+mesh(&r))
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", r.Kind, r.Services, r.Watches, age(r.AgeSeconds), resolverState(&r)+mesh(&r))
 	}
 	printDispatchers(w, st)
 	printKeySets(w, st.KeySets)
@@ -176,13 +172,17 @@ func printCertificates(w io.Writer, all []api.Certificate) {
 	}
 }
 
+// age is how old something is, "-" if nobody knows.
+func age(of *float64) string {
+	if of == nil {
+		return "-"
+	}
+	return seconds(*of)
+}
+
 func printPolicy(w io.Writer, p *api.PolicyStatus) {
 	if p == nil {
 		return
-	}
-	age := "-"
-	if p.AgeSeconds != nil {
-		age = seconds(*p.AgeSeconds)
 	}
 	state := "ok"
 	switch {
@@ -194,7 +194,7 @@ func printPolicy(w io.Writer, p *api.PolicyStatus) {
 		state = fmt.Sprintf("%d objects held that the store no longer shows", p.Held)
 	}
 	fmt.Fprintf(w, "\nPOLICY\tINDEX\tSTORE\tOBJECTS\tREJECTED\tAGE\tSTATE\n%.12s\t%d\t%s\t%d\t%d\t%s\t%s\n",
-		p.Hash, p.Index, p.Store, p.Objects, len(p.Rejected), age, state)
+		p.Hash, p.Index, p.Store, p.Objects, len(p.Rejected), age(p.AgeSeconds), state)
 }
 
 func printFeeds(w io.Writer, all []api.FeedStatus) {
@@ -202,10 +202,7 @@ func printFeeds(w io.Writer, all []api.FeedStatus) {
 		fmt.Fprintln(w, "\nFEED\tENTRIES\tBAD LINES\tAGE\tSTATE")
 	}
 	for _, f := range all {
-		age, state := "-", "ok"
-		if f.AgeSeconds != nil {
-			age = seconds(*f.AgeSeconds)
-		}
+		state := "ok"
 		switch {
 		case f.Error != "":
 			state = oneLine(f.Error)
@@ -214,7 +211,7 @@ func printFeeds(w io.Writer, all []api.FeedStatus) {
 		case f.LastGood:
 			state = "from the last-good file"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", oneLine(f.Name), f.Entries, f.BadLines, age, state)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", oneLine(f.Name), f.Entries, f.BadLines, age(f.AgeSeconds), state)
 	}
 }
 
@@ -223,17 +220,14 @@ func printKeySets(w io.Writer, all []api.KeySetStatus) {
 		fmt.Fprintln(w, "\nKEYS FOR TOKENS\tKEYS\tAGE\tSTATE")
 	}
 	for _, k := range all {
-		age, state := "-", "ok"
-		if k.AgeSeconds != nil {
-			age = seconds(*k.AgeSeconds)
-		}
+		state := "ok"
 		switch {
 		case k.Error != "":
 			state = oneLine(k.Error)
 		case k.LastGood:
 			state = "from the last-good file"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", oneLine(k.URL), k.Keys, age, state)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", oneLine(k.URL), k.Keys, age(k.AgeSeconds), state)
 	}
 }
 
