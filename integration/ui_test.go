@@ -178,7 +178,7 @@ func (b *browser) look(t *testing.T, width int64, scheme string) {
 func (b *browser) picture(t *testing.T, name string) {
 	t.Helper()
 	png := get(t, b, chromedp.FullScreenshot(100))
-	if len(png) > 100<<10 {
+	if len(png) > 112<<10 { // it differs by some KiB with the addresses and ids that are shown
 		t.Errorf("the picture %s has %d bytes", name, len(png))
 	}
 	if *updateUI {
