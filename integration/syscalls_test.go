@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/net/http2"
 )
 
 // timed are the calls that the runtime makes because time passes.
@@ -49,18 +51,7 @@ func TestASmallGETMakesFewSystemCalls(t *testing.T) {
 	} {
 		clients := keptClients(t, l.Gateway, tt.connections)
 		clients.rounds(t, 3)
-		least, seen := map[string]float64(nil), 0.0
-		for range 3 { // the machine's other work can only add to it
-			calls := countCalls(t, strace, l.cmd.Process.Pid, func() { clients.rounds(t, tt.rounds) })
-			sum := 0.0
-			for name, n := range calls {
-				calls[name] = n / float64(tt.rounds*tt.connections)
-				sum += calls[name]
-			}
-			if least == nil || sum < seen {
-				least, seen = calls, sum
-			}
-		}
+		least, seen := leastCalls(t, strace, l, tt.rounds*tt.connections, func() { clients.rounds(t, tt.rounds) })
 		moves := least["recvfrom"] + least["sendto"] + least["read"] + least["write"]
 		t.Logf("%d connections: %.2f calls for each GET, %.2f of them receive and send: %s", tt.connections, seen, moves, list(least))
 		if seen > tt.most || moves > tt.moves {
@@ -72,6 +63,103 @@ func TestASmallGETMakesFewSystemCalls(t *testing.T) {
 		}
 		clients.close()
 	}
+}
+
+// TestManyStreamsMakeFewSystemCalls counts the same where HTTP/2 brings more requests
+// at once than connections to the backend are kept for long: they move together, and
+// none waits for a connection that is made anew (docs/benchmarks.md).
+func TestManyStreamsMakeFewSystemCalls(t *testing.T) {
+	byItself(t)
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Fatalf("%v: integration/need strace strace installs it", err)
+	}
+	t.Setenv("GOMAXPROCS", "1") // more threads wake each other
+	l := startLictor(t, lictorConfig{Plain: true, Rest: staticConfig("svc", "http://"+peerOf(t, answerSmall))})
+	const connections, streams, rounds = 8, 16, 8
+	var clients []*manyStreams
+	for range connections {
+		clients = append(clients, &manyStreams{hostileClient: hostile(t, l), next: 1})
+	}
+	all := func(rounds int) {
+		for range rounds {
+			for _, c := range clients {
+				c.ask(t, streams)
+			}
+			for _, c := range clients {
+				c.answers(t, streams)
+			}
+		}
+	}
+	all(3)
+	least, seen := leastCalls(t, strace, l, rounds*connections*streams, func() { all(rounds) })
+	t.Logf("%.2f calls for each GET: %s", seen, list(least))
+	// Two reads and a write for the backend, and what 16 requests and answers share.
+	if made := least["connect"]; seen > 4 || made > 0.01 {
+		t.Errorf("%.2f calls for each GET and %.2f connections, want at most 4 and none: %s", seen, made, list(least))
+	}
+	if least["sendto"] < 1 || least["write"] > 0.4 {
+		t.Errorf("%.2f writes for each answer, want at most 0.4, for many leave together: %s", least["write"], list(least))
+	}
+}
+
+// manyStreams is a client that asks for much at once.
+type manyStreams struct {
+	*hostileClient
+	next uint32
+}
+
+// ask sends n requests, all in one write.
+func (c *manyStreams) ask(t *testing.T, n int) {
+	t.Helper()
+	var out bytes.Buffer
+	f := &hostileClient{http2.NewFramer(&out, nil), nil}
+	for range n {
+		f.request(c.next, true, "GET", "/svc/x")
+		c.next += 2
+	}
+	f.WriteWindowUpdate(0, 4<<10)
+	if _, err := c.nc.Write(out.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answers reads n answers.
+func (c *manyStreams) answers(t *testing.T, n int) {
+	t.Helper()
+	for n > 0 {
+		f, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f := f.(type) {
+		case *http2.DataFrame:
+			if f.StreamEnded() {
+				n--
+			}
+		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+			t.Fatalf("%v instead of an answer", f)
+		}
+	}
+}
+
+// leastCalls returns how often the process makes each system call for each of the
+// requests that work makes, and the sum, of the run with the fewest: the machine's
+// other work can only add to it.
+func leastCalls(t *testing.T, strace string, l *lictorProcess, requests int, work func()) (least map[string]float64, sum float64) {
+	t.Helper()
+	for range 3 {
+		calls := countCalls(t, strace, l.cmd.Process.Pid, work)
+		all := 0.0
+		for name, n := range calls {
+			calls[name] = n / float64(requests)
+			all += calls[name]
+		}
+		if least == nil || all < sum {
+			least, sum = calls, all
+		}
+	}
+	return least, sum
 }
 
 // list tells the calls by name.

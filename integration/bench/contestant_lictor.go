@@ -23,8 +23,11 @@ func against(rows []*row) []*row {
 	var all []*row
 	for _, r := range rows {
 		more := *r
-		if slices.Equal(r.who, peers) {
+		switch {
+		case slices.Equal(r.who, peers):
 			more.who = append(slices.Clone(peers), otherLictor)
+		case slices.Equal(r.who, peersTLS):
+			more.who = append(slices.Clone(peersTLS), otherLictorTLS)
 		}
 		all = append(all, &more)
 	}

@@ -24,15 +24,12 @@ import (
 // are told to.
 var peersTLS, peersRSA = speakTLS("ecdsa"), speakTLS("rsa")
 
+// otherLictorTLS is another build of it.
+var otherLictorTLS = lictorTLS(otherLictor.name, "ecdsa")
+
 func speakTLS(key string) []*contestant {
 	return []*contestant{
-		{name: lictor.name, asked: answersTLS, start: func(b *bed, address string) (*proxy, error) {
-			file, err := b.certificate(key)
-			if err != nil {
-				return nil, err
-			}
-			return startLictorWith(b, "lictor", address, fmt.Sprintf("tls {\n cert_file = %q\n key_file = %q\n }", file, file), "")
-		}},
+		lictorTLS(lictor.name, key),
 		{name: nginx.name, asked: answersTLS, start: func(b *bed, address string) (*proxy, error) {
 			return startNginx(b, address, "nginx-"+key, func(conf string) (string, error) {
 				file, err := b.certificate(key)
@@ -49,6 +46,17 @@ func speakTLS(key string) []*contestant {
 			})
 		}},
 	}
+}
+
+// lictorTLS is a build of lictor that speaks TLS.
+func lictorTLS(program, key string) *contestant {
+	return &contestant{name: program, asked: answersTLS, start: func(b *bed, address string) (*proxy, error) {
+		file, err := b.certificate(key)
+		if err != nil {
+			return nil, err
+		}
+		return startLictorWith(b, program, address, fmt.Sprintf("tls {\n cert_file = %q\n key_file = %q\n }", file, file), "")
+	}}
 }
 
 // certificate writes a certificate for localhost with its key into one file.

@@ -248,12 +248,13 @@ func TestPool(t *testing.T) {
 	counts(3, 0)
 	p.put(a, nil)
 	p.put(b, nil)
-	p.put(c, nil) // one too many
+	a.idle -= int64(2 * lately)
+	p.put(c, nil) // one too many, and a was not used for long
 	counts(0, 2)
-	if u := get(); u != b || !u.Reused() {
+	if u := get(); u != c || !u.Reused() {
 		t.Error("not the one used last")
 	}
-	b.Discard()
+	c.Discard()
 	counts(0, 1)
 	p.Expire()
 	counts(0, 1)

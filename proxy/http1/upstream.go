@@ -20,6 +20,7 @@ type Upstream struct {
 	introduced bool   // it began with the address of one client, and is of use to nobody else
 	alone      bool   // a login belongs to it: it is one client connection's, and ends with that
 	slot       bool   // it holds one of the pool's
+	late       bool   // few descriptors were left when it was made
 	era        uint64 // of its pool when it was made
 	idle       int64  // monotonic time of the last use
 }
@@ -34,7 +35,7 @@ func (u *Upstream) RemoteAddr() net.Addr { return u.s.nc.RemoteAddr() }
 type PoolConfig struct {
 	Address     string                                                               // host:port
 	TLS         *tls.Config                                                          // nil: plain
-	MaxIdle     int                                                                  // idle connections kept
+	MaxIdle     int                                                                  // idle connections kept, and those besides that were used lately; 0 keeps none
 	IdleTimeout time.Duration                                                        // an idle connection is closed after it
 	Dial        func(ctx context.Context, network, address string) (net.Conn, error) // nil: Dialer
 	Control     func(network, address string, rc syscall.RawConn) error              // of Dialer: may refuse an address; nil: all are fine
@@ -119,7 +120,7 @@ func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 		p.cfg.Slots.GiveBack()
 		return nil, err
 	}
-	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true, era: era}
+	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true, era: era, late: madeLate(nc)}
 	u.s.init(nc)
 	u.s.pulse = NewPulse(nc, p.cfg.Patience)
 	if shared, ok := nc.(interface{ Reused() bool }); ok { // of HTTP/2
@@ -189,11 +190,27 @@ func (p *Pool) keep(u *Upstream, c *Conn) (over *Upstream) {
 		over = p.alone[c]
 		p.alone[c] = u
 		return over
-	case u.alone || u.introduced || len(p.idle) >= p.cfg.MaxIdle:
+	case u.alone || u.introduced || p.cfg.MaxIdle <= 0:
 		return u
 	}
 	p.idle = append(p.idle, u)
+	if len(p.idle) > p.cfg.MaxIdle && (u.late || p.idle[0].idle < u.idle-int64(lately)) {
+		return p.first()
+	}
 	return nil
+}
+
+// lately is how long an idle connection past MaxIdle is kept. Many requests at once
+// have their connections idle in turns: each one that is closed has to be made again.
+const lately = time.Second
+
+// first takes the connection that was idle for longest. p.mu must be held.
+func (p *Pool) first() *Upstream {
+	u := p.idle[0]
+	n := copy(p.idle, p.idle[1:])
+	p.idle[n] = nil
+	p.idle = p.idle[:n]
+	return u
 }
 
 // release closes the connection that was c's alone.
@@ -224,12 +241,13 @@ func (u *Upstream) close() {
 // Expire closes connections that were idle for too long, or were closed by
 // the peer.
 func (p *Pool) Expire() {
-	limit := monotonic() - int64(p.cfg.IdleTimeout)
+	now := monotonic()
+	limit := now - int64(p.cfg.IdleTimeout)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kept := p.idle[:0]
-	for _, u := range p.idle {
-		if u.idle < limit || u.s.stale() {
+	kept, past := p.idle[:0], len(p.idle)-p.cfg.MaxIdle // the first so many are past MaxIdle
+	for i, u := range p.idle {
+		if u.idle < limit || i < past && u.idle < now-int64(lately) || u.s.stale() {
 			u.close()
 			continue
 		}
@@ -260,11 +278,7 @@ func (p *Pool) oldest() *Upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.idle) > 0 {
-		u := p.idle[0]
-		n := copy(p.idle, p.idle[1:])
-		p.idle[n] = nil
-		p.idle = p.idle[:n]
-		return u
+		return p.first()
 	}
 	for c, u := range p.alone {
 		delete(p.alone, c)
