@@ -25,6 +25,9 @@ type Feed struct {
 	known  bool
 }
 
+// FeedKey is what the keys of rules begin with that are feeds, and no objects of the store.
+const FeedKey = "feeds/"
+
 // FeedOptions are what the configuration says of a feed.
 type FeedOptions struct {
 	Name      string
@@ -36,7 +39,7 @@ type FeedOptions struct {
 func (o *FeedOptions) feed() *Feed {
 	return &Feed{list: liveList{
 		List: &List{Direction: cmp.Or(o.Direction, Both), Mode: o.Mode, Reason: o.Reason},
-		name: o.Name, key: "feeds/" + o.Name,
+		name: o.Name, key: FeedKey + o.Name,
 	}}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lictor/admin/api"
+	"lictor/policy"
 )
 
 // reportRow is a rule in report mode on the page of the policy.
@@ -34,7 +35,7 @@ func (u *UI) rules() (by map[string]*api.RuleHit, reports []reportRow, more int)
 			more++
 		default:
 			row := reportRow{h, objectPath(h.Key), "/ui/live?" + url.Values{"q": {h.Key}}.Encode()}
-			if strings.HasPrefix(h.Key, "feeds/") {
+			if strings.HasPrefix(h.Key, policy.FeedKey) {
 				row.Link = row.Live // it is no object of the policy
 			}
 			reports = append(reports, row)

@@ -81,7 +81,8 @@ func New(cfg Config) (*Feeds, error) {
 
 // Update puts other sources in the place of those there are. One that is new is in
 // force once it was read: what is in force without it stays so until then. One that
-// is changed keeps the entries that it has until it was read anew. It does not block.
+// is changed keeps the entries that it has until it was read anew, and so does one
+// that has another name now. It does not block.
 func (f *Feeds) Update(sources []Source) {
 	f.mu.Lock()
 	f.sources = sources
@@ -97,6 +98,7 @@ func (f *Feeds) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer f.client.CloseIdleConnections()
 	defer running.Wait()
+	f.forgetOthers()
 	stops := map[string]func(){}
 	for {
 		for _, started := range f.reconcile(stops) {
@@ -122,10 +124,12 @@ func (f *Feeds) reconcile(stops map[string]func()) (start []*follower) {
 	wanted := map[string]bool{}
 	for _, s := range f.sources {
 		wanted[s.Name] = true
+	}
+	for _, s := range f.sources {
 		known := f.followers[s.Name]
 		switch {
 		case known == nil:
-			known = newFollower(f, s, nil)
+			known = newFollower(f, s, f.renamed(s, wanted))
 		case stops[s.Name] == nil: // not started yet
 		case reflect.DeepEqual(known.source, s):
 			continue
@@ -148,6 +152,17 @@ func (f *Feeds) reconcile(stops map[string]func()) (start []*follower) {
 	f.mu.Unlock()
 	f.publish()
 	return start
+}
+
+// renamed returns what is in force of the same list under a name that is wanted no
+// more, nil if there is none.
+func (f *Feeds) renamed(s Source, wanted map[string]bool) *policy.Feed {
+	for name, known := range f.followers {
+		if k := &known.source; !wanted[name] && k.Path == s.Path && k.URL == s.URL && k.Format == s.Format {
+			return known.retire(s)
+		}
+	}
+	return nil
 }
 
 // publish tells of all feeds that are in force.

@@ -282,6 +282,48 @@ func TestReloadsBringAndTakeFeeds(t *testing.T) { // A18
 	}
 }
 
+// TestAFeedThatGetsAnotherNameStaysInForce renames one whose source is away.
+func TestAFeedThatGetsAnotherNameStaysInForce(t *testing.T) { // A18
+	server := newLists(t, "a.example\nb.example\n")
+	f, _ := follow(t, "", source("one", server.URL+"/list", ""))
+	f.has(t, "one", 2)
+	server.set("", http.StatusServiceUnavailable)
+	renamed := source("two", server.URL+"/list", "")
+	renamed.Direction = policy.Ingress
+	other := renamed
+	other.Name, other.Format = "three", CIDR
+	f.Update([]Source{other, renamed})
+	f.says(t, "two", "503")
+	f.has(t, "two", 2)
+	f.has(t, "three", -1) // it reads the same text otherwise
+	f.has(t, "one", -1)
+}
+
+// TestCopiesOfFeedsThatAreNoMoreAreRemoved starts again with fewer feeds.
+func TestCopiesOfFeedsThatAreNoMoreAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	server := newLists(t, "a.example\n")
+	one, two := source("one", server.URL+"/list", ""), source("two", server.URL+"/list", "")
+	f, stop := follow(t, dir, one, two)
+	f.has(t, "one", 1)
+	f.has(t, "two", 1)
+	f.Update([]Source{two})
+	f.has(t, "one", -1)
+	stop()
+	write(t, filepath.Join(dir, "policy-0123456789ab.lastgood"), "of somebody else")
+	count := func(want int) {
+		t.Helper()
+		if left, _ := filepath.Glob(filepath.Join(dir, "*.lastgood")); len(left) != want {
+			t.Errorf("left are %v, want %d", left, want)
+		}
+	}
+	count(3)
+	f, stop = follow(t, dir, two)
+	f.has(t, "two", 1)
+	stop()
+	count(2)
+}
+
 // TestAFeedGoesNowhereElse follows no redirect to another scheme, and speaks without
 // TLS to nobody but this machine.
 func TestAFeedGoesNowhereElse(t *testing.T) { // A18

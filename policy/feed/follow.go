@@ -57,8 +57,8 @@ func newFollower(f *Feeds, s Source, feed *policy.Feed) *follower {
 	return &follower{feeds: f, source: s, feed: feed, status: Status{Name: s.Name, Source: s.place()}}
 }
 
-// retire takes a follower out of service, and returns what it has in force, as another
-// source of the same name says.
+// retire takes a follower out of service, and returns what it has in force, as the
+// source that takes its place says.
 func (w *follower) retire(s Source) *policy.Feed {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -218,9 +218,34 @@ func (w *follower) copied(from io.Reader) (r read, unread, unkept error) {
 	return r, unread, durable.SyncDir(filepath.Dir(kept))
 }
 
+// forgetOthers removes the copies of feeds that the configuration of an earlier life had,
+// which may be large. Those that a reload takes stay until then: the next reload may
+// bring them back.
+func (f *Feeds) forgetOthers() {
+	if f.cfg.DataDir == "" {
+		return
+	}
+	wanted := map[string]bool{}
+	for _, w := range f.all() {
+		wanted[w.keptFile()] = true
+	}
+	kept, _ := filepath.Glob(filepath.Join(f.cfg.DataDir, keptStem+"-*"+keptEnd)) // the pattern is good
+	for _, path := range kept {
+		if wanted[path] {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			f.cfg.Log.Warn("cannot remove the copy of a feed that is no more", "path", path, "error", err)
+		}
+	}
+}
+
+// What the names of copies begin and end with.
+const keptStem, keptEnd = "feed", ".lastgood"
+
 // keptFile is where the last good copy is.
 func (w *follower) keptFile() string {
-	return durable.FileFor(w.feeds.cfg.DataDir, "feed.lastgood", "feed "+w.source.Name+" "+w.source.Path+w.source.URL)
+	return durable.FileFor(w.feeds.cfg.DataDir, keptStem+keptEnd, "feed "+w.source.Name+" "+w.source.Path+w.source.URL)
 }
 
 // loadKept puts in force what an earlier life kept of the source.

@@ -21,7 +21,7 @@ var elsewhere = map[string]string{
 }
 
 // Never is what no such proof speaks of: only a running gateway knows it.
-const Never = "hosts that services claim, services that are not there or that a registry spells otherwise, middleware, intentions, limits that are used up, " +
+const Never = "hosts that services claim, services that are not there or that a registry spells otherwise, middleware, intentions, feeds, limits that are used up, " +
 	"lengths of bodies, answers of authorities, when keys run out, and paths that are refused whatever the policy says"
 
 // aside tells what else changes, and what no dry question decides (R3): it is never

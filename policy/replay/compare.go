@@ -74,6 +74,10 @@ func (c *comparer) compare(r *Record, h *Head) verdict {
 		return cannotTell("no policy was in force")
 	case refused && r.Reason == "client_left":
 		return cannotTell("the client left before it was decided")
+	case refused && strings.HasPrefix(r.Rule, policy.FeedKey) && r.Reason == "policy_unavailable":
+		return cannotTell("a feed was not read yet")
+	case refused && strings.HasPrefix(r.Rule, policy.FeedKey):
+		return same // no policy knows feeds, and what they refuse nothing lets pass
 	}
 	path, err := c.path(r)
 	if err != nil {

@@ -81,6 +81,8 @@ func TestWhatBecomesOfARecord(t *testing.T) { // R2
 		{"a country that is not recorded", headLine, with("filters/f", `{"name": "f", "locations": ["DE"]}`, "acls/shop", `{"api": "shop", "groups": ["staff"], "filters": ["f"]}`), shopper, "unknown the country of the client is not recorded"},
 		{"a country that is", headLine, with("filters/f", `{"name": "f", "locations": ["DE"]}`, "acls/shop", `{"api": "shop", "groups": ["staff"], "filters": ["f"]}`), edit(shopper, `"ran"`, `"country":"DE","ran"`), "same"},
 		{"a service that claims the host", headLine, with(), edit(shopper, `"ran"`, `"claimed":["cart","*.x"],"ran"`, `"host":""`, `"host":"a.x"`), "same"},
+		{"what a feed refused", headLine, with(), edit(denied, "lictor/policy/acls/shop", "feeds/ads", `"reason":"acl"`, `"reason":"blacklist"`, `"plugin":"acl"`, `"entry":"10.0.0.0/8"`), "same"},
+		{"what a feed closed that was not read", headLine, with(), edit(denied, "lictor/policy/acls/shop", "feeds/ads", `"reason":"acl"`, `"reason":"policy_unavailable"`, `"plugin":"acl"`, `"entry":""`), "unknown a feed was not read yet"},
 		{"its rules", headLine, with("acls/cart", `{"api": "cart", "groups": ["boss"]}`), edit(shopper, `"ran"`, `"claimed":["cart","*.x"],"ran"`, `"host":""`, `"host":"a.x"`), "closes acls/cart acl"},
 		{"an address of a masked prefix that is refused as a whole", headLine, with("blacklist/b", `{"entries": ["10.1.0.0/16"], "direction": "ingress"}`), edit(shopper, "10.1.2.3", "10.1.2.0/24"), "closes blacklist/b 10.1.0.0/16 blacklist"},
 		{"one that is refused in part", headLine, with("blacklist/b", `{"entries": ["10.1.2.9"], "direction": "ingress"}`), edit(shopper, "10.1.2.3", "10.1.2.0/24"), "unknown it depends on what is masked: the address"},
