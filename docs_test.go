@@ -5,8 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"lictor/policy"
 )
 
 // Each id that a comment cites ("B11") is a rule of docs/behaviour.md.
@@ -162,5 +165,30 @@ func TestMetricsAreInTheDocs(t *testing.T) {
 		if !used[name] {
 			t.Errorf("docs/reference/metrics.md has %s, which is no metric", name)
 		}
+	}
+}
+
+// Each type of plugin has a row in the list, in the order in which they run, and a
+// page of its own.
+func TestEveryPluginHasAPage(t *testing.T) {
+	list, err := os.ReadFile("docs/plugins.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, have []string
+	for _, p := range policy.PluginTables() {
+		want = append(want, p.Plugin)
+		text, err := os.ReadFile("docs/plugins/" + p.Plugin + ".md")
+		if err != nil || !strings.HasPrefix(string(text), "# "+p.Plugin+"\n") {
+			t.Errorf("the plugin %s has no page: %v", p.Plugin, err)
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\| \[([a-z-]+)\]\(plugins/([a-z-]+)\.md\) \|`).FindAllStringSubmatch(string(list), -1) {
+		if m[1] == m[2] {
+			have = append(have, m[1])
+		}
+	}
+	if !slices.Equal(have, want) {
+		t.Errorf("docs/plugins.md lists %q, want %q, the order in which they run", have, want)
 	}
 }

@@ -2,7 +2,8 @@ package policy
 
 // The plugin types, in the order in which they run: cors before all else, for
 // every answer has its fields, those that say who it is before the ACL, the others
-// after it.
+// after it. [decision] names the first three where it runs them; afterACL runs all
+// that stand behind jwt.
 const (
 	typeCORS = iota
 	typeKeyAuth
@@ -15,7 +16,9 @@ const (
 )
 
 // A plugin type is one file: its configuration, what beats what, and what it
-// does to a request. To add one, write the file and name it above and here.
+// does to a request. To add one, write the file and name it above and here. Tests
+// tell what else it needs: docs/plugins.md and a page, a word in policy/impact, the
+// reference (make docs), and the same once more in naive_decide_test.go.
 var pluginTypes = [nPluginTypes]pluginType{
 	typeCORS:                cors{},
 	typeKeyAuth:             keyAuth{},
@@ -46,7 +49,9 @@ type pluginType interface {
 	// It reports whether the request may go on; if not, it has called d.deny. What
 	// it does besides refusing goes into d's Verdict, which the gateway acts upon
 	// (proxy/gateway/fields.go). It runs again when a policy changes under a
-	// request that lasts.
+	// request that lasts (d.facts), and for each other API that the path can be
+	// read as one of (d.aside): that one may refuse, but what it gives the request is
+	// not the request's, and Verdict.restore takes it back.
 	run(d *decision, won, report *livePlugin) bool
 }
 

@@ -66,12 +66,18 @@ func (x *exchange) PassesDown(f *http1.Field, connection []string) bool {
 	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
 		return in.inside
 	}
-	if f.ID.HopByHop() || http1.Listed(connection, f.Name) || d.replaces(f.Name) {
+	if f.ID.HopByHop() || http1.Listed(connection, f.Name) || x.tells(f.Name) {
 		return false
 	}
 	x.relocate(f)
-	return !d.edits.drops(f.Name, false) && (in.inside || !d.protected(f.Name)) && !(d.tellsLimits() && isRateLimit(f.Name)) &&
-		!(in.tellsHSTS() && field.Same(f.Name, hstsName))
+	return !d.edits.drops(f.Name, false) && (in.inside || !d.protected(f.Name))
+}
+
+// tells reports whether lictor itself tells clients what a field of an answer says,
+// here or in appendOwn: the service's is dropped, from its trailers as well.
+func (x *exchange) tells(name string) bool {
+	d := x.decision
+	return d.replaces(name) || d.tellsLimits() && isRateLimit(name) || x.in.tellsHSTS() && field.Same(name, hstsName)
 }
 
 // AppendDown implements [upstream.Exchange].
@@ -94,7 +100,8 @@ func (x *exchange) appendHSTS(dst []byte, by *edits) []byte {
 	return http1.AppendField(dst, hstsName, x.in.set.HSTS)
 }
 
-// appendOwn appends what every answer says of the decision.
+// appendOwn appends what every answer, a refusal as well, says of the decision.
+// What a service must not say in its stead, tells names.
 func (x *exchange) appendOwn(dst []byte) []byte {
 	return x.appendDecision(x.decision.appendCORS(x.decision.appendCookies(x.decision.appendLimits(dst))))
 }
@@ -113,7 +120,7 @@ func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
 	if up && (d.hides(f.Name) || d.owned(f.Name) || d.identifies(f.Name) || asksWhy(f.Name) || f.ID == http1.FieldCookie && len(d.hideCookies) > 0) {
 		return false
 	}
-	if !up && (d.replaces(f.Name) || d.tellsLimits() && isRateLimit(f.Name) || in.tellsHSTS() && field.Same(f.Name, hstsName)) {
+	if !up && x.tells(f.Name) {
 		return false
 	}
 	return !d.edits.drops(f.Name, up) && (in.inside || !d.protected(f.Name))
