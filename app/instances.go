@@ -8,6 +8,7 @@ import (
 
 	"lictor/admin/api"
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 	"lictor/proxy/upstream"
 	"lictor/resolver"
 )
@@ -30,16 +31,9 @@ func newAges(sources []resolver.Source) *ages {
 
 // Run looks now and then until ctx ends, and returns nil.
 func (a *ages) Run(ctx context.Context) error {
-	tick := time.NewTicker(agesEvery)
-	defer tick.Stop()
-	for {
-		a.look(time.Now())
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	a.look(time.Now())
+	pace.Every(ctx, agesEvery, a.look)
+	return nil
 }
 
 func (a *ages) look(now time.Time) {

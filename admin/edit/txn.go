@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"lictor/internal/pace"
 	"lictor/policy"
 	"lictor/policy/document"
 	"lictor/policy/store"
@@ -82,7 +83,7 @@ func (p *Policy) Do(ctx context.Context, change func(*Txn) error) (_ Result, err
 			}
 			defer func() { <-p.turn }()
 		}
-		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
+		if err := pace.Sleep(ctx, wait/2+rand.N(wait)); err != nil {
 			return Result{}, err
 		}
 		wait = min(2*wait, lastWait)
@@ -93,15 +94,6 @@ func (p *Policy) Do(ctx context.Context, change func(*Txn) error) (_ Result, err
 func (p *Policy) take(ctx context.Context) error {
 	select {
 	case p.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

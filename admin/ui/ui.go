@@ -14,6 +14,7 @@ import (
 	"lictor/admin"
 	"lictor/admin/api"
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 	"lictor/policy/live"
 	"lictor/policy/replay"
 )
@@ -63,16 +64,8 @@ func New(cfg Config) (*UI, error) {
 // Run notes the requests every few seconds until ctx ends, and returns nil.
 func (u *UI) Run(ctx context.Context) error {
 	u.note(time.Now())
-	tick := time.NewTicker(noteEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			u.note(now)
-		}
-	}
+	pace.Every(ctx, noteEvery, u.note)
+	return nil
 }
 
 func (u *UI) note(at time.Time) {

@@ -23,6 +23,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/internal/durable"
+	"lictor/internal/pace"
 )
 
 // Config is what a [Manager] is made of. Directory, Hosts, Storage and Log are
@@ -109,35 +110,15 @@ func (m *Manager) Run(ctx context.Context) error {
 		OCSP: certmagic.OCSPConfig{DisableStapling: true}, DisableARI: true, DisableStorageCheck: true,
 	})
 	defer m.worker.Wait()
-	m.worker.Go(func() { m.clean(ctx) })
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		m.look(ctx)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	m.worker.Go(func() { pace.Every(ctx, cleanEvery, func(time.Time) { m.clean(ctx) }) })
+	m.look(ctx)
+	pace.Every(ctx, lookEvery, func(time.Time) { m.look(ctx) })
+	return nil
 }
 
 // clean removes certificates that nobody renewed from the storage, once a day by
 // one of the lictors.
 func (m *Manager) clean(ctx context.Context) {
-	tick := time.NewTicker(cleanEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			m.cleanOnce(ctx)
-		}
-	}
-}
-
-func (m *Manager) cleanOnce(ctx context.Context) {
 	defer crash.Contain("acme", nil)
 	ctx, end := AtWork(ctx)
 	defer end(nil)

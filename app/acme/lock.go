@@ -12,6 +12,7 @@ import (
 
 	"lictor/internal/consul"
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 )
 
 // A session lives for sessionTime after it was renewed, and Consul gives its
@@ -173,10 +174,8 @@ func (s *KV) await(ctx context.Context, l *lock, index uint64) (uint64, error) {
 	if len(found) > 0 && found[0].Session != "" {
 		return meta.Index, nil
 	}
-	select { // free, but not given away for lockDelay
-	case <-ctx.Done():
+	if pace.Sleep(ctx, lockPause) != nil { // free, but not given away for lockDelay
 		return 0, context.Cause(ctx)
-	case <-time.After(lockPause):
 	}
 	return meta.Index, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lictor/admin/api"
+	"lictor/internal/pace"
 )
 
 func statusCommand(stdout io.Writer) *command {
@@ -69,10 +70,8 @@ func watchStatus(ctx context.Context, out io.Writer, client *adminClient) error 
 		if _, err := fmt.Fprintf(out, "%s\n", text.String()); err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(watchEvery):
+		if pace.Sleep(ctx, watchEvery) != nil {
+			return nil //nolint:nilerr // who watches has seen enough
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lictor/internal/pace"
 )
 
 // maxBody bounds how much of a request body is repeated.
@@ -87,12 +89,7 @@ func stream(w http.ResponseWriter, r *http.Request, instance string) {
 
 // wait reports whether the client is still there after d.
 func wait(r *http.Request, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-r.Context().Done():
-		return false
-	}
+	return pace.Sleep(r.Context(), d) == nil
 }
 
 // number reads a number of the query, usual if there is none, at most most.

@@ -82,7 +82,7 @@ func (d *desk) shown(server string) string {
 // shows looks at the files and compares what clients see: server, common name ...
 func (d *desk) shows(want ...string) {
 	d.Helper()
-	d.tls.look()
+	d.tls.look(time.Now())
 	for i := 0; i < len(want); i += 2 {
 		if got := d.shown(want[i]); got != want[i+1] {
 			d.Errorf("%s: got the certificate %q, want %q", want[i], got, want[i+1])

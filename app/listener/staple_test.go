@@ -108,7 +108,7 @@ func TestClientsAreVerifiedByTheAuthoritiesOfNow(t *testing.T) {
 		t.Errorf("got %v, %v, want %v", until, err, end)
 	}
 	next.WriteCA(t, dir)
-	if s.look(); changes != 1 {
+	if s.look(time.Now()); changes != 1 {
 		t.Errorf("%d changes", changes)
 	}
 	if _, err := s.Verify(old); err == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 )
 
 // Source has certificates that are in no file. Its methods are called in
@@ -236,26 +237,18 @@ const checkEvery = time.Second
 // cannot be read, or do not fit together while they are being replaced, leave
 // the former ones in use.
 func (t *TLS) Run(ctx context.Context) error {
-	tick := time.NewTicker(checkEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			t.look()
-		}
-	}
+	pace.Every(ctx, checkEvery, t.look)
+	return nil
 }
 
 // look reads the files again if they changed.
-func (t *TLS) look() {
+func (t *TLS) look(now time.Time) {
 	defer crash.Contain("certificates", nil)
 	former := t.current.Load()
-	if !former.changed(&t.cfg, time.Now()) {
+	if !former.changed(&t.cfg, now) {
 		return
 	}
-	m, _ := load(&t.cfg, former, time.Now()) // what is wrong is told
+	m, _ := load(&t.cfg, former, now) // what is wrong is told
 	t.current.Store(m)
 	m.tell(former, t.cfg.Log)
 	if t.changed != nil {

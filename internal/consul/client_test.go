@@ -207,7 +207,7 @@ func TestWhoeverHearsConsulFirstWakesTheOthers(t *testing.T) {
 	back := make(chan error, clients)
 	for range clients {
 		go func() {
-			long := Backoff{Most: time.Hour, failures: 10} // by itself it would come back in minutes
+			long := failed(time.Hour) // by itself it would come back in minutes
 			back <- long.Wait(ctx, c.Contact)
 		}()
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 )
 
 // probeEvery is how often a Consul that does not answer is looked for. It
@@ -124,7 +125,7 @@ func (c *Contact) Probe(ctx context.Context, client *Client) error {
 		case <-c.lost:
 		}
 		for c.Down() {
-			if Sleep(ctx, Jitter(cmp.Or(c.ProbeEvery, probeEvery))) != nil {
+			if pace.Sleep(ctx, pace.Jitter(cmp.Or(c.ProbeEvery, probeEvery))) != nil {
 				return ctx.Err()
 			}
 			probes.Go(func() {

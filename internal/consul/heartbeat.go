@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"lictor/internal/pace"
 )
 
 // Heartbeat looks at short intervals whether what the watches say is right. A
@@ -25,12 +27,12 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 	if h.Contact != nil {
 		back = h.Contact.Back()
 	}
-	pace := Bucket{Burst: 3, Every: h.Every} // where Consul comes and goes all the time
+	bucket := Bucket{Burst: 3, Every: h.Every} // where Consul comes and goes all the time
 	for next := h.First; ; next = h.Every {
-		if err := rest(ctx, back, Jitter(next)); err != nil {
+		if err := rest(ctx, back, pace.Jitter(next)); err != nil {
 			return err
 		}
-		if err := Sleep(ctx, pace.Take(time.Now())-h.Every); err != nil {
+		if err := pace.Sleep(ctx, bucket.Take(time.Now())-h.Every); err != nil {
 			return err
 		}
 		if err := Contain(func() error { return h.Beat(ctx) }); err != nil && !errors.Is(err, ErrPanic) {

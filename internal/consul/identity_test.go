@@ -143,7 +143,7 @@ func TestWhoWaitsBehindARefusalIsWokenByANewToken(t *testing.T) {
 		}
 		contact := NewContact()
 		i.tell(contact)
-		b := Backoff{failures: 10}
+		b := failed(time.Minute)
 		began, done := time.Now(), make(chan time.Duration)
 		go func() {
 			_ = b.Wait(t.Context(), contact)

@@ -1,9 +1,11 @@
 package consul
 
 import (
+	"cmp"
 	"context"
-	"math/rand/v2"
 	"time"
+
+	"lictor/internal/pace"
 )
 
 // NextIndex applies Consul's rules: an index that went backwards means that the
@@ -21,23 +23,18 @@ func NextIndex(current, next uint64) uint64 {
 type Backoff struct {
 	Most time.Duration // the longest pause; 0 = 30 s
 
-	failures int
-	woken    int // failures right after the contact woke us
+	growing pace.Backoff
+	woken   int // failures right after the contact woke us
 }
 
 // Next returns the next pause.
 func (b *Backoff) Next() time.Duration {
-	most := b.Most
-	if most == 0 {
-		most = 30 * time.Second
-	}
-	d := min(500*time.Millisecond<<min(b.failures, 10), most)
-	b.failures++
-	return d/2 + rand.N(d/2) // spreads load, guards nothing
+	b.growing.First, b.growing.Most = time.Second/3, cmp.Or(b.Most, 30*time.Second)
+	return b.growing.Next()
 }
 
 // Reset notes a success.
-func (b *Backoff) Reset() { b.failures, b.woken = 0, 0 }
+func (b *Backoff) Reset() { *b = Backoff{Most: b.Most} }
 
 // Wait pauses after a failure: until somebody hears Consul again or it is asked
 // as somebody else, but no longer than the backoff says. Who is woken and fails
@@ -49,7 +46,7 @@ func (b *Backoff) Wait(ctx context.Context, c *Contact) error {
 	if b.woken > 0 {
 		deaf = min(d, 250*time.Millisecond<<min(b.woken-1, 7))
 	}
-	if err := Sleep(ctx, deaf); err != nil {
+	if err := pace.Sleep(ctx, deaf); err != nil {
 		return err
 	}
 	t := time.NewTimer(d - deaf)
@@ -63,7 +60,7 @@ func (b *Backoff) Wait(ctx context.Context, c *Contact) error {
 		return nil
 	}
 	b.woken++
-	b.failures = 0
+	b.growing.Reset()
 	return nil
 }
 
@@ -124,23 +121,3 @@ func (b *Bucket) Spend(now time.Time, cost float64) time.Duration {
 
 // Untake gives one back that was not used after all.
 func (b *Bucket) Untake() { b.used-- }
-
-// Jitter returns something between three quarters of d and d.
-func Jitter(d time.Duration) time.Duration {
-	return d - rand.N(d/4+1) // spreads load, guards nothing
-}
-
-// Sleep waits for d, or until ctx ends and returns its error.
-func Sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}

@@ -79,6 +79,15 @@ func TestWhoIsWokenInVainHeedsTheOthersLessAndLess(t *testing.T) {
 	})
 }
 
+// failed returns the backoff of who failed ten times.
+func failed(most time.Duration) Backoff {
+	b := Backoff{Most: most}
+	for range 10 {
+		b.Next()
+	}
+	return b
+}
+
 func TestBackoff(t *testing.T) {
 	var b Backoff
 	var total time.Duration

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 )
 
 // Watch repeats a blocking query. It is the one place for Consul's rules:
@@ -48,7 +49,7 @@ func (w *Watch) Run(ctx context.Context) {
 		known  = w.Index // of the last answer, over failures
 		back   Backoff
 		idle   Pace
-		reread = time.Now().Add(Jitter(w.Reread))
+		reread = time.Now().Add(pace.Jitter(w.Reread))
 	)
 	if w.Contact == nil {
 		w.Contact = NewContact()
@@ -56,7 +57,7 @@ func (w *Watch) Run(ctx context.Context) {
 	for {
 		q := Query{Index: index, Known: known, Wait: w.Wait()}
 		if w.Reread > 0 && time.Now().After(reread) {
-			q.Index, reread = 0, time.Now().Add(Jitter(w.Reread))
+			q.Index, reread = 0, time.Now().Add(pace.Jitter(w.Reread))
 		}
 		began := time.Now()
 		next, nudged, err := w.ask(ctx, q)
@@ -79,7 +80,7 @@ func (w *Watch) Run(ctx context.Context) {
 		for i := range w.Pace {
 			pause = max(pause, w.Pace[i].Take(time.Now()))
 		}
-		if Sleep(ctx, pause) != nil {
+		if pace.Sleep(ctx, pause) != nil {
 			return
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"lictor/internal/pace"
 )
 
 // TestWatch is the conversation of a watch with Consul: field notes D5.
@@ -72,7 +74,7 @@ func TestAWatchReadsWithoutIndexNowAndThen(t *testing.T) {
 					fresh++
 					return 7, nil
 				}
-				return 7, Sleep(ctx, q.Wait)
+				return 7, pace.Sleep(ctx, q.Wait)
 			},
 		}
 		w.Run(ctx)

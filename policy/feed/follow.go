@@ -14,6 +14,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/internal/durable"
+	"lictor/internal/pace"
 	"lictor/policy"
 )
 
@@ -104,7 +105,7 @@ var errWrittenOn = errors.New("it was written while it was read")
 // run reads what is kept, and then the source again and again, until ctx ends.
 func (w *follower) run(ctx context.Context) {
 	w.loadKept(ctx)
-	retry := retryFirst
+	retry := pace.Backoff{First: retryFirst, Most: max(w.source.Refresh, retryFirst)}
 	for {
 		wait := w.source.Refresh
 		switch err := w.look(ctx); {
@@ -116,18 +117,15 @@ func (w *follower) run(ctx context.Context) {
 			if !errors.Is(err, errWrittenOn) {
 				w.trouble(err)
 			}
-			wait = min(wait, retry)
-			retry = min(2*retry, max(w.source.Refresh, retryFirst))
+			wait = min(wait, retry.Next())
 		default:
-			retry = retryFirst
+			retry.Reset()
 		}
 		if w.source.URL != "" {
 			wait += rand.N(wait/10 + 1) // so that many lictors do not ask in one moment
 		}
-		select {
-		case <-ctx.Done():
+		if pace.Sleep(ctx, wait) != nil {
 			return
-		case <-time.After(wait):
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/oschwald/maxminddb-golang/v2"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 	"lictor/policy"
 )
 
@@ -105,30 +106,24 @@ const checkEvery = time.Second
 // Run reads the file again when it has changed, until ctx ends. A version that
 // cannot be read leaves the former one in use.
 func (r *Reader) Run(ctx context.Context) error {
-	tick := time.NewTicker(checkEvery)
-	defer tick.Stop()
 	var failed stamp
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	pace.Every(ctx, checkEvery, func(time.Time) {
 		info, err := os.Stat(r.path)
 		if err != nil {
-			continue // being replaced
+			return // being replaced
 		}
 		now := stamp{info.Size(), info.ModTime()}
 		if now == r.current.Load().stamp || now == failed {
-			continue
+			return
 		}
 		if err := r.load(); err != nil {
 			failed = now
 			r.log.Error("cannot read the new geoip data base, keeping the former one", "path", r.path, "error", err)
-			continue
+			return
 		}
 		r.log.Info("geoip data base read", "path", r.path, "built", r.current.Load().reader.Metadata.BuildTime())
-	}
+	})
+	return nil
 }
 
 // Country returns the ISO 3166-1 code of the country of an address:

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 	"lictor/policy"
 	"lictor/policy/document"
 	"lictor/policy/store"
@@ -112,18 +113,11 @@ const ageEvery = 250 * time.Millisecond
 // watchAge runs until ctx ends. It makes Set return nil while the policy is older
 // than MaxStale.
 func (p *Policy) watchAge(ctx context.Context) {
-	tick := time.NewTicker(ageEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	pace.Every(ctx, ageEvery, func(time.Time) {
 		if st := p.cfg.Store.Status(); st.Loaded {
 			p.updateStale(st)
 		}
-	}
+	})
 }
 
 // updateStale compares the age of the policy with MaxStale, and logs a change.

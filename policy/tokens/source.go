@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 )
 
 const (
@@ -60,7 +61,7 @@ func (s *source) ask() {
 // run fetches the set again and again, until ctx ends.
 func (s *source) run(ctx context.Context) {
 	s.load()
-	retry := retryFirst
+	retry := pace.Backoff{First: retryFirst, Most: askEvery}
 	for {
 		began := time.Now()
 		err := s.contained(ctx)
@@ -69,18 +70,15 @@ func (s *source) run(ctx context.Context) {
 		}
 		s.tell(err)
 		if err == nil || errors.Is(err, errNotKept) {
-			retry = retryFirst
+			retry.Reset()
 			if !s.pause(ctx, began) {
 				return
 			}
 			continue
 		}
-		select {
-		case <-ctx.Done():
+		if pace.Sleep(ctx, retry.Next()) != nil {
 			return
-		case <-time.After(retry - rand.N(retry/4)):
 		}
-		retry = min(2*retry, askEvery)
 	}
 }
 
@@ -102,12 +100,7 @@ func (s *source) pause(ctx context.Context, began time.Time) bool {
 		return true
 	case <-s.asked:
 	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(time.Until(began.Add(askEvery))):
-		return true
-	}
+	return pace.Sleep(ctx, time.Until(began.Add(askEvery))) == nil
 }
 
 // contained is fetch in which a panic is an error of this answer only.

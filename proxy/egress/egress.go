@@ -30,6 +30,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/egress/dns"
@@ -219,21 +220,14 @@ const maintainEvery = time.Second
 // maintain drops connections that were idle for too long, and looks the names of
 // our own infrastructure up again, until ctx ends.
 func (p *Proxy) maintain(ctx context.Context) {
-	tick := time.NewTicker(maintainEvery)
-	defer tick.Stop()
 	known := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			p.sweep()
-			if now.Sub(known) >= own.RefreshEvery {
-				p.own.Refresh(ctx)
-				known = now
-			}
+	pace.Every(ctx, maintainEvery, func(now time.Time) {
+		p.sweep()
+		if now.Sub(known) >= own.RefreshEvery {
+			p.own.Refresh(ctx)
+			known = now
 		}
-	}
+	})
 }
 
 func (p *Proxy) sweep() {

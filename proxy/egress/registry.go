@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lictor/internal/pace"
 	"lictor/internal/uri"
 	"lictor/resolver"
 )
@@ -53,16 +54,8 @@ const followEvery = 200 * time.Millisecond
 
 // Run follows the catalogs until ctx ends, and returns its error.
 func (c *Catalogs) Run(ctx context.Context) error {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-tick.C:
-			c.follow(now)
-		}
-	}
+	pace.Every(ctx, followEvery, c.follow)
+	return ctx.Err()
 }
 
 // follow makes a new index if a catalog changed, and has services loaded that

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
@@ -196,16 +197,7 @@ const tendEvery = time.Second
 // tend drops what is gone: groups of vanished services, connections to
 // vanished instances, connections that were idle for too long.
 func (g *Gateway) tend(ctx context.Context) {
-	tick := time.NewTicker(tendEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			g.sweep()
-		}
-	}
+	pace.Every(ctx, tendEvery, func(time.Time) { g.sweep() })
 }
 
 // AuthoritiesChanged has the certificates of connected clients verified again,

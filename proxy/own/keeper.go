@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"lictor/internal/pace"
 )
 
 // RefreshEvery is how often names and interfaces are to be looked at again.
@@ -42,16 +44,9 @@ func (k *Keeper) Begin() {
 // Run looks names up, too, at once and again and again, until ctx ends. It
 // returns the error of ctx.
 func (k *Keeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(RefreshEvery)
-	defer tick.Stop()
-	for {
-		k.Refresh(ctx)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
+	k.Refresh(ctx)
+	pace.Every(ctx, RefreshEvery, func(time.Time) { k.Refresh(ctx) })
+	return ctx.Err()
 }
 
 // Refresh finds out anew where the endpoints are, in 3 s at most. It must not be

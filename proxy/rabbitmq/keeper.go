@@ -2,12 +2,12 @@ package rabbitmq
 
 import (
 	"context"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 )
 
 // Run keeps a connection to the broker until ctx ends, and returns ctx's error
@@ -78,7 +78,7 @@ func (k *keeper) run(ctx context.Context) {
 	const first, last = 250 * time.Millisecond, 5 * time.Second
 	defer crash.Contain("bus connection", func() { time.Sleep(first) })
 	b := k.bus
-	delay := first
+	delay := pace.Backoff{First: first, Most: last}
 	told := "" // the last failure that was logged, so that an outage is one line
 	for {
 		began := time.Now()
@@ -87,9 +87,9 @@ func (k *keeper) run(ctx context.Context) {
 			return
 		}
 		if time.Since(began) > 2*last {
-			delay = first
+			delay.Reset()
 		}
-		wait := delay/2 + rand.N(delay/2)
+		wait := delay.Next()
 		b.stats.failed(err)
 		if text := withoutRandom(err.Error()); served || text != told {
 			told = text
@@ -104,7 +104,6 @@ func (k *keeper) run(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		}
-		delay = min(2*delay, last)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	client "lictor/internal/consul"
+	"lictor/internal/pace"
 	"lictor/internal/uri"
 	"lictor/resolver"
 )
@@ -148,7 +149,7 @@ func (r *Resolver) watchClaims(ctx context.Context) {
 	}
 	w := client.Watch{
 		Step:      step,
-		Wait:      func() time.Duration { return client.Jitter(maxWait) },
+		Wait:      func() time.Duration { return pace.Jitter(maxWait) },
 		Recovered: r.waitContact,
 		Reread:    rereadEvery,
 		Pace:      []client.Bucket{{Burst: 20, Every: 100 * time.Millisecond}},

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	client "lictor/internal/consul"
+	"lictor/internal/pace"
 	"lictor/resolver"
 )
 
@@ -74,7 +75,7 @@ func (r *Resolver) unfollowLocked(names []string) {
 // watch follows the service until ctx ends. One that is known from a snapshot
 // has time: the first queries are spread.
 func (f *follower) watch(ctx context.Context) {
-	if f.doubtful && client.Sleep(ctx, client.Jitter(time.Second)) != nil {
+	if f.doubtful && pace.Sleep(ctx, pace.Jitter(time.Second)) != nil {
 		return
 	}
 	w := client.Watch{
@@ -97,7 +98,7 @@ func (f *follower) step(ctx context.Context, q query) (uint64, error) {
 	if err == nil && f.empties(entries, m) {
 		entries, m, err = f.ask(ctx, query{Consistent: true})
 	}
-	if err == nil && f.empties(entries, m) && client.Sleep(ctx, confirmAfter) == nil && f.empties(entries, m) {
+	if err == nil && f.empties(entries, m) && pace.Sleep(ctx, confirmAfter) == nil && f.empties(entries, m) {
 		entries, m, err = f.ask(ctx, query{Consistent: true})
 	}
 	if ctx.Err() != nil {

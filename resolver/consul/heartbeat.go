@@ -6,6 +6,7 @@ import (
 	"time"
 
 	client "lictor/internal/consul"
+	"lictor/internal/pace"
 )
 
 // Consul is asked at short intervals how far it is; what has gone on without a
@@ -72,7 +73,7 @@ func (h *heart) beat(ctx context.Context) error {
 	moved := services != h.services || checks != h.checks
 	h.services, h.checks, h.last = services, checks, began
 	h.nudge(h.r.ahead(max(services, checks), since))
-	if moved && client.Sleep(ctx, heartbeatGrace) == nil {
+	if moved && pace.Sleep(ctx, heartbeatGrace) == nil {
 		h.compareServices(ctx, since)
 	}
 	return nil
@@ -97,7 +98,7 @@ func (h *heart) index(ctx context.Context, path string, nothing url.Values) (uin
 
 // compareNames notes that the names are right as of now, or has them read again.
 func (h *heart) compareNames(ctx context.Context, index uint64, began time.Time) {
-	if h.r.namesAt(index, began) || client.Sleep(ctx, heartbeatGrace) != nil || h.r.namesAt(index, began) {
+	if h.r.namesAt(index, began) || pace.Sleep(ctx, heartbeatGrace) != nil || h.r.namesAt(index, began) {
 		return
 	}
 	h.r.cfg.Client.CloseIdle() // they are as old

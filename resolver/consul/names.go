@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	client "lictor/internal/consul"
+	"lictor/internal/pace"
 	"lictor/resolver"
 )
 
@@ -54,9 +55,9 @@ func (n *nameWatch) wait() time.Duration {
 // for they may not hide it any more.
 func waitBehind(trouble client.Trouble) time.Duration {
 	if trouble == client.Filtered {
-		return client.Jitter(filteredWait)
+		return pace.Jitter(filteredWait)
 	}
-	return client.Jitter(maxWait)
+	return pace.Jitter(maxWait)
 }
 
 // waitUntil shortens d to end at deadline, if that is ahead.
@@ -306,8 +307,8 @@ func (r *Resolver) waitContact(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-down:
-			return client.Sleep(ctx, client.Jitter(time.Duration(watched)*4*time.Millisecond))
-		case <-time.After(client.Jitter(namesPatience)):
+			return pace.Sleep(ctx, pace.Jitter(time.Duration(watched)*4*time.Millisecond))
+		case <-time.After(pace.Jitter(namesPatience)):
 			if !r.cfg.Client.Contact.Down() {
 				return nil // it is the names alone that cannot be read
 			}

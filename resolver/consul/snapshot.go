@@ -11,8 +11,8 @@ import (
 	"slices"
 	"time"
 
-	client "lictor/internal/consul"
 	"lictor/internal/durable"
+	"lictor/internal/pace"
 	"lictor/resolver"
 )
 
@@ -142,7 +142,7 @@ func (r *Resolver) keepSnapshot(ctx context.Context) {
 		case <-touch.C:
 			s.touch()
 		case <-r.save:
-			_ = client.Sleep(ctx, saveDelay) // at the end of ctx it is written at once
+			_ = pace.Sleep(ctx, saveDelay) // at the end of ctx it is written at once
 			s.write()
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	client "lictor/internal/consul"
+	"lictor/internal/pace"
 	"lictor/resolver"
 )
 
@@ -50,7 +50,7 @@ func (r *Resolver) watchAge(ctx context.Context) {
 				"services", r.truth.Len(), "max_stale_ms", r.cfg.MaxStale.Milliseconds())
 		}
 		r.mu.Unlock()
-		if client.Sleep(ctx, max(left, min(r.cfg.MaxStale, time.Second))) != nil {
+		if pace.Sleep(ctx, max(left, min(r.cfg.MaxStale, time.Second))) != nil {
 			return
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	client "lictor/internal/consul"
+	"lictor/internal/pace"
 )
 
 // Services beyond Config.Watches have no blocking query of their own: each is
@@ -94,7 +95,7 @@ func (s *sweeper) markDueLocked(concerned func(*follower) bool) {
 // until rest.
 func (s *sweeper) takeLocked(now, rest time.Time) (batch []*follower, wake time.Time) {
 	if s.next.IsZero() {
-		s.next = now.Add(client.Jitter(rereadEvery))
+		s.next = now.Add(pace.Jitter(rereadEvery))
 	}
 	if !now.Before(s.next) {
 		s.next = time.Time{}
@@ -265,7 +266,7 @@ func (r *Resolver) watchChecks(ctx context.Context, status string) {
 	}
 	w := client.Watch{
 		Step:      step,
-		Wait:      func() time.Duration { return client.Jitter(maxWait) },
+		Wait:      func() time.Duration { return pace.Jitter(maxWait) },
 		Recovered: r.waitContact,
 		Reread:    rereadEvery,
 		Pace:      []client.Bucket{{Burst: 20, Every: time.Second}},

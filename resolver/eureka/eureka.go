@@ -24,6 +24,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"lictor/internal/crash"
+	"lictor/internal/pace"
 	"lictor/resolver"
 )
 
@@ -112,27 +113,21 @@ func (r *Resolver) Status() resolver.Status {
 func (r *Resolver) Run(ctx context.Context) error {
 	defer r.client.CloseIdleConnections()
 	r.load()
-	const first = 500 * time.Millisecond
-	backoff := first
+	backoff := pace.Backoff{First: 500 * time.Millisecond, Most: r.cfg.Refresh}
 	for {
 		err := r.contained(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		wait := r.cfg.Refresh
+		wait := r.cfg.Refresh - rand.N(r.cfg.Refresh/10+1) // gateways that started together should not ask together
 		if err == nil {
-			backoff = first
+			backoff.Reset()
 		} else {
-			wait = min(backoff, wait)
-			backoff = min(2*backoff, r.cfg.Refresh)
+			wait = backoff.Next()
 			r.fail(err, wait)
 		}
-		// Gateways that started together should not ask together.
-		wait -= rand.N(wait/10 + 1)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
+		if err := pace.Sleep(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

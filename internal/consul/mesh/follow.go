@@ -8,6 +8,7 @@ import (
 	"time"
 
 	client "lictor/internal/consul"
+	"lictor/internal/pace"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 func (m *Mesh) follow(ctx context.Context, step func(context.Context, client.Query) (uint64, error)) {
 	w := client.Watch{
 		Step:    step,
-		Wait:    func() time.Duration { return client.Jitter(maxWait) },
+		Wait:    func() time.Duration { return pace.Jitter(maxWait) },
 		Reread:  rereadEvery,
 		Pace:    []client.Bucket{{Burst: 5, Every: 2 * time.Second}},
 		Contact: m.cfg.Contact,
@@ -79,7 +80,7 @@ func (m *Mesh) askIntentions(ctx context.Context, q client.Query) (uint64, error
 	if m.replaceIntentions(sum.Sum(nil)) {
 		m.intentions.forget()
 		m.renew()
-		_ = client.Sleep(ctx, settleTime)
+		_ = pace.Sleep(ctx, settleTime)
 		m.intentions.forget()
 		m.renew()
 	}

@@ -9,8 +9,8 @@ import (
 	"os"
 	"time"
 
-	client "lictor/internal/consul"
 	"lictor/internal/durable"
+	"lictor/internal/pace"
 )
 
 const (
@@ -88,7 +88,7 @@ func (m *Mesh) keep(ctx context.Context) {
 			return
 		case <-m.save:
 		}
-		_ = client.Sleep(ctx, saveDelay) // at the end of ctx it is written at once
+		_ = pace.Sleep(ctx, saveDelay) // at the end of ctx it is written at once
 		err := m.write(m.cur.Load())
 		if err != nil && !failing {
 			m.cfg.Log.Warn("cannot keep the certificate of the mesh on disk", "file", m.cfg.File, "error", err)
