@@ -150,10 +150,11 @@ func (st *stream) take(p []byte) int {
 	return n
 }
 
-// more prepares what is to be read next.
+// more prepares what is to be read next. Of a stream that is over there is nothing:
+// what waited was dropped, and the end of the body behind it would make whole what is not.
 func (st *stream) more() bool {
-	if st.connect && st.answer.phase != raw {
-		return false // it is not the stream's turn yet
+	if st.err != nil || st.connect && st.answer.phase != raw {
+		return false // or it is not the stream's turn yet
 	}
 	there := st.in.len()
 	if !st.chunked {
