@@ -120,19 +120,19 @@ func parseCase(b *hcl.Block) (Case, hcl.Diagnostics) {
 	r.list("certificate", &c.Certificate)
 	r.header(&c)
 	c.From = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	if from := r.text("from"); from != "" {
+	if from := r.filled("from"); from != "" {
 		var err error
 		if c.From, err = netip.ParseAddr(from); err != nil {
 			r.wrong("from", "is %q, want an IP address", from)
 		}
 	}
-	if at := r.text("at"); at != "" {
+	if at := r.filled("at"); at != "" {
 		var err error
 		if c.At, err = time.Parse(time.RFC3339, at); err != nil {
 			r.wrong("at", `is %q, want a time such as "2026-12-01T08:00:00Z"`, at)
 		}
 	}
-	if c.Want = r.text("want"); c.Want != "" && !slices.Contains(reasons, c.Want) {
+	if c.Want = r.filled("want"); c.Want != "" && !slices.Contains(reasons, c.Want) {
 		r.wrong("want", "is %q, want one of %s", c.Want, strings.Join(reasons, ", "))
 	}
 	return c, r.diags
@@ -166,6 +166,18 @@ func (r *reader) text(name string) string {
 		return v.AsString()
 	}
 	return ""
+}
+
+// filled is text, of an argument that says nothing when it is empty.
+func (r *reader) filled(name string) string {
+	v := r.value(name, cty.String)
+	if v.IsNull() {
+		return ""
+	}
+	if v.AsString() == "" {
+		r.wrong(name, "is empty")
+	}
+	return v.AsString()
 }
 
 func (r *reader) list(name string, to *[]string) {
@@ -203,7 +215,7 @@ func (r *reader) request(c *Case) {
 			r.wrong("length", "want a number of bytes")
 		}
 	}
-	text := r.text("request")
+	text := r.filled("request")
 	if text == "" {
 		return
 	}

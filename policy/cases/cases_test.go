@@ -189,6 +189,12 @@ case "b" {
   request = "get /x"
   want    = ["pass"]
 }
+case "c" {
+  request = ""
+  from    = ""
+  at      = ""
+  want    = ""
+}
 case {
 }
 suite "x" {
@@ -201,7 +207,8 @@ suite "x" {
 	for _, want := range []string{
 		`a.hcl:2,13-18: Wrong case; request: is "GET", want a method`, `a.hcl:3,13-20: Wrong case; want: is "maybe", want one of pass, no_service`,
 		`a.hcl:5,1-9: Wrong case; there is a case "a" already, at line 1`, "want http or https", `from: is "here"`, `at: is "noon"`, `"wants"`,
-		"length: want a number of bytes", "headers: a is null", `host: is "a b"`, `request: is "get /x"`, "want: want string", "a.hcl:19", `"suite"`,
+		"length: want a number of bytes", "headers: a is null", `host: is "a b"`, `request: is "get /x"`, "want: want string", "a.hcl:25", `"suite"`,
+		"a.hcl:20,13-15: Wrong case; request: is empty", "a.hcl:21,13-15: Wrong case; from: is empty", "at: is empty", "want: is empty",
 	} {
 		if !strings.Contains(everything(err), want) {
 			t.Errorf("%q is not in\n%s", want, everything(err))
