@@ -111,6 +111,34 @@ func TestAHalfOpenWatchHidesNothingForLong(t *testing.T) {
 	})
 }
 
+// A prefix that was empty, and is so again before its watch told what came
+// meanwhile, lost what a whole answer had shown.
+func TestWhatOnlyAWholeAnswerShowedDoesNotVanishUnseen(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
+		f.Remove("acls/a")
+		pass(time.Second)
+		f.SetFault(func(r *http.Request) (*http.Response, error) {
+			if !r.URL.Query().Has("wait") || !strings.HasSuffix(r.URL.Path, "/acls") {
+				return nil, nil
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		pass(consul.BlockFor + 2*time.Second) // the watch of acls says nothing from now on
+		f.Put("acls/c", "3")
+		if err := s.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantText(t, w, "acls/c=3 groups/g=2")
+		f.clear()
+		pass(time.Second)
+		wantText(t, w, "acls/c=3 groups/g=2")
+		if n := len(s.Held()); n != 2 {
+			t.Errorf("%d objects are held", n)
+		}
+	})
+}
+
 // A Consul, or a proxy before it, that does not block costs no more than a
 // question a second for each watch.
 func TestAConsulThatDoesNotBlockIsPaced(t *testing.T) {

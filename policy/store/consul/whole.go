@@ -67,7 +67,8 @@ func (s *session) meet(ctx context.Context) error {
 // readWhole reads everything into the nodes and the pending changes, and
 // returns the marks that are there. In the split layout the indexes of
 // the nodes do not follow from that of the whole; they stay, and what is read
-// twice because of it costs nothing.
+// twice because of it costs nothing. Which of them are empty does follow, and has to:
+// one that was so, and is again, has not moved.
 func (s *session) readWhole(ctx context.Context) (a client.Meta, found mirror.Marks, err error) {
 	s.round++
 	s.size, s.tops, found = 0, map[string]bool{}, mirror.Marks{}
@@ -92,6 +93,9 @@ func (s *session) readWhole(ctx context.Context) (a client.Meta, found mirror.Ma
 	}
 	for _, n := range s.lay.all() {
 		s.sweep(n)
+		if n.empty = n.stored() == 0; n == s.lay.mark {
+			n.empty = len(found) == 0
+		}
 	}
 	s.explained, s.shardsAt = a.Index, 0
 	if !s.lay.split {
