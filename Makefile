@@ -23,7 +23,7 @@ export GOFLAGS := -buildvcs=false -trimpath
 BUILD := CGO_ENABLED=0 go build
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-bus build test unit integration adversary soak bench benchparts fuzz lint docs vuln fmt consul compiler namespaces rabbitmq peers front packages
+.PHONY: help run demo demo-bus build test unit integration adversary soak bench scale benchparts fuzz lint docs vuln fmt consul compiler namespaces rabbitmq peers front packages
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench: build consul rabbitmq peers ## Compare side by side with nginx, HAProxy a
 
 soak: consul bin/integration.test ## Mixed load with changes and restarts for T (1m; an hour: T=1h): nothing is lost, nothing grows
 	cd integration && $(CURDIR)/bin/integration.test -test.run '^TestNothingGrowsUnderMixedLoad$$' -test.timeout 0 -test.v -soak $(T)
+
+scale: consul bin/integration.test ## Measure what is large: a change among a million entries of the policy
+	cd integration && $(CURDIR)/bin/integration.test -test.run '^TestAChangeAmongManyEntries$$' -test.timeout 0 -test.v -entries 1000000
 
 benchparts: ## Measure the parts by themselves
 	go test -run '^$$' -bench . -benchmem ./...

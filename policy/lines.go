@@ -121,6 +121,12 @@ func differing(old, next *object) (was, is []string) {
 	if old != nil && old.twice || next != nil && next.twice {
 		return was, is // what is taken out of one place may stand in another
 	}
+	return Differing(was, is)
+}
+
+// Differing returns what is left of two lists without what both begin with and what
+// both end with: parts of them, which cost no memory.
+func Differing(was, is []string) (left, right []string) {
 	same := 0
 	for same < min(len(was), len(is)) && was[same] == is[same] {
 		same++

@@ -193,7 +193,7 @@ const (
 // differences says which fields of an object are others, without secrets. nil stands
 // for an object that is not there.
 func differences(before, after policy.Object) (lines []string) {
-	was, is := document.ShownFields(before), document.ShownFields(after)
+	was, is := shown(before, after)
 	names := make(map[string]bool)
 	for name := range was {
 		names[name] = true
@@ -216,6 +216,20 @@ func differences(before, after policy.Object) (lines []string) {
 		lines = append(lines, name+": "+difference(was[name], is[name]))
 	}
 	return lines
+}
+
+// shown returns the fields of two versions of an object that may be shown. Of lists it
+// has the entries between those that both begin with and those that both end with: a
+// line of a large list costs what the line does.
+func shown(before, after policy.Object) (was, is map[string]any) {
+	b, lists := before.(*policy.List)
+	a, also := after.(*policy.List)
+	if !lists || !also {
+		return document.ShownFields(before), document.ShownFields(after)
+	}
+	old, next := *b, *a
+	old.Entries, next.Entries = policy.Differing(b.Entries, a.Entries)
+	return document.ShownFields(&old), document.ShownFields(&next)
 }
 
 // difference says how a value became another one: of lists what came and what went.

@@ -231,3 +231,22 @@ func TestALargeDifferenceIsCut(t *testing.T) { // R6
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestALineOfALongListAllocatesLittle holds that what is told of a change costs what
+// changed, and not what else the list says.
+func TestALineOfALongListAllocatesLittle(t *testing.T) {
+	was := make([]string, 20_000)
+	for i := range was {
+		was[i] = fmt.Sprintf("host-%d.example", i)
+	}
+	is := slices.Clone(was)
+	is[7000] = "/x"
+	before, after := &policy.List{Entries: was, Reason: "a"}, &policy.List{Entries: is, Reason: "b"}
+	var lines []string
+	if n := testing.AllocsPerRun(10, func() { lines = differences(before, after) }); n > 200 {
+		t.Errorf("%v allocations", n)
+	}
+	if got, want := strings.Join(lines, "\n"), "entries: +\"/x\" -\"host-7000.example\"\nreason: \"a\" -> \"b\""; got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}

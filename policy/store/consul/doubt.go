@@ -192,7 +192,7 @@ func (s *session) hold(gone []store.Change, why string) {
 			continue // it came and went unseen
 		}
 		o.Held, o.Why = true, why
-		s.lay.find([]byte(key)).items[key] = &item{object: &o}
+		s.lay.find([]byte(key)).put(key, &item{object: &o})
 		s.pending[key] = store.Change{Object: o}
 	}
 }
@@ -202,7 +202,7 @@ func (s *session) release(meant *mirror.Meaning) {
 	for _, n := range s.lay.all() {
 		for key, it := range n.items {
 			if o := it.object; o.Held && meant.Cover(o) {
-				delete(n.items, key)
+				n.drop(key)
 				s.pending[key] = store.Change{Object: store.Object{Kind: o.Kind, Name: o.Name, Held: true}, Deleted: true}
 			}
 		}

@@ -5,6 +5,10 @@ import "io"
 // SplitAlways makes c use the split layout for any policy.
 func (c *Store) SplitAlways() { c.splitAt = -1 }
 
+// ByKeysAlways makes c, which has the split layout, ask which keys changed of any
+// prefix.
+func (c *Store) ByKeysAlways() { c.splitAt, c.keyCost = -1, -1<<20 }
+
 // Scanned is an entry as scanEntries reads it.
 type Scanned struct {
 	Key, Value     string

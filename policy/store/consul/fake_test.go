@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ type fakeConsul struct {
 	changed chan struct{}     // closed by the next write
 	fault   modeltest.Fault
 	asked   []string // paths with queries
+	bytes   int      // of all answers
 }
 
 type fakePair struct {
@@ -172,8 +174,28 @@ func (f *fakeConsul) delete(key string) {
 	}
 }
 
-// RoundTrip answers a request.
+// answered is how many bytes all answers had.
+func (f *fakeConsul) answered() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.bytes
+}
+
+// RoundTrip answers a request, and counts.
 func (f *fakeConsul) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := f.answer(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bytes += len(body)
+	return resp, err
+}
+
+func (f *fakeConsul) answer(r *http.Request) (*http.Response, error) {
 	f.mu.Lock()
 	f.asked = append(f.asked, strings.TrimPrefix(r.URL.RequestURI(), "/v1/kv/lictor/policy/"))
 	fault := f.fault
@@ -206,7 +228,7 @@ func (f *fakeConsul) get(r *http.Request, key string) (*http.Response, error) {
 	defer over.Stop()
 	for late := known == 0; ; {
 		f.mu.Lock()
-		index, body := f.look(key, q.Has("keys"), q.Has("recurse") || q.Has("keys"))
+		index, body := f.look(key, q)
 		changed := f.changed
 		f.mu.Unlock()
 		if index > known || late {
@@ -227,7 +249,9 @@ func (f *fakeConsul) get(r *http.Request, key string) (*http.Response, error) {
 }
 
 // look returns the index and the answer on a prefix. The caller holds mu.
-func (f *fakeConsul) look(key string, names, prefix bool) (uint64, string) {
+func (f *fakeConsul) look(key string, q url.Values) (uint64, string) {
+	names := q.Has("keys")
+	prefix := names || q.Has("recurse")
 	var found []fakePair
 	var folded []string
 	index := uint64(0)
@@ -237,6 +261,9 @@ func (f *fakeConsul) look(key string, names, prefix bool) (uint64, string) {
 			index = max(index, f.pairs[k].ModifyIndex)
 			rest, _, cut := strings.Cut(k[len(key):], "/")
 			name := key + rest + strings.Repeat("/", map[bool]int{cut: 1}[true])
+			if !q.Has("separator") {
+				name = k
+			}
 			if !slices.Contains(folded, name) {
 				folded = append(folded, name)
 			}
@@ -301,15 +328,21 @@ func (f *fakeConsul) txn(r *http.Request) (*http.Response, error) {
 			bad = has != 0
 		}
 		if bad {
-			out.Errors = append(out.Errors, &api.TxnError{OpIndex: i, What: "index is stale"})
+			out.Errors = append(out.Errors, &api.TxnError{OpIndex: i, What: "failed index check for the key"})
 		}
 	}
 	status := http.StatusConflict
 	if len(out.Errors) == 0 {
 		status = http.StatusOK
-		f.index++
+		if slices.ContainsFunc(ops, func(op *api.TxnOp) bool { return op.KV.Verb != api.KVCheckIndex }) {
+			f.index++
+		}
 		for _, op := range ops {
 			switch op.KV.Verb {
+			case api.KVCheckIndex:
+				p := f.pairs[op.KV.Key]
+				p.Value = nil
+				out.Results = append(out.Results, result{p})
 			case api.KVSet, api.KVCAS:
 				p := f.set(op.KV.Key, op.KV.Value)
 				p.Value = nil

@@ -13,13 +13,17 @@ import (
 // a real one.
 type modelConsul struct {
 	*fakeConsul
-	t *testing.T
+	t      *testing.T
+	byKeys bool // where the layout is split, changes are read by keys
 }
 
 func (m modelConsul) Open(data string, split bool) store.Store {
 	s := m.open(m.t, data)
 	if split {
 		s.SplitAlways()
+	}
+	if split && m.byKeys {
+		s.ByKeysAlways()
 	}
 	return s
 }
@@ -34,6 +38,6 @@ func TestNothingOpensByAccident(t *testing.T) {
 	const lives, steps = 20, 500
 	for seed := range uint64(lives) {
 		data := t.TempDir()
-		synctest.Test(t, func(t *testing.T) { modeltest.Run(t, modelConsul{newFake(), t}, data, seed, steps) })
+		synctest.Test(t, func(t *testing.T) { modeltest.Run(t, modelConsul{newFake(), t, seed%2 == 0}, data, seed, steps) })
 	}
 }

@@ -28,6 +28,7 @@ type node struct {
 	index  uint64 // of the content; 0 = to be read
 	empty  bool
 	items  map[string]*item // by key below policy/
+	size   int              // bytes of their values
 }
 
 // item is an object of a node, as last read.
@@ -35,6 +36,25 @@ type item struct {
 	object *store.Object
 	seen   uint64 // round in which it was last seen in an answer
 }
+
+// put enters an object, in the place of what the node had at its key.
+func (n *node) put(key string, it *item) {
+	n.drop(key)
+	n.items[key] = it
+	n.size += len(it.object.Value)
+}
+
+// drop takes an object out, if it is there.
+func (n *node) drop(key string) {
+	if it := n.items[key]; it != nil {
+		n.size -= len(it.object.Value)
+		delete(n.items, key)
+	}
+}
+
+// has reports whether a key belongs to the node, of the keys that begin with its
+// prefix.
+func (n *node) has(key string) bool { return strings.HasPrefix(key, n.within) }
 
 // moved reports whether an answer says that the node's content is not what is
 // known. The index of an empty prefix is that of the whole KV and says nothing.
@@ -118,7 +138,7 @@ func (l *layout) all() []*node {
 func (l *layout) fill(objects []store.Change) {
 	for i := range objects {
 		key := objects[i].Key()
-		l.find([]byte(key)).items[key] = &item{object: &objects[i].Object}
+		l.find([]byte(key)).put(key, &item{object: &objects[i].Object})
 	}
 }
 
@@ -144,7 +164,7 @@ func (n *node) take(key []byte, e *entry, round uint64, scratch *[]byte) (*store
 		return nil, nil
 	}
 	o := &store.Object{Kind: kind, Name: name, Value: append([]byte{}, value...), Index: e.modify, CreateIndex: e.create}
-	n.items[text] = &item{object: o, seen: round}
+	n.put(text, &item{object: o, seen: round})
 	return o, nil
 }
 
@@ -175,7 +195,7 @@ func (n *node) sweep(round uint64) []*store.Object {
 	for key, it := range n.items {
 		if it.seen != round && !it.object.Held {
 			gone = append(gone, it.object)
-			delete(n.items, key)
+			n.drop(key)
 		}
 	}
 	return gone

@@ -30,7 +30,9 @@ var (
 // What is asked about a prefix.
 var (
 	namesForm   = url.Values{"keys": {""}, "separator": {"/"}} // names only, those with a slash folded
+	keysForm    = url.Values{"keys": {""}}                     // every name
 	contentForm = url.Values{"recurse": {""}}
+	quorumForm  = url.Values{"consistent": {""}} // by a leader that knows all that was written before
 )
 
 // ask asks about what lies at or below a key. body is called if there is anything.
@@ -63,7 +65,12 @@ func (c *Store) probe(ctx context.Context, key string, q client.Query) (client.M
 // names asks for the names that lie directly below policy/, those of kinds with
 // a slash at the end.
 func (c *Store) names(ctx context.Context) (found []string, m client.Meta, err error) {
-	m, err = c.ask(ctx, "", client.Query{Form: namesForm, Fresh: true}, func(body io.Reader) error {
+	return c.list(ctx, "", client.Query{Form: namesForm, Fresh: true})
+}
+
+// list asks for names, and returns them as they are below policy/.
+func (c *Store) list(ctx context.Context, key string, q client.Query) (found []string, m client.Meta, err error) {
+	m, err = c.ask(ctx, key, q, func(body io.Reader) error {
 		return json.NewDecoder(body).Decode(&found)
 	})
 	for i := range found {

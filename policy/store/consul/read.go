@@ -3,6 +3,7 @@ package consul
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 
 	client "lictor/internal/consul"
@@ -33,7 +34,14 @@ func (s *session) readAll(ctx context.Context, dirty []*node) ([]*node, error) {
 	return done, nil
 }
 
+// readNode brings a node up to date: by the keys that changed, where that is cheaper
+// and can be told, else by reading all of it.
 func (s *session) readNode(ctx context.Context, n *node) error {
+	if s.c.byKeys(n, 1) {
+		if done, err := s.readKeys(ctx, n); done || err != nil {
+			return err
+		}
+	}
 	s.round++
 	a, err := s.c.read(ctx, n.prefix, client.Query{Known: n.index}, func(e *entry) error {
 		key, ok := bytes.CutPrefix(e.key, []byte(s.c.root))
@@ -59,13 +67,15 @@ func (s *session) take(n *node, key []byte, e *entry) error {
 	return err
 }
 
-// sweep notes what the last answer on n did not have.
-func (s *session) sweep(n *node) {
-	for _, o := range n.sweep(s.round) {
+// sweep notes what the last answer on n did not have, and returns how many that are.
+func (s *session) sweep(n *node) int {
+	all := n.sweep(s.round)
+	for _, o := range all {
 		gone := store.Change{Object: *o, Deleted: true}
 		gone.Value = nil
 		s.pending[o.Key()] = gone
 	}
+	return len(all)
 }
 
 // unsettled returns the nodes that moved since they were read, last being the
@@ -102,7 +112,7 @@ func (s *session) movedShards(ctx context.Context) (moved []*node, err error) {
 		return nil, nil
 	}
 	all, err := s.c.probe(ctx, s.lay.shard, client.Query{})
-	if err != nil || all.Index == s.shardsAt {
+	if err != nil || all.Index == s.shardsAt || all.Empty && !slices.ContainsFunc(s.lay.nodes, func(n *node) bool { return n.shard && !n.empty }) {
 		return nil, err
 	}
 	for _, n := range s.lay.nodes {

@@ -1,7 +1,6 @@
 package consul_test
 
 import (
-	"fmt"
 	"testing"
 
 	"lictor/policy/store"
@@ -11,15 +10,13 @@ import (
 // The whole suite on a Consul of the tests' own, without a network; the
 // integration tests run it on a real one.
 func TestStore(t *testing.T) {
-	for _, split := range []bool{false, true} {
-		t.Run(fmt.Sprintf("split=%v", split), func(t *testing.T) {
+	for _, layout := range layouts {
+		t.Run(layout.name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Fixture {
 				f, data := newFake(), t.TempDir()
 				open := func(f *fakeConsul, prefix string) store.Store {
 					s := f.openAt(t, data, prefix)
-					if split {
-						s.SplitAlways()
-					}
+					layout.choose(s)
 					return s
 				}
 				return storetest.Fixture{

@@ -16,19 +16,27 @@ import (
 	"lictor/policy/store/storetest"
 )
 
+// layouts are the ways in which a store reads what changed.
+var layouts = []struct {
+	name   string
+	choose func(*consul.Store)
+}{
+	{"split=false", func(*consul.Store) {}},
+	{"split=true", (*consul.Store).SplitAlways},
+	{"by keys", (*consul.Store).ByKeysAlways},
+}
+
 // bubble runs test with a store on a fake Consul that has two objects, with a
-// watch that has read them, in both layouts.
+// watch that has read them, in all layouts.
 func bubble(t *testing.T, test func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch)) {
-	for _, split := range []bool{false, true} {
-		t.Run(fmt.Sprintf("split=%v", split), func(t *testing.T) {
+	for _, layout := range layouts {
+		t.Run(layout.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := newFake()
 				fake.Put("acls/a", "1")
 				fake.Put("groups/g", "2")
 				s := fake.open(t, "")
-				if split {
-					s.SplitAlways()
-				}
+				layout.choose(s)
 				w := storetest.Start(t, s)
 				synctest.Wait()
 				if got := w.Text(); got != "acls/a=1 groups/g=2" {

@@ -101,7 +101,7 @@ func (c *Store) try(ctx context.Context, ops []store.Op) (uint64, error) {
 	for i, op := range ops {
 		txn[i] = &api.TxnOp{KV: c.txnOp(op)}
 	}
-	resp, err := c.transact(ctx, txn)
+	resp, err := c.transact(ctx, nil, txn)
 	if err != nil {
 		return 0, writeError(err)
 	}
@@ -121,12 +121,12 @@ func (c *Store) try(ctx context.Context, ops []store.Op) (uint64, error) {
 
 // transact sends a transaction. A refused one is an answer with errors; the status
 // of any other failure says whether anything can have been written.
-func (c *Store) transact(ctx context.Context, txn api.TxnOps) (*api.TxnResponse, error) {
+func (c *Store) transact(ctx context.Context, form url.Values, txn api.TxnOps) (*api.TxnResponse, error) {
 	body, err := json.Marshal(txn)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.client.Do(ctx, http.MethodPut, "/v1/txn", nil, body)
+	resp, err := c.client.Do(ctx, http.MethodPut, "/v1/txn", form, body)
 	if err != nil {
 		return nil, err
 	}

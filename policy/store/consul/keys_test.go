@@ -1,0 +1,188 @@
+package consul_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lictor/policy/store/consul"
+	"lictor/policy/store/modeltest"
+	"lictor/policy/store/storetest"
+)
+
+// among runs test with a store that has read n objects of a kind, of so many bytes
+// each, and follows them.
+func among(t *testing.T, kind string, n, size int, test func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch)) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		for i := range n {
+			f.Put(fmt.Sprintf("%s/o%04d", kind, i), strings.Repeat("x", size))
+		}
+		s := f.open(t, "")
+		w := storetest.Start(t, s)
+		pass(20 * time.Second)
+		f.Put(kind+"/o0000", "the first change asks more")
+		pass(20 * time.Second)
+		f.requests()
+		test(t, f, s, w)
+		w.Stop()
+	})
+}
+
+// putAll writes several keys at once.
+func (f *fakeConsul) putAll(value string, keys ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.index++
+	for _, key := range keys {
+		f.set("lictor/policy/"+key, []byte(value))
+	}
+	f.wake()
+}
+
+func TestAChangeCostsWhatItSaysAndNotWhatIsThere(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		kind           string
+		n, size        int
+		change         func(f *fakeConsul)
+		bytes, answers int  // at most
+		whole          bool // the kind is read
+	}{
+		{"one of many large keys", "blacklist", 80, 50_000, func(f *fakeConsul) { f.Put("blacklist/o0007", "new") }, 20_000, 20, false},
+		{"a large key among large ones", "blacklist", 80, 50_000,
+			func(f *fakeConsul) { f.Put("blacklist/o0007", strings.Repeat("y", 50_000)) }, 90_000, 20, false},
+		{"a key that comes to large ones", "blacklist", 80, 50_000, func(f *fakeConsul) { f.Put("blacklist/o00070", "new") }, 20_000, 20, false},
+		{"a large key that goes", "blacklist", 80, 50_000, func(f *fakeConsul) { f.Remove("blacklist/o0007") }, 20_000, 20, false},
+		{"two at once", "blacklist", 80, 50_000, func(f *fakeConsul) { f.putAll("new", "blacklist/o0007", "blacklist/o0070") }, 20_000, 22, false},
+		{"nearly all at once", "blacklist", 80, 50_000, func(f *fakeConsul) {
+			var keys []string
+			for i := range 79 {
+				keys = append(keys, fmt.Sprintf("blacklist/o%04d", i))
+			}
+			f.putAll("new", keys...)
+		}, 100_000, 20, true},
+		{"one of many small keys", "consumers", 4000, 300, func(f *fakeConsul) { f.Put("consumers/o0007", "new") }, 3_000_000, 18, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			among(t, test.kind, test.n, test.size, func(t *testing.T, f *fakeConsul, _ *consul.Store, w *storetest.Watch) {
+				before := f.answered()
+				test.change(f)
+				synctest.Wait() // no time passes
+				for key, o := range w.Content() {
+					if want, there := f.Value(key); !there || want != string(o.Value) {
+						t.Fatalf("%s is not what it is in Consul", key)
+					}
+				}
+				bytes := f.answered() - before
+				asked := slices.DeleteFunc(f.requests(), func(one string) bool { return strings.Contains(one, "wait=") })
+				if bytes > test.bytes || len(asked) > test.answers {
+					t.Errorf("%d bytes in answers to %v", bytes, asked)
+				}
+				whole := false
+				for _, one := range asked {
+					whole = whole || strings.HasPrefix(one, test.kind) && strings.Contains(one, "recurse")
+				}
+				if whole != test.whole {
+					t.Errorf("the kind was read: %v, want %v: %v", whole, test.whole, asked)
+				}
+			})
+		})
+	}
+}
+
+// What is written while keys are read one by one is seen whole or not at all.
+func TestKeysReadOneByOneAreOneState(t *testing.T) {
+	const one, other = "blacklist/o0001", "blacklist/o0002"
+	for _, test := range []struct {
+		name string
+		at   func(r *http.Request) bool // when there is another write
+	}{
+		{"before the keys are compared", func(r *http.Request) bool { return r.URL.Path == "/v1/txn" }},
+		{"before the first is read", func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, one) }},
+		{"between the two", func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, other) }},
+		{"before the end is looked at", func(r *http.Request) bool {
+			return strings.HasSuffix(r.URL.Path, "/blacklist") && r.URL.Query().Has("consistent") && r.URL.Query().Has("separator")
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			among(t, "blacklist", 80, 50_000, func(t *testing.T, f *fakeConsul, _ *consul.Store, w *storetest.Watch) {
+				writes := 3
+				f.SetFault(func(r *http.Request) (*http.Response, error) {
+					if writes > 0 && test.at(r) {
+						writes--
+						f.putAll(fmt.Sprint("later ", writes), one, other)
+					}
+					return nil, nil
+				})
+				f.putAll("first", one, other)
+				pass(5 * time.Second)
+				if writes == 3 {
+					t.Fatal("nothing was written meanwhile")
+				}
+				for _, u := range w.Updates()[2:] {
+					if len(u.Changes) != 2 || string(u.Changes[0].Value) != string(u.Changes[1].Value) {
+						t.Errorf("an update shows half of a write: %d changes, the first to %.20q", len(u.Changes), u.Changes[0].Value)
+					}
+				}
+				if got, want := string(w.Content()[one].Value), fmt.Sprint("later ", writes); got != want {
+					t.Errorf("%s is %.20q in the end, want %q", one, got, want)
+				}
+			})
+		})
+	}
+}
+
+// Who answers the comparison of keys in another way than Consul does hides nothing.
+func TestAComparisonThatCannotBeHadIsNotNeeded(t *testing.T) {
+	isTxn := func(r *http.Request) bool { return r.URL.Path == "/v1/txn" }
+	isKey := func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/o0007") }
+	isNames := func(r *http.Request) bool { return r.URL.Query().Has("keys") && !r.URL.Query().Has("separator") }
+	for _, test := range []struct {
+		name   string
+		of     func(*http.Request) bool
+		answer func() *http.Response
+	}{
+		{"an agent that takes no PUT", isTxn, func() *http.Response { return modeltest.Respond(403, 0, "Endpoint is read-only") }},
+		{"a token that may not", isTxn, func() *http.Response {
+			return modeltest.Respond(409, 0, `{"Errors":[{"OpIndex":0,"What":"Permission denied"}]}`)
+		}},
+		{"a failure", isTxn, func() *http.Response { return modeltest.Respond(500, 0, "no") }},
+		{"an empty answer", isTxn, func() *http.Response { return modeltest.Respond(200, 0, `{}`) }},
+		{"a conflict without a reason", isTxn, func() *http.Response { return modeltest.Respond(409, 0, `{}`) }},
+		{"an operation that was not asked for", isTxn, func() *http.Response { return modeltest.Respond(409, 0, `{"Errors":[{"OpIndex":99}]}`) }},
+		{"a page of somebody else", isTxn, func() *http.Response { return modeltest.Respond(200, 0, `<html>`) }},
+		{"a key that is not there after all", isKey, func() *http.Response { return modeltest.Respond(404, 20, "") }},
+		{"a redirect of a key", isKey, func() *http.Response { return modeltest.Respond(301, 0, "") }},
+		{"another key", isKey, func() *http.Response {
+			return modeltest.Respond(200, 99, `[{"Key":"lictor/policy/blacklist/o0008","Value":"eA==","ModifyIndex":99}]`)
+		}},
+		{"names that are none", isNames, func() *http.Response { return modeltest.Respond(200, 1000, `{}`) }},
+		{"no names", isNames, func() *http.Response { return modeltest.Respond(404, 1000, "") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			among(t, "blacklist", 80, 50_000, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
+				f.SetFault(func(r *http.Request) (*http.Response, error) {
+					if test.of(r) && !r.URL.Query().Has("recurse") {
+						return test.answer(), nil
+					}
+					return nil, nil
+				})
+				f.Put("blacklist/o0007", "new")
+				f.Remove("blacklist/o0009")
+				pass(30 * time.Second)
+				content := w.Content()
+				if got := string(content["blacklist/o0007"].Value); got != "new" || len(content) != 79 {
+					t.Errorf("it is %.20q, of %d objects; status is %+v", got, len(content), s.Status())
+				}
+				if got := string(content["blacklist/o0008"].Value); len(got) != 50_000 {
+					t.Errorf("its neighbour is %.20q", got)
+				}
+			})
+		})
+	}
+}
