@@ -17,12 +17,14 @@ const (
 	backendCommand = "backend"
 
 	// A reverse proxy may strip the service's name, so only the end of a path counts.
-	service   = "bench"
-	smallPath = "/" + service + "/small"
-	bigPath   = "/" + service + "/big"
+	service    = "bench"
+	smallPath  = "/" + service + "/small"
+	middlePath = "/" + service + "/middle"
+	bigPath    = "/" + service + "/big"
 
-	smallSize = 1 << 10
-	bigSize   = 1 << 20
+	smallSize  = 1 << 10
+	middleSize = 64 << 10
+	bigSize    = 1 << 20
 )
 
 func answer(size int) []byte {
@@ -31,7 +33,7 @@ func answer(size int) []byte {
 	return append([]byte(head), bytes.Repeat([]byte("x"), size)...)
 }
 
-var smallAnswer, bigAnswer = answer(smallSize), answer(bigSize)
+var smallAnswer, middleAnswer, bigAnswer = answer(smallSize), answer(middleSize), answer(bigSize)
 
 // serveBackend answers requests at address for as long as the process lives.
 func serveBackend(address string) error {
@@ -69,7 +71,10 @@ func serveConn(c net.Conn) error {
 		}
 		head := in[:end+2]
 		reply := smallAnswer
-		if path, _, _ := bytes.Cut(head, []byte(" HTTP/1.1\r\n")); bytes.HasSuffix(path, []byte("/big")) {
+		switch path, _, _ := bytes.Cut(head, []byte(" HTTP/1.1\r\n")); {
+		case bytes.HasSuffix(path, []byte("/middle")):
+			reply = middleAnswer
+		case bytes.HasSuffix(path, []byte("/big")):
 			reply = bigAnswer
 		}
 		body := contentLength(head)

@@ -15,11 +15,11 @@ func TestWhatWrkSaysIsReadStrictly(t *testing.T) {
 	tests := []struct {
 		name, output, want string
 	}{
-		{"answers are counted", "Running\n\n" + wrkMark + " 7 900 0 0 0 0 0\n", "7 <nil>"},
-		{"an error fails it", wrkMark + " 7 900 0 1 0 0 0\n", "read 1"},
-		{"a bad status fails it", wrkMark + " 7 900 0 0 0 0 3\n", "status 3"},
-		{"short answers fail it", wrkMark + " 7 600 0 0 0 0 0\n", "want 100 bytes each"},
-		{"no answer at all fails it", wrkMark + " 0 0 0 0 0 0 0\n", "no request answered"},
+		{"answers are counted", "Running\n\n" + wrkMark + " 7 900 0 0 0 0 0 250\n", "{7 250} <nil>"},
+		{"an error fails it", wrkMark + " 7 900 0 1 0 0 0 250\n", "read 1"},
+		{"a bad status fails it", wrkMark + " 7 900 0 0 0 0 3 250\n", "status 3"},
+		{"short answers fail it", wrkMark + " 7 600 0 0 0 0 0 250\n", "want 100 bytes each"},
+		{"no answer at all fails it", wrkMark + " 0 0 0 0 0 0 0 250\n", "no request answered"},
 		{"a wrk that broke off fails it", "unable to connect\n", "unable to connect"},
 	}
 	for _, tt := range tests {

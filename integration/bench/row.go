@@ -20,7 +20,7 @@ type row struct {
 }
 
 // rows are all measurements, in the order of the table.
-var rows = []*row{rowGet, rowQuiet, rowMesh, rowPolicy, rowDecisions, rowTraces, rowJWT, rowJWTFirst, rowDown, rowUp, rowIdle, rowSettled, rowTLS, rowH2, rowH2Many, rowH2Some, rowHandshakeECDSA, rowHandshakeRSA, rowEgressGet, rowEgressTunnel, rowBus, rowBusRate}
+var rows = []*row{rowGet, rowQuiet, rowLatency, rowMesh, rowPolicy, rowDecisions, rowTraces, rowJWT, rowJWTFirst, rowMiddle, rowDown, rowUp, rowIdle, rowSettled, rowTLS, rowH2, rowH2Many, rowH2Some, rowHandshakeECDSA, rowHandshakeRSA, rowEgressGet, rowEgressTunnel, rowBus, rowBusRate}
 
 // The usual contestants.
 var peers = []*contestant{lictor, nginx, haproxy}

@@ -24,6 +24,14 @@ var rowMesh = &row{
 	measure: load{path: meshPath, size: smallSize, connections: 64}.cpuPerRequest,
 }
 
+var rowMiddle = &row{
+	name: "get-64k", unit: "µs",
+	title:   "GET 64 KiB, 64 connections: CPU per request",
+	aim:     "at most HAProxy's",
+	who:     peers,
+	measure: load{path: middlePath, size: middleSize, connections: 64}.cpuPerRequest,
+}
+
 var rowDown = &row{
 	name: "down", unit: "µs",
 	title:   "1 MiB down, 16 connections: CPU per request",

@@ -20,6 +20,13 @@ type load struct {
 	origin      string // send this Origin; "": none
 	tokens      int    // send so many bearer tokens, in turn; 0: none
 	url         string // asked for in absolute form, of a forward proxy; "": path
+	pause       int    // milliseconds before each request of a connection, on average; 0: none
+}
+
+// loaded is what wrk found.
+type loaded struct {
+	requests int64 // that were answered
+	p99      int64 // microseconds from a request to the end of its answer, of 99 %
 }
 
 // manyTokensScript sends the lines of a file as tokens, one after the other.
@@ -64,10 +71,13 @@ func (l load) script(tokens string) (string, error) {
 			fmt.Fprintf(&s, manyTokensScript, tokens)
 		}
 	}
+	if l.pause > 0 { // not all at the same time
+		fmt.Fprintf(&s, "delay = function() return math.random(0, %d) end\n", 2*l.pause)
+	}
 	fmt.Fprintf(&s, `done = function(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format('\n%s %%d %%.0f %%d %%d %%d %%d %%d\n', summary.requests, summary.bytes,
-    e.connect, e.read, e.write, e.timeout, e.status))
+  io.write(string.format('\n%s %%d %%.0f %%d %%d %%d %%d %%d %%d\n', summary.requests, summary.bytes,
+    e.connect, e.read, e.write, e.timeout, e.status, latency:percentile(99.0)))
 end
 `, wrkMark)
 	return s.String(), nil
@@ -76,42 +86,48 @@ end
 // run loads address for the bed's duration and returns the number of requests
 // answered. Any error, or an answer that is not 2xx, fails it.
 func (l load) run(ctx context.Context, b *bed, address string) (requests int64, err error) {
+	found, err := l.find(ctx, b, address)
+	return found.requests, err
+}
+
+// find is run, and returns all that wrk found.
+func (l load) find(ctx context.Context, b *bed, address string) (found loaded, err error) {
 	file := filepath.Join(b.dir, "wrk.lua")
 	script, err := l.script(filepath.Join(b.dir, "tokens"))
 	if err != nil {
-		return 0, err
+		return found, err
 	}
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
-		return 0, err
+		return found, err
 	}
 	p, err := b.start("wrk", b.others, b.programs["wrk"], "-t1", fmt.Sprintf("-c%d", l.connections),
 		fmt.Sprintf("-d%ds", b.duration/time.Second), "--timeout", "10s", "-s", file, "http://"+address+l.path)
 	if err != nil {
-		return 0, err
+		return found, err
 	}
 	defer p.stop()
 	select {
 	case <-p.ended:
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return found, ctx.Err()
 	}
 	return l.parse(p.said())
 }
 
 // parse reads what script printed.
-func (l load) parse(output []byte) (requests int64, err error) {
+func (l load) parse(output []byte) (got loaded, err error) {
 	_, line, found := bytes.Cut(output, []byte(wrkMark))
 	var size, connect, read, write, timeout, status int64
-	if _, err := fmt.Sscan(string(line), &requests, &size, &connect, &read, &write, &timeout, &status); !found || err != nil {
-		return 0, fmt.Errorf("wrk said:\n%s", output)
+	if _, err := fmt.Sscan(string(line), &got.requests, &size, &connect, &read, &write, &timeout, &status, &got.p99); !found || err != nil {
+		return loaded{}, fmt.Errorf("wrk said:\n%s", output)
 	}
 	switch {
 	case connect+read+write+timeout+status > 0:
-		return 0, fmt.Errorf("wrk counted errors: connect %d, read %d, write %d, timeout %d, status %d", connect, read, write, timeout, status)
-	case requests == 0:
-		return 0, fmt.Errorf("wrk had no request answered")
-	case size < requests*l.size:
-		return 0, fmt.Errorf("%d answers brought %d bytes, want %d bytes each", requests, size, l.size)
+		return loaded{}, fmt.Errorf("wrk counted errors: connect %d, read %d, write %d, timeout %d, status %d", connect, read, write, timeout, status)
+	case got.requests == 0:
+		return loaded{}, fmt.Errorf("wrk had no request answered")
+	case size < got.requests*l.size:
+		return loaded{}, fmt.Errorf("%d answers brought %d bytes, want %d bytes each", got.requests, size, l.size)
 	}
-	return requests, nil
+	return got, nil
 }
