@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"iter"
 
 	"lictor/policy/store"
 )
@@ -72,29 +74,72 @@ func cutFrame(data []byte) (frame, rest []byte, err error) {
 
 // appendFrame appends an update as a frame.
 func appendFrame(to []byte, changes []store.Change, index uint64) []byte {
-	start := len(to)
-	to = append(to, make([]byte, frameHead)...)
-	to = binary.AppendUvarint(to, index)
-	to = binary.AppendUvarint(to, uint64(len(changes)))
-	for i := range changes {
-		c := &changes[i]
-		to = append(to, byte(boolInt(c.Deleted)|boolInt(c.Held)<<1|boolInt(c.Bad)<<2|boolInt(c.Former != nil)<<3))
-		to = appendBytes(to, []byte(c.Kind))
-		to = appendBytes(to, []byte(c.Name))
-		to = appendBytes(to, c.Value)
-		to = binary.AppendUvarint(to, c.Index)
-		to = binary.AppendUvarint(to, c.CreateIndex)
-		to = appendBytes(to, []byte(c.Why))
-		if c.Former != nil {
-			to = appendBytes(to, c.Former.Value)
-			to = binary.AppendUvarint(to, c.Former.Index)
-			to = binary.AppendUvarint(to, c.Former.CreateIndex)
+	head := frameHeadOf(changes, index)
+	to = append(to, head[:]...)
+	for part := range frameParts(changes, index) {
+		to = append(to, part...)
+	}
+	return to
+}
+
+// writeFrame writes an update as a frame, and returns its length. It holds nothing of
+// it in memory: a content may be large, and is there already.
+func writeFrame(to io.Writer, changes []store.Change, index uint64) (int64, error) {
+	head := frameHeadOf(changes, index)
+	size, err := to.Write(head[:])
+	for part := range frameParts(changes, index) {
+		if err != nil {
+			break
+		}
+		var n int
+		n, err = to.Write(part)
+		size += n
+	}
+	return int64(size), err
+}
+
+// frameHeadOf returns what stands before a frame: its length and checksum.
+func frameHeadOf(changes []store.Change, index uint64) (head [frameHead]byte) {
+	size, sum := 0, crc32.NewIEEE()
+	for part := range frameParts(changes, index) {
+		size += len(part)
+		_, _ = sum.Write(part) // cannot fail
+	}
+	binary.LittleEndian.PutUint32(head[:], uint32(size)) // a policy is far below 4 GiB
+	binary.LittleEndian.PutUint32(head[4:], sum.Sum32())
+	return head
+}
+
+// frameParts yields an update, part by part. A part is valid until the next one.
+func frameParts(changes []store.Change, index uint64) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		part := binary.AppendUvarint(nil, index)
+		part = binary.AppendUvarint(part, uint64(len(changes)))
+		if !yield(part) {
+			return
+		}
+		for i := range changes {
+			c := &changes[i]
+			part = append(part[:0], byte(boolInt(c.Deleted)|boolInt(c.Held)<<1|boolInt(c.Bad)<<2|boolInt(c.Former != nil)<<3))
+			part = appendBytes(part, []byte(c.Kind))
+			part = appendBytes(part, []byte(c.Name))
+			part = binary.AppendUvarint(part, uint64(len(c.Value)))
+			if !yield(part) || !yield(c.Value) {
+				return
+			}
+			part = binary.AppendUvarint(part[:0], c.Index)
+			part = binary.AppendUvarint(part, c.CreateIndex)
+			part = appendBytes(part, []byte(c.Why))
+			if c.Former != nil {
+				part = appendBytes(part, c.Former.Value)
+				part = binary.AppendUvarint(part, c.Former.Index)
+				part = binary.AppendUvarint(part, c.Former.CreateIndex)
+			}
+			if !yield(part) {
+				return
+			}
 		}
 	}
-	frame := to[start+frameHead:]
-	binary.LittleEndian.PutUint32(to[start:], uint32(len(frame))) // a policy is far below 4 GiB
-	binary.LittleEndian.PutUint32(to[start+4:], crc32.ChecksumIEEE(frame))
-	return to
 }
 
 func appendBytes(to, b []byte) []byte {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -195,16 +196,32 @@ func (l *LastGood) note(contact time.Time) error {
 // rewrite writes the whole content. What is added meanwhile is in it and comes
 // once more as an update, which does no harm.
 func (l *LastGood) rewrite(m *Mirror) error {
-	data := appendFrame([]byte(l.head), m.Everything(), m.Index())
-	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
+	dir := filepath.Dir(l.path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := durable.Replace(l.path, data, 0o600, time.Time{}); err != nil {
+	var size int64
+	staged, err := durable.StageAs(dir, 0o600, time.Time{}, func(file io.Writer) (err error) {
+		to := bufio.NewWriter(file)
+		if _, err = to.WriteString(l.head); err != nil {
+			return err
+		}
+		if size, err = writeFrame(to, m.Everything(), m.Index()); err != nil {
+			return err
+		}
+		return to.Flush()
+	})
+	if err != nil {
+		return err
+	}
+	if err := durable.Place(staged, l.path); err != nil {
+		_ = os.Remove(staged) // already failing
 		return err
 	}
 	l.dropOlder()
-	l.size, l.base = int64(len(data)), int64(len(data))
-	return nil
+	l.size = int64(len(l.head)) + size
+	l.base = l.size
+	return durable.SyncDir(dir)
 }
 
 // dropOlder removes a file of the first format that was of this place.
