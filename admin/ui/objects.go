@@ -90,10 +90,11 @@ func (u *UI) policy(w http.ResponseWriter, r *http.Request) error {
 	return u.show(w, r, http.StatusOK, "policy", "/ui/policy", "Policy", data)
 }
 
-// holds reports whether a word stands in the key or the document of an object.
+// holds reports whether a word stands in the key of an object, or in what may be shown
+// of its document: who may only read could find a secret by searching for it bit by bit.
 func holds(o *api.Object, word string) bool {
 	word = strings.ToLower(word)
-	return strings.Contains(strings.ToLower(o.Key), word) || strings.Contains(strings.ToLower(string(o.Value)), word)
+	return strings.Contains(strings.ToLower(o.Key), word) || strings.Contains(strings.ToLower(shownDocument(o)), word)
 }
 
 // consumerID is the id that other objects know a consumer by.

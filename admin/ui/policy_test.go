@@ -288,6 +288,15 @@ func TestNoPageShowsASecret(t *testing.T) { // U4
 			t.Errorf("%s: %d, and shows a secret:\n%s", page, answer.StatusCode, text)
 		}
 	}
+	// Nor does a search tell what stands in it: who may only read would find it piece by piece.
+	for _, word := range []string{"a-secret", "of-<32>-bytes", "more-of-it", "u003c32", "another a"} {
+		if _, text := s.send("/ui/policy?"+url.Values{"q": {word}}.Encode(), nil); strings.Contains(text, `<th scope="row"><a href="/ui/policy/plugins/`) {
+			t.Errorf("a search for %q finds plugins by a secret:\n%s", word, text)
+		}
+	}
+	if _, text := s.send("/ui/policy?q=https://id", nil); !strings.Contains(text, `<th scope="row"><a href="/ui/policy/plugins/json"`) {
+		t.Errorf("a search for the rest of a document does not find it:\n%s", text)
+	}
 	if _, text := s.send("/ui/policy/plugins/json/edit", nil); !strings.Contains(html.UnescapeString(text), `"[secret]"`) || !strings.Contains(text, "https://id") {
 		t.Errorf("the form has not the rest of the document:\n%s", text)
 	}
