@@ -44,9 +44,7 @@ func (st *stream) Write(p []byte) (int, error) {
 		}
 		rest = rest[n:]
 	}
-	if st.answer.phase == done && st.ended && st.err == nil {
-		st.leave(false) // both sides have ended it, whatever is still to do here
-	}
+	st.settle()
 	return len(p), c.flush()
 }
 

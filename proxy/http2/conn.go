@@ -140,7 +140,8 @@ func (c *conn) serve() {
 	c.dismiss()
 	c.wg.Wait()
 	c.mu.Lock()
-	c.hold(-c.held.Load()) // of streams that were cut in a panic
+	clear(c.streams) // which were cut in a panic: nobody sheds them any more
+	c.hold(-c.held.Load())
 	c.mu.Unlock()
 	c.giveBack()
 }

@@ -200,6 +200,8 @@ func (c *conn) take(f *http2.DataFrame) error {
 	st.cond.Broadcast()
 	if padding > 0 {
 		st.taken(padding)
+	}
+	if c.widen() || padding > 0 { // by now the window may be the large one, though no backend takes anything
 		return c.flushSoon()
 	}
 	return nil

@@ -225,6 +225,15 @@ func (st *stream) end(err error) {
 	st.cond.Broadcast()
 }
 
+// settle takes a stream off the connection that both sides have ended, whatever is
+// still to do here. One of whose body bytes still wait stays until it is closed, so
+// that they are found when too many do.
+func (st *stream) settle() {
+	if st.answer.phase == done && st.ended && st.err == nil && st.in.len() == 0 {
+		st.leave(false)
+	}
+}
+
 // leave takes the stream off the connection: no more frames are due.
 func (st *stream) leave(ours bool) {
 	c := st.c
@@ -306,9 +315,7 @@ func (st *stream) CloseWrite() error {
 		return net.ErrClosed
 	}
 	st.answer.phase = done
-	if st.ended {
-		defer st.leave(false)
-	}
+	defer st.settle()
 	if st.err != nil {
 		return st.err
 	}

@@ -23,15 +23,23 @@ func (c *conn) hold(n int64) {
 	c.srv.uploads.Add(n)
 }
 
-// credit counts data that nobody holds any more, and tells the client what it
-// may send once that is worth a frame. c.mu must be held.
+// credit counts data that nobody holds any more. c.mu must be held.
 func (c *conn) credit(n int64) {
 	c.hold(-n)
+	c.widen()
+}
+
+// widen tells the client what it may send, once that is worth a frame, and reports
+// whether it is. c.mu must be held.
+func (c *conn) widen() bool {
 	window := c.window()
-	if due := window - c.held.Load() - c.recvWindow; due >= window/4 {
-		c.out = appendWindowUpdate(c.out, 0, due)
-		c.recvWindow += due
+	due := window - c.held.Load() - c.recvWindow
+	if due < window/4 {
+		return false
 	}
+	c.out = appendWindowUpdate(c.out, 0, due)
+	c.recvWindow += due
+	return true
 }
 
 // window is how much may be on its way and waiting. c.mu must be held.

@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -134,5 +136,78 @@ func TestWindowGrowsForWhoSendsMuch(t *testing.T) {
 				t.Errorf("a window of %d bytes, want about %d", most, tt.want)
 			}
 		})
+	}
+}
+
+// TestStalledUploadsLeaveRoomForOthers fills the first window of a connection with
+// bodies that no backend takes: the connection gets the larger one that it has by
+// then, so that others of its streams go on.
+func TestStalledUploadsLeaveRoomForOthers(t *testing.T) {
+	p := hello(t, nil)
+	piece := make([]byte, maxFrame)
+	const stalled = startWindow / streamWindow
+	for id := uint32(1); id < 2*stalled; id += 2 {
+		p.request(id, false, "/hold")
+	}
+	eventually.True(t, "they are served", func() bool { return p.h.served.Load() == stalled })
+	for id := uint32(1); id < 2*stalled; id += 2 {
+		for range streamWindow / maxFrame {
+			p.fr.WriteData(id, false, piece)
+		}
+	}
+	window := 0
+	for window < 2*maxFrame+startWindow-defaultWindow { // the first one is told at the beginning
+		window += p.credit(t)
+	}
+	p.request(2*stalled+1, false, "/large/10")
+	p.fr.WriteData(2*stalled+1, true, piece)
+	if o := p.outcome(2*stalled + 1); o.String() != "200" {
+		t.Errorf("a stream beside the stalled ones: got %s", o)
+	}
+}
+
+// TestStreamsThatBothSidesEndedAreShedAsWell leaves much of a body that nobody reads
+// behind an answer: it is found when too much waits.
+func TestStreamsThatBothSidesEndedAreShedAsWell(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	go io.Copy(io.Discard, b)
+	c := newConn(NewServer(http1.NewServer(new(handler), testLimits())), a, new(http1.Peer), nil)
+	c.srv.conns.Add(c)
+	st := newStream(c, 1)
+	c.streams[1] = st
+	c.mu.Lock()
+	c.hold(1000)
+	st.in.write(make([]byte, 1000))
+	st.ended = true
+	c.mu.Unlock()
+	if _, err := st.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	c.srv.uploads.Add(maxUploads)
+	c.srv.relieve()
+	if n := c.held.Load(); n != 0 {
+		t.Errorf("%d bytes wait on, though too much does", n)
+	}
+	if st.Close(); len(c.streams) > 0 {
+		t.Error("the stream is there for ever")
+	}
+}
+
+// TestNothingIsShedOfAConnectionThatIsOver asks for room after the end of a connection
+// that was ended in the middle of a stream, as by a panic: nothing is given back twice.
+func TestNothingIsShedOfAConnectionThatIsOver(t *testing.T) {
+	a, b := net.Pipe()
+	b.Close()
+	c := newConn(NewServer(http1.NewServer(new(handler), testLimits())), a, new(http1.Peer), nil)
+	st := newStream(c, 1)
+	c.streams[1] = st
+	c.hold(1000)
+	st.in.write(make([]byte, 1000))
+	c.serve()
+	c.shed()
+	if own, all := c.held.Load(), c.srv.uploads.Load(); own != 0 || all != 0 {
+		t.Errorf("%d bytes of the connection wait, and %d of all, want none", own, all)
 	}
 }
