@@ -198,6 +198,11 @@ func hostile(t *testing.T, l *lictorProcess) *hostileClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
+	return hostileOn(nc)
+}
+
+// hostileOn begins HTTP/2 on a connection.
+func hostileOn(nc net.Conn) *hostileClient {
 	io.WriteString(nc, http2.ClientPreface)
 	f := &hostileClient{http2.NewFramer(nc, bufio.NewReader(nc)), nc}
 	f.WriteSettings()

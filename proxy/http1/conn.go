@@ -179,9 +179,7 @@ func (c *Conn) abort() {
 // Abort ends a connection at once, by RST and, with TLS, without its farewell:
 // nothing that was half sent may look whole.
 func Abort(nc net.Conn) {
-	if over, ok := nc.(interface{ NetConn() net.Conn }); ok { // crypto/tls
-		nc = over.NetConn()
-	}
+	nc = lowest(nc)
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // it ends either way
 	}

@@ -32,11 +32,8 @@ func KeepBack(_, _ string, rc syscall.RawConn) error {
 // madeLate reports whether nc got its descriptor when more than half of those for
 // connections to instances were taken: idle ones shall not use up the others.
 func madeLate(nc net.Conn) (late bool) {
-	if over, ok := nc.(interface{ NetConn() net.Conn }); ok { // crypto/tls
-		return madeLate(over.NetConn())
-	}
-	if sc, ok := nc.(syscall.Conn); ok {
-		if rc, err := sc.SyscallConn(); err == nil {
+	if tcp := socketOf(nc); tcp != nil {
+		if rc, err := tcp.SyscallConn(); err == nil {
 			_ = rc.Control(func(fd uintptr) { late = descriptors.Beyond(descriptors.ForUpstreams()/2, fd) })
 		}
 	}

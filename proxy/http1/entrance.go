@@ -118,7 +118,7 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 		}
 	}
 	if e.TLS != nil {
-		tc := tls.Server(nc, e.TLS)
+		tc := tls.Server(under(nc), e.TLS)
 		if err := tc.Handshake(); err != nil {
 			s.refusePlain(err, p)
 			nc.Close()
@@ -182,7 +182,7 @@ func (s *Server) refusePlain(err error, p *Peer) {
 		return
 	}
 	c := &Conn{srv: s, peer: p}
-	c.s.init(record.Conn)
+	c.s.init(lowest(record.Conn))
 	c.refuse(errPlain)
 	c.finish(true)
 }

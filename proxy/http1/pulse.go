@@ -35,15 +35,8 @@ var ErrVanished = errors.New("http1: nothing is acknowledged")
 
 // NewPulse returns the pulse of nc, nil if there is no limit or no TCP socket.
 func NewPulse(nc net.Conn, limit time.Duration) *Pulse {
-	for {
-		over, ok := nc.(interface{ NetConn() net.Conn }) // crypto/tls
-		if !ok {
-			break
-		}
-		nc = over.NetConn()
-	}
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok || limit <= 0 {
+	tcp := socketOf(nc)
+	if tcp == nil || limit <= 0 {
 		return nil
 	}
 	rc, err := tcp.SyscallConn()

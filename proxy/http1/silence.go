@@ -11,8 +11,7 @@ import (
 // crypto/tls can tell a session ticket from a byte of an answer, and it reads
 // in whole records, which it may hold in part.
 type records struct {
-	*net.TCPConn
-	rc syscall.RawConn
+	*ground
 
 	head [5]byte // of a record, as far as it came
 	have int
@@ -34,28 +33,21 @@ const probeMost = 64 << 10
 // newRecords returns nc as the ground of a TLS connection. What is no TCP
 // socket is left as it is.
 func newRecords(nc net.Conn) net.Conn {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
+	g := newGround(nc)
+	if g == nil {
 		return nc
 	}
-	rc, err := tcp.SyscallConn()
-	if err != nil {
-		return nc
-	}
-	r := &records{TCPConn: tcp, rc: rc}
+	r := &records{ground: g}
 	r.onProbe = func(fd uintptr) { r.n, r.errno = rawRead(fd, r.buf) }
 	return r
 }
-
-// NetConn returns the socket.
-func (r *records) NetConn() net.Conn { return r.TCPConn }
 
 // Read implements net.Conn.
 func (r *records) Read(p []byte) (n int, err error) {
 	if r.probing {
 		n, err = r.readNow(p)
 	} else {
-		n, err = r.TCPConn.Read(p)
+		n, err = r.ground.Read(p)
 	}
 	r.follow(p[:n])
 	return n, err

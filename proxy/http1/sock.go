@@ -60,15 +60,11 @@ func (s *sock) init(nc net.Conn) {
 	if s.stream, _ = nc.(Stream); s.stream != nil {
 		return
 	}
-	below := nc
 	if over, ok := nc.(interface{ NetConn() net.Conn }); ok { // crypto/tls
-		below = over.NetConn()
+		s.under, _ = over.NetConn().(*records)
 	}
-	if s.under, _ = below.(*records); s.under != nil {
-		below = s.under.NetConn()
-	}
-	tcp, ok := below.(*net.TCPConn)
-	if !ok {
+	tcp := socketOf(nc)
+	if tcp == nil {
 		return
 	}
 	rc, err := tcp.SyscallConn()
@@ -76,7 +72,7 @@ func (s *sock) init(nc net.Conn) {
 		return
 	}
 	s.tcp, s.look = tcp, rc
-	if below == nc {
+	if tcp == nc {
 		s.rc = rc
 		s.onRead, s.onWrite = s.tryRead, s.tryWrite
 	}
