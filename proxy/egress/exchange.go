@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ type exchange struct {
 	reached  *member          // the connections to dialled
 	lasting  *longlived.Entry // nil unless it takes long
 	passed   bool             // nothing refused it before it was sent
+	slot     bool             // it has one of the tunnels
+	relays   bool             // an answer is relayed, or the tunnel stands
 	place    trace.Place
 	goesOn   bool // the trace of place is one that the client began
 
@@ -60,11 +63,11 @@ var exchanges = sync.Pool{New: func() any {
 	return x
 }}
 
-// Serve implements [http1.Handler]: it is the life of a request, and returns when
-// the request is over, or the tunnel closed.
+// Serve implements [http1.Handler]: it is the life of a request until its answer
+// begins. Done is the rest.
 func (p *Proxy) Serve(c *http1.Conn) {
 	x := p.open(c)
-	defer x.finish()
+	defer x.contain()
 	pm, ok := x.decide()
 	x.passed = ok
 	switch {
@@ -78,11 +81,26 @@ func (p *Proxy) Serve(c *http1.Conn) {
 	}
 }
 
+// Done implements [http1.Handler]: what Serve began is over.
+func (p *Proxy) Done(c *http1.Conn) {
+	if x, ok := c.User.(*exchange); ok {
+		x.finish()
+	}
+}
+
+// contain is deferred by Serve.
+func (x *exchange) contain() {
+	if p := recover(); p != nil {
+		x.crashed(p)
+	}
+}
+
 // Refuse implements [http1.Handler]: it answers a request whose head could not be
 // read.
 func (p *Proxy) Refuse(c *http1.Conn, err *http1.ParseError) {
 	x := p.open(c)
 	defer x.finish()
+	defer x.contain()
 	x.err = err
 	r := answer.Malformed(err)
 	if err.Status == 400 {
@@ -132,8 +150,11 @@ func (x *exchange) decide() (policy.Permit, bool) {
 // finish counts and logs every request, also one that panicked, and frees what it
 // held.
 func (x *exchange) finish() {
-	if p := recover(); p != nil {
-		x.crashed(p)
+	if x.relays {
+		x.relayed()
+	}
+	if x.slot {
+		x.p.slots.giveBack(x.c.RemoteAddr().Addr())
 	}
 	if x.lasting != nil {
 		x.endLasting()
@@ -255,8 +276,17 @@ func (x *exchange) relay() {
 		x.refuse(refuseBadGateway)
 		return
 	}
-	x.err = x.c.Relay(x.appendResponse(x.c.Scratch()))
-	x.in, x.out = x.c.BodyBytes(), x.c.AnswerBytes()
+	x.relays = true
+	x.c.Relay(x.appendResponse(x.c.Scratch()))
+}
+
+// relayed takes over what became of an answer, or a tunnel.
+func (x *exchange) relayed() {
+	up, down, err := x.c.Ended()
+	if x.in, x.out = up, down; !x.target.tunnel {
+		x.in = x.c.BodyBytes()
+	}
+	x.err = cmp.Or(x.err, err)
 }
 
 // interim relays a 1xx answer at once. HTTP/1.0 knows none.

@@ -14,7 +14,8 @@ import (
 // and the target's.
 const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
-// tunnel connects the client to the target (A12).
+// tunnel connects the client to the target (A12). The bytes pass once Serve has
+// returned.
 func (x *exchange) tunnel(pm policy.Permit) {
 	settings := x.inquiry.settings
 	client := x.c.RemoteAddr().Addr()
@@ -22,7 +23,7 @@ func (x *exchange) tunnel(pm policy.Permit) {
 		x.refuse(refuseTunnels)
 		return
 	}
-	defer x.p.slots.giveBack(client)
+	x.slot = true // until the exchange is over
 	began := time.Now()
 	x.sent = began.Sub(x.began)
 	nc, err := x.dialTunnel(pm, settings.ConnectTimeout)
@@ -34,7 +35,8 @@ func (x *exchange) tunnel(pm policy.Permit) {
 	x.connect = time.Since(began)
 	x.c.Connect(x.p.tunnels.Adopt(nc))
 	x.status = 200
-	x.in, x.out, x.err = x.c.Tunnel(append(x.c.Scratch(), established...))
+	x.relays = true
+	x.c.Tunnel(append(x.c.Scratch(), established...))
 }
 
 // dialTunnel returns a new connection to an address of the permit.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"lictor/internal/field"
 	"lictor/internal/uri"
@@ -21,8 +22,8 @@ type decision struct {
 	dry bool
 	as  string // of a dry one: the consumer whose the request is, without any credential; "" = as the rest says
 
+	*work                // nil once nobody asks any more, of a request that lasts
 	set      *policy.Set // loaded once; all of the request goes by it
-	request  policy.Request
 	route    policy.Route
 	verdict  policy.Verdict
 	permit   policy.Permit
@@ -50,18 +51,38 @@ type decision struct {
 	routed  []string // services that middleware sent it to instead, for the decision log
 	fits    []string // middleware of which the condition on the header holds
 
-	middleware middleware.Request
-	alias      string   // another name of the route's service that rules know, "" if none
-	redirected uri.Path // of request, if middleware sent it to another service or path
-	rewritten  uri.Path // that goes on, if middleware made it another one
-	spelled    uri.Path // of middleware, if the client spelled the service otherwise
+	alias     string   // another name of the route's service that rules know, "" if none
+	rewritten uri.Path // that goes on, if middleware made it another one
+	queryBuf  []byte
+}
 
-	hostBuf, queryBuf []byte
+// work is what a decision works with until it is made.
+type work struct {
+	request    policy.Request
+	middleware middleware.Request
+	redirected uri.Path // of request, if middleware sent it to another service or path
+	spelled    uri.Path // of middleware, if the client spelled the service otherwise
+	hostBuf    []byte
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
+
+// giveBack gives back what is of no use once the decision was made.
+func (d *decision) giveBack() {
+	w := d.work
+	q := &w.request
+	q.Method, q.Host, q.Path, q.Names, q.Fields, q.Shown = "", "", nil, nil, nil, nil
+	w.middleware, w.redirected, w.spelled = middleware.Request{}, uri.Path{}, uri.Path{}
+	d.work = nil
+	works.Put(w)
 }
 
 // reset readies d for what came. Each large part is cleared by itself, in place:
 // in one assignment, or with values, they would be built aside and copied.
 func (d *decision) reset(g *Gateway, in *inbound) {
+	if d.work == nil {
+		d.work = works.Get().(*work)
+	}
 	d.gw, d.in, d.dry, d.as = g, in, false, ""
 	d.set, d.recorder, d.former, d.hide, d.hideCookies, d.edits = nil, nil, nil, nil, nil, nil
 	d.asks, d.granted, d.cookies, d.claims, d.drop, d.looked = nil, nil, nil, nil, d.drop[:0], d.looked[:0]

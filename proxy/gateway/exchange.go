@@ -45,7 +45,7 @@ var exchanges = sync.Pool{New: func() any {
 // Serve is the life of a request (contract 4).
 func (g *Gateway) Serve(c *http1.Conn) {
 	x := g.open(c)
-	defer x.finish()
+	defer x.contain()
 	x.in.identify()
 	x.in.nameRequest()
 	x.in.joinTrace(g.traces)
@@ -72,10 +72,30 @@ func (g *Gateway) Serve(c *http1.Conn) {
 	}
 }
 
+// Done ends a request that Serve served. It is a step of its own, for an answer may
+// take long, and nothing shall lie on the stack meanwhile.
+func (g *Gateway) Done(c *http1.Conn) {
+	if x, ok := c.User.(*exchange); ok {
+		x.finish()
+	}
+}
+
+// contain is deferred by Serve. Of a request that lasts it gives back what nobody
+// needs until it is over.
+func (x *exchange) contain() {
+	if p := recover(); p != nil {
+		x.crashed(p)
+	}
+	if x.lasting != nil && x.gw.decided == nil {
+		x.decision.giveBack()
+	}
+}
+
 // Refuse answers a request whose head could not be read.
 func (g *Gateway) Refuse(c *http1.Conn, err *http1.ParseError) {
 	x := g.open(c)
 	defer x.finish()
+	defer x.contain()
 	x.in.client = x.in.peer
 	x.in.nameRequest()
 	x.in.joinTrace(g.traces)
@@ -130,8 +150,8 @@ func (x *exchange) toSend() *upstream.Request {
 
 // finish counts and logs, for every request, and frees what it held.
 func (x *exchange) finish() {
-	if p := recover(); p != nil {
-		x.crashed(p)
+	if x.outgoing.Done() {
+		x.bytesOut, x.err = x.outcome.Out, cmp.Or(x.err, x.outcome.Err)
 	}
 	if x.lasting != nil {
 		x.settleLasting()

@@ -75,10 +75,18 @@ func (t *trip) fail(err error) {
 	}
 }
 
+// failed is what the attendant or Cut ended the exchange with, nil if nothing.
+func (t *trip) failed() error {
+	if p := t.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
 // sendBody sends the rest of the request's body.
 func (t *trip) sendBody() error {
 	c, stall := t.c, t.c.srv.limits.Load().Stream
-	b := &c.body
+	b := &c.ws.body
 	if b.framing == Length && b.left > spliceMin && c.s.rc != nil && t.u.s.rc != nil && c.r == c.w && (b.max == 0 || b.read+b.left <= b.max) {
 		if err := t.spliceUp(stall); err != errNoPipe {
 			return err
@@ -104,11 +112,11 @@ func (t *trip) sendBody() error {
 // frame puts n body bytes, read into their place in buf, into the framing in
 // which the request goes upstream.
 func (c *Conn) frame(buf *[bulkSize]byte, n int) []byte {
-	if c.body.framing == Length {
+	if c.ws.body.framing == Length {
 		return buf[chunkRoom : chunkRoom+n]
 	}
 	p := frameChunk(buf, n)
-	if c.body.done {
+	if c.ws.body.done {
 		p = AppendLastChunk(p, c.filterTrailers(c.ws.dec.Trailers(), true))
 	}
 	return p
@@ -135,7 +143,7 @@ func frameChunk(buf *[bulkSize]byte, n int) []byte {
 }
 
 func (t *trip) spliceUp(stall time.Duration) error {
-	c, b := t.c, &t.c.body
+	c, b := t.c, &t.c.ws.body
 	err := spliceBody(&t.u.s, &c.s, b.left, stall, flow{
 		arm: func() error {
 			t.owing.Store(true)
@@ -189,7 +197,7 @@ func (t *trip) end() {
 	t.wg.Wait()
 	t.c.s.woken()
 	t.stopped.Store(false)
-	if t.spoiled || t.c.body.err != nil {
+	if t.spoiled || t.c.ws.body.err != nil {
 		t.spoiled = true
 		t.c.closing = true
 	}

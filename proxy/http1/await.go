@@ -154,7 +154,12 @@ func (c *Conn) makeRoom(limit int) {
 func (c *Conn) parseHead(n int) error {
 	req := &c.ws.req
 	req.LimitFields(c.srv.limits.Load().MaxFields)
-	if err := req.Parse(c.ws.in[c.r : c.r+n]); err != nil {
+	head := c.ws.in[c.r : c.r+n]
+	if n <= smallSize {
+		c.ws.small = append(c.ws.small[:0], head...)
+		head = c.ws.small
+	}
+	if err := req.Parse(head); err != nil {
 		return err
 	}
 	c.r += n
@@ -162,6 +167,6 @@ func (c *Conn) parseHead(n int) error {
 	c.trip.failure.Store(nil)
 	c.trip.spoke.Store(false)
 	c.ws.dec.Reset()
-	c.body.begin(req)
+	c.ws.body.begin(req)
 	return nil
 }

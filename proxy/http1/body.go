@@ -40,12 +40,12 @@ func (b *body) begin(req *RequestHead) {
 }
 
 // LimitBody sets the most bytes that the request's body may have; 0 = no limit.
-func (c *Conn) LimitBody(n int64) { c.body.max = n }
+func (c *Conn) LimitBody(n int64) { c.ws.body.max = n }
 
 // PaceBody has the body fail, as one whose client sends no more, once it falls
 // behind bytes a second after a time of grace. For handlers that hold it in memory.
 func (c *Conn) PaceBody(grace time.Duration, bytes int64) {
-	c.body.pace, c.body.grace, c.body.began = bytes, grace, monotonic()
+	c.ws.body.pace, c.ws.body.grace, c.ws.body.began = bytes, grace, monotonic()
 }
 
 // rest is how long the client may take for its next byte, at most limit.
@@ -58,14 +58,19 @@ func (b *body) rest(limit time.Duration) time.Duration {
 }
 
 // BodyBytes is how much of the request's body was read.
-func (c *Conn) BodyBytes() int64 { return c.body.read }
+func (c *Conn) BodyBytes() int64 {
+	if c.ws == nil { // between requests
+		return 0
+	}
+	return c.ws.body.read
+}
 
 // HasBody reports whether the request has a body that is not fully read yet.
-func (c *Conn) HasBody() bool { return !c.body.done }
+func (c *Conn) HasBody() bool { return !c.ws.body.done }
 
 // Trailers of a chunked request body, once it is read.
 func (c *Conn) Trailers() []Field {
-	if c.body.framing != Chunked || !c.body.done {
+	if c.ws.body.framing != Chunked || !c.ws.body.done {
 		return nil
 	}
 	return c.ws.dec.Trailers()
@@ -74,7 +79,7 @@ func (c *Conn) Trailers() []Field {
 // ReadBody reads decoded body bytes, io.EOF at the end. It fails with
 // ErrBodyTooLarge, ErrClientGone, a time-out or a ParseError, and then for good.
 func (c *Conn) ReadBody(p []byte) (int, error) {
-	b := &c.body
+	b := &c.ws.body
 	if b.err != nil {
 		return 0, b.err
 	}
@@ -105,7 +110,7 @@ func (b *body) eof() error {
 }
 
 func (c *Conn) readLength(p []byte) (n int, err error) {
-	b := &c.body
+	b := &c.ws.body
 	if int64(len(p)) > b.left {
 		p = p[:b.left]
 	}
@@ -141,11 +146,11 @@ func (c *Conn) readChunked(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		c.body.done = dec.Done()
+		c.ws.body.done = dec.Done()
 		if data > 0 {
 			return data, nil
 		}
-		if c.body.done {
+		if c.ws.body.done {
 			return 0, io.EOF
 		}
 	}
@@ -164,7 +169,7 @@ func (c *Conn) unread(p []byte) {
 func (c *Conn) readSocket(p []byte) (int, error) {
 	for {
 		limit := c.bodyPatience()
-		rest := c.body.rest(limit)
+		rest := c.ws.body.rest(limit)
 		if rest <= 0 {
 			return 0, errBodyTimeout
 		}
@@ -193,9 +198,9 @@ func (c *Conn) readSocket(p []byte) (int, error) {
 func (c *Conn) bodyPatience() time.Duration {
 	lim := c.srv.limits.Load()
 	switch {
-	case c.body.brief:
+	case c.ws.body.brief:
 		return lingerTime
-	case lim.Begin == 0 || c.body.read > 0 || c.ws.req.Expect100 || c.trip.spoke.Load():
+	case lim.Begin == 0 || c.ws.body.read > 0 || c.ws.req.Expect100 || c.trip.spoke.Load():
 		return lim.Stream
 	}
 	return min(lim.Begin, lim.Stream)
@@ -205,7 +210,7 @@ func (c *Conn) bodyPatience() time.Duration {
 // which they go upstream, so that they leave in one write with the head and a
 // retry can send them again. It must be called once before RoundTrip.
 func (c *Conn) PrepareBody() error {
-	ws, b := c.ws, &c.body
+	ws, b := c.ws, &c.ws.body
 	ws.first = ws.first[:0]
 	if b.done || c.r == c.w {
 		return nil
@@ -250,7 +255,7 @@ const discardMax = 64 << 10
 // SettleBody decides, before an answer that does not wait for the body is
 // written, whether the connection can go on after it.
 func (c *Conn) SettleBody() {
-	b := &c.body
+	b := &c.ws.body
 	if b.done {
 		return
 	}
@@ -261,14 +266,14 @@ func (c *Conn) SettleBody() {
 
 // discard reads what is left of a small body, so that the next request can follow.
 func (c *Conn) discard() error {
-	if c.body.done {
+	if c.ws.body.done {
 		return nil
 	}
 	buf := bulks.Get().(*[bulkSize]byte)
 	defer bulks.Put(buf)
 	until := time.Now().Add(lingerTime)
-	c.body.brief = true
-	for !c.body.done {
+	c.ws.body.brief = true
+	for !c.ws.body.done {
 		if _, err := c.ReadBody(buf[:]); err != nil && err != io.EOF {
 			return err
 		}

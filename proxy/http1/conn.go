@@ -18,7 +18,6 @@ type Conn struct {
 
 	ws      *workspace // nil while idle
 	r, w    int        // bytes read and not yet used: ws.in[r:w]
-	body    body
 	trip    trip
 	closing bool        // no further request on this connection
 	cut     atomic.Bool // by Cut
@@ -36,33 +35,33 @@ type Conn struct {
 
 // workspace is the memory of an active request.
 type workspace struct {
-	in    []byte // the request head and what came with it; strings of Req point into it
+	in    []byte // what was read and is not used yet
+	small []byte // a copy of the request head, if it fits; else it lies in in. Strings of req point into it
 	req   RequestHead
+	body  body
 	resp  ResponseHead
 	dec   ChunkDecoder // of the request body
 	updec ChunkDecoder // of the response body
 	first []byte       // body bytes that came with the head, as they go upstream
 	out   []byte       // what is written next
 	up    []byte       // the answer's head and first body bytes
+	loan  loan         // of the rest of a body
 }
 
 const (
-	inSize = 8 << 10
-	upSize = 16 << 10
+	inSize    = 8 << 10
+	smallSize = 1 << 10 // for the heads of nearly all requests
+	upSize    = 16 << 10
 	// keepCap is the most that a buffer may have grown to and still be kept.
 	keepCap = 32 << 10
 )
 
 var workspaces = sync.Pool{New: func() any {
 	return &workspace{
-		in: make([]byte, inSize), first: make([]byte, 0, inSize),
+		in: make([]byte, inSize), small: make([]byte, 0, smallSize), first: make([]byte, 0, inSize),
 		out: make([]byte, 0, inSize+upSize), up: make([]byte, upSize),
 	}
 }}
-
-// lighten drops what is not needed any more once an answer's head was written
-// and only a tunnel follows, which may last: all but the request.
-func (ws *workspace) lighten() { *ws = workspace{in: ws.in, req: ws.req} }
 
 // bulk buffers carry bodies that do not come with their head.
 const bulkSize = 64 << 10
@@ -129,9 +128,13 @@ func (c *Conn) giveBack() {
 		return
 	}
 	c.ws, c.r, c.w = nil, 0, 0
-	if ws.up == nil {
-		return // it was lightened
+	if !ws.light() {
+		ws.keep()
 	}
+}
+
+// keep has the memory used again, but for what has grown too much.
+func (ws *workspace) keep() {
 	if len(ws.in) > keepCap {
 		ws.in = make([]byte, inSize)
 	}
@@ -166,6 +169,7 @@ func (c *Conn) Crash() {
 	if c.trip.u != nil {
 		c.trip.leave(false)
 	}
+	c.trip.rest, c.trip.err = nothing, errCrashed
 	c.closing, c.reset = true, true
 }
 
@@ -249,7 +253,7 @@ func (c *Conn) linger() {
 
 // lingers reports whether the client may be sending while the connection ends.
 func (c *Conn) lingers() bool {
-	return c.s.stream == nil && (!c.body.done || c.r < c.w || !c.ws.req.Close || c.s.stale())
+	return c.s.stream == nil && (!c.ws.body.done || c.r < c.w || !c.ws.req.Close || c.s.stale())
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -39,10 +39,13 @@ func (c *Conn) AppendPersistence(dst []byte) []byte {
 	return dst
 }
 
-// Relay writes head, the head of the answer as the client gets it, and the
-// answer's body behind it. The upstream connection is given back. An answer
-// that is cut short ends the client's connection, visibly short of its end.
-func (c *Conn) Relay(head []byte) error {
+// Relay writes head, the head of the answer as the client gets it, and what is
+// there of the answer's body behind it. The rest is relayed once the handler's
+// Serve has returned, before its Done is called: nothing of the handler lies on
+// the stack while an answer takes its time. [Conn.Ended] tells what became of
+// it. Then the upstream connection was given back. An answer that is cut short
+// ends the client's connection, visibly short of its end.
+func (c *Conn) Relay(head []byte) {
 	t := &c.trip
 	var err error
 	switch c.ws.resp.Framing(c.ws.req.Method) {
@@ -56,17 +59,26 @@ func (c *Conn) Relay(head []byte) error {
 		err = t.relayStream(head, false)
 	}
 	c.ws.out = head[:0]
+	if err != nil || t.rest == nothing {
+		t.relayed(err)
+	}
+}
+
+// relayed ends an exchange whose answer was relayed, or failed to be.
+func (t *trip) relayed(err error) {
+	c := t.c
+	t.rest = nothing
 	if cause := t.failed(); cause != nil && err != nil {
 		err = cause
 	}
+	resp := &c.ws.resp
 	if err != nil {
 		c.closing = true
-		c.reset = c.ws.req.Minor == 0 && c.ws.resp.Framing(c.ws.req.Method) != Length
+		c.reset = c.ws.req.Minor == 0 && resp.Framing(c.ws.req.Method) != Length
 	}
-	resp := &c.ws.resp
+	t.err = err
 	whole := err == nil && !resp.Close && resp.Minor == 1 && t.seen == t.up && resp.Framing(c.ws.req.Method) != UntilClose
 	t.leave(whole)
-	return err
 }
 
 // AnswerBytes is how many body bytes of the answer went to the client.
@@ -87,23 +99,28 @@ func (t *trip) relayLength(head []byte) error {
 	t.seen += n
 	t.out += int64(n)
 	left -= int64(n)
-	if left == 0 {
-		return nil
+	if t.left = left; left > 0 {
+		t.rest = ofLength
 	}
-	if left > spliceMin && c.s.rc != nil && t.u.s.rc != nil {
-		if err := t.spliceDown(left); err != errNoPipe {
+	return nil
+}
+
+// relayLeft relays the bytes that are left of a body of known length.
+func (t *trip) relayLeft() error {
+	if t.left > spliceMin && t.c.s.rc != nil && t.u.s.rc != nil {
+		if err := t.spliceDown(); err != errNoPipe {
 			return err
 		}
 	}
-	return t.copyDown(left)
+	return t.copyDown()
 }
 
-// copyDown relays left bytes through a buffer.
-func (t *trip) copyDown(left int64) error {
+// copyDown relays what is left through a buffer.
+func (t *trip) copyDown() error {
 	var l loan
 	defer l.giveBack()
-	for left > 0 {
-		l.to = int(min(left, bulkSize))
+	for t.left > 0 {
+		l.to = int(min(t.left, bulkSize))
 		n, err := t.readBody(&l)
 		if err != nil {
 			return cutShort(err)
@@ -113,7 +130,7 @@ func (t *trip) copyDown(left int64) error {
 		}
 		l.giveBack()
 		t.out += int64(n)
-		left -= int64(n)
+		t.left -= int64(n)
 	}
 	return nil
 }
@@ -130,15 +147,17 @@ func (t *trip) readBody(l *loan) (int, error) {
 	return t.read(nil, l, t.c.srv.limits.Load().Stream, monotonic())
 }
 
-func (t *trip) spliceDown(left int64) error {
+func (t *trip) spliceDown() error {
 	limit := t.c.srv.limits.Load().Stream
 	since := monotonic()
-	return spliceBody(&t.c.s, &t.u.s, left, limit, flow{
+	return spliceBody(&t.c.s, &t.u.s, t.left, limit, flow{
 		arm:    func() error { return t.arm(limit, since) },
 		lapsed: t.lapsed,
 		moved: func(n int) {
 			since = monotonic()
+			t.fresh = false
 			t.out += int64(n)
+			t.left -= int64(n)
 		},
 	})
 }
@@ -148,9 +167,10 @@ func (t *trip) spliceDown(left int64) error {
 // chunks, an older one the bare bytes until the connection ends.
 func (t *trip) relayStream(head []byte, chunked bool) error {
 	c, ws := t.c, t.c.ws
-	s := stream{trip: t, dec: &ws.updec, chunked: chunked, frames: ws.req.Minor > 0}
-	s.dec.lenient = true
-	s.dec.Reset()
+	s := &t.stream
+	*s = stream{chunked: chunked, frames: ws.req.Minor > 0}
+	ws.updec.lenient = true
+	ws.updec.Reset()
 	l := loan{from: chunkRoom, to: chunkRoom + streamMax}
 	defer l.giveBack()
 	l.lend()
@@ -158,7 +178,7 @@ func (t *trip) relayStream(head []byte, chunked bool) error {
 	for bad == nil && !s.done && t.seen < t.up {
 		var p []byte
 		var used int
-		p, used, bad = s.step(l.buf, ws.up[t.seen:min(t.up, t.seen+streamMax)])
+		p, used, bad = t.step(l.buf, ws.up[t.seen:min(t.up, t.seen+streamMax)])
 		t.seen += used
 		head = append(head, p...)
 	}
@@ -168,34 +188,48 @@ func (t *trip) relayStream(head []byte, chunked bool) error {
 	if err := c.write(head); err != nil || s.done || bad != nil {
 		return cmp.Or(bad, err)
 	}
-	l.giveBack()
-	return s.rest(&l)
+	t.rest = ofStream
+	return nil
 }
 
-// rest relays what comes after the first bytes.
-func (s *stream) rest(l *loan) error {
-	for !s.done {
-		n, err := s.readBody(l)
-		var p []byte
-		switch {
-		case err == io.EOF && !s.chunked:
-			p, err = s.end(l.lend()[:0]), nil
-		case err != nil:
-			return cutShort(err)
-		default:
-			var used int
-			p, used, err = s.step(l.buf, l.buf[l.from:l.from+n])
-			s.up += n - used // bytes behind the end: the connection is out of step
-		}
-		if len(p) > 0 {
-			err = cmp.Or(err, s.c.write(p))
-		}
-		if err != nil {
+// relayMore relays what comes after the first bytes.
+func (t *trip) relayMore() error {
+	l := &t.c.ws.loan
+	*l = loan{from: chunkRoom, to: chunkRoom + streamMax}
+	for !t.stream.done {
+		n, err := t.read(nil, l, t.c.srv.limits.Load().Stream, monotonic())
+		if err == errNap {
 			return err
 		}
-		l.giveBack()
+		if err := t.pass(l, n, err); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// pass passes on the n bytes that came into l, or what their lack means. It is a
+// function of its own for its frame, which shall not lie on the stack while nothing
+// comes.
+//
+//go:noinline
+func (t *trip) pass(l *loan, n int, err error) error {
+	defer l.giveBack()
+	var p []byte
+	switch {
+	case err == io.EOF && !t.stream.chunked:
+		p, err = t.endOf(l.lend()[:0]), nil
+	case err != nil:
+		return cutShort(err)
+	default:
+		var used int
+		p, used, err = t.step(l.buf, l.buf[l.from:l.from+n])
+		t.up += n - used // bytes behind the end: the connection is out of step
+	}
+	if len(p) > 0 {
+		err = cmp.Or(err, t.c.write(p))
+	}
+	return err
 }
 
 // streamMax is the most of a stream that is read at once.
@@ -206,8 +240,6 @@ const trailerRoom = 12 << 10
 
 // stream turns the upstream's framing into the client's.
 type stream struct {
-	*trip
-	dec     *ChunkDecoder
 	chunked bool // the upstream sends chunks
 	frames  bool // the client gets chunks
 	done    bool
@@ -216,34 +248,35 @@ type stream struct {
 // step decodes src, which may lie at buf[chunkRoom:], and returns what to
 // write, inside buf, and how much of src it used. With an error it returns what
 // came before the mistake.
-func (s *stream) step(buf *[bulkSize]byte, src []byte) (p []byte, used int, err error) {
-	n := len(src)
+func (t *trip) step(buf *[bulkSize]byte, src []byte) (p []byte, used int, err error) {
+	n, s, dec := len(src), &t.stream, &t.c.ws.updec
 	used = n
 	if s.chunked {
-		n, used, err = s.dec.Decode(buf[chunkRoom:chunkRoom+len(src)], src)
+		n, used, err = dec.Decode(buf[chunkRoom:chunkRoom+len(src)], src)
 	} else {
 		copy(buf[chunkRoom:], src)
 	}
-	s.out += int64(n)
+	t.out += int64(n)
 	p = buf[chunkRoom : chunkRoom+n]
 	if s.frames {
 		p = frameChunk(buf, n)
 	}
-	if err == nil && s.chunked && s.dec.Done() {
-		p = s.end(p)
+	if err == nil && s.chunked && dec.Done() {
+		p = t.endOf(p)
 	}
 	return p, used, err
 }
 
-// end appends the end of the body to p.
-func (s *stream) end(p []byte) []byte {
+// endOf appends the end of the body to p.
+func (t *trip) endOf(p []byte) []byte {
+	s := &t.stream
 	s.done = true
 	if !s.frames {
 		return p
 	}
 	var trailers []Field
 	if s.chunked {
-		trailers = s.c.filterTrailers(s.dec.Trailers(), false)
+		trailers = t.c.filterTrailers(t.c.ws.updec.Trailers(), false)
 	}
 	return AppendLastChunk(p, trailers)
 }

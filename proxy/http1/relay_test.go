@@ -28,9 +28,15 @@ type forwarder struct {
 	now map[*Conn]struct{}
 }
 
+// Done implements Handler.
+func (f *forwarder) Done(c *Conn) {
+	if f != nil {
+		f.during(c, false)
+	}
+}
+
 func (f *forwarder) Serve(c *Conn) {
 	f.during(c, true)
-	defer f.during(c, false)
 	if f.serve != nil {
 		f.serve(c)
 		return

@@ -9,6 +9,7 @@
 package http1
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -20,25 +21,30 @@ import (
 	"lictor/internal/guarded"
 )
 
-// Handler serves requests. Both methods are called in the connection's own
-// goroutine and must have answered when they return.
+// Handler serves requests. All methods but KeepTrailer are called in the
+// connection's own goroutine.
 type Handler interface {
-	// Serve serves one request.
+	// Serve serves one request. When it returns the request was answered, or the
+	// last thing that it did was to call [Conn.Relay] or [Conn.Tunnel].
 	Serve(c *Conn)
+	// Done is called behind each Serve, even if that panicked, once the exchange is
+	// over. The request's head is valid until it returns.
+	Done(c *Conn)
 	// Refuse answers a request whose head could not be read; the connection ends after it.
 	Refuse(c *Conn, err *ParseError)
-	// Lasting is called, from the connection's goroutine while Serve runs, when
-	// the exchange turns out to take long: the upstream is slow, or a body or a
-	// tunnel did not pass at once. It may be called more than once.
+	// Lasting is called, before Done, when the exchange turns out to take long: the
+	// upstream is slow, or a body or a tunnel did not pass at once. It may be called
+	// more than once.
 	Lasting(c *Conn)
 	// KeepTrailer reports whether a trailer may pass, to the upstream or to
-	// the client. It may be called from another goroutine while Serve runs.
+	// the client. It may be called from another goroutine, until Done is.
 	KeepTrailer(c *Conn, f *Field, upstream bool) bool
 }
 
-// Limits bound a connection. All but Nap are required.
+// Limits bound a connection. All but Nap and Lull are required.
 type Limits struct {
 	Nap       time.Duration // without a request, after which a connection gives back its grown stack; 0: 30 ms
+	Lull      time.Duration // without a byte, after which a connection that lasts gives back what it does not need meanwhile; 0: 3 s
 	Idle      time.Duration // between requests
 	Header    time.Duration // from the first byte of a head to its last
 	Stream    time.Duration // without a byte either way on a body or tunnel
@@ -47,6 +53,9 @@ type Limits struct {
 	MaxFields int           // of a request head; 0: MaxFields
 	Admission Admission
 }
+
+// Quiet is Lull, or what it is by default.
+func (l *Limits) Quiet() time.Duration { return cmp.Or(l.Lull, 3*time.Second) }
 
 // Server accepts HTTP/1.x connections, each served by one goroutine.
 type Server struct {
@@ -152,13 +161,17 @@ func (s *Server) admit(nc net.Conn, peer *Peer) (c *Conn) {
 	return c
 }
 
-// run serves requests until the connection ends or naps. A stack that serving
+// run serves requests until the connection ends or moves. A stack that serving
 // requests made grow does not shrink below 4 KiB, so a connection that has been
-// idle for a while waits on in a goroutine of its own, with a new one.
+// idle for a while waits on in a goroutine of its own, with a new one, and so does
+// one whose answer takes its time.
 func (c *Conn) run() {
 	defer crash.Contain(where, c.abort)
 	linger, err := c.serve()
 	switch {
+	case err == errNap && c.trip.rest != nothing:
+		c.move()
+		return
 	case err == errNap:
 		c.srv.wg.Go(c.run)
 		return
@@ -170,6 +183,11 @@ func (c *Conn) run() {
 			linger = true
 		}
 	}
+	c.end(linger)
+}
+
+// end ends the connection and takes it out of the server's.
+func (c *Conn) end(linger bool) {
 	c.finish(linger)
 	c.srv.track(c, false)
 	c.srv.forget(c.peer)
@@ -181,34 +199,48 @@ func (c *Conn) serve() (linger bool, err error) {
 		if err := c.readHead(); err != nil {
 			return false, err
 		}
-		c.handle()
-		c.waited, c.served = 0, true
-		if c.reset {
-			return false, nil
+		served := c.handle()
+		if err := c.carryOn(); err != nil {
+			return false, err
 		}
-		if c.closing || c.body.err != nil {
-			return c.lingers(), nil
-		}
-		if err := c.discard(); err != nil {
-			return true, nil
+		if linger, over := c.settle(served); over {
+			return linger, nil
 		}
 	}
 }
 
-// handle has the handler serve the request. What panics there ends the exchange
-// and the connection.
-func (c *Conn) handle() {
+// settle tells the handler that an exchange is over that it served. It reports
+// whether the connection is over as well, and if so whether the client may still be
+// sending.
+func (c *Conn) settle(served bool) (linger, over bool) {
+	if served {
+		c.done()
+	}
+	c.waited, c.served = 0, true
+	if c.reset {
+		return false, true
+	}
+	if c.closing || c.ws.body.err != nil {
+		return c.lingers(), true
+	}
+	return true, c.discard() != nil
+}
+
+// handle has the handler serve the request, and reports whether it did. What panics
+// there ends the exchange and the connection.
+func (c *Conn) handle() (served bool) {
 	defer crash.Contain("request", c.Crash)
-	if c.holds() {
+	if served = c.holds(); served {
 		c.srv.handler.Serve(c)
 	}
+	return served
 }
 
 func (c *Conn) refuse(err *ParseError) {
 	c.closing = true
 	c.lend()
 	c.ws.req = RequestHead{Head: Head{Fields: c.ws.req.Fields[:0], Minor: 1, ContentLength: -1}} // not another request's
-	c.body = body{done: true}
+	c.ws.body = body{done: true}
 	defer crash.Contain("request", c.Crash)
 	c.srv.handler.Refuse(c, err)
 }

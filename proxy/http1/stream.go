@@ -42,7 +42,11 @@ func (s *Server) ServeStream(st Stream, p *Peer) {
 		return
 	}
 	c.closing = true
-	c.handle()
+	served := c.handle()
+	_ = c.carryOn() // a stream never moves
+	if served {
+		c.done()
+	}
 }
 
 // becomeHTTP2 hands a connection over that began with the preface of HTTP/2.

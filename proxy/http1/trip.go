@@ -34,9 +34,15 @@ type trip struct {
 	sentCh   chan struct{}
 	failure  atomic.Pointer[error]
 
-	up, seen int   // bytes of the answer in ws.up, and how many of them were used
-	answered bool  // any byte of an answer came
-	out      int64 // body bytes of the answer
+	up, seen int    // bytes of the answer in ws.up, and how many of them were used
+	answered bool   // any byte of an answer came
+	out      int64  // body bytes of the answer, or those that a tunnel brought the client
+	in       int64  // bytes that a tunnel brought the upstream
+	rest     rest   // what is still to be done after the handler's Serve
+	fresh    bool   // the stack is new on which that is done
+	left     int64  // with ofLength: bytes
+	stream   stream // with ofStream
+	err      error  // what ended it, once nothing is left to be done
 }
 
 var (
@@ -108,11 +114,12 @@ func (t *trip) begin(c *Conn, u *Upstream) {
 	t.c, t.u = c, u
 	t.peer.Store(u)
 	t.attended, t.answered, t.spoiled, t.invited = false, false, false, false
-	t.streams = !c.body.done
+	t.streams = !c.ws.body.done
 	t.progress.Store(0)
 	t.spoke.Store(false)
 	t.sent.Store(!t.streams)
-	t.up, t.seen, t.out = 0, 0, 0
+	t.up, t.seen, t.out, t.in = 0, 0, 0, 0
+	t.rest, t.fresh, t.err = nothing, false, nil
 }
 
 // send writes the head and what is there of the body, and has the attendant
@@ -261,6 +268,7 @@ func (t *trip) read(p []byte, l *loan, limit time.Duration, since int64) (n int,
 			n, err = t.u.s.read(p)
 		}
 		if !isTimeout(err) {
+			t.fresh = false
 			return n, err
 		}
 		if err := t.lapsed(); err != nil {
@@ -284,6 +292,8 @@ func (t *trip) arm(limit time.Duration, since int64) error {
 		rest = min(rest, watchAfter)
 	case !t.sent.Load():
 		rest = min(rest, glance)
+	case t.mayMove():
+		rest = min(rest, t.c.srv.limits.Load().Quiet())
 	}
 	t.u.s.readBy(rest)
 	return t.failed() // after the deadline is set, for failing moves it
@@ -302,19 +312,14 @@ func (t *trip) lapsed() error {
 	if err := t.failed(); err != nil {
 		return err
 	}
-	switch {
-	case !t.attended:
-		t.attend()
-	case !t.sent.Load() && t.c.s.gone():
+	if !t.sent.Load() && t.attended && t.c.s.gone() {
 		return ErrClientGone
 	}
-	return nil
-}
-
-// failed is what the attendant or Cut ended the exchange with, nil if nothing.
-func (t *trip) failed() error {
-	if p := t.failure.Load(); p != nil {
-		return *p
+	if !t.attended {
+		t.attend()
+	}
+	if t.mayMove() {
+		return errNap
 	}
 	return nil
 }
@@ -353,7 +358,7 @@ func (t *trip) fails(err error) *Failure {
 		f.Kind = TimedOut
 	case err == ErrClientGone:
 		f.Kind = ClientLeft
-	case t.c.body.err != nil && err == t.c.body.err:
+	case t.c.ws.body.err != nil && err == t.c.ws.body.err:
 		f.Kind = BadBody
 	case cut != nil && err == cut:
 		f.Kind = WasCut

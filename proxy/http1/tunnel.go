@@ -4,97 +4,136 @@ import (
 	"errors"
 	"io"
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"lictor/internal/crash"
 )
 
-// Tunnel writes head, a 101 or 200 answer, and then passes bytes both ways
-// until both sides have ended, one of them breaks, or no byte passes for the
-// stream limit. An end of one side is passed on and leaves the other open.
-// It returns the bytes sent to the upstream and to the client. The new protocol
-// begins behind the whole request (RFC 9110 7.8): a body is sent to its end first.
-func (c *Conn) Tunnel(head []byte) (up, down int64, err error) {
+// Tunnel writes head, a 101 or 200 answer. Once the handler's Serve has returned,
+// bytes are passed both ways until both sides have ended, one of them breaks, or no
+// byte passes for the stream limit; then Done is called, and [Conn.Ended] tells what
+// became of it. An end of one side is passed on and leaves the other open. The new
+// protocol begins behind the whole request (RFC 9110 7.8): a body is sent to its end
+// first.
+func (c *Conn) Tunnel(head []byte) {
 	t := &c.trip
 	c.closing = true
 	c.srv.handler.Lasting(c)
 	if !t.wholeBody() {
 		t.leave(false)
-		if err = t.failed(); err == nil {
-			err = errUnsentBody
+		if t.err = t.failed(); t.err == nil {
+			t.err = errUnsentBody
 		}
-		return 0, 0, err
+		return
 	}
 	t.end() // a watcher may be waiting on the client
 	head = append(head, c.ws.up[t.seen:t.up]...)
 	t.seen = t.up
-	if err := c.write(head); err != nil {
+	if t.err = c.write(head); t.err != nil {
 		t.leave(false)
-		return 0, 0, err
+		return
 	}
-	early := c.ws.in[c.r:c.w]
-	c.r = c.w
-	c.ws.lighten()
-	err = t.tunnel(early, &up, &down)
-	if cause := t.failed(); cause != nil {
-		err = cause
-	}
-	t.leave(false)
-	return up, down, err
+	t.rest = ofTunnel
 }
 
 // errUnsentBody is a switch of protocols by an upstream that takes no more of the
 // request.
 var errUnsentBody = errors.New("http1: upstream switched protocols and did not take the whole request")
 
-// tunnelState is shared by the two directions.
-type tunnelState struct {
+// tunnel is what the directions of a tunnel share.
+type tunnel struct {
 	t     *trip
 	limit time.Duration
+	lull  time.Duration
 	last  atomic.Int64 // monotonic time of the last byte either way
+	under atomic.Int32 // directions that have not ended
+	over  func()       // is called by the one that ends last
+	up    direction
+	down  direction
 }
 
-func (t *trip) tunnel(early []byte, up, down *int64) error {
-	c := t.c
-	st := &tunnelState{t: t, limit: c.srv.limits.Load().Stream}
-	st.last.Store(monotonic())
-	if len(early) > 0 {
-		if _, err := t.u.s.write(early, st.limit); err != nil {
-			return err
+// direction passes bytes one way, in a goroutine of its own.
+type direction struct {
+	*tunnel
+	dst, src *sock
+	total    *int64
+	loan     loan
+	burst    int   // bytes without a pause
+	came     int64 // monotonic time of the last ones
+	grown    bool  // bytes passed, which may have made the stack grow
+	err      error
+}
+
+// openTunnel begins to pass bytes both ways. Once neither side sends any more, over is
+// called, in a goroutine of the tunnel.
+func (t *trip) openTunnel(over func()) {
+	c, u := t.c, t.u
+	lim := c.srv.limits.Load()
+	tn := &tunnel{t: t, limit: lim.Stream, lull: lim.Quiet(), over: over}
+	tn.last.Store(monotonic())
+	tn.under.Store(2)
+	tn.up = direction{tunnel: tn, dst: &u.s, src: &c.s, total: &t.in, loan: loan{to: bulkSize}}
+	tn.down = direction{tunnel: tn, dst: &c.s, src: &u.s, total: &t.out, loan: loan{to: bulkSize}}
+	if early := c.ws.in[c.r:c.w]; len(early) > 0 {
+		c.r = c.w
+		if _, err := u.s.write(early, tn.limit); err != nil {
+			tn.up.halt()
+			tn.up.err = err
 		}
-		*up = int64(len(early))
+		t.in = int64(len(early))
 	}
-	u := t.u
-	var wg sync.WaitGroup
-	var upErr error
-	halt := func() { u.s.halt(); c.s.halt() }
-	wg.Go(func() {
-		defer crash.Contain("tunnel", func() { upErr = errCrashed; halt() })
-		upErr = st.pass(&u.s, &c.s, up)
-	})
-	downErr := func() (err error) {
-		defer crash.Contain("tunnel", func() { err = errCrashed; halt() })
-		return st.pass(&c.s, &u.s, down)
-	}()
-	wg.Wait()
-	if upErr != nil && upErr != errStopped {
-		return upErr
-	}
-	return downErr
+	c.srv.wg.Go(tn.up.run)
+	c.srv.wg.Go(tn.down.run)
 }
 
-// pass copies from src to dst until src ends.
-func (st *tunnelState) pass(dst, src *sock, total *int64) error {
-	err := st.copy(dst, src, total)
+// tunnelled ends a tunnel.
+func (t *trip) tunnelled(up, down error) {
+	t.rest = nothing
+	if t.err = up; up == nil || up == errStopped {
+		t.err = down
+	}
+	if cause := t.failed(); cause != nil {
+		t.err = cause
+	}
+	t.leave(false)
+}
+
+// run passes bytes until there are no more. A direction that was quiet for a while
+// goes on in a goroutine of its own: the stack of the last one has grown.
+func (d *direction) run() {
+	defer crash.Contain("tunnel", func() { d.halt(); d.end(errCrashed) })
+	err := d.copy()
+	if err == errNap {
+		d.grown = false
+		d.src.readBy(d.limit) // here, for it would make the new stack grow
+		d.t.c.srv.wg.Go(d.run)
+		return
+	}
+	d.end(err)
+}
+
+func (d *direction) halt() { d.dst.halt(); d.src.halt() }
+
+// end ends a direction for err.
+func (d *direction) end(err error) {
+	if d.err == nil {
+		d.err = d.passOn(err)
+	}
+	if d.under.Add(-1) == 0 {
+		d.t.tunnelled(d.up.err, d.down.err)
+		d.over()
+	}
+}
+
+// passOn passes the end of one side on to the other one. Anything else ends both.
+func (d *direction) passOn(err error) error {
 	if err == io.EOF {
-		if cw, ok := dst.nc.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
+		if cw, ok := d.dst.nc.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
 			return nil
 		}
 	}
-	dst.halt()
-	src.halt()
+	d.halt()
 	if err == io.EOF {
 		return nil
 	}
@@ -111,28 +150,20 @@ const (
 // errQuiet ends the splicing of a direction that is not busy any more.
 var errQuiet = errors.New("http1: nothing comes")
 
-// copy passes bytes from src to dst until src ends. Those of a busy direction
-// stay inside the kernel.
-func (st *tunnelState) copy(dst, src *sock, total *int64) error {
-	splices := dst.rc != nil && src.rc != nil
-	burst, last := 0, monotonic()
+// copy passes bytes until the source ends. Those of a busy direction stay inside
+// the kernel.
+func (d *direction) copy() error {
+	splices := d.dst.rc != nil && d.src.rc != nil
 	for {
-		n, err := st.step(dst, src)
-		if err != nil {
+		if err := d.step(); err != nil {
 			return err
 		}
-		*total += int64(n)
-		now := monotonic()
-		if time.Duration(now-last) > quiet {
-			burst = 0
-		}
-		burst, last = burst+n, now
-		if burst < busyBytes || !splices {
+		if d.burst < busyBytes || !splices {
 			continue
 		}
-		switch err := st.splice(dst, src, total); err {
+		switch err := d.splice(); err {
 		case errQuiet:
-			burst = 0
+			d.burst = 0
 		case errNoPipe:
 			splices = false
 		default:
@@ -141,39 +172,58 @@ func (st *tunnelState) copy(dst, src *sock, total *int64) error {
 	}
 }
 
-// step waits for bytes of src and passes them on.
-func (st *tunnelState) step(dst, src *sock) (int, error) {
-	l := loan{to: bulkSize}
-	defer l.giveBack()
-	for {
-		if err := st.arm(src, st.limit); err != nil {
-			return 0, err
-		}
-		n, err := src.readLent(&l)
-		if isTimeout(err) {
-			src.woken()
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		st.last.Store(monotonic())
-		if _, err := dst.write(l.buf[:n], st.limit); err != nil {
-			return 0, &writeError{err}
-		}
-		st.last.Store(monotonic())
-		return n, nil
+// step waits for bytes and passes them on.
+func (d *direction) step() error {
+	most := d.limit
+	if d.grown {
+		most = min(most, d.lull)
 	}
+	if err := d.arm(most); err != nil {
+		return err
+	}
+	n, err := d.src.readLent(&d.loan)
+	if err == nil {
+		return d.pass(n)
+	}
+	if !isTimeout(err) {
+		return err
+	}
+	d.src.woken()
+	if d.grown {
+		return errNap
+	}
+	return nil
+}
+
+// pass passes on the n bytes that came. It is a function of its own for its frame,
+// which shall not lie on the stack while nothing comes.
+//
+//go:noinline
+func (d *direction) pass(n int) error {
+	defer d.loan.giveBack()
+	d.grown = true
+	now := monotonic()
+	if time.Duration(now-d.came) > quiet {
+		d.burst = 0
+	}
+	d.burst, d.came = d.burst+n, now
+	d.last.Store(now)
+	if _, err := d.dst.write(d.loan.buf[:n], d.limit); err != nil {
+		return &writeError{err}
+	}
+	d.last.Store(monotonic())
+	*d.total += int64(n)
+	return nil
 }
 
 // splice is step again and again, by splice(2), until nothing comes for a while.
-func (st *tunnelState) splice(dst, src *sock, total *int64) error {
-	touch := func() { st.last.Store(monotonic()) }
-	err := spliceBody(dst, src, math.MaxInt64, st.limit, flow{
-		arm:    func() error { return st.arm(src, quiet) },
-		lapsed: func() error { src.woken(); return errQuiet },
+func (d *direction) splice() error {
+	touch := func() { d.last.Store(monotonic()) }
+	err := spliceBody(d.dst, d.src, math.MaxInt64, d.limit, flow{
+		arm:    func() error { return d.arm(quiet) },
+		lapsed: func() error { d.src.woken(); return errQuiet },
 		taken:  touch,
-		moved:  func(n int) { touch(); *total += int64(n); dst.pulse.Wrote() },
+		moved:  func(n int) { touch(); *d.total += int64(n); d.dst.pulse.Wrote() },
 	})
 	if err == errCut { // of a body it would be; here it is the end
 		return io.EOF
@@ -181,15 +231,15 @@ func (st *tunnelState) splice(dst, src *sock, total *int64) error {
 	return err
 }
 
-// arm limits the next wait for bytes of src, to most at most. It fails if they
-// are not to be waited for: nothing came for too long, or the tunnel is over.
-func (st *tunnelState) arm(src *sock, most time.Duration) error {
-	rest := st.limit - time.Duration(monotonic()-st.last.Load())
+// arm limits the next wait for bytes, to most at most. It fails if they are not to
+// be waited for: nothing came for too long, or the tunnel is over.
+func (d *direction) arm(most time.Duration) error {
+	rest := d.limit - time.Duration(monotonic()-d.last.Load())
 	if rest <= 0 {
 		return errTimeout
 	}
-	src.readBy(min(rest, most))
-	if src.halted.Load() || st.t.failed() != nil {
+	d.src.readBy(min(rest, most))
+	if d.src.halted.Load() || d.t.failed() != nil {
 		return errStopped
 	}
 	return nil

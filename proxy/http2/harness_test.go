@@ -24,6 +24,8 @@ type handler struct {
 	served, refused, gone atomic.Int64
 }
 
+func (h *handler) Done(*http1.Conn) {}
+
 func (h *handler) Serve(c *http1.Conn) {
 	h.served.Add(1)
 	req := c.Request()

@@ -51,9 +51,6 @@ func (c *conn) fill(n int) error {
 	return nil
 }
 
-// nap is how long a connection is quiet before it gives back its memory.
-const nap = 3 * time.Second
-
 // more reads what there is, waiting for it as long as it may take.
 func (c *conn) more() error {
 	c.room()
@@ -145,7 +142,7 @@ func (c *conn) patience() (time.Duration, error) {
 		return 0, errIdle
 	}
 	if c.in != nil {
-		rest = min(rest, nap)
+		rest = min(rest, lim.Quiet())
 	}
 	return rest, nil
 }

@@ -118,6 +118,9 @@ func begin(c *http1.Conn) *request {
 	return &request{c: c, began: time.Now(), id: string(answer.AppendHex(nil, rand.Uint64(), rand.Uint64()))}
 }
 
+// Done implements [http1.Handler]: Serve leaves nothing to be done.
+func (s *Server) Done(*http1.Conn) {}
+
 // Serve implements [http1.Handler].
 func (s *Server) Serve(c *http1.Conn) {
 	x := begin(c)

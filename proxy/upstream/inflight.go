@@ -35,9 +35,12 @@ func (q *Request) enter(m *member) bool {
 	return true
 }
 
-// leave ends what enter began. A trial that found out nothing is left to the next
-// request.
+// leave ends what enter began, unless an answer is being relayed: then Done does. A
+// trial that found out nothing is left to the next request.
 func (q *Request) leave(m *member) {
+	if q.relays {
+		return
+	}
 	m.inflight.Add(-1)
 	if q.trial != nil {
 		q.trial.giveBack()

@@ -89,6 +89,7 @@ type progress struct {
 	waited   bool   // for the first answer about the service, or for an instance
 	resent   bool   // it was sent again because an instance said that it did not act on it
 	prepared bool   // what came of the body with the head is ready to be sent
+	relays   bool   // an answer is being relayed, by a member that the request counts at until Done
 	full     bool   // a member was left out as it has as many requests as it may
 	known    bool   // some source knew the service when it was located last
 	busy     int    // how many of the tries had as many connections as they may
@@ -104,7 +105,7 @@ type progress struct {
 	since   int64             // monotonic time since which it waits for an instance; 0 if it never did
 }
 
-// Outcome is what became of a request. It is not changed once Send returned.
+// Outcome is what became of a request. It is not changed once Done returned.
 type Outcome struct {
 	Refusal answer.Refusal // that the client is to be told; zero if it got an answer
 	Status  int            // of that answer

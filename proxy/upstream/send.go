@@ -11,10 +11,10 @@ import (
 	"lictor/proxy/http1"
 )
 
-// Send sends a request to where p permits, relays the answer, and overwrites o
-// with what became of it. It blocks until the answer is relayed, or there is none
-// to be had; then o has the refusal, which the caller answers with. Without a
-// permit to forward nothing is sent.
+// Send sends a request to where p permits, begins to relay the answer, and overwrites
+// o with what became of it. It blocks until the answer is there, or there is none to
+// be had; then o has the refusal, which the caller answers with. Without a permit to
+// forward nothing is sent. [Request.Done] is to be called once the exchange is over.
 func (s *Sender) Send(p policy.Permit, q *Request, o *Outcome) {
 	q.begin(s, p, o, false)
 	if !p.Forwards() {
@@ -306,8 +306,20 @@ func (q *Request) relay(m *member) {
 		q.relayUpgrade(resp.Upgrade)
 		return
 	}
-	o.Err = q.Conn.Relay(q.appendResponse(q.Conn.Scratch()))
-	o.Out = q.Conn.AnswerBytes()
+	q.relays = true
+	q.Conn.Relay(q.appendResponse(q.Conn.Scratch()))
+}
+
+// Done takes over what became of an answer that was relayed, ends what lasted as long
+// as that did, and reports whether there was one.
+func (q *Request) Done() bool {
+	if !q.relays {
+		return false
+	}
+	q.relays = false
+	q.leave(q.out.member)
+	_, q.out.Out, q.out.Err = q.Conn.Ended()
+	return true
 }
 
 // relayUpgrade turns both connections into a tunnel (D20).
@@ -318,7 +330,8 @@ func (q *Request) relayUpgrade(to string) {
 		q.refuse(refuseBadGateway)
 		return
 	}
-	_, q.out.Out, q.out.Err = q.Conn.Tunnel(q.appendResponse(q.Conn.Scratch()))
+	q.relays = true
+	q.Conn.Tunnel(q.appendResponse(q.Conn.Scratch()))
 }
 
 // interim relays a 1xx answer at once. HTTP/1.0 knows none.
