@@ -69,28 +69,6 @@ func TestAnEntryCostsFewBytes(t *testing.T) {
 	runtime.KeepAlive(set)
 }
 
-// TestDecideAmongAMillionDoesNotAllocate asks among a million entries, and for some
-// of them.
-func TestDecideAmongAMillionDoesNotAllocate(t *testing.T) {
-	docs := append(plainLists(1_000_000, 20_000), big(0, 10, 100, 100)...)
-	set, _ := policy.NewBuilder(policy.Options{}).Apply(1, changesOf(docs))
-	_, run := busy(t, set)
-	if n := testing.AllocsPerRun(100, run); n != 0 {
-		t.Errorf("a decision among a million entries allocates %v times", n)
-	}
-	all := plain(1_000_000)
-	for _, entry := range []string{all[0], all[999_998]} {
-		deny := ask(t, "GET http://"+entry+"/api-7/x")
-		var v policy.Verdict
-		if n := testing.AllocsPerRun(100, func() {
-			route := set.Route(deny)
-			set.Decide(deny, &route, &v, nil)
-		}); n != 0 || v.Reason != policy.ReasonBlacklist || v.Rule.Entry != entry {
-			t.Errorf("%s: a refusal allocates %v times: %+v", entry, n, v)
-		}
-	}
-}
-
 // BenchmarkLoadMillion measures what a start with a million entries costs, read
 // from their documents and compiled.
 func BenchmarkLoadMillion(b *testing.B) {

@@ -1,3 +1,5 @@
+//go:build !race
+
 package access_test
 
 import (
