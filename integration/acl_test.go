@@ -87,7 +87,7 @@ func (b *bearer) may(t *testing.T, rules []string) {
 // is well; with one of them less the status and the log say so, and nothing that
 // was served is lost.
 func TestTheRightsAreJustEnough(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	for _, use := range []struct {
 		name string
 		with []string
@@ -100,7 +100,7 @@ func TestTheRightsAreJustEnough(t *testing.T) {
 		{"with a peer", []string{"a peer"}, "resolver \"consul\" {\n  peer = \"east\"\n}\n", ""},
 	} {
 		t.Run(use.name, func(t *testing.T) {
-			t.Parallel()
+			beside(t)
 			agent := startConsul(t, withACL(rootToken), withPeering())
 			if use.name == "with a peer" {
 				peered(t, agent, startConsul(t, withPeering()))

@@ -122,7 +122,7 @@ func TestThreeLictorsOrderACertificateOnce(t *testing.T) {
 	together(t)
 	for _, kind := range []string{"http-01", "tls-alpn-01"} {
 		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
+			beside(t)
 			a, c, backend := startAuthority(t, 3600), startConsul(t), startBackend(t, "one")
 			register(t, c, "svc", "svc-1", backend.Addr, hostsMeta("claimed.example.com"))
 			kvPut(t, c, "lictor/policy/mappings/mapped.example.com", `{"backends": ["service:svc"]}`)
@@ -248,12 +248,12 @@ func TestALictorAloneKeepsCertificatesInItsDirectory(t *testing.T) {
 // deploy/consul-policy.hcl certificates are got and renewed; with one of them less
 // the status says so, and the old one is served.
 func TestTheRightsOfCertificatesAreJustEnough(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	all := rights(t, "tls")
 	for i, missing := range all {
 		if strings.Contains(missing, "acme") || strings.Contains(missing, "session") {
 			t.Run(missing, func(t *testing.T) {
-				t.Parallel()
+				beside(t)
 				missRight(t, all, i)
 			})
 		}

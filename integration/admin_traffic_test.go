@@ -139,7 +139,7 @@ func TestMappedDomain(t *testing.T) {
 // TestAdminWithoutConsul takes Consul away: reads come from the last good copy,
 // writes are refused and change nothing (X7).
 func TestAdminWithoutConsul(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	agent := startConsul(t, persistent(t))
 	p := startLictor(t, lictorConfig{Rest: consulConfig(agent, "")})
 	p.Ready(t)

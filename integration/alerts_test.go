@@ -35,7 +35,7 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 // TestAlertsAndDashboardKnowTheirMetrics looks up each metric that they ask for,
 // and has Prometheus parse each expression.
 func TestAlertsAndDashboardKnowTheirMetrics(t *testing.T) {
-	t.Parallel()
+	together(t)
 	reference, err := os.ReadFile("../docs/reference/metrics.md") // a unit test holds it against the source
 	if err != nil {
 		t.Fatal(err)

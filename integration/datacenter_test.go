@@ -276,7 +276,7 @@ func TestADatacenterBehindAPartition(t *testing.T) {
 // TestTheAgentsDatacenterBehindAPartition: the agent that lictor asks is not heard,
 // for all datacenters; lictor begins anew meanwhile.
 func TestTheAgentsDatacenterBehindAPartition(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	f := startFederation(t, "")
 	home, other, only := startMortal(t, "dc2"), startMortal(t, "dc1"), startMortal(t, "only")
 	register(t, f.far, "shop", "shop-far", home.Addr)

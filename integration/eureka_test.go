@@ -69,7 +69,7 @@ func TestEurekaDialects(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
+			beside(t)
 			s := startEureka(t, tt.server)
 			enrol(t, s, "orders", "o-1", up.Addr, "UP")
 			enrol(t, s, "stays", "s-1", up.Addr, "UP")

@@ -40,18 +40,66 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// Every test begins with together or byItself. Those that count what the whole
-// process has, or want the machine to themselves, are by themselves: they run
-// before all others.
-func together(t *testing.T) {
-	t.Helper()
-	t.Parallel()
-	durations.time(t)
-}
-
+// Every test begins with one of these three. Those that count what the whole process
+// has, or want the machine to themselves, are by themselves: they run before all
+// others. Those that mostly wait, for time that Consul takes or that a scene is to
+// last, run beside all that work.
 func byItself(t *testing.T) {
 	t.Helper()
 	durations.time(t)
+}
+
+func together(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	takeTurn(t, working)
+}
+
+func mostlyWaiting(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	takeTurn(t, waiting)
+}
+
+// What runs at a time: some more than there are cores, and some that need none. The
+// flag -parallel is to leave it to them.
+var (
+	working = make(chan struct{}, 4)
+	waiting = make(chan struct{}, 10)
+)
+
+// turn is the place of a test in working or waiting.
+type turn struct {
+	room chan struct{}
+	end  func() // gives the place away; only the first time counts
+}
+
+// taken has the turn of each test by its name.
+var taken sync.Map
+
+func takeTurn(t *testing.T, room chan struct{}) {
+	t.Helper()
+	room <- struct{}{}
+	end := sync.OnceFunc(func() { <-room })
+	taken.Store(t.Name(), turn{room, end})
+	t.Cleanup(end)
+	durations.time(t)
+}
+
+// beside has a part of a test run beside the others of it. Each takes a turn of its
+// own, and the test, which only waits for them, ends its own.
+func beside(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	test, _, _ := strings.Cut(t.Name(), "/")
+	of, ok := taken.Load(test)
+	if !ok {
+		t.Fatal(test + " begins with neither together nor mostlyWaiting")
+	}
+	whole := of.(turn)
+	whole.end()
+	whole.room <- struct{}{}
+	t.Cleanup(func() { <-whole.room })
 }
 
 // soon is how long a test waits for what should be there in a moment. It is

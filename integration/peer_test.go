@@ -15,15 +15,16 @@ import (
 // peered makes the services of exporter known to importer, under the name east.
 func peered(t *testing.T, importer, exporter *consulAgent) {
 	t.Helper()
-	made, _, err := exporter.Client.Peerings().GenerateToken(t.Context(), api.PeeringGenerateTokenRequest{PeerName: "west"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var made *api.PeeringGenerateTokenResponse
+	eventually(t, soon, "the exporter knows the port of its own that a peer is to use", func() (err error) {
+		made, _, err = exporter.Client.Peerings().GenerateToken(t.Context(), api.PeeringGenerateTokenRequest{PeerName: "west"}, nil)
+		return err
+	})
 	eventually(t, soon, "the peering is established", func() error {
 		_, _, err := importer.Client.Peerings().Establish(t.Context(), api.PeeringEstablishRequest{PeerName: "east", PeeringToken: made.PeeringToken}, nil)
 		return err
 	})
-	_, _, err = exporter.Client.ConfigEntries().Set(&api.ExportedServicesConfigEntry{Name: "default", Services: []api.ExportedService{
+	_, _, err := exporter.Client.ConfigEntries().Set(&api.ExportedServicesConfigEntry{Name: "default", Services: []api.ExportedService{
 		{Name: "*", Consumers: []api.ServiceConsumer{{Peer: "west"}}},
 	}}, nil)
 	if err != nil {

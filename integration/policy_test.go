@@ -230,7 +230,7 @@ func TestBadObjectsAreNamed(t *testing.T) {
 
 // X6: whatever happens to Consul, nothing opens and nothing is lost.
 func TestPolicySurvivesConsul(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	c, p := startMockbin(t)
 	for _, n := range []string{"a", "b", "c"} {
 		kvPut(t, c, "lictor/policy/blacklist/"+n, `{"entries": ["/mockbin/`+n+`"], "direction": "ingress"}`)

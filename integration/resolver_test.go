@@ -161,7 +161,7 @@ func TestResolverReadsRegistrations(t *testing.T) {
 
 // TestResolverSurvivesKill: Consul is gone for 10 s and comes back with its data.
 func TestResolverSurvivesKill(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	c := startConsul(t, persistent(t))
 	b := startBackend(t, "one")
 	register(t, c, "shop", "one", b.Addr, httpCheck(b.URL+"/health", "500ms"))
@@ -195,10 +195,10 @@ func loadedWithin(t *testing.T, r *consul.Resolver, limit time.Duration, name st
 // TestResolverSurvivesEmptyRestart: Consul restarts without its memory; the
 // services are registered again 8 s later, and their checks have to run first.
 func TestResolverSurvivesEmptyRestart(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	for _, services := range []int{1, 5} {
 		t.Run(fmt.Sprintf("%d services", services), func(t *testing.T) {
-			t.Parallel()
+			beside(t)
 			c := startConsul(t)
 			b := startBackend(t, "one")
 			var names []string
@@ -243,7 +243,7 @@ func TestResolverSurvivesEmptyRestart(t *testing.T) {
 // TestResolverSurvivesAgentRestart: an agent that was just restarted lists
 // nothing passing for a while; here until its checks have run again.
 func TestResolverSurvivesAgentRestart(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	tests := []struct {
 		name  string
 		start func(t *testing.T) (asked, restarted *consulAgent)
@@ -263,7 +263,7 @@ func TestResolverSurvivesAgentRestart(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
+			beside(t)
 			asked, restarted := tt.start(t)
 			b := startBackend(t, "one")
 			register(t, restarted, "shop", "one", b.Addr, httpCheck(b.URL+"/health", "3s"))
@@ -300,7 +300,7 @@ func TestResolverStartsBeforeConsul(t *testing.T) {
 // TestResolverColdStart: restarted while Consul is away, lictor serves within a
 // second from its last-good file.
 func TestResolverColdStart(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	c := startConsul(t)
 	file := filepath.Join(t.TempDir(), "catalog.json")
 	keep := func(cfg *consul.Config) { cfg.SnapshotFile = file }

@@ -19,7 +19,7 @@ import (
 
 // TestResolverKeepsWhatACLsHide: X6, an answer that is filtered or refused is not believed.
 func TestResolverKeepsWhatACLsHide(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	const management = "11111111-2222-3333-4444-555555555555"
 	c := startConsul(t, withACL(management))
 	for i := range 5 {

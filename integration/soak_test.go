@@ -29,7 +29,7 @@ const quiet = 10 * time.Minute
 // restarts: no request is lost, what is forbidden stays so, and memory,
 // goroutines and descriptors are at the end what they were.
 func TestNothingGrowsUnderMixedLoad(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	s := newSoak(t)
 	ctx, stop := context.WithTimeout(t.Context(), *soak)
 	defer stop()

@@ -145,7 +145,7 @@ func TestInstanceThatVanishes(t *testing.T) {
 		{"over TLS", "https", "text/plain"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
+			beside(t)
 			if !alone(t) {
 				return
 			}

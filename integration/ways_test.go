@@ -35,7 +35,7 @@ const noticeAfter = 2 * time.Second
 // docs/operations.md says is to be set for it no request is lost, though Consul is
 // slow to notice.
 func TestWaysToDeploy(t *testing.T) {
-	together(t)
+	mostlyWaiting(t)
 	hold := map[string]string{"lictor-hold": "20s"}
 	for _, way := range []struct {
 		name   string
@@ -54,7 +54,7 @@ func TestWaysToDeploy(t *testing.T) {
 		{"the node is lost", nil, []string{"a"}, nodeLost},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			t.Parallel()
+			beside(t)
 			if way.name == "the node is lost" && !alone(t) {
 				return
 			}
