@@ -58,11 +58,7 @@ func AddResolver(st *api.Status, kind string, source resolver.Source) {
 	r := api.ResolverStatus{
 		Kind: kind, Ready: status.Ready, Services: catalog.Len(), Watches: status.Watches, Mesh: status.Mesh,
 		Contact: timeOrNull(status.Contact), Snapshot: status.Snapshot, Held: status.Held,
-		Error: status.Error, ErrorTime: timeOrNull(status.ErrorTime),
-	}
-	if !status.Since.IsZero() {
-		age := time.Since(status.Since).Seconds()
-		r.AgeSeconds = &age
+		AgeSeconds: api.Age(status.Since), Error: status.Error, ErrorTime: timeOrNull(status.ErrorTime),
 	}
 	st.Resolvers = append(st.Resolvers, r)
 	addProblem(st, "resolver "+r.Kind, status.Error)

@@ -102,9 +102,8 @@ func question(q *api.Question, from netip.Addr) *answer.Question {
 
 // aged says how old the policy is that spoke.
 func (p *Lictor) aged(e *api.Explanation, err error) (*api.Explanation, error) {
-	if contact := p.policy.Store().Status().Contact; err == nil && !contact.IsZero() {
-		age := time.Since(contact).Seconds()
-		e.Policy.AgeSeconds = &age
+	if err == nil {
+		e.Policy.AgeSeconds = api.Age(p.policy.Store().Status().Contact)
 	}
 	return e, err
 }

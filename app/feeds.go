@@ -34,13 +34,9 @@ func (p *Lictor) buildFeeds() (err error) {
 // describeFeeds adds the feeds to the status.
 func (p *Lictor) describeFeeds(st *api.Status) {
 	for _, s := range p.feeds.Status() {
-		f := api.FeedStatus{Name: s.Name, Source: s.Source, Entries: s.Entries, BadLines: s.BadLines, Bad: []api.BadLine{}, LastGood: s.Kept, Known: s.Known, Error: s.Problem}
+		f := api.FeedStatus{Name: s.Name, Source: s.Source, Entries: s.Entries, BadLines: s.BadLines, Bad: []api.BadLine{}, LastGood: s.Kept, Known: s.Known, AgeSeconds: api.Age(s.Read), Error: s.Problem}
 		for _, b := range s.Bad {
 			f.Bad = append(f.Bad, api.BadLine(b))
-		}
-		if !s.Read.IsZero() {
-			age := time.Since(s.Read).Seconds()
-			f.AgeSeconds = &age
 		}
 		st.Feeds = append(st.Feeds, f)
 		if s.Problem != "" {

@@ -157,12 +157,8 @@ func (p *Lictor) describePolicy(st *api.Status) {
 	version := p.policy.Loaded().Version()
 	st.Policy = &api.PolicyStatus{
 		Hash: version.Hash, Index: version.Index, Store: s.Kind, Live: s.Live, LastGood: s.LastGood,
-		Objects: s.Objects, Held: s.Held, Rejected: p.policy.Rejected(),
+		AgeSeconds: api.Age(s.Contact), Objects: s.Objects, Held: s.Held, Rejected: p.policy.Rejected(),
 		Closings: p.policy.Loaded().Closings(), Notes: p.policy.Loaded().Notes(p.knownService),
-	}
-	if !s.Contact.IsZero() {
-		age := time.Since(s.Contact).Seconds()
-		st.Policy.AgeSeconds = &age
 	}
 	if s.Problem != "" {
 		st.Problems = append(st.Problems, "policy: "+s.Problem)

@@ -36,11 +36,7 @@ func (p *Lictor) describeTokens(st *api.Status) {
 	all := p.tokens.Status()
 	slices.SortFunc(all, func(a, b tokens.Status) int { return cmp.Compare(a.URL, b.URL) })
 	for _, s := range all {
-		k := api.KeySetStatus{URL: s.URL, Keys: s.Keys, LeftOut: s.LeftOut, LastGood: s.Kept, Error: s.Problem}
-		if !s.Fetched.IsZero() {
-			age := time.Since(s.Fetched).Seconds()
-			k.AgeSeconds = &age
-		}
+		k := api.KeySetStatus{URL: s.URL, Keys: s.Keys, LeftOut: s.LeftOut, LastGood: s.Kept, AgeSeconds: api.Age(s.Fetched), Error: s.Problem}
 		st.KeySets = append(st.KeySets, k)
 		if s.Problem != "" {
 			st.Problems = append(st.Problems, "keys for tokens: "+s.URL+": "+s.Problem)

@@ -157,6 +157,15 @@ type Source interface {
 	Status() Status
 }
 
+// NoWait returns a closed channel, for [Source.Want] where there is nothing to wait for.
+func NoWait() <-chan struct{} { return closed }
+
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // Status is the freshness of a source.
 type Status struct {
 	Ready     bool      // an answer or a snapshot is loaded

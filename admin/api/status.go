@@ -181,3 +181,12 @@ type MiddlewareStatus struct {
 	Action  string `json:"action"` // what its block does
 	Matched uint64 `json:"matched"`
 }
+
+// Age is how long ago t was, in seconds; nil of the zero time.
+func Age(t time.Time) *float64 {
+	if t.IsZero() {
+		return nil
+	}
+	age := time.Since(t).Seconds()
+	return &age
+}

@@ -29,7 +29,7 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 	}
 	bucket := Bucket{Burst: 3, Every: h.Every} // where Consul comes and goes all the time
 	for next := h.First; ; next = h.Every {
-		if err := rest(ctx, back, pace.Jitter(next)); err != nil {
+		if err := pace.Doze(ctx, pace.Jitter(next), back); err != nil {
 			return err
 		}
 		if err := pace.Sleep(ctx, bucket.Take(time.Now())-h.Every); err != nil {
@@ -39,20 +39,4 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// rest waits for d, or until Consul is back.
-func rest(ctx context.Context, back <-chan struct{}, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-back:
-	case <-t.C:
-	}
-	return nil
 }

@@ -9,7 +9,10 @@ import (
 )
 
 // Sleep waits for d, or until ctx ends and returns its error.
-func Sleep(ctx context.Context, d time.Duration) error {
+func Sleep(ctx context.Context, d time.Duration) error { return Doze(ctx, d, nil) }
+
+// Doze is a Sleep that wake ends early; nil never does.
+func Doze(ctx context.Context, d time.Duration, wake <-chan struct{}) error {
 	if d <= 0 {
 		return ctx.Err()
 	}
@@ -18,9 +21,10 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-wake:
 	case <-t.C:
-		return nil
 	}
+	return nil
 }
 
 // Every calls f with the time again and again, d after it began for the first time,

@@ -47,5 +47,11 @@ func TestASleepEndsWithItsContext(t *testing.T) {
 		if err := Sleep(ctx, 0); err == nil {
 			t.Error("no time at all is slept in a context that is over")
 		}
+		wake := make(chan struct{}, 1)
+		wake <- struct{}{}
+		began = time.Now()
+		if err := Doze(t.Context(), time.Hour, wake); err != nil || time.Since(began) != 0 {
+			t.Errorf("who is woken says %v after %v", err, time.Since(began))
+		}
 	})
 }

@@ -205,25 +205,18 @@ func (r *Resolver) Status() resolver.Status {
 	return s
 }
 
-// closed is returned by Want where there is nothing to wait for.
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
 // Want implements [resolver.Source]. For a service that is loaded already
 // there is nothing to wait for either.
 func (r *Resolver) Want(name string) <-chan struct{} {
 	s := r.Catalog().Lookup(name)
 	if s == nil || s.Loaded {
-		return closed
+		return resolver.NoWait()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s = r.truth.Lookup(name)
 	if s == nil || s.Loaded {
-		return closed // it went, or came in, between the two looks
+		return resolver.NoWait() // it went, or came in, between the two looks
 	}
 	f := r.followers[s.Name]
 	if f == nil {

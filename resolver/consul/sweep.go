@@ -150,7 +150,7 @@ func (r *Resolver) sweep(ctx context.Context) {
 		batch, wake := r.sweeper.takeLocked(time.Now(), rest)
 		r.mu.Unlock()
 		if len(batch) == 0 {
-			idle(ctx, r.sweeper.kick, time.Until(wake))
+			_ = pace.Doze(ctx, max(time.Until(wake), time.Millisecond), r.sweeper.kick) // the loop looks at ctx
 			continue
 		}
 		failed := r.readAll(ctx, batch)
@@ -200,22 +200,11 @@ func (r *Resolver) readFresh(ctx context.Context) {
 		r.sweeper.fresh = nil
 		r.mu.Unlock()
 		if len(batch) == 0 {
-			idle(ctx, r.sweeper.hurry, rereadEvery)
+			_ = pace.Doze(ctx, rereadEvery, r.sweeper.hurry) // the loop looks at ctx
 			continue
 		}
 		r.readAll(ctx, batch)
 		poke(r.sweeper.kick) // some may be due again
-	}
-}
-
-// idle waits until there may be something to read.
-func idle(ctx context.Context, kick <-chan struct{}, d time.Duration) {
-	t := time.NewTimer(max(d, time.Millisecond))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-kick:
-	case <-t.C:
 	}
 }
 

@@ -94,13 +94,7 @@ func (r *Resolver) Catalog() *resolver.Catalog { return r.catalog.Load() }
 func (r *Resolver) OnChange(f func()) { r.bell.OnChange(f) }
 
 // Want returns a closed channel: all services are followed.
-func (r *Resolver) Want(string) <-chan struct{} { return closed }
-
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
+func (r *Resolver) Want(string) <-chan struct{} { return resolver.NoWait() }
 
 // Status describes the source for people.
 func (r *Resolver) Status() resolver.Status {

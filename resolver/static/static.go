@@ -150,13 +150,7 @@ func (r *Resolver) Catalog() *resolver.Catalog { return r.catalog.Load() }
 func (r *Resolver) OnChange(f func()) { r.bell.OnChange(f) }
 
 // Want implements [resolver.Source]. There is never anything to wait for.
-func (r *Resolver) Want(string) <-chan struct{} { return closed }
-
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
+func (r *Resolver) Want(string) <-chan struct{} { return resolver.NoWait() }
 
 // Status implements [resolver.Source]. What is configured is always right.
 func (r *Resolver) Status() resolver.Status {
