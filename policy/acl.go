@@ -145,9 +145,10 @@ func (a *liveACL) rule() Rule {
 
 // binding are the APIs that ACLs give a subject. It is immutable.
 type binding struct {
-	apis map[string]Mode // Enforce if any ACL enforces
-	rule Rule            // one of them
-	mode Mode            // Enforce if any ACL enforces
+	apis  map[string]Mode // Enforce if any ACL enforces
+	rule  Rule            // one of them
+	tally *Tally          // of that one
+	mode  Mode            // Enforce if any ACL enforces
 }
 
 // subject is a consumer (by id or name) or a group that an ACL names.
@@ -185,7 +186,7 @@ func compileBinding(acls map[string]*liveACL) *binding {
 			b.apis[acl.API] = acl.Mode
 		}
 		if b.rule.Key == "" || b.mode.Reports() && !acl.Mode.Reports() {
-			b.rule = acl.rule()
+			b.rule, b.tally = acl.rule(), acl.tally
 		}
 		if !acl.Mode.Reports() {
 			b.mode = Enforce
@@ -222,8 +223,10 @@ func (d *decision) bound() bool {
 	switch {
 	case free:
 	case held != nil:
+		d.verdict.speaks(held.tally, hasRefused)
 		return d.deny("bound_consumer", refusal{Reason: ReasonBoundConsumer, Status: 403, Rule: held.rule, Message: messageACL})
 	case would != nil:
+		d.verdict.speaks(would.tally, wouldRefuse)
 		d.wouldDeny("bound_consumer", ReasonBoundConsumer, would.rule)
 	}
 	return true

@@ -25,6 +25,7 @@ type decision struct {
 
 	preflight bool // the request is one (P1)
 	aside     bool // the API is one that another reading of the path leads to
+	would     bool // wouldDeny was called
 	doubtful  bool // which plugin cors holds depends on how the path is read
 }
 
@@ -225,6 +226,7 @@ func pluginOf(step string) string {
 
 // wouldDeny notes what a rule in report mode would have done.
 func (d *decision) wouldDeny(step string, reason Reason, rule Rule) {
+	d.would = true
 	noteWould(d.verdict, d.rec, step, reason, rule)
 }
 

@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // The plugin types, in the order in which they run: cors before all else, for
 // every answer has its fields, those that say who it is before the ACL, the others
 // after it. [decision] names the first three where it runs them; afterACL runs all
@@ -204,16 +206,16 @@ func (d *decision) plugin(kind int) bool {
 	if won != nil {
 		d.verdict.Rests.plugins[kind] = won.sum
 	}
-	before := d.verdict.nwould
+	d.would = false
 	passes := pluginTypes[kind].run(d, won.live(), report.live())
-	if won != nil {
-		if passes {
-			d.verdict.speaks(won.tally, hasPassed)
-		} else {
-			d.verdict.speaks(won.tally, hasRefused)
-		}
+	switch {
+	case won == nil:
+	case !passes:
+		d.verdict.speaks(won.tally, hasRefused)
+	case !slices.Contains(d.verdict.asks[:d.verdict.nasks], won.livePlugin): // else it is the answer that counts
+		d.verdict.speaks(won.tally, hasPassed)
 	}
-	if report != nil && d.verdict.nwould > before {
+	if report != nil && d.would {
 		d.verdict.speaks(report.tally, wouldRefuse)
 	}
 	return passes

@@ -46,6 +46,21 @@ type Ask struct {
 	*ForwardAuth
 	Rule   Rule
 	Report bool // the answer is told, and not acted upon (X13)
+	tally  *Tally
+}
+
+// Count adds the answer of an authority, or that none came, to what its plugin did.
+func (a *Ask) Count(yes bool, now time.Time) {
+	switch {
+	case a.tally == nil:
+	case yes && !a.Report:
+		a.tally.add(hasPassed, now.Unix())
+	case yes:
+	case a.Report:
+		a.tally.add(wouldRefuse, now.Unix())
+	default:
+		a.tally.add(hasRefused, now.Unix())
+	}
 }
 
 // maxAsks bounds the questions about one request: one is usual, more come of
@@ -297,7 +312,7 @@ func (v *Verdict) Asks() []Ask {
 	}
 	asks := make([]Ask, v.nasks)
 	for i, p := range v.asks[:v.nasks] {
-		asks[i] = Ask{ForwardAuth: p.config.(*ForwardAuth), Rule: p.rule(), Report: p.Mode.Reports()}
+		asks[i] = Ask{ForwardAuth: p.config.(*ForwardAuth), Rule: p.rule(), Report: p.Mode.Reports(), tally: p.tally}
 	}
 	return asks
 }

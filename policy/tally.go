@@ -27,21 +27,39 @@ const (
 	wouldRefuse // in report mode
 )
 
-// spoken is a rule that had a say in a decision.
+// spoken are the rules that had a say in a decision.
 type spoken struct {
-	tally  *Tally
-	effect effect
+	tallies [maxSpoken]*Tally
+	effects [maxSpoken]effect
 }
 
-// maxSpoken bounds the rules of one decision that are counted.
-const maxSpoken = 8
+// maxSpoken bounds the rules of one decision that are counted: as many as may have a
+// say in one. Of each type of plugin these are one that is enforced and one in report
+// mode, and besides a blacklist, a whitelist, an ACL of the API and one of another.
+const maxSpoken = 2*nPluginTypes + 4
 
 // speaks notes that a rule had a say. It is counted once the caller says so, for not
 // every decision is one on a request.
 func (v *Verdict) speaks(t *Tally, e effect) {
 	if t != nil && v.nspoken < maxSpoken {
-		v.spoken[v.nspoken] = spoken{t, e}
+		v.spoken.tallies[v.nspoken], v.spoken.effects[v.nspoken] = t, e
 		v.nspoken++
+	}
+}
+
+// Follow adds to a verdict what rules had said in a former one on the same request,
+// which let it pass under another name of its service. What both say counts once.
+func (v *Verdict) Follow(former *Verdict) {
+	for i, t := range former.spoken.tallies[:former.nspoken] {
+		if !slices.Contains(v.spoken.tallies[:v.nspoken], t) {
+			v.speaks(t, former.spoken.effects[i])
+		}
+	}
+	for _, w := range former.Would() {
+		if v.nwould < maxWould && !slices.Contains(v.Would(), w) {
+			v.would[v.nwould] = w
+			v.nwould++
+		}
 	}
 }
 
@@ -50,7 +68,7 @@ func (v *Verdict) speaks(t *Tally, e effect) {
 func (v *Verdict) Count(now time.Time) {
 	at := now.Unix()
 	for i := range v.nspoken {
-		v.spoken[i].tally.add(v.spoken[i].effect, at)
+		v.spoken.tallies[i].add(v.spoken.effects[i], at)
 	}
 	stamp(v.used, at)
 }

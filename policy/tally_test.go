@@ -30,13 +30,15 @@ func (p *tallied) apply(changes ...Change) {
 }
 
 // ask decides a request for a path of the service shop, and counts it.
-func (p *tallied) ask(path string) {
+func (p *tallied) ask(path string) { p.askAs(path, "") }
+
+func (p *tallied) askAs(path, consumer string) {
 	p.t.Helper()
 	u, _, err := uri.ParsePath(path, nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	r := Request{Method: "GET", Host: "h", Path: &u, Client: netip.MustParseAddr("10.0.0.1"), Now: p.now}
+	r := Request{Method: "GET", Host: "h", Path: &u, Client: netip.MustParseAddr("10.0.0.1"), Now: p.now, As: consumer, Dry: consumer != ""}
 	route := p.set.Route(&r)
 	var v Verdict
 	p.set.Decide(&r, &route, &v, nil)
@@ -114,6 +116,37 @@ func TestWhatNoneLetsPassCountsForAll(t *testing.T) {
 	for _, key := range []string{"whitelist/a", "whitelist/b", "acls/a", "acls/b"} {
 		if got := p.hits(key); got.Would != 1 || !got.LastWould.Equal(p.now) || !got.Last.Equal(p.now) || got.Ready(p.now.Add(23*time.Hour)) {
 			t.Errorf("%s: %+v", key, got)
+		}
+	}
+}
+
+// However many rules have a say in one decision, each of them counts.
+func TestAllRulesOfADecisionCount(t *testing.T) {
+	p := &tallied{t: t, b: NewBuilder(Options{}), now: time.Unix(1_000_000, 0)}
+	plugin := func(name string, config map[string]any) Change {
+		return put(KindPlugins, name, &Plugin{ID: name, Name: name, Mode: Report, Config: config})
+	}
+	p.apply(
+		put(KindBlacklist, "maybe", list(false, Report, "/shop")), put(KindWhitelist, "maybe", list(true, Report, "/other")),
+		put(KindACLs, "a", &ACL{ID: "a", API: "shop", Consumers: []string{"ann"}, Mode: Report}),
+		plugin("key-auth", nil), plugin("jwt", map[string]any{"secrets": []any{"0123456789abcdef0123456789abcdef"}}), plugin("request-termination", nil),
+	)
+	p.ask("/shop/x")
+	for _, h := range p.set.Hits() {
+		if h.Would != 1 {
+			t.Errorf("%s: %+v, want that it would have refused one", h.Key, h)
+		}
+	}
+}
+
+// An ACL that binds a consumer (C6) counts what it refuses at other APIs.
+func TestWhatACLsRefuseElsewhereCounts(t *testing.T) {
+	for _, mode := range []Mode{Enforce, Report} {
+		p := &tallied{t: t, b: NewBuilder(Options{BindConsumers: true}), now: time.Unix(1_000_000, 0)}
+		p.apply(put(KindConsumers, "ann", &Consumer{ID: "ann", Name: "ann"}), put(KindACLs, "a", &ACL{ID: "a", API: "other", Consumers: []string{"ann"}, Mode: mode}))
+		p.askAs("/shop/x", "ann")
+		if got := p.hits("acls/a"); got.Refused+got.Would != 1 || mode.Reports() != (got.Would == 1) {
+			t.Errorf("%s: %+v", mode, got)
 		}
 	}
 }

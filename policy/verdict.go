@@ -87,7 +87,7 @@ type Verdict struct {
 	keyed  bool     // a key or a certificate said who it is
 	token  *Token   // that was accepted
 
-	spoken  [maxSpoken]spoken // rules that had a say, for Count
+	spoken  spoken // for Count
 	nspoken int
 	used    *atomic.Int64 // see liveCredential; nil: no key said who it is
 

@@ -208,6 +208,8 @@ func (d *decision) judge() {
 		d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
 		d.demand()
 		d.route, d.request.Again = own, true
+		former := d.verdict
+		defer d.verdict.Follow(&former)
 	}
 	d.permit = d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder)
 	d.request.Again = true

@@ -54,6 +54,7 @@ func (x *exchange) ask(a *policy.Ask) ([]http1.Field, answer.Refusal) {
 	q := x.decision.question(a, x.gw.mark)
 	if fields, ok := g.recall(q, time.Now()); ok {
 		g.asked.WithLabelValues(askRemembered).Inc()
+		a.Count(true, x.in.began)
 		x.tellAsked(a, "pass", "it said yes a moment ago")
 		return fields, answer.Refusal{}
 	}
@@ -66,16 +67,19 @@ func (x *exchange) ask(a *policy.Ask) ([]http1.Field, answer.Refusal) {
 			err = fmt.Errorf("gateway: the authority answers %d", reply.Status)
 		}
 		g.asked.WithLabelValues(askFailed).Inc()
+		a.Count(false, x.in.began)
 		x.tellAsked(a, "deny", err.Error())
 		r := refuseUnasked.Because(err)
 		r.Rule = a.Rule
 		return nil, r
 	case reply.Status > 299:
 		g.asked.WithLabelValues(askRefused).Inc()
+		a.Count(false, x.in.began)
 		x.tellAsked(a, "deny", fmt.Sprintf("it answers %d", reply.Status))
 		return nil, passOn(a, reply)
 	}
 	g.asked.WithLabelValues(askAllowed).Inc()
+	a.Count(true, x.in.began)
 	x.tellAsked(a, "pass", fmt.Sprintf("it answers %d", reply.Status))
 	x.decision.cookies = append(x.decision.cookies, cookiesOf(reply)...)
 	fields := granted(a, reply)
@@ -142,7 +146,7 @@ func (x *exchange) askAside(a *policy.Ask) {
 		return
 	}
 	g.authorities.fly(q, f)
-	id, path, client := strings.Clone(x.in.id), answer.Clip(strings.Clone(x.in.path.Canonical)), q.client.String()
+	began, id, path, client := x.in.began, strings.Clone(x.in.id), answer.Clip(strings.Clone(x.in.path.Canonical)), q.client.String()
 	about := x.gw.upstream.About(&x.decision.route, x.decision.set)
 	about.API = strings.Clone(about.API)
 	crash.Go("forward-auth", func() {
@@ -150,6 +154,7 @@ func (x *exchange) askAside(a *policy.Ask) {
 		if f.err == nil && f.reply.Status < 300 {
 			return
 		}
+		a.Count(false, began)
 		counts.Would(about, policy.ReasonForwardAuth)
 		g.log.Info("would be denied", "request_id", id, "reason", string(ForwardAuth), "rule", a.Rule.Key, "path", path, "client", client)
 	}, nil)
