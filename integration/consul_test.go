@@ -266,10 +266,11 @@ func established(server string) (n int, err error) {
 // registerOption changes a registration before it is sent.
 type registerOption func(*api.AgentServiceRegistration)
 
-// httpCheck makes Consul ask url; the instance passes while it answers 2xx.
+// httpCheck makes Consul ask url; the instance passes while it answers 2xx, however
+// late on a machine that is busy with other tests.
 func httpCheck(url, interval string) registerOption {
 	return func(r *api.AgentServiceRegistration) {
-		r.Checks = append(r.Checks, &api.AgentServiceCheck{HTTP: url, Interval: interval, Timeout: "1s"})
+		r.Checks = append(r.Checks, &api.AgentServiceCheck{HTTP: url, Interval: interval, Timeout: "10s"})
 	}
 }
 
