@@ -82,6 +82,9 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 	}
 	c.s.readBy(max(nap, 1))
 	c.state.CompareAndSwap(stateActive, stateIdle)
+	if c.waited > 0 && !c.srv.draining.Load() {
+		c.s.awaitBytes()
+	}
 	var err error
 	if c.srv.draining.Load() { // Shutdown may have come too early to see the idle state
 		c.state.Store(stateStopped)
@@ -94,6 +97,7 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 	if c.state.Load() != stateStopped {
 		if c.waited == 0 && nap < lim.Idle && isTimeout(err) && !c.s.halted.Load() {
 			c.waited = nap
+			c.s.readBy(max(lim.Idle-nap, 1)) // here, for it would make the new stack grow
 			return errNap
 		}
 		return errIdle // closed, timed out: nobody waits for an answer

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"errors"
+	"net"
 	"os"
 	"time"
 
@@ -22,6 +23,26 @@ func (s *sock) waitGone() bool {
 	}
 	err := s.look.Read(s.onPeek)
 	return err == nil || !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// awaitBytes waits, on little stack, until a read of what runs on a socket and not
+// by raw calls need not wait, or its deadline passes. It is for a connection of which
+// a read just found nothing: what TLS holds of a record is not seen.
+func (s *sock) awaitBytes() {
+	if s.rc == nil && s.look != nil {
+		_ = s.look.Read(readable) // the read that follows tells
+	}
+}
+
+// Await waits, on little stack, until something comes on the socket that nc runs on,
+// or its read deadline passes. It is for a connection of which a read just found
+// nothing. What has no socket it does not wait for.
+func Await(nc net.Conn) {
+	if tcp := socketOf(nc); tcp != nil {
+		if rc, err := tcp.SyscallConn(); err == nil {
+			_ = rc.Read(readable) // the read that follows tells
+		}
+	}
 }
 
 // gone is waitGone that does not wait.

@@ -45,9 +45,9 @@ func (e *Entrance) Open() int64 { return e.open.Load() }
 // HTTP2 serves connections that carry many requests at once. It hands each of
 // them to [Server.ServeStream].
 type HTTP2 interface {
-	// ServeConn serves nc until it ends. Bytes that were read from it already
-	// are in early.
-	ServeConn(nc net.Conn, p *Peer, early []byte)
+	// ServeConn serves nc until it ends, and then calls over. It may return before,
+	// and go on by [Server.Go]. Bytes that were read from nc already are in early.
+	ServeConn(nc net.Conn, p *Peer, early []byte, over func())
 	// Drain has every connection take no further request and end after those it has.
 	Drain()
 	// Cut ends every connection at once.

@@ -135,14 +135,19 @@ func (s *Server) serveConn(nc net.Conn, peer *Peer) {
 	}
 }
 
-// admit returns the connection that nc becomes, nil if it was served already. It is
+// Go runs f in a goroutine that Shutdown waits for. It is for connections that the
+// server serves at this moment.
+func (s *Server) Go(f func()) { s.wg.Go(f) }
+
+// admit returns the connection that nc becomes, nil if others serve it. It is
 // a function of its own for its large frame, which shall not lie under an idle
 // connection.
 //
 //go:noinline
 func (s *Server) admit(nc net.Conn, peer *Peer) (c *Conn) {
+	handed := false
 	defer func() {
-		if c == nil {
+		if c == nil && !handed {
 			s.forget(peer)
 		}
 	}()
@@ -150,9 +155,12 @@ func (s *Server) admit(nc net.Conn, peer *Peer) (c *Conn) {
 		return nil
 	}
 	if speaksHTTP2(nc) {
+		handed = true
 		s.counts(peer, 1)
-		defer s.counts(peer, -1)
-		s.http2.ServeConn(nc, peer, nil)
+		s.http2.ServeConn(nc, peer, nil, func() {
+			s.counts(peer, -1)
+			s.forget(peer)
+		})
 		return nil
 	}
 	c = &Conn{srv: s, peer: peer}
@@ -177,6 +185,7 @@ func (c *Conn) run() {
 		return
 	case err == error(ErrHTTP2Preface) && !c.served && c.srv.http2 != nil:
 		c.becomeHTTP2()
+		return
 	case err != nil:
 		if bad, ok := errors.AsType[*ParseError](err); ok {
 			c.refuse(bad)

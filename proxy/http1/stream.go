@@ -49,12 +49,12 @@ func (s *Server) ServeStream(st Stream, p *Peer) {
 	}
 }
 
-// becomeHTTP2 hands a connection over that began with the preface of HTTP/2.
+// becomeHTTP2 hands a connection over for good that began with the preface of HTTP/2.
 func (c *Conn) becomeHTTP2() {
 	early := append([]byte(nil), c.ws.in[c.r:c.w]...)
 	c.giveBack()
 	c.s.nc.SetDeadline(time.Time{})
-	c.srv.http2.ServeConn(under(c.s.nc), c.peer, early)
+	c.srv.http2.ServeConn(under(c.s.nc), c.peer, early, func() { c.end(false) })
 }
 
 // Secure reports whether the client came by TLS.

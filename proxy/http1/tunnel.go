@@ -61,6 +61,7 @@ type direction struct {
 	loan     loan
 	burst    int   // bytes without a pause
 	came     int64 // monotonic time of the last ones
+	lulled   bool  // nothing came of late
 	grown    bool  // bytes passed, which may have made the stack grow
 	err      error
 }
@@ -105,7 +106,7 @@ func (d *direction) run() {
 	defer crash.Contain("tunnel", func() { d.halt(); d.end(errCrashed) })
 	err := d.copy()
 	if err == errNap {
-		d.grown = false
+		d.grown, d.lulled = false, true
 		d.src.readBy(d.limit) // here, for it would make the new stack grow
 		d.t.c.srv.wg.Go(d.run)
 		return
@@ -181,6 +182,9 @@ func (d *direction) step() error {
 	if err := d.arm(most); err != nil {
 		return err
 	}
+	if d.lulled {
+		d.src.awaitBytes()
+	}
 	n, err := d.src.readLent(&d.loan)
 	if err == nil {
 		return d.pass(n)
@@ -201,7 +205,7 @@ func (d *direction) step() error {
 //go:noinline
 func (d *direction) pass(n int) error {
 	defer d.loan.giveBack()
-	d.grown = true
+	d.grown, d.lulled = true, false
 	now := monotonic()
 	if time.Duration(now-d.came) > quiet {
 		d.burst = 0

@@ -35,16 +35,19 @@ type conn struct {
 	srv  *Server
 	nc   net.Conn
 	peer *http1.Peer
+	over func() // is called when it ended
 
 	// Of the reader only.
 	in       []byte // in[r:w] is read and not yet used
 	r, w     int
-	fr       *http2.Framer
+	fr       *http2.Framer // nil at first, and after a while without frames
 	dec      *hpack.Decoder
 	block    block // the header block that is being received
 	lastID   uint32
 	waiting  []*stream // complete but for their body, part of which may be here already
 	guard    guard
+	greeted  bool      // the prefaces were exchanged
+	moved    bool      // nothing came since the stack is new
 	settled  bool      // the client's first SETTINGS came
 	partial  time.Time // since when a frame or header block is incomplete; zero: none is
 	deadline time.Time // of reads, as set on nc
@@ -86,14 +89,11 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn, p *http1.Peer, early []byte) *conn {
 	c := &conn{
-		srv: s, nc: nc, peer: p, in: early, w: len(early),
+		srv: s, nc: nc, peer: p, over: func() {}, in: early, w: len(early),
 		work: make(chan *stream), streams: make(map[uint32]*stream), idleSince: time.Now(),
 		sendWindow: defaultWindow, initial: defaultWindow, frameSize: maxFrame, recvWindow: startWindow,
 	}
 	c.wrote.L = &c.mu
-	c.fr = http2.NewFramer(nil, (*frameReader)(c))
-	c.fr.SetReuseFrames()
-	c.fr.SetMaxReadFrameSize(maxFrame)
 	c.dec = hpack.NewDecoder(4096, c.block.field)
 	return c
 }
@@ -120,60 +120,23 @@ type streamError struct {
 
 func (e *streamError) Error() string { return "http2: " + e.text + " (" + e.code.String() + ")" }
 
-// serve reads frames until the connection ends, and waits for its streams.
+// serve reads frames until the connection ends, and waits for its streams. One that
+// is quiet for a while goes on in a goroutine of its own: the stack of this one has
+// grown.
 func (c *conn) serve() {
 	err := c.contained()
-	c.mu.Lock()
-	if c.err == nil {
-		c.err = err
-	}
-	for _, st := range c.streams {
-		st.cond.Broadcast()
-	}
-	if c.farewell != nil {
-		c.farewell.Stop()
-	}
-	c.mu.Unlock()
-	c.bid(err)
-	c.hangUp()
-	c.abandon()
-	c.dismiss()
-	c.wg.Wait()
-	c.mu.Lock()
-	clear(c.streams) // which were cut in a panic: nobody sheds them any more
-	c.hold(-c.held.Load())
-	c.mu.Unlock()
-	c.giveBack()
-}
-
-// abandon gives back the streams that nobody serves yet: their head, or the
-// first byte of their body, was still to come.
-func (c *conn) abandon() {
-	if b := &c.block; b.open && !b.trailers && b.st != nil {
-		c.waiting = append(c.waiting, b.st)
-		b.open = false
-	}
-	for _, st := range c.waiting {
-		c.mu.Lock()
-		st.end(net.ErrClosed)
-		c.finished()
-		c.mu.Unlock()
-		st.free()
-	}
-	c.waiting = nil
-}
-
-// hangUp closes the connection. What a client did not take in time it is not
-// sent after all.
-func (c *conn) hangUp() {
-	c.mu.Lock()
-	unread := c.unread
-	c.mu.Unlock()
-	if unread {
-		http1.Abort(c.nc)
+	if err == errNap {
+		c.srv.h1.Go(c.resume)
 		return
 	}
-	c.nc.Close()
+	c.finish(err)
+}
+
+// resume goes on with serve once something comes.
+func (c *conn) resume() {
+	defer crash.Contain(where, c.abort)
+	http1.Await(c.nc)
+	c.serve()
 }
 
 // where is the place of panics that end a connection.
@@ -203,8 +166,11 @@ func (c *conn) abort() {
 }
 
 func (c *conn) run() error {
-	if err := c.greet(); err != nil {
-		return err
+	if !c.greeted {
+		if err := c.greet(); err != nil {
+			return err
+		}
+		c.greeted = true
 	}
 	for {
 		if err := c.next(); err != nil {
@@ -213,7 +179,7 @@ func (c *conn) run() error {
 		if err := c.awaitRoom(); err != nil {
 			return err
 		}
-		f, err := c.fr.ReadFrame()
+		f, err := c.framer().ReadFrame()
 		if err == nil {
 			err = c.handle(f)
 		} else {
@@ -260,6 +226,16 @@ func (c *conn) next() error {
 		return &connError{http2.ErrCodeFrameSize, "frame too large"}
 	}
 	return c.fill(frameHead + n)
+}
+
+// framer is what reads frames. It keeps memory for the largest that came.
+func (c *conn) framer() *http2.Framer {
+	if c.fr == nil {
+		c.fr = http2.NewFramer(nil, (*frameReader)(c))
+		c.fr.SetReuseFrames()
+		c.fr.SetMaxReadFrameSize(maxFrame)
+	}
+	return c.fr
 }
 
 // framing turns an error of the framer into one of ours.

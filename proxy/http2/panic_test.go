@@ -48,7 +48,7 @@ func TestPanicsEndNoMoreThanTheirConnection(t *testing.T) {
 			client, socket := net.Pipe()
 			bad := &panicking{Conn: socket}
 			ended := make(chan struct{})
-			go func() { server.ServeConn(bad, new(http1.Peer), nil); close(ended) }()
+			go server.ServeConn(bad, new(http1.Peer), nil, func() { close(ended) })
 			go io.Copy(io.Discard, client)
 			io.WriteString(client, http2.ClientPreface)
 			fr := http2.NewFramer(client, nil)

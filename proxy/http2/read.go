@@ -17,6 +17,7 @@ var readBuffers = sync.Pool{New: func() any { b := make([]byte, readSize); retur
 var (
 	errIdle = errors.New("http2: connection idle")
 	errLeft = errors.New("http2: server stops")
+	errNap  = errors.New("http2: connection naps")
 	// errUnread is not: the client does not take what it asked for.
 	errUnread = errors.New("http2: the client reads nothing")
 )
@@ -64,13 +65,17 @@ func (c *conn) more() error {
 		switch {
 		case n > 0:
 			c.w += n
+			c.moved = false
 			return nil
 		case err == nil:
 		case !isTimeout(err):
 			return err
 		default:
 			c.deadline = time.Time{}
-			c.quiet()
+			if c.quiet() && !c.moved {
+				c.moved = true
+				return c.nap()
+			}
 		}
 	}
 }
@@ -131,15 +136,14 @@ func (c *conn) patience() (time.Duration, error) {
 	if c.err != nil {
 		return 0, c.err
 	}
-	if c.running > 0 {
-		return lim.Stream, nil // nothing ends by it: every stream has its own limit
-	}
-	if c.left {
-		return 0, errLeft
-	}
-	rest := lim.Idle - time.Since(c.idleSince)
-	if rest <= 0 {
-		return 0, errIdle
+	rest := lim.Stream // nothing ends by it: every stream has its own limit
+	if c.running == 0 {
+		if c.left {
+			return 0, errLeft
+		}
+		if rest = lim.Idle - time.Since(c.idleSince); rest <= 0 {
+			return 0, errIdle
+		}
 	}
 	if c.in != nil {
 		rest = min(rest, lim.Quiet())
@@ -147,18 +151,35 @@ func (c *conn) patience() (time.Duration, error) {
 	return rest, nil
 }
 
-// quiet gives back what a quiet connection does not need.
-func (c *conn) quiet() {
+// quiet gives back what a quiet connection does not need: to wait for frames, and
+// also to serve streams where there are none. It reports whether it is quiet.
+func (c *conn) quiet() bool {
+	if !c.partial.IsZero() {
+		return false
+	}
 	c.mu.Lock()
-	quiet := c.running == 0 && c.partial.IsZero()
-	if quiet && !c.flushing {
+	idle := c.running == 0
+	if idle && !c.flushing {
 		c.out, c.spare = nil, nil
 	}
 	c.mu.Unlock()
-	if quiet {
+	if idle {
 		c.dismiss()
-		c.giveBack()
 	}
+	c.giveBack()
+	c.fr, c.block = nil, block{}
+	return true
+}
+
+// nap has the reader move. The time by which something is to come is set before, for
+// that would make the new stack grow.
+func (c *conn) nap() error {
+	limit, err := c.patience()
+	if err != nil {
+		return err
+	}
+	c.readBy(limit)
+	return errNap
 }
 
 // coarse is how much a deadline may lag, so that not every frame moves a timer.

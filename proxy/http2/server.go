@@ -32,11 +32,12 @@ var _ http1.HTTP2 = (*Server)(nil)
 // NewServer returns a server that has h1 serve the streams.
 func NewServer(h1 *http1.Server) *Server { return &Server{h1: h1} }
 
-// ServeConn serves nc until it ends. early is what was read of it already.
-func (s *Server) ServeConn(nc net.Conn, p *http1.Peer, early []byte) {
+// ServeConn serves nc until it ends, and then calls over. It returns before where
+// the connection is quiet for a while. early is what was read of it already.
+func (s *Server) ServeConn(nc net.Conn, p *http1.Peer, early []byte, over func()) {
 	c := newConn(s, nc, p, early)
+	c.over = over
 	s.conns.Add(c)
-	defer s.conns.Remove(c)
 	if s.draining.Load() { // Drain may have come before it was among them
 		c.drain()
 	}
