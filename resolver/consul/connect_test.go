@@ -222,7 +222,7 @@ func TestSidecarsOfServicesWithoutAWatch(t *testing.T) {
 		b.pass(2 * time.Second)
 		b.expect("web3", "s critical", "its check failed")
 		fake.set("proxy3", sidecar("web3", "s", 2, httpOK), sidecar("web3", "t", 3, httpOK))
-		b.pass(2 * lookPace)
+		b.pass(2 * mostPace)
 		b.expect("web3", "s passing, t passing", "another one")
 		fake.set("proxy2", sidecar("web2", "s", 2, httpOK))
 		b.pass(6 * time.Second)

@@ -252,8 +252,8 @@ func TestManyServices(t *testing.T) {
 		b.pass(500 * time.Millisecond)
 		b.expect("s15", "a passing", "and passes again")
 		fake.set("s16", instance("a", 17, httpOK), instance("b", 99, httpOK))
-		b.pass(time.Second)
-		b.expect("s16", "a passing, b passing", "an instance was registered")
+		b.pass(50 * time.Millisecond)
+		b.expect("s16", "a passing, b passing", "an instance was registered, and an overview takes no time")
 		fake.check("s17", serfDead)
 		b.pass(500 * time.Millisecond)
 		b.expect("s17", "a last_resort", "its node is not seen")
@@ -269,6 +269,34 @@ func TestManyServices(t *testing.T) {
 		b.pass(time.Hour)
 		if n := len(fake.queries()); n > 1000 {
 			t.Errorf("%d queries in an idle hour", n)
+		}
+	})
+}
+
+// TestAChangeDoesNotWaitForAllOthers: while all that have no watch are read again, one
+// that is known to have moved is read first.
+func TestAChangeDoesNotWaitForAllOthers(t *testing.T) {
+	fake := newFake()
+	var names []string
+	for i := range 600 {
+		name := fmt.Sprintf("s%d", i)
+		names = append(names, name)
+		fake.set(name, instance("a", i+1, httpOK))
+	}
+	onBench(t, fake, func(c *Config) { c.Watches = 3 }, func(b *bench) {
+		b.want(names...)
+		b.pass(20 * time.Second)
+		fake.set("s500", instance("a", 9999, httpOK)) // in place, which nothing tells
+		b.pass(sweepLazy + time.Second)
+		for i := range 5 {
+			name := fmt.Sprint("s", 300+i)
+			fake.check(name, httpBad)
+			b.pass(100 * time.Millisecond)
+			b.expect(name, "a critical", "a check failed")
+		}
+		b.pass(5 * time.Second)
+		if s := b.Catalog().Lookup("s500"); !strings.HasSuffix(s.Instances[0].Address, ":9999") {
+			t.Errorf("s500 is still at %s", s.Instances[0].Address)
 		}
 	})
 }

@@ -23,33 +23,64 @@ import (
 //   - if that shows nothing either, an instance may have changed in place:
 //     all are read, within sweepLazy.
 //
-// So a change to one of them is seen within about a second, in place within
-// sweepLazy, and each is read every rereadEvery whatever happens.
+// What an overview costs grows with the catalog: from a few milliseconds to half a
+// second of 10,000 services. So it is taken the sooner, and the more often, the less it
+// takes: a change to one of a thousand services is seen within some 50 ms, to one of
+// very many within about a second, in place within sweepLazy, and each is read every
+// rereadEvery whatever happens.
 const (
-	sweepers   = 8                      // queries at the same time
-	sweepPace  = 4 * time.Millisecond   // of waiting for each service that was read again
-	sweepDelay = 300 * time.Millisecond // collects registrations that come together
+	sweepers   = 8                    // queries at the same time
+	sweepPace  = 4 * time.Millisecond // of waiting for each service that was read again
+	sweepRest  = time.Second          // at most, before one that moved is read
+	sweepSlice = 100                  // of all that are read for no reason of their own: one that moved waits for no more of them
 	sweepLazy  = 15 * time.Second
-	lookPace   = time.Second // from one overview to the next
+
+	// An overview is taken as long after a registration as it takes, to see those that
+	// come together, and takes a tenth of the time, both within bounds.
+	leastDelay, mostDelay = 20 * time.Millisecond, 300 * time.Millisecond
+	lookShare             = 10
+	leastPace, mostPace   = 200 * time.Millisecond, time.Second // from one overview to the next
 )
 
 // sweeper knows which services are to be read again. Resolver.mu guards all of it.
 type sweeper struct {
-	members map[*follower]bool // true: is to be read again
-	fresh   []*follower        // wanted by somebody who waits, not read yet
-	hurry   chan struct{}      // tells that fresh has something
-	next    time.Time          // when all are due; zero = not set
-	look    time.Time          // when an overview is due; zero = never
-	looked  time.Time          // when the last one was taken
+	members map[*follower]due
+	fresh   []*follower   // wanted by somebody who waits, not read yet
+	hurry   chan struct{} // tells that fresh has something
+	next    time.Time     // when all are due; zero = not set
+	look    time.Time     // when an overview is due; zero = never
+	looked  time.Time     // when the last one was taken
+	took    time.Duration // how long it took
 	kick    chan struct{}
 }
 
+// due is why a service is to be read again.
+type due uint8
+
+const (
+	notDue due = iota
+	lazily     // all are read now and then
+	moved      // it is known to have moved, or could not be read
+)
+
+// rests are the times until which nothing is read again.
+type rests struct{ moved, lazy time.Time }
+
+// after notes a batch that was read.
+func (r *rests) after(batch int, why due) {
+	d := time.Duration(batch) * sweepPace
+	r.lazy = time.Now().Add(d)
+	if why == moved {
+		r.moved = time.Now().Add(min(d, sweepRest))
+	}
+}
+
 func newSweeper() sweeper {
-	return sweeper{members: make(map[*follower]bool), hurry: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
+	return sweeper{members: make(map[*follower]due), hurry: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 }
 
 func (s *sweeper) addLocked(f *follower) {
-	s.members[f] = false
+	s.members[f] = notDue
 	f.busy = true
 	s.fresh = append(s.fresh, f)
 	poke(s.hurry)
@@ -63,11 +94,12 @@ func (s *sweeper) markAllLocked(d time.Duration) { s.withinLocked(&s.next, d) }
 // namesMovedLocked notes that the list of names woke up. If names came or went, that
 // explains it for now.
 func (s *sweeper) namesMovedLocked(explained bool) {
-	d := sweepDelay
+	d := min(max(s.took, leastDelay), mostDelay)
 	if explained {
 		d = sweepLazy
 	}
-	s.withinLocked(&s.look, max(d, time.Until(s.looked.Add(lookPace))))
+	rest := min(max(lookShare*s.took, leastPace), mostPace)
+	s.withinLocked(&s.look, max(d, time.Until(s.looked.Add(rest))))
 }
 
 func (s *sweeper) withinLocked(at *time.Time, d time.Duration) {
@@ -85,39 +117,49 @@ func (s *sweeper) withinLocked(at *time.Time, d time.Duration) {
 func (s *sweeper) markDueLocked(concerned func(*follower) bool) {
 	for f := range s.members {
 		if concerned(f) {
-			s.members[f] = true
+			s.members[f] = moved
 			poke(s.kick)
 		}
 	}
 }
 
-// takeLocked returns what to read now, and when to look again. All are left alone
-// until rest.
-func (s *sweeper) takeLocked(now, rest time.Time) (batch []*follower, wake time.Time) {
+// takeLocked returns what to read now and why, and when to look again: those that
+// moved, and if none did a slice of those that are due with all others.
+func (s *sweeper) takeLocked(now time.Time, rest rests) (batch []*follower, why due, wake time.Time) {
 	if s.next.IsZero() {
 		s.next = now.Add(pace.Jitter(rereadEvery))
 	}
 	if !now.Before(s.next) {
 		s.next = time.Time{}
-		for f := range s.members {
-			s.members[f] = true
+		for f, why := range s.members {
+			s.members[f] = max(why, lazily)
 		}
 	}
 	wake = earlier(s.next, s.look)
-	for f, due := range s.members {
+	var lazy []*follower
+	for f, why := range s.members {
 		overdue := !f.deadline.IsZero() && !now.Before(f.deadline)
 		switch {
 		case f.busy: // its first answer is on the way
-		case !due && !overdue:
-			wake = earlier(wake, f.deadline)
-		case now.Before(rest):
-			wake = earlier(wake, rest)
-		default:
-			s.members[f] = false
+		case why == moved || overdue:
 			batch = append(batch, f)
+		case why == lazily:
+			lazy = append(lazy, f)
+		default:
+			wake = earlier(wake, f.deadline)
 		}
 	}
-	return batch, wake
+	until := rest.moved
+	if why = moved; len(batch) == 0 {
+		batch, why, until = lazy[:min(len(lazy), sweepSlice)], lazily, rest.lazy
+	}
+	if len(batch) > 0 && now.Before(until) {
+		return nil, why, earlier(wake, until)
+	}
+	for _, f := range batch {
+		s.members[f] = notDue
+	}
+	return batch, why, wake
 }
 
 // doneLocked notes which of a batch could be read. What failed is due again.
@@ -125,7 +167,7 @@ func (s *sweeper) doneLocked(batch []*follower, failed map[*follower]bool) {
 	for _, f := range batch {
 		f.busy = false
 		if _, member := s.members[f]; member && failed[f] {
-			s.members[f] = true
+			s.members[f] = moved
 		}
 	}
 }
@@ -141,20 +183,20 @@ func earlier(a, b time.Time) time.Time {
 // sweep reads the services that have no watch, until ctx ends.
 func (r *Resolver) sweep(ctx context.Context) {
 	var back client.Backoff
-	rest := time.Now()
+	var rest rests
 	lines := summary{seed: r.seed}
 	r.overview(ctx, &lines)
 	for ctx.Err() == nil {
 		r.lookAround(ctx, &lines)
 		r.mu.Lock()
-		batch, wake := r.sweeper.takeLocked(time.Now(), rest)
+		batch, why, wake := r.sweeper.takeLocked(time.Now(), rest)
 		r.mu.Unlock()
 		if len(batch) == 0 {
 			_ = pace.Doze(ctx, max(time.Until(wake), time.Millisecond), r.sweeper.kick) // the loop looks at ctx
 			continue
 		}
 		failed := r.readAll(ctx, batch)
-		rest = time.Now().Add(time.Duration(len(batch)) * sweepPace)
+		rest.after(len(batch), why)
 		if !failed {
 			back.Reset()
 			continue
@@ -168,26 +210,27 @@ func (r *Resolver) sweep(ctx context.Context) {
 // lookAround takes an overview, if one is due, and makes the services due that moved.
 func (r *Resolver) lookAround(ctx context.Context, lines *summary) {
 	r.mu.Lock()
-	look := r.sweeper.look
-	due := !look.IsZero() && !time.Now().Before(look)
+	look, began := r.sweeper.look, time.Now()
+	due := !look.IsZero() && !began.Before(look)
 	if due {
-		r.sweeper.look, r.sweeper.looked = time.Time{}, time.Now()
+		r.sweeper.look, r.sweeper.looked = time.Time{}, began
 	}
 	r.mu.Unlock()
 	if !due {
 		return
 	}
 	changed, sure := r.overview(ctx, lines)
-	moved := setOf(changed)
+	names := setOf(changed)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.sweeper.took = time.Since(began)
 	switch {
 	case !sure:
 		r.sweeper.markAllLocked(0)
-	case len(moved) == 0:
+	case len(names) == 0:
 		r.sweeper.markAllLocked(sweepLazy)
 	default:
-		r.sweeper.markDueLocked(func(f *follower) bool { return f.concerns(moved) })
+		r.sweeper.markDueLocked(func(f *follower) bool { return f.concerns(names) })
 	}
 }
 
