@@ -79,3 +79,52 @@ func TestListenersKeepTheirPlaceAtAReload(t *testing.T) {
 		t.Errorf("trusted are %v", got)
 	}
 }
+
+// A listener that waits for a restart to be what the configuration says believes
+// nobody by then whom it did not believe before.
+func TestNobodyIsTrustedByAListenerThatWaitsForARestart(t *testing.T) {
+	nets := func(texts ...string) (all []netip.Prefix) {
+		for _, text := range texts {
+			all = append(all, netip.MustParsePrefix(text))
+		}
+		return all
+	}
+	tests := []struct {
+		name          string
+		old, next     []netip.Prefix
+		moves, speaks bool // to another address, the PROXY protocol
+		want          []netip.Prefix
+	}{
+		{"another balancer", nets("10.0.0.1/32"), nets("10.0.0.2/32"), false, false, nets("10.0.0.2/32")},
+		{"a balancer that begins to tell addresses by the PROXY protocol", nil, nets("10.0.0.1/32"), false, true, nil},
+		{"an address that only the balancer reaches", nil, nets("0.0.0.0/0"), true, false, nil},
+		{"fewer than before, elsewhere", nets("10.0.0.0/8", "::1/128"), nets("10.1.0.0/16", "192.168.0.1/32"), true, false, nets("10.1.0.0/16")},
+		{"the same, elsewhere", nets("10.0.0.0/8", "::1/128"), nets("::/0", "10.0.0.0/8"), true, false, nets("10.0.0.0/8", "::1/128")},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			of := func(trusted []netip.Prefix, address string, speaks bool) *config.Config {
+				cfg := config.Default()
+				cfg.Gateway.Address, cfg.Gateway.ProxyProtocol, cfg.Gateway.TrustedProxies = address, speaks, trusted
+				cfg.Listeners = []config.Listener{{Name: "a", Address: address, ProxyProtocol: speaks, TrustedProxies: trusted}}
+				return cfg
+			}
+			address := ":1"
+			old := of(tt.old, address, false)
+			if tt.moves {
+				address = "127.0.0.1:1"
+			}
+			next := of(tt.next, address, tt.speaks)
+			kept := keep(old, next)
+			if got := next.Gateway.TrustedProxies; !slices.Equal(got, tt.want) {
+				t.Errorf("the gateway trusts %v, want %v", got, tt.want)
+			}
+			if got := next.Listeners[0].TrustedProxies; !slices.Equal(got, tt.want) {
+				t.Errorf("the listener trusts %v, want %v", got, tt.want)
+			}
+			if waits := !slices.Equal(tt.want, tt.next); waits != slices.Contains(kept, "gateway: trusted_proxies") {
+				t.Errorf("it tells of %q", kept)
+			}
+		})
+	}
+}

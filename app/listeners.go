@@ -68,22 +68,36 @@ func trustedProxies(listeners []config.Listener) [][]netip.Prefix {
 }
 
 // keepListeners undoes in next what of the listeners needs a restart: one that came
-// or went, and all of one but whom it trusts. It returns what it undid.
+// or went, and all of one but whom it trusts. It returns what it undid. While the rest
+// of one waits, who is trusted there is whom both configurations trust: whom the new one
+// does may be a proxy of which the present listener could not tell what it says from
+// what its clients say.
 func keepListeners(old, next *config.Config) (kept []string) {
 	fixed := func(l config.Listener) config.Listener {
 		l.TrustedProxies = nil
 		return l
+	}
+	if g := &next.Gateway; g.Address != old.Gateway.Address || g.ProxyProtocol != old.Gateway.ProxyProtocol {
+		trusts := both(old.Gateway.TrustedProxies, g.TrustedProxies)
+		if !slices.Equal(trusts, g.TrustedProxies) {
+			kept = append(kept, "gateway: trusted_proxies")
+		}
+		g.TrustedProxies = trusts
 	}
 	asked := next.Listeners
 	next.Listeners = slices.Clone(old.Listeners)
 	for i := range next.Listeners {
 		mine := &next.Listeners[i]
 		at := slices.IndexFunc(asked, func(l config.Listener) bool { return l.Name == mine.Name })
-		if at < 0 || !reflect.DeepEqual(fixed(*mine), fixed(asked[at])) {
-			kept = append(kept, "listener "+strconv.Quote(mine.Name))
-		}
-		if at >= 0 {
+		same := at >= 0 && reflect.DeepEqual(fixed(*mine), fixed(asked[at]))
+		switch {
+		case same:
 			mine.TrustedProxies = asked[at].TrustedProxies
+		case at >= 0:
+			mine.TrustedProxies = both(mine.TrustedProxies, asked[at].TrustedProxies)
+		}
+		if !same {
+			kept = append(kept, "listener "+strconv.Quote(mine.Name))
 		}
 	}
 	for _, l := range asked {
@@ -92,4 +106,18 @@ func keepListeners(old, next *config.Config) (kept []string) {
 		}
 	}
 	return kept
+}
+
+// both are the addresses that are in two lists of networks.
+func both(a, b []netip.Prefix) (common []netip.Prefix) {
+	for _, p := range a {
+		for _, q := range b {
+			if p.Overlaps(q) && p.Bits() < q.Bits() {
+				common = append(common, q)
+			} else if p.Overlaps(q) {
+				common = append(common, p)
+			}
+		}
+	}
+	return common
 }

@@ -112,6 +112,7 @@ func keep(old, next *config.Config) []string {
 		next.Admin.Token, next.Admin.Access = old.Admin.Token, old.Admin.Access
 		defer func() { next.Admin.Token, next.Admin.Access = asked, access }()
 	}
+	listeners := keepListeners(old, next) // before their addresses are what they were
 	for _, option := range []struct {
 		name      string
 		old, next any // pointers to the same field of both
@@ -145,7 +146,7 @@ func keep(old, next *config.Config) []string {
 			to.Set(from)
 		}
 	}
-	kept = append(kept, keepListeners(old, next)...)
+	kept = append(kept, listeners...)
 	if !reflect.DeepEqual(lasting(old.Resolvers), lasting(next.Resolvers)) {
 		kept = append(kept, "resolver")
 		next.Resolvers = old.Resolvers
