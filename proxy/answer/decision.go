@@ -49,6 +49,43 @@ type Mask struct {
 
 // mask hides what is to be hidden. It reports false if that cannot be done.
 func (m *Mask) mask(d *Decided, rec *masked) bool {
+	if !m.hide(d, rec) {
+		return false
+	}
+	if rec.entry = d.Line.Ruling.Rule.Entry; rec.bits > 0 && !d.Line.Egress && bitsOf(rec.entry) > rec.bits || rec.cut != "" && m.cuts(rec.entry) {
+		rec.entry = "" // it matches what is hidden, and would tell it
+	}
+	return true
+}
+
+// bitsOf is how much of a client's address an entry of a list says, 0 if it does not
+// speak of one.
+func bitsOf(entry string) int {
+	if strings.Trim(entry, "0123456789abcdefABCDEF.:/") != "" || entry == "" {
+		return 0 // without an error, which would be made for each decision
+	}
+	if a, err := netip.ParseAddr(entry); err == nil {
+		return a.Unmap().BitLen()
+	}
+	p, _ := netip.ParsePrefix(entry)
+	return max(p.Bits(), 0)
+}
+
+// cuts reports whether an entry of a list says more of a path than is told.
+func (m *Mask) cuts(entry string) bool {
+	if bitsOf(entry) > 0 {
+		return false
+	}
+	_, url, ok := strings.Cut(entry, "://")
+	if !ok {
+		url = entry
+	}
+	slash := strings.IndexByte(url, '/')
+	return slash >= 0 && endOfSegments(url[slash:], m.Segments) < len(url)-slash
+}
+
+// hide is mask without the rule.
+func (m *Mask) hide(d *Decided, rec *masked) bool {
 	client := d.Line.Client.Unmap().WithZone("")
 	rec.client, rec.path, rec.cut = client, d.Line.Path, ""
 	if m.Client4 > 0 || m.Client6 > 0 {
@@ -100,6 +137,7 @@ type masked struct {
 	client netip.Addr
 	bits   int // of client that are told; 0 = all
 	path   string
+	entry  string // of the rule
 	cut    string // how what was cut off path looks: plain or odd; "" = nothing was
 }
 
@@ -143,7 +181,7 @@ func (d *Decided) append(dst []byte, rec *masked, share float64) []byte {
 	dst = appendSet(dst, `,"verdict":`, word)
 	dst = appendSet(dst, `,"reason":`, string(l.Reason))
 	dst = appendSet(dst, `,"rule":`, l.Ruling.Rule.Key)
-	dst = appendSet(dst, `,"entry":`, l.Ruling.Rule.Entry)
+	dst = appendSet(dst, `,"entry":`, rec.entry)
 	dst = appendSet(dst, `,"plugin":`, l.Ruling.Plugin)
 	dst = appendSet(dst, `,"policy":`, l.Ruling.Policy)
 	dst = appendNumber(dst, `,"status":`, int64(l.Status))
@@ -259,7 +297,7 @@ func appendList(dst []byte, key string, values []string) []byte {
 // tooLong reports whether some text of the decision is longer than a record may be.
 func (d *Decided) tooLong(rec *masked) bool {
 	most := maxDecision - 1<<10
-	sum := len(rec.path) + len(d.Host) + len(d.Line.Method) + len(d.Line.Ruling.Rule.Entry) + len(d.Line.Ruling.Rule.Key)
+	sum := len(rec.path) + len(d.Host) + len(d.Line.Method) + len(rec.entry) + len(d.Line.Ruling.Rule.Key)
 	for _, list := range [...][]string{d.Names, d.Headers, d.Matched, d.Routed} {
 		for _, s := range list {
 			sum += len(s) + 3

@@ -81,6 +81,37 @@ func TestDecisionIsALineOfJSON(t *testing.T) { // R1
 	}
 }
 
+// An entry of a list that matches what is hidden would tell it.
+func TestARuleDoesNotTellWhatIsMasked(t *testing.T) { // R1
+	for _, tt := range []struct {
+		client, path, entry string
+		told                bool
+	}{
+		{"10.1.2.3", "/shop/export", "10.1.2.3", false},
+		{"10.1.2.3", "/shop/export", "10.1.2.0/28", false},
+		{"10.1.2.3", "/shop/export", "10.1.0.0/16", true},
+		{"10.1.2.3", "/shop/export", "::ffff:10.1.2.3", false},
+		{"2001:db8:1:2:3::4", "/shop/export", "2001:db8:1:2::/64", false},
+		{"2001:db8:1:2:3::4", "/shop/export", "2001:db8::/32", true},
+		{"10.1.2.3", "/shop/export/secret", "/shop/export/secret", false},
+		{"10.1.2.3", "/shop/export/secret", "GET /shop/export/secret", false},
+		{"10.1.2.3", "/shop/export/secret", "GET http://shop.example.org/shop/export/secret", false},
+		{"10.1.2.3", "/shop/export/secret", "/shop/export", true},
+		{"10.1.2.3", "/shop/export/secret", "http://shop.example.org/shop", true},
+		{"10.1.2.3", "/shop/export/secret", "10.0.0.0/8", true},
+		{"10.1.2.3", "/shop/export/secret", ".example.org", true},
+		{"10.1.2.3", "/shop/export", "/shop/export", true},
+	} {
+		l, path := openDecisions(t, DecisionSettings{Sample: 1, Refused: 1, Mask: Mask{Client4: 24, Client6: 56, Segments: 2}})
+		d := decided()
+		d.Line.Client, d.Line.Path, d.Line.Ruling.Rule.Entry = netip.MustParseAddr(tt.client), tt.path, tt.entry
+		l.Write(d, 1)
+		if got := take(t, l, path); got == "" || strings.Contains(got, `"entry":"`+tt.entry+`"`) != tt.told {
+			t.Errorf("%s of %s, refused by %s: got %s", tt.path, tt.client, tt.entry, got)
+		}
+	}
+}
+
 func TestWhatIsMaskedIsNotWritten(t *testing.T) {
 	tests := []struct {
 		name, client, path string
