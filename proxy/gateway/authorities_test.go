@@ -72,7 +72,8 @@ func TestAYesGoesByAllThatTheAuthorityIsTold(t *testing.T) { // P3
 		fields string
 		want   int
 	}{{"Authorization: a\r\nCookie: b", 1}, {"Authorization: a\r\nCookie: b", 0}, {"Authorization: a\r\nCookie: c", 1}, {"Authorization: aCookie: b", 1},
-		{"Cookie: b", 1}, {"Accept: a", 1}, {"Accept: a", 1}} {
+		{"Cookie: b", 1}, {"Accept: a", 1}, {"Accept: a", 1},
+		{"Cookie: Cookie\r\nCookie: d", 1}, {"Authorization: Cookie\r\nCookie: d", 1}} {
 		if r.get("/svc/x", tt.fields); len(a.questions()) != tt.want {
 			t.Errorf("%d: %q", i, tt.fields)
 		}

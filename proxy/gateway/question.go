@@ -57,7 +57,6 @@ func (d *decision) question(ask *policy.Ask, mark hops.Mark) *question {
 func (d *decision) credentials(q *question, key *digest) (by bool, told []string) {
 	for _, name := range q.ask.RequestHeaders {
 		goes := slices.ContainsFunc(q.ask.CacheHeaders, func(n string) bool { return http1.EqualFold(n, name) })
-		key.add(name)
 		for i := range d.in.req.Fields {
 			f := &d.in.req.Fields[i]
 			if !http1.EqualFold(f.Name, name) || !d.tells(f) {
@@ -71,7 +70,7 @@ func (d *decision) credentials(q *question, key *digest) (by bool, told []string
 			}
 			q.fields = http1.AppendField(q.fields, f.Name, value)
 			if goes {
-				key.add(value)
+				key.add(name, value)
 				by = by || value != "" && !impersonal(f)
 			} else {
 				told = append(told, name, value)
