@@ -20,13 +20,13 @@ import (
 	"lictor/policy/store/storetest"
 )
 
-var entries = flag.Int("entries", 100_000, "among how many entries TestAChangeAmongManyEntries changes one; the aims are for 1,000,000")
+var entries = flag.Int("entries", 50_000, "among how many entries TestAChangeAmongManyEntries changes one; the aims are for 1,000,000")
 
 // mostMemory bounds what a lictor may hold at its height with 1,000,000 entries, in MiB.
 const mostMemory = 500
 
 // changes is how many entries are changed, more where it is measured.
-func changes() int { return 4 + *entries/25_000 }
+func changes() int { return max(2, *entries/25_000) }
 
 // entriesPerKey makes a key of some 400 KB, of the 512 KiB that Consul allows.
 const entriesPerKey = 20_000

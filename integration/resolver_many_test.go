@@ -16,7 +16,7 @@ import (
 	"lictor/resolver"
 )
 
-var services = flag.Int("services", 400, "among how many services TestAChangeAmongManyServices changes one; the aims are for 10,000")
+var services = flag.Int("services", 300, "among how many services TestAChangeAmongManyServices changes one; the aims are for 10,000")
 
 // TestAChangeAmongManyServices measures when a change of a service is seen, of which half are
 // asked for, far more than have a watch of their own.
@@ -42,9 +42,10 @@ func TestAChangeAmongManyServices(t *testing.T) {
 	}
 	t.Logf("%d of %d services are loaded after %v, for %v of CPU here and %v in consul; they hold %d MiB", wanted, *services, time.Since(began).Round(time.Millisecond),
 		ownCPU()-ours, cpuOf(t, agent.cmd.Process.Pid)-theirs, (held()-before)>>20)
-	time.Sleep(5 * time.Second)
+	while := time.Duration(1+*services/1000) * time.Second
+	time.Sleep(while / 2)
 	ours, theirs, began = ownCPU(), cpuOf(t, agent.cmd.Process.Pid), time.Now()
-	time.Sleep(10 * time.Second)
+	time.Sleep(while)
 	t.Logf("idle: %.2f %% of a core here, %.2f %% in consul; %d connections", percent(ownCPU()-ours, began), percent(cpuOf(t, agent.cmd.Process.Pid)-theirs, began), agent.HTTPConns(t))
 	for _, c := range catalogChanges {
 		var seen []time.Duration

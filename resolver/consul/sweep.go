@@ -25,8 +25,8 @@ import (
 //
 // What an overview costs grows with the catalog: from a few milliseconds to half a
 // second of 10,000 services. So it is taken the sooner, and the more often, the less it
-// takes: a change to one of a thousand services is seen within some 50 ms, to one of
-// very many within about a second, in place within sweepLazy, and each is read every
+// takes: a change to one of a thousand services is seen within a quarter of a second, to
+// one of very many within seconds, in place within sweepLazy, and each is read every
 // rereadEvery whatever happens.
 const (
 	sweepers   = 8                    // queries at the same time
