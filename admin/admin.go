@@ -202,7 +202,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			refuse(w, mayNot(who, found.route))
 			return
 		}
-		r = r.WithContext(store.WithWriter(r.Context(), writer(who, r)))
+		r = r.WithContext(context.WithValue(store.WithWriter(r.Context(), writer(who, r)), whoKey{}, who))
 	}
 	switch {
 	case found.route != nil:
@@ -221,6 +221,22 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		notFound(w, r)
 	}
+}
+
+// whoKey is that of the access that sent a request, in its context.
+type whoKey struct{}
+
+// Holds reports whether who sent a request to the API may also do what needs some
+// right, any of which is enough. It is for routes a part of which needs more than
+// their May.
+func Holds(r *http.Request, needs Right) bool {
+	who, _ := r.Context().Value(whoKey{}).(*Access)
+	return who != nil && who.allows(needs, "")
+}
+
+// MayNot refuses a part of what a route does to who does not hold the right for it.
+func MayNot(what string, needs Right) *Refusal {
+	return &Refusal{Status: http.StatusForbidden, Reason: "forbidden", Message: what + "; it needs the right " + needs.String() + "."}
 }
 
 // tenantInPath names the part of a path that is a tenant.

@@ -60,8 +60,9 @@ func File(t *testing.T) *Server {
 	return Start(t, s)
 }
 
-// Start starts a server on a store; it ends with the test.
-func Start(t *testing.T, s store.Store) *Server {
+// Start starts a server on a store, which asks for the tokens of those accesses, if
+// there are any; it ends with the test.
+func Start(t *testing.T, s store.Store, may ...admin.Access) *Server {
 	t.Helper()
 	p, err := live.New(live.Config{Store: s, Prefix: "lictor/", Log: hclog.NewNullLogger()})
 	if err != nil {
@@ -102,7 +103,7 @@ func Start(t *testing.T, s store.Store) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out.server, err = admin.New(admin.Config{Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(), Routes: slices.Concat(mappings, resources, documents.Routes())})
+	out.server, err = admin.New(admin.Config{Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(), Access: may, Routes: slices.Concat(mappings, resources, documents.Routes())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -187,7 +187,7 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) erro
 			return admin.NotFound()
 		}
 		if want.Domain != old.Key.Name {
-			if err := move(t, old, want.Domain); err != nil {
+			if err := move(t, old, want.Domain, admin.Holds(r, admin.Write)); err != nil {
 				return err
 			}
 		}
@@ -201,8 +201,9 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) erro
 }
 
 // move deletes a mapping that is to have another domain, if that is free (B11). The
-// rules of the domain move as well, so that the new name is no way round them.
-func move(t *edit.Txn, old *edit.Object, domain string) error {
+// rules of the domain move as well, so that the new name is no way round them, if
+// who asks may change rules.
+func move(t *edit.Txn, old *edit.Object, domain string, rules bool) error {
 	there, err := t.Get(keyOf(domain))
 	if err != nil {
 		return err
@@ -210,7 +211,7 @@ func move(t *edit.Txn, old *edit.Object, domain string) error {
 	if there != nil {
 		return taken()
 	}
-	if err := moveRules(t, old.Key.Name, domain); err != nil {
+	if err := moveRules(t, old.Key.Name, domain, rules); err != nil {
 		return err
 	}
 	return t.Delete(old.Key)

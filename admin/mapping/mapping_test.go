@@ -3,10 +3,34 @@ package mapping_test
 import (
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
+	"lictor/admin"
 	"lictor/admin/admintest"
+	"lictor/internal/secret"
+	"lictor/policy/store/memory"
 )
 
 func TestMappingAPI(t *testing.T) { // table B
 	t.Run("memory", func(t *testing.T) { admintest.MappingAPI(t, admintest.Memory) })
 	t.Run("file", func(t *testing.T) { admintest.MappingAPI(t, admintest.File) })
+}
+
+// TestATenantMovesNoRules renames mappings with the token of a tenant, which may not
+// change rules: those of the domain would go along, and leave whatever else has its
+// name open, such as a service that claims the host, or is called so.
+func TestATenantMovesNoRules(t *testing.T) { // B11, R6
+	s := admintest.Start(t, memory.New(hclog.NewNullLogger()),
+		admin.Access{Name: "admin", Token: secret.New("all"), All: true},
+		admin.Access{Name: "acme", Token: secret.New("acme"), May: admin.Tenant, Tenants: []string{"acme"}})
+	want := func(status int, token, method, path, body string) {
+		t.Helper()
+		s.Want(t, status, method, path, body, "X-Admin-Token", token, "Content-Type", "application/json")
+	}
+	want(201, "all", "POST", "/apis/shop.v2/acls", `{"groups": ["staff"]}`)
+	want(201, "acme", "PUT", "/v1/acme/mapping", `{"domain": "shop.v2", "backends": ["http://10.0.0.1"]}`)
+	want(403, "acme", "POST", "/v1/acme/mapping/shop.v2", `{"domain": "x.acme.org", "backends": ["http://10.0.0.1"]}`)
+	want(201, "acme", "PUT", "/v1/acme/mapping", `{"domain": "free.acme.org", "backends": ["http://10.0.0.1"]}`)
+	want(200, "acme", "POST", "/v1/acme/mapping/free.acme.org", `{"domain": "y.acme.org", "backends": ["http://10.0.0.1"]}`)
+	want(200, "all", "POST", "/v1/acme/mapping/shop.v2", `{"domain": "x.acme.org", "backends": ["http://10.0.0.1"]}`)
 }

@@ -17,8 +17,9 @@ const maxRules = 48
 var ruleKinds = []policy.Kind{policy.KindACLs, policy.KindPluginMappings, policy.KindAPIs}
 
 // moveRules gives the rules of one domain to another, which must have none: the
-// rules of two are not mixed.
-func moveRules(t *edit.Txn, from, to string) error {
+// rules of two are not mixed. Who may not change rules moves none: they may guard more
+// than the mapping, such as a service that is called like the domain or claims it.
+func moveRules(t *edit.Txn, from, to string, may bool) error {
 	moved := 0
 	for _, kind := range ruleKinds {
 		all, err := t.List(kind)
@@ -28,6 +29,9 @@ func moveRules(t *edit.Txn, from, to string) error {
 		for _, o := range all {
 			if about(o) != from {
 				continue
+			}
+			if !may {
+				return admin.MayNot(fmt.Sprintf("Domain %s has rules, which this token may not move", from), admin.Write)
 			}
 			if moved++; moved > maxRules {
 				return inUse(fmt.Sprintf("Domain %s has more than %d rules, which cannot move at once; delete some or make another mapping", from, maxRules))
