@@ -135,9 +135,15 @@ func (s *Server) serveConn(nc net.Conn, peer *Peer) {
 	}
 }
 
-// Go runs f in a goroutine that Shutdown waits for. It is for connections that the
-// server serves at this moment.
-func (s *Server) Go(f func()) { s.wg.Go(f) }
+// Spawn runs f in a goroutine that Shutdown waits for. It is for connections that the
+// server serves at this moment: if f panics, which is told of that place, cut ends
+// the connection.
+func (s *Server) Spawn(place string, f, cut func()) {
+	s.wg.Go(func() {
+		defer crash.Contain(place, cut)
+		f()
+	})
+}
 
 // admit returns the connection that nc becomes, nil if others serve it. It is
 // a function of its own for its large frame, which shall not lie under an idle

@@ -126,7 +126,7 @@ func (e *streamError) Error() string { return "http2: " + e.text + " (" + e.code
 func (c *conn) serve() {
 	err := c.contained()
 	if err == errNap {
-		c.srv.h1.Go(c.resume)
+		c.srv.h1.Spawn(where, c.resume, c.abort)
 		return
 	}
 	c.finish(err)
@@ -134,7 +134,6 @@ func (c *conn) serve() {
 
 // resume goes on with serve once something comes.
 func (c *conn) resume() {
-	defer crash.Contain(where, c.abort)
 	http1.Await(c.nc)
 	c.serve()
 }
