@@ -46,7 +46,11 @@ func TestPolicyTestDecidesAsTheRunningGateway(t *testing.T) { // R4
 	}
 	text := ""
 	for i, tt := range tests {
-		text += fmt.Sprintf("case \"%d\" {\n request = %q\n from = %q\n want = %q\n}\n", i, tt.method+" "+tt.url, tt.from, tt.want)
+		from := ""
+		if tt.from != "" {
+			from = fmt.Sprintf(" from = %q\n", tt.from)
+		}
+		text += fmt.Sprintf("case \"%d\" {\n request = %q\n%s want = %q\n}\n", i, tt.method+" "+tt.url, from, tt.want)
 	}
 	write("tests/all.hcl", text)
 	if status, out, said := runLictor(t, "policy", "test", dir); status != 0 {

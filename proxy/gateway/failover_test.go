@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,6 +121,42 @@ func TestASiteThatCannotBeReachedLosesNoRequest(t *testing.T) {
 			second.end()
 			r.wantAsked(20, "first")
 		})
+	}
+}
+
+// TestASiteThatDiesUnderARequestLosesNoSafeOne: the last instance of a site takes the
+// connection while it ends, and hangs up. A POST may have been acted on.
+func TestASiteThatDiesUnderARequestLosesNoSafeOne(t *testing.T) { // K4
+	dying := listen(t)
+	var asked atomic.Int64
+	go func() {
+		for {
+			c, err := dying.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				var head [1 << 10]byte
+				_, _ = c.Read(head[:]) // it hangs up whatever it is asked
+				asked.Add(1)
+				c.Close()
+			}()
+		}
+	}()
+	first, second := &site{fakeSource: new(fakeSource), t: t, name: "first"}, newSite(t, "second", 1)
+	first.set(resolver.Options{}, dying.Addr().String())
+	r := newRigWith(t, nil, func(c *Config) { c.Sources = []resolver.Source{first, second} })
+	r.wantAsked(10, "second")
+	if n := asked.Load(); n != 10 {
+		t.Errorf("the dying instance was asked %d times, want once for each", n)
+	}
+	resp, err := http.Post("http://"+r.addr+"/svc/x", "text/plain", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusBadGateway || asked.Load() != 11 {
+		t.Errorf("a POST got %s, after %d tries", resp.Status, asked.Load()-10)
 	}
 }
 

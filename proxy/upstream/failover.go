@@ -76,7 +76,7 @@ func (s *Sender) isCut(name string, at int) bool {
 // r having taken the request; nil if no other can serve. One that is cut off is
 // the last resort. Who was only too busy does not send the request away.
 func (q *Request) elsewhere(r *roster) *roster {
-	if len(q.s.sources) == 1 || q.permit.Backends() != nil || q.busy > 0 || q.full {
+	if !q.mayLeave() {
 		return nil
 	}
 	svc, at := q.otherSite()
@@ -92,6 +92,20 @@ func (q *Request) elsewhere(r *roster) *roster {
 		return nil
 	}
 	return next
+}
+
+// mayLeave reports whether the request may go to another source at all.
+func (q *Request) mayLeave() bool {
+	return len(q.s.sources) > 1 && q.permit.Backends() == nil && q.busy == 0 && !q.full
+}
+
+// hasOtherSite reports whether another source has instances that were not tried yet.
+func (q *Request) hasOtherSite() bool {
+	if !q.mayLeave() {
+		return false
+	}
+	svc, _ := q.otherSite()
+	return svc != nil
 }
 
 // otherSite returns the service as another source knows it whose instances were

@@ -255,7 +255,7 @@ func (q *Request) failed(m *member, r *roster, f *http1.Failure) verdict {
 		return onceMore
 	case f.Kind == http1.Unprocessed:
 		q.refuse(refuseUnreachable)
-	case f.Kind == http1.Broken && f.Clean && http1.Safe(q.Head.Method) && !q.resent && (q.others(r) || q.mayWait()):
+	case f.Kind == http1.Broken && f.Clean && http1.Safe(q.Head.Method) && !q.resent && (q.others(r) || q.hasOtherSite() || q.mayWait()):
 		q.resent = true // but once: it may be what m fell over
 		return another
 	case f.Kind == http1.Stale: // it hung up before it was asked
