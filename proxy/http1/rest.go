@@ -94,10 +94,11 @@ func (c *Conn) resume() {
 }
 
 // lighten gives back the memory that an exchange does not need any more of which
-// only the rest is to be done. Not while the request's body is still being sent.
+// only the rest is to be done. Not while the request's body is still being sent: then
+// the workspace is the attendant's, and sent is asked first.
 func (c *Conn) lighten() {
 	ws := c.ws
-	if ws.light() || !ws.body.done || !c.trip.sent.Load() {
+	if ws.light() || !c.trip.sent.Load() || !ws.body.done {
 		return
 	}
 	c.trip.u.alone = c.trip.u.alone || c.bindsLogin()                                            // the answer's fields will not say so any more

@@ -183,3 +183,32 @@ func TestATunnelThatMovesLosesNothing(t *testing.T) {
 		return len(f.now) == 0
 	})
 }
+
+// An answer that began while the request is still being sent moves as well, beside the
+// goroutine that sends it: under the race detector.
+func TestAnAnswerMovesBesideAnUpload(t *testing.T) {
+	const pieces = 60
+	_, c := restless(t, func(c net.Conn, in *bufio.Reader) {
+		req, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npiece")
+		if n, err := io.Copy(io.Discard, req.Body); n != pieces || err != nil {
+			return
+		}
+		io.WriteString(c, "piece")
+	})
+	fmt.Fprintf(c, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", pieces)
+	for range pieces {
+		time.Sleep(glance / 20) // an answer moves at its first glance
+		io.WriteString(c, "x")
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(resp.Body); string(got) != "piecepiece" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
