@@ -155,6 +155,29 @@ func TestSpansFollowTheConventionsOfHTTP(t *testing.T) {
 	}
 }
 
+// A client that sends bytes that are no text spoils neither its own spans nor those of
+// the others that are sent with them.
+func TestBytesThatAreNoTextSpoilNoBatch(t *testing.T) {
+	r := otlptest.New(t)
+	traces := answer.NewTraces(answer.TraceSettings{})
+	e := New(Config{Traces: traces, Endpoint: r.URL + "/v1/traces", Log: hclog.NewNullLogger(), Settings: Settings{ServiceName: "edge"}})
+	odd := served()
+	odd.Agent, odd.Path, odd.Attempts[1].Path = "curl\xff", "/shop/\xfe\xffcart", "/\xfe\xffcart"
+	traces.Keep(odd)
+	traces.Keep(served())
+	run(t, e)
+	got := r.Spans()
+	if len(got) != 6 || traces.Lost() != 0 {
+		t.Fatalf("%d spans came, %d requests are lost: %s", len(got), traces.Lost(), e.Problem())
+	}
+	told := fmt.Sprint(got)
+	for _, want := range []string{"curl\uFFFD", "/shop/\uFFFDcart", "10.0.0.1:80/cart", "/\uFFFDcart"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("nothing tells %q: %s", want, told)
+		}
+	}
+}
+
 // place is which span of a request one is.
 func place(t *answer.Traced, s otlptest.Span) int {
 	for n := range 8 {

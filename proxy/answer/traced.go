@@ -75,7 +75,9 @@ func (t *Traced) texts() []*string {
 	return all
 }
 
-// kept returns t in memory of its own, and how much that is, in bytes.
+// kept returns t in memory of its own, and how much that is, in bytes. Clients send
+// bytes that are no text, of which protobuf would not take a single one in the whole
+// batch: U+FFFD stands for them.
 func (t *Traced) kept() (own *Traced, size int) {
 	c := *t
 	c.Attempts = slices.Clone(t.Attempts)
@@ -85,7 +87,7 @@ func (t *Traced) kept() (own *Traced, size int) {
 	c.Referer, c.Authority, c.Scheme, c.Ruling.Rule.Note = "", "", "", ""
 	size = int(unsafe.Sizeof(c)) + len(c.Attempts)*int(unsafe.Sizeof(Attempt{}))
 	keep := func(s *string, most int) {
-		*s = strings.Clone(clip(*s, most))
+		*s = strings.Clone(strings.ToValidUTF8(clip(*s, most), "\uFFFD"))
 		size += len(*s)
 	}
 	for _, s := range c.texts() {
