@@ -142,6 +142,8 @@ func TestOutboundRecords(t *testing.T) {
 		{"nothing", record, "same", nil},
 		{"a blacklisted name", record, "closes blacklist", map[string]string{"blacklist/b": "a.example"}},
 		{"a blacklisted address", record, "closes blacklist", map[string]string{"blacklist/b": "192.0.2.0/24"}},
+		{"an address behind that of NAT64", strings.Replace(record, "192.0.2.1", "64:ff9b::c000:201", 1), "closes blacklist", map[string]string{"blacklist/b": "192.0.2.0/24"}},
+		{"a whitelist of the address behind it", strings.Replace(record, "192.0.2.1", "64:ff9b::c000:201", 1), "closes whitelist", map[string]string{"whitelist/w": "192.0.2.1"}},
 		{"a whitelist without it", record, "closes whitelist", map[string]string{"whitelist/w": "b.example"}},
 		{"a whitelist of others, that is gone", refused, "opens whitelist", nil},
 		{"a name that was never looked up", byName, "unknown the addresses of the target are not recorded", nil},

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"net/netip"
+	"slices"
 
 	"lictor/internal/uri"
 	"lictor/policy"
@@ -37,7 +38,10 @@ func (e *evaluator) outbound(path *uri.Path) outcome {
 		}
 		d.Addrs = append(d.Addrs, a)
 	}
-	addrs := d.Addrs
+	addrs, spelled := d.Addrs, slices.Clone(d.Addrs)
+	for _, a := range addrs { // as the egress shows them to blacklists
+		spelled = policy.LeadsTo(spelled, a)
+	}
 	var v policy.Verdict
 	d.Addrs = nil
 	if set.Blacklisted(&d, &v, e.rec) || set.RefusedByName(&d, &v, e.rec) {
@@ -46,8 +50,10 @@ func (e *evaluator) outbound(path *uri.Path) outcome {
 	if len(addrs) == 0 {
 		return unknown("the addresses of the target are not recorded")
 	}
-	d.Addrs = addrs
-	if set.Blacklisted(&d, &v, e.rec) || !set.Whitelisted(&d, &v, e.rec) {
+	if d.Addrs = spelled; set.Blacklisted(&d, &v, e.rec) {
+		return e.refusal(&v)
+	}
+	if d.Addrs = addrs; !set.Whitelisted(&d, &v, e.rec) {
 		return e.refusal(&v)
 	}
 	if e.missing != "" {

@@ -36,12 +36,6 @@ var (
 		"2002::/16",     // 6to4
 		"3fff::/20",     // documentation
 	)
-
-	nat64      = netip.MustParsePrefix("64:ff9b::/96")
-	nat64Local = netip.MustParsePrefix("64:ff9b:1::/48")
-	sixToFour  = netip.MustParsePrefix("2002::/16")
-	teredo     = netip.MustParsePrefix("2001::/32")
-	compatible = netip.MustParsePrefix("::/96")
 )
 
 func prefixes(texts ...string) []netip.Prefix {
@@ -63,34 +57,4 @@ func isPrivate(a netip.Addr) bool {
 
 func within(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
-}
-
-// embedded appends the IPv4 addresses that an IPv6 address may lead to, the
-// likeliest first: what is denied by one spelling is denied by all.
-func embedded(dst []netip.Addr, a netip.Addr) []netip.Addr {
-	if a.Is4() {
-		return dst
-	}
-	if a.Is4In6() {
-		return append(dst, a.Unmap())
-	}
-	b := a.As16()
-	v4 := func(w, x, y, z byte) { dst = append(dst, netip.AddrFrom4([4]byte{w, x, y, z})) }
-	switch a = a.WithZone(""); {
-	case nat64.Contains(a):
-		v4(b[12], b[13], b[14], b[15])
-	case nat64Local.Contains(a): // RFC 6052 2.2: the length of the prefix is the operator's
-		v4(b[12], b[13], b[14], b[15])
-		v4(b[6], b[7], b[9], b[10])
-		v4(b[7], b[9], b[10], b[11])
-		v4(b[9], b[10], b[11], b[12])
-	case sixToFour.Contains(a):
-		v4(b[2], b[3], b[4], b[5])
-	case teredo.Contains(a):
-		v4(^b[12], ^b[13], ^b[14], ^b[15])
-		v4(b[4], b[5], b[6], b[7])
-	case compatible.Contains(a) && a != netip.IPv6Unspecified() && a != netip.IPv6Loopback():
-		v4(b[12], b[13], b[14], b[15])
-	}
-	return dst
 }

@@ -151,26 +151,19 @@ func (q *inquiry) setAddrs(found []netip.Addr) {
 	}
 }
 
-// addEmbedded has the rules see the addresses, and every IPv4 address that one
-// of them embeds.
-func (q *inquiry) addEmbedded() {
-	q.dst.Addrs = q.addrs
+// spell has the rules see the addresses, and whatever else one of them leads to.
+func (q *inquiry) spell() {
+	q.spellBuf = append(q.spellBuf[:0], q.addrs...)
 	for _, a := range q.addrs {
-		if !a.Is4() {
-			q.spellBuf = append(q.spellBuf[:0], q.addrs...)
-			for _, a := range q.addrs {
-				q.spellBuf = embedded(q.spellBuf, a)
-			}
-			q.dst.Addrs = q.spellBuf
-			return
-		}
+		q.spellBuf = policy.LeadsTo(q.spellBuf, a)
 	}
+	q.dst.Addrs = q.spellBuf
 }
 
 // checkAddrs checks all addresses. One that is forbidden forbids the target; of
 // the others the whitelist may admit some, which the permit is for.
 func (q *inquiry) checkAddrs() (policy.Permit, answer.Refusal) {
-	q.addEmbedded()
+	q.spell()
 	if r := q.forbidden(); r.Status != 0 {
 		return policy.Permit{}, r
 	}

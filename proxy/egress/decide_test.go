@@ -61,6 +61,8 @@ func TestDecisions(t *testing.T) {
 		{"a mapped literal is the address", black66, "http://[::ffff:127.0.0.66]:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "127.0.0.66"},
 		{"a NAT64 address is what it embeds", black66, "http://nat64.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
 		{"a 6to4 literal is what it embeds", black66, "http://[2002:7f00:42::1]:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "127.0.0.66"},
+		{"the unspecified address is loopback", lists{blackKey: black("127.0.0.0/8")}, "http://0.0.0.0:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "127.0.0.0/8"},
+		{"the unspecified address of IPv6 is loopback", lists{blackKey: black("::1")}, "http://[::]:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "::1"},
 		{"a CIDR denies its addresses", lists{blackKey: black("127.0.0.64/26")}, "http://127.0.0.66:PORT/", 403, answer.Reason(policy.ReasonBlacklist), "127.0.0.64/26"},
 		{"IPv6 is denied", lists{blackKey: black("::1")}, "http://both.example:PORT/", 403, answer.Reason(policy.ReasonBlacklist), ""},
 		{"a URL denies its path", lists{blackKey: black("http://shop.example:PORT/admin")}, "http://shop.example:PORT/admin/users", 403, answer.Reason(policy.ReasonBlacklist), "http://shop.example:PORT/admin"},

@@ -235,7 +235,7 @@ func (p *Proxy) dialChecked(ctx context.Context, to netip.AddrPort) (net.Conn, e
 func (p *Proxy) admits(at netip.AddrPort) error {
 	own, settings := p.own.Set(), p.settings.Load()
 	var buf [8]netip.Addr
-	for _, a := range embedded(append(buf[:0], at.Addr()), at.Addr()) {
+	for _, a := range policy.LeadsTo(append(buf[:0], at.Addr()), at.Addr()) {
 		if own == nil || own.ByAddr(a, at.Port()) {
 			return fmt.Errorf("%w: %s is our own", errNotChecked, at)
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"lictor/internal/uri"
+	"lictor/policy"
 	"lictor/proxy/egress/dns"
 	"lictor/proxy/own"
 )
@@ -113,7 +114,7 @@ func (n *naive) allowed(c call) map[netip.AddrPort]bool {
 		}
 		for _, e := range n.black {
 			for _, path := range readings(c.path) {
-				if n.matches(e, c, path, append(embedded(nil, a), a)) {
+				if n.matches(e, c, path, append(policy.LeadsTo(nil, a), a)) {
 					return nil
 				}
 			}
@@ -139,7 +140,7 @@ func (n *naive) resolve(host string) []netip.Addr {
 
 // own: 192.0.2.40:8500 is own.example's, and ours.
 func (n *naive) own(c call, a netip.Addr) bool {
-	for _, a := range append(embedded(nil, a), a) {
+	for _, a := range append(policy.LeadsTo(nil, a), a) {
 		if a.String() == "192.0.2.40" && c.port == 8500 {
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"lictor/policy"
 	"lictor/proxy/http1"
 )
 
@@ -76,8 +77,8 @@ func (s *Settings) believes(client netip.Addr) bool {
 	return len(s.Believed) > 0 && within(s.Believed, client.Unmap().WithZone(""))
 }
 
-// private reports whether an address is out of reach (A15). One that embeds an
-// IPv4 address is excepted only if that one may be reached, too.
+// private reports whether an address is out of reach (A15). One that leads to
+// another one is excepted only if that one may be reached, too.
 func (s *Settings) private(a netip.Addr) bool {
 	a = a.Unmap()
 	if s.ReachPrivate || !isPrivate(a) {
@@ -87,6 +88,6 @@ func (s *Settings) private(a netip.Addr) bool {
 		return true
 	}
 	var buf [4]netip.Addr
-	inside := embedded(buf[:0], a)
+	inside := policy.LeadsTo(buf[:0], a)
 	return len(inside) > 0 && isPrivate(inside[0]) && !within(s.AllowPrivate, inside[0])
 }
