@@ -301,6 +301,47 @@ func TestAChangeDoesNotWaitForAllOthers(t *testing.T) {
 	})
 }
 
+// TestAServiceThatCannotBeReadKeepsNoOtherFromIt: of those that have no watch one is
+// refused, again and again; the others are read as if it were not there.
+func TestAServiceThatCannotBeReadKeepsNoOtherFromIt(t *testing.T) {
+	fake := newFake()
+	var names []string
+	for i := range 20 {
+		name := fmt.Sprintf("s%d", i)
+		names = append(names, name)
+		fake.set(name, instance("a", i+1, httpOK))
+	}
+	fake.set("bad", instance("a", 99, httpOK))
+	onBench(t, fake, func(c *Config) { c.Watches = 3 }, func(b *bench) {
+		b.want(names...)
+		fake.edit(func() { fake.refuse = "/v1/health/service/bad" })
+		b.want("bad")
+		b.pass(5 * time.Minute)
+		fake.queries()
+		b.pass(10 * time.Minute)
+		tries := 0
+		for _, query := range fake.queries() {
+			if strings.HasPrefix(query, fake.refuse) {
+				tries++
+			}
+		}
+		if tries < 10 || tries > 60 {
+			t.Errorf("it was asked for %d times in ten minutes", tries)
+		}
+		fake.check("s16", httpBad)
+		b.pass(500 * time.Millisecond)
+		b.expect("s16", "a critical", "a check failed")
+		fake.set("s15", instance("a", 9999, httpOK)) // in place, which nothing tells
+		b.pass(sweepLazy + 2*time.Second)
+		if s := b.Catalog().Lookup("s15"); !strings.HasSuffix(s.Instances[0].Address, ":9999") {
+			t.Errorf("s15 is still at %s", s.Instances[0].Address)
+		}
+		fake.edit(func() { fake.refuse = "" })
+		b.pass(time.Minute)
+		b.expect("bad", "a passing", "it may be read again")
+	})
+}
+
 // TestPacing: a storm of changes does not become a storm of queries.
 func TestPacing(t *testing.T) {
 	fake := newFake()

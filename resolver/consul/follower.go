@@ -23,16 +23,18 @@ type follower struct {
 	name string
 
 	// Guarded by r.mu.
-	stop     func()        // ends its watch; nil while it has none
-	answered chan struct{} // closed at the next answer, good or bad
-	err      string        // of the last query
-	busy     bool          // beyond Watches: its first answer is on the way
-	spoke    time.Time     // when the last answer was in, or the watch began
-	told     uint64        // index of that answer
-	tag      string        // that its instances were selected by
-	late     bool          // it claims hosts since a moment ago
-	nudged   time.Time     // when it was nudged for an index that Consul has not reached
-	sidecars []string      // names under which its instances in the mesh are registered, if they are others
+	stop     func()         // ends its watch; nil while it has none
+	answered chan struct{}  // closed at the next answer, good or bad
+	err      string         // of the last query
+	busy     bool           // beyond Watches: its first answer is on the way
+	retry    time.Time      // beyond Watches: it could not be read, and is not to be before
+	pause    client.Backoff // until retry
+	spoke    time.Time      // when the last answer was in, or the watch began
+	told     uint64         // index of that answer
+	tag      string         // that its instances were selected by
+	late     bool           // it claims hosts since a moment ago
+	nudged   time.Time      // when it was nudged for an index that Consul has not reached
+	sidecars []string       // names under which its instances in the mesh are registered, if they are others
 
 	nudge client.Nudge // of its watch; has a lock of its own
 

@@ -141,6 +141,8 @@ func (s *sweeper) takeLocked(now time.Time, rest rests) (batch []*follower, why 
 		overdue := !f.deadline.IsZero() && !now.Before(f.deadline)
 		switch {
 		case f.busy: // its first answer is on the way
+		case now.Before(f.retry):
+			wake = earlier(wake, f.retry)
 		case why == moved || overdue:
 			batch = append(batch, f)
 		case why == lazily:
@@ -162,11 +164,17 @@ func (s *sweeper) takeLocked(now time.Time, rest rests) (batch []*follower, why 
 	return batch, why, wake
 }
 
-// doneLocked notes which of a batch could be read. What failed is due again.
+// doneLocked notes which of a batch could be read. What failed is due again, behind a
+// pause of its own: what can never be read keeps nothing else from being read.
 func (s *sweeper) doneLocked(batch []*follower, failed map[*follower]bool) {
 	for _, f := range batch {
 		f.busy = false
-		if _, member := s.members[f]; member && failed[f] {
+		if !failed[f] {
+			f.pause.Reset()
+			continue
+		}
+		f.retry = time.Now().Add(f.pause.Next())
+		if _, member := s.members[f]; member {
 			s.members[f] = moved
 		}
 	}
@@ -182,7 +190,6 @@ func earlier(a, b time.Time) time.Time {
 
 // sweep reads the services that have no watch, until ctx ends.
 func (r *Resolver) sweep(ctx context.Context) {
-	var back client.Backoff
 	var rest rests
 	lines := summary{seed: r.seed}
 	r.overview(ctx, &lines)
@@ -197,11 +204,7 @@ func (r *Resolver) sweep(ctx context.Context) {
 		}
 		failed := r.readAll(ctx, batch)
 		rest.after(len(batch), why)
-		if !failed {
-			back.Reset()
-			continue
-		}
-		if back.Wait(ctx, r.cfg.Client.Contact) != nil || r.waitContact(ctx) != nil {
+		if failed && r.waitContact(ctx) != nil {
 			return
 		}
 	}
