@@ -15,13 +15,17 @@ import (
 	"lictor/integration/broker"
 )
 
-// lictorOnBus publishes what it is asked by HTTP.
-var lictorOnBus = &contestant{name: "lictor", asked: answersOnBus, start: func(b *bed, address string) (*proxy, error) {
-	if err := b.startBus(); err != nil {
-		return nil, err
-	}
-	return startLictor(b, "lictor", address, fmt.Sprintf("dispatch \"rabbitmq\" {\n  url = %q\n  services = [%q]\n}\n", b.broker.URL, busExchange))
-}}
+// lictorOnBus publishes what it is asked by HTTP, otherLictorOnBus is another build of it.
+var lictorOnBus, otherLictorOnBus = onBus(lictor.name), onBus(otherLictor.name)
+
+func onBus(program string) *contestant {
+	return &contestant{name: program, asked: answersOnBus, start: func(b *bed, address string) (*proxy, error) {
+		if err := b.startBus(); err != nil {
+			return nil, err
+		}
+		return startLictor(b, program, address, fmt.Sprintf("dispatch \"rabbitmq\" {\n  url = %q\n  services = [%q]\n}\n", b.broker.URL, busExchange))
+	}}
+}
 
 // bareBehindHTTP is a handler of net/http around bareClient.
 var bareBehindHTTP = &contestant{name: "bare client behind net/http", asked: answersOnBus, start: startBare}

@@ -26,10 +26,20 @@ func (b *bed) writeBlacklist(name string) (string, error) {
 	return b.write(name, s.String())
 }
 
-var lictorEgress = &contestant{name: "lictor", asked: forwards, start: func(b *bed, address string) (*proxy, error) {
+var lictorEgress, otherLictorEgress = egressOf(lictor.name), egressOf(otherLictor.name)
+
+func egressOf(program string) *contestant {
+	return &contestant{name: program, asked: forwards, start: func(b *bed, address string) (*proxy, error) {
+		return startEgress(b, program, address)
+	}}
+}
+
+// startEgress starts the forward proxy of a build of lictor.
+func startEgress(b *bed, program, address string) (*proxy, error) {
 	if _, err := b.writeBlacklist("egress/blacklist/bench"); err != nil {
 		return nil, err
 	}
+	name := "egress of " + program
 	var own [2]string
 	for i := range own {
 		var err error
@@ -37,8 +47,8 @@ var lictorEgress = &contestant{name: "lictor", asked: forwards, start: func(b *b
 			return nil, err
 		}
 	}
-	access := b.dir + "/egress.access"
-	file, err := b.write("egress.hcl", fmt.Sprintf(`
+	access := filepath.Join(b.dir, name+".access")
+	file, err := b.write(name+".hcl", fmt.Sprintf(`
 log_level = "warn"
 data_dir  = ""
 gateway {
@@ -63,12 +73,12 @@ access_log {
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.start("egress", b.proxies, b.programs["lictor"], "run", "-config", file)
+	p, err := b.start(name, b.proxies, b.programs[program], "run", "-config", file)
 	if err != nil {
 		return nil, err
 	}
 	return &proxy{process: p, access: access}, nil
-}}
+}
 
 // squid has one worker, no cache, and a buffered access log.
 var squid = &contestant{name: "squid", asked: forwards, start: func(b *bed, address string) (*proxy, error) {

@@ -17,17 +17,16 @@ var otherLictor = &contestant{name: "other lictor", start: func(b *bed, address 
 	return startLictor(b, "other lictor", address, "")
 }}
 
-// against adds the other build to the rows in which the usual one is compared
-// with nginx and HAProxy.
+// against adds the other build to the rows whose first contestant can be one.
 func against(rows []*row) []*row {
+	others := map[*contestant]*contestant{
+		lictor: otherLictor, peersTLS[0]: otherLictorTLS, lictorEgress: otherLictorEgress, lictorOnBus: otherLictorOnBus,
+	}
 	var all []*row
 	for _, r := range rows {
 		more := *r
-		switch {
-		case slices.Equal(r.who, peers):
-			more.who = append(slices.Clone(peers), otherLictor)
-		case slices.Equal(r.who, peersTLS):
-			more.who = append(slices.Clone(peersTLS), otherLictorTLS)
+		if other := others[r.who[0]]; other != nil {
+			more.who = append(slices.Clone(r.who), other)
 		}
 		all = append(all, &more)
 	}

@@ -29,7 +29,7 @@ var rowEgressGet = &row{
 var rowEgressTunnel = &row{
 	name: "tunnel", unit: "ms",
 	title:   "Forward proxy, 8 CONNECT tunnels, 1 MiB answers: CPU per GiB",
-	aim:     "at most half of squid's",
+	aim:     "at most a third of squid's",
 	who:     egressPeers,
 	measure: cpuPerTunnelledGiB,
 }

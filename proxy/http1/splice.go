@@ -2,8 +2,8 @@ package http1
 
 import (
 	"errors"
-	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,35 +20,56 @@ const spliceMin = 64 << 10
 // pipe is the kernel buffer between two sockets. It is empty between uses.
 type pipe struct {
 	r, w int
-	size int
+	size int // bytes that it takes at most
 }
 
-// pipeSize is what is asked of the kernel for a pipe; it may give less.
-const pipeSize = 256 << 10
+const (
+	pipeSize  = 256 << 10 // is what is asked of the kernel for a pipe; it may give less
+	leastPipe = 64 << 10  // is the least that is taken, for a buffer of our own does better
+)
 
-// freePipes keeps a few empty pipes, for making one costs five system calls.
-var freePipes = make(chan *pipe, 64)
+// mostPipes bounds what slow clients let lie in pipes, which is the kernel's memory, to
+// 64 MiB. Linux allows a user without privileges as much (pipe-user-pages-soft), and
+// then gives pipes of two pages.
+const mostPipes = 256
 
-// takePipe returns an empty pipe.
-func takePipe() (*pipe, error) {
+// pipes are how many there are, freePipes the empty ones of them, for making one costs
+// six system calls.
+var (
+	pipes     atomic.Int64
+	freePipes = make(chan *pipe, 64)
+)
+
+// takePipe returns an empty pipe, nil if there is none to be had.
+func takePipe() *pipe {
 	select {
 	case p := <-freePipes:
-		return p, nil
+		return p
 	default:
 	}
+	if pipes.Add(1) <= mostPipes {
+		if p := newPipe(); p != nil {
+			return p
+		}
+	}
+	pipes.Add(-1)
+	return nil
+}
+
+// newPipe makes a pipe, nil if the kernel has none or a small one only.
+func newPipe() *pipe {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return nil, os.NewSyscallError("pipe2", err)
+		return nil
 	}
-	p := &pipe{r: fds[0], w: fds[1], size: 64 << 10}
-	if descriptors.Beyond(descriptors.ForUpstreams(), uintptr(p.w)) {
+	p := &pipe{r: fds[0], w: fds[1]}
+	_, _ = unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, pipeSize) // if it fails, the size stays
+	p.size, _ = unix.FcntlInt(uintptr(p.w), unix.F_GETPIPE_SZ, 0)
+	if p.size < leastPipe || descriptors.Beyond(descriptors.ForUpstreams(), uintptr(p.w)) {
 		p.close()
-		return nil, unix.EMFILE
+		return nil
 	}
-	if size, err := unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, pipeSize); err == nil {
-		p.size = size
-	}
-	return p, nil
+	return p
 }
 
 // giveBack keeps a pipe that is empty for others; what an error left in one is lost.
@@ -61,6 +82,7 @@ func (p *pipe) giveBack(empty bool) {
 		}
 	}
 	p.close()
+	pipes.Add(-1)
 }
 
 func (p *pipe) close() {
@@ -150,8 +172,8 @@ var errNoPipe = errors.New("http1: no pipe to be had")
 
 // spliceBody moves n bytes from src to dst. A failed write is told as *writeError.
 func spliceBody(dst, src *sock, n int64, stall time.Duration, f flow) error {
-	p, err := takePipe()
-	if err != nil {
+	p := takePipe()
+	if p == nil {
 		return errNoPipe
 	}
 	m := moverPool.Get().(*mover)
