@@ -41,16 +41,18 @@ demo-bus: build rabbitmq ## Serve in front of a real RabbitMQ and an example wor
 build: ## Build bin/lictor
 	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/lictor .
 
-test: compiler namespaces consul rabbitmq front ## Lint, unit and integration tests with -race, and a minute of adversary
-	$(MAKE) --no-print-directory lint unit integration
+test: compiler namespaces consul rabbitmq front bin/integration.test ## Lint, unit and integration tests with -race, and a minute of adversary
+	@echo "lint, unit and integration tests run side by side; each tells at its end what it found"
+	# Integration tests mostly wait; what computes beside them gives way to them.
+	$(MAKE) --no-print-directory -j3 --output-sync=target -o bin/integration.test BESIDE='nice -n 10' lint unit integration
 	# Machines that run tests are busy with other things, and answer later: the second of make adversary is a quiet one's.
 	$(MAKE) --no-print-directory adversary ADVERSARY='-admin 2s'
 
 unit: compiler namespaces ## Only the unit tests
-	go test -race -shuffle=on ./...
+	$(BESIDE) go test -race -shuffle=on ./...
 	# What the race detector blurs or makes slow for nothing: allocations, memory, and what computes much in one goroutine.
-	CGO_ENABLED=0 go test -shuffle=on -run 'Allocat|MemoryOf' ./internal/uri ./policy ./proxy/... ./resolver
-	@integration/plain
+	CGO_ENABLED=0 $(BESIDE) go test -shuffle=on -run 'Allocat|MemoryOf' ./internal/uri ./policy ./proxy/... ./resolver
+	@$(BESIDE) integration/plain
 
 integration: compiler consul rabbitmq front bin/integration.test ## Only the integration tests; says which took longest
 	cd integration && ./run $(CURDIR)/bin/integration.test
@@ -89,7 +91,7 @@ lint: $(LINT)/golangci-lint ## Check the format, and what .golangci.yml names; c
 	@diff=$$(gofmt -d $$(git ls-files '*.go')); if [ -n "$$diff" ]; then echo "$$diff"; exit 1; fi
 	go mod tidy -diff
 	@# What it found of a file holds in every clone, as what Go compiled does: its cache is beside Go's, where it is by default.
-	GOLANGCI_LINT_CACHE="$${GOLANGCI_LINT_CACHE:-$$(dirname "$$(go env GOCACHE)")/golangci-lint}" $(LINT)/golangci-lint run ./...
+	GOLANGCI_LINT_CACHE="$${GOLANGCI_LINT_CACHE:-$$(dirname "$$(go env GOCACHE)")/golangci-lint}" $(BESIDE) $(LINT)/golangci-lint run ./...
 
 docs: ## Write the pages of docs/reference that are made of the code
 	go test -count=1 ./policy -run TestReference -update
