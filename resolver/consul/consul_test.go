@@ -342,6 +342,36 @@ func TestAServiceThatCannotBeReadKeepsNoOtherFromIt(t *testing.T) {
 	})
 }
 
+// TestWhatIsTooLongHidesNothingElse: a service with more tags, and a check with longer
+// notes, than is read of one keeps nobody from seeing what happens to others.
+func TestWhatIsTooLongHidesNothingElse(t *testing.T) {
+	fake := newFake()
+	var names []string
+	for i := range 20 {
+		name := fmt.Sprintf("s%d", i)
+		names = append(names, name)
+		fake.set(name, instance("a", i+1, httpOK))
+	}
+	long := strings.Repeat("x", 2*maxPart)
+	big := instance("a", 99, &api.HealthCheck{CheckID: "h", Name: "http", Status: "critical", Notes: long, Output: "500", ServiceID: "x"})
+	big.Service.Tags = []string{long}
+	fake.set("big", big)
+	onBench(t, fake, func(c *Config) { c.Watches = 3 }, func(b *bench) {
+		b.want(names...)
+		b.pass(20 * time.Second)
+		fake.check("s16", httpBad)
+		b.pass(500 * time.Millisecond)
+		b.expect("s16", "a critical", "a check failed")
+		fake.queries()
+		fake.set("s17", instance("a", 18, httpOK), instance("b", 99, httpOK))
+		b.pass(500 * time.Millisecond)
+		b.expect("s17", "a passing, b passing", "an instance was registered")
+		if asked := strings.Join(fake.queries(), " "); strings.Contains(asked, "/s15?") {
+			t.Errorf("for one service others were asked for: %s", asked)
+		}
+	})
+}
+
 // TestPacing: a storm of changes does not become a storm of queries.
 func TestPacing(t *testing.T) {
 	fake := newFake()

@@ -292,10 +292,15 @@ func (f *fakeConsul) overview() any {
 	type line struct {
 		Name          string
 		InstanceCount int
+		Tags          []string
 	}
 	list := []line{}
 	for name, entries := range f.services {
-		list = append(list, line{name, len(entries)})
+		one := line{Name: name, InstanceCount: len(entries)}
+		for _, e := range entries {
+			one.Tags = append(one.Tags, e.Service.Tags...)
+		}
+		list = append(list, one)
 	}
 	return list
 }
@@ -307,7 +312,7 @@ func (f *fakeConsul) critical() []*api.HealthCheck {
 		for _, e := range entries {
 			for _, c := range e.Checks {
 				if c.Status == api.HealthCritical {
-					list = append(list, &api.HealthCheck{Node: e.Node.Node, CheckID: c.CheckID, ServiceName: name})
+					list = append(list, &api.HealthCheck{Node: e.Node.Node, CheckID: c.CheckID, Notes: c.Notes, ServiceName: name})
 				}
 			}
 		}

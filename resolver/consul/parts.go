@@ -12,18 +12,21 @@ import (
 // found out if the end is missing. The zero value reads a list.
 type parts struct {
 	names bool                    // the answer is an object, whose names are wanted
+	apart bool                    // one part says nothing of another, so that one which is too long is left out
 	each  func(part []byte) error // must not keep it
 
 	begun, ended   bool // the outermost bracket was seen, and its end
 	depth          int
 	quoted, escape bool   // in a string; behind a backslash
 	inside         bool   // in a part; of an object: it is a name
+	over           bool   // in one that is too long, which is left out
 	due            bool   // of an object: the next string is a name
 	from           int    // where the part begins in the present piece
 	held           []byte // what came of the part in former pieces
 }
 
-// maxPart bounds one part; a longer name is left out, a longer element an error.
+// maxPart bounds one part; a longer name is left out, a longer element an error unless
+// all stand apart: who can register something must not hide what others did.
 const maxPart = maxEntry
 
 var (
@@ -55,19 +58,22 @@ func (p *parts) feed(piece []byte) error {
 			return err
 		}
 	}
-	if !p.inside {
+	if !p.inside || p.over {
 		return nil
 	}
 	p.held = append(p.held, piece[p.from:]...)
-	if len(p.held) <= maxPart {
+	switch {
+	case len(p.held) <= maxPart:
 		return nil
-	}
-	if p.names {
+	case p.names:
 		p.inside = false // no service has such a name
-		p.held = p.held[:0]
-		return nil
+	case p.apart:
+		p.over = true
+	default:
+		return fmt.Errorf("consul tells of something in more than %d bytes", maxPart)
 	}
-	return fmt.Errorf("consul tells of something in more than %d bytes", maxPart)
+	p.held = p.held[:0]
+	return nil
 }
 
 // begin reads what comes before the outermost bracket, and that.
@@ -120,8 +126,11 @@ func (p *parts) mark(piece []byte, at int) error {
 	if p.names || !p.ended && piece[at] != ',' {
 		return nil
 	}
-	err := p.hand(piece[p.from:at])
-	p.inside, p.from = !p.ended, at+1
+	var err error
+	if !p.over {
+		err = p.hand(piece[p.from:at])
+	}
+	p.inside, p.over, p.from = !p.ended, false, at+1
 	return err
 }
 

@@ -57,6 +57,11 @@ func TestPartThatIsTooLong(t *testing.T) {
 		t.Errorf("an element without an end is told as %v", err)
 	}
 	count = 0
+	long := `{"a":"` + strings.Repeat(`],`, maxPart) + `"}`
+	if err := readText(&parts{apart: true, each: each}, `[1,`+long+`,{"a":2},`+long+`]`); err != nil || count != 2 {
+		t.Errorf("%d elements that stand apart, %v, want 2", count, err)
+	}
+	count = 0
 	if err := readText(&parts{names: true, each: each}, `{"a":1,"`+strings.Repeat("b", 3*maxPart)+`":[],"c":1}`); err != nil || count != 2 {
 		t.Errorf("%d names, %v, want 2", count, err)
 	}

@@ -28,6 +28,7 @@ func (r *Resolver) ofPeer() bool { return r.cfg.Client.Peer() != "" }
 // readImports asks for the names of the services that the peer exports.
 func (r *Resolver) readImports(ctx context.Context, list *nameList, q query) (meta, error) {
 	q.Index = 0
+	list.parts.apart = true
 	list.parts.each = func(line []byte) error {
 		var service struct{ Name, Kind, PeerName string }
 		if err := json.Unmarshal(line, &service); err != nil {

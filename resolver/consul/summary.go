@@ -22,7 +22,7 @@ type summary struct {
 func (s *summary) reader() *parts {
 	s.lines = make(map[uint64]struct{}, len(s.last))
 	s.changed = nil
-	return &parts{each: func(line []byte) error {
+	return &parts{apart: true, each: func(line []byte) error {
 		hash := maphash.Bytes(s.seed, line)
 		s.lines[hash] = struct{}{}
 		if _, ok := s.last[hash]; ok {

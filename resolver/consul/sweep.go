@@ -315,7 +315,7 @@ const maxChecks = 500_000
 
 // readChecks returns what puts the checks of an answer into set.
 func readChecks(set map[checkKey]bool) *parts {
-	return &parts{each: func(element []byte) error {
+	return &parts{apart: true, each: func(element []byte) error {
 		var k checkKey
 		if err := json.Unmarshal(element, &k); err != nil {
 			return err
