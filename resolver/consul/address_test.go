@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 )
@@ -149,6 +150,40 @@ func TestEveryAddressAndPortIsRegistered(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhatIsTooLongIsRegisteredNowhere: of a service with an instance that is longer than
+// is read of one all others are known, and what was known of it stays. Else whoever may
+// register a service could keep it from being known where all are.
+func TestWhatIsTooLongIsRegisteredNowhere(t *testing.T) {
+	long := func(id string, port int) *api.ServiceEntry {
+		e := instance(id, port, httpOK)
+		e.Service.Tags = []string{strings.Repeat("x", 2*maxPart)}
+		return e
+	}
+	fake := newFake()
+	fake.set("shop", instance("a", 1, httpOK), long("b", 2), instance("c", 3, httpOK))
+	fake.set("big", long("a", 4))
+	fake.set("grows", instance("a", 5, httpOK))
+	onBench(t, fake, func(c *Config) { c.Everywhere = true }, func(b *bench) {
+		b.want("shop", "big", "grows")
+		fake.set("grows", long("a", 5))
+		b.pass(2 * time.Second)
+		for name, want := range map[string][]string{"shop": {"10.0.0.1:1", "10.0.0.1:3"}, "big": nil, "grows": {"10.0.0.1:5"}} {
+			if s := b.Catalog().Lookup(name); !s.Loaded || !slices.Equal(s.Registered, want) {
+				t.Errorf("%s is registered at %q, want %q; loaded: %v", name, s.Registered, want, s.Loaded)
+			}
+		}
+		if s := b.Status(); !strings.Contains(s.Error, "1 instances are left out") {
+			t.Errorf("the status tells %q", s.Error)
+		}
+	})
+	onBench(t, fake, nil, func(b *bench) {
+		b.want("shop")
+		if s := b.Catalog().Lookup("shop"); s.Loaded {
+			t.Errorf("requests may go to a part of a service: %+v", s)
+		}
+	})
 }
 
 // TestAHiddenPartIsNotTakenForTheWhole: where ACLs hide instances from the first

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -146,8 +147,12 @@ func (f *follower) apply(entries []entry, m meta) {
 	}
 	f.failures, f.err, f.spoke, f.told = 0, "", now, m.Index
 	f.sidecars = sidecars(entries)
-	if m.Filtered {
+	left := leftOut(entries)
+	switch {
+	case m.Filtered:
 		f.err = string(client.Filtered)
+	case left > 0:
+		f.err = fmt.Sprintf("%d instances are left out, each longer than %d bytes or beyond %d", left, maxPart, maxInstances)
 	}
 	f.noteLocked(now, f.err)
 	lost := len(entries) == 0 && len(old.Instances) > 0 && (f.doubtful || client.WentBack(f.index, m.Index))
@@ -182,7 +187,7 @@ func (f *follower) apply(entries []entry, m meta) {
 			next.Options, next.Problems = old.Options, old.Problems
 		}
 	}
-	if out.held || m.Filtered {
+	if out.held || m.Filtered || left > 0 {
 		next.Registered = union(old.Registered, next.Registered)
 	}
 	if !unchanged(old, next) {

@@ -45,6 +45,8 @@ type entry struct {
 	state       resolver.State // by the checks
 	note, doubt string         // as judge has them
 	mesh        string         // who its peer must be, if it is reached through the mesh
+
+	leftOut int // it is none, but stands for so many that are left out
 }
 
 // check is one health check. Of its output only that of one that is not passing is
@@ -109,16 +111,37 @@ const (
 // of their own, so an entry counts only if it carries the very name.
 func (r *Resolver) readHealth(ctx context.Context, name string, q query) ([]entry, meta, error) {
 	var entries []entry
-	m, err := r.read(ctx, "/v1/health/service/"+name, q, readEntries(&entries, func(e *entry) bool {
+	to := readEntries(&entries, func(e *entry) bool {
 		return e.Service.Service == name && (e.Service.Kind == "" || r.cfg.Everywhere)
-	}))
+	})
+	to.apart = r.cfg.Everywhere
+	m, err := r.read(ctx, "/v1/health/service/"+name, q, to)
+	if to.left > 0 {
+		entries = append(entries, entry{leftOut: to.left})
+	}
 	return entries, m, err
+}
+
+// leftOut reports how many instances are not among the entries, since they are too many
+// or too long. Who wants to know where all services are registered (Config.Everywhere)
+// has to know of the others: else anybody who may register a service could keep it from
+// them.
+func leftOut(entries []entry) (n int) {
+	for i := range entries {
+		n += entries[i].leftOut
+	}
+	return n
 }
 
 // readEntries returns what reads those elements of a health answer that are the
 // service's. Of their checks only what they say is kept.
 func readEntries(entries *[]entry, mine func(*entry) bool) *parts {
-	return &parts{each: func(element []byte) error {
+	p := new(parts)
+	p.each = func(element []byte) error {
+		if p.apart && len(*entries) == maxInstances {
+			p.left++
+			return nil
+		}
 		var e entry
 		if err := json.Unmarshal(element, &e); err != nil {
 			return err
@@ -131,7 +154,8 @@ func readEntries(entries *[]entry, mine func(*entry) bool) *parts {
 			return fmt.Errorf("consul tells of more than %d instances", maxInstances)
 		}
 		return nil
-	}}
+	}
+	return p
 }
 
 // judged has the checks say what they say, after which nobody needs them.
@@ -160,6 +184,8 @@ func (r *Resolver) sightings(entries []entry) ([]sighting, resolver.Options, []s
 		s := sighting{Instance: resolver.Instance{ID: e.id(), Datacenter: e.Node.Datacenter}}
 		address, why := r.address(e)
 		switch {
+		case e.leftOut > 0:
+			continue
 		case why != "":
 		case len(s.ID) > maxID:
 			why = fmt.Sprintf("its ID is longer than %d bytes", maxID)

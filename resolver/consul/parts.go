@@ -14,6 +14,7 @@ type parts struct {
 	names bool                    // the answer is an object, whose names are wanted
 	apart bool                    // one part says nothing of another, so that one which is too long is left out
 	each  func(part []byte) error // must not keep it
+	left  int                     // parts that were left out
 
 	begun, ended   bool // the outermost bracket was seen, and its end
 	depth          int
@@ -69,6 +70,7 @@ func (p *parts) feed(piece []byte) error {
 		p.inside = false // no service has such a name
 	case p.apart:
 		p.over = true
+		p.left++
 	default:
 		return fmt.Errorf("consul tells of something in more than %d bytes", maxPart)
 	}
