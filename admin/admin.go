@@ -95,14 +95,14 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// SetAccess has requests carry other tokens from now on. It is not for a server
+// PrepareAccess reads other tokens; put has requests carry them. It is not for a server
 // without any, nor for taking all away: both would change who is let in at all. It
-// panics then. An error is a token file that cannot be read; nothing is changed then.
-func (s *Server) SetAccess(all []Access) error {
+// panics then. An error is a token file that cannot be read.
+func (s *Server) PrepareAccess(all []Access) (put func(), err error) {
 	if !s.guard.needed || len(all) == 0 {
 		panic("admin: tokens cannot be given or taken away while a server runs")
 	}
-	return s.guard.set(all)
+	return s.guard.prepare(all)
 }
 
 // tellToken logs that a token file is another one.

@@ -43,28 +43,31 @@ var anybody = &Access{All: true}
 
 func newGuard(header string, all []Access, report func(*Access, error)) (*guard, error) {
 	g := &guard{needed: len(all) > 0, header: cmp.Or(header, "X-Admin-Token"), report: report}
-	return g, g.set(all)
+	put, err := g.prepare(all)
+	if err != nil {
+		return nil, err
+	}
+	put()
+	return g, nil
 }
 
-// set gives the tokens to others from now on. An error is a file that cannot be
-// read; nothing is changed then.
-func (g *guard) set(all []Access) error {
+// prepare reads the tokens; put gives them to who holds them now. An error is a file that
+// cannot be read.
+func (g *guard) prepare(all []Access) (put func(), err error) {
 	holders := make([]*holder, len(all))
 	for i := range all {
 		h := &holder{Access: &all[i], looked: time.Now()}
 		token := []byte(h.Token.Reveal())
 		if h.TokenFile != "" {
-			var err error
 			h.stamp = files.StampOf(h.TokenFile)
 			if token, err = readToken(h.TokenFile); err != nil {
-				return fmt.Errorf("admin: access %q: token_file: %w", h.Name, err)
+				return nil, fmt.Errorf("admin: access %q: token_file: %w", h.Name, err)
 			}
 		}
 		h.put(token)
 		holders[i] = h
 	}
-	g.holders.Store(&holders)
-	return nil
+	return func() { g.holders.Store(&holders) }, nil
 }
 
 func (h *holder) put(token []byte) { h.sum, h.usable = sha256.Sum256(token), len(token) > 0 }

@@ -199,9 +199,7 @@ func TestTheTokenOfAFileIsReadAgain(t *testing.T) { // R6
 func TestASessionMayWhatItsTokenMay(t *testing.T) { // R6, U2
 	s := pages(t, "secret")
 	all := []Access{access(t, "viewer", "t-read", "read"), access(t, "acme", "t-acme", "mapping:acme"), access(t, "ci", "t-policy", "policy")}
-	if err := s.SetAccess(all); err != nil {
-		t.Fatal(err)
-	}
+	setAccess(t, s, all)
 	for token, want := range map[string][2]int{"t-read": {200, 403}, "t-acme": {403, 403}, "t-policy": {200, 200}} {
 		v := &visitor{server: s, host: "lictor.example"}
 		v.enter(token)
@@ -217,9 +215,7 @@ func TestASessionMayWhatItsTokenMay(t *testing.T) { // R6, U2
 	}
 	v := &visitor{server: s, host: "lictor.example"}
 	v.enter("t-read")
-	if err := s.SetAccess(all[1:]); err != nil {
-		t.Fatal(err)
-	}
+	setAccess(t, s, all[1:])
 	if got := v.send("GET", "/ui", nil); got.StatusCode != 303 {
 		t.Errorf("the session of a token that is gone: got %d", got.StatusCode)
 	}

@@ -33,16 +33,17 @@ func (p *Lictor) busConfig(cfg *config.RabbitMQ) rabbitmq.Config {
 	}
 }
 
-// updateBus puts the options of the bus in force.
-func (p *Lictor) updateBus(cfg *config.RabbitMQ) error {
+// prepareBus checks the options of the bus.
+func (p *Lictor) prepareBus(next *config.Config) (put func(), err error) {
 	if p.bus == nil {
-		return nil
+		return nothing, nil
 	}
-	if err := p.bus.Update(p.busConfig(cfg)); err != nil {
-		return err
-	}
-	p.gateway.Upstream().Bus().Update(cfg.Services, cfg.Timeout, cfg.MaxBody)
-	return nil
+	cfg := &next.RabbitMQ
+	put, err = p.bus.Prepare(p.busConfig(cfg))
+	return func() {
+		put()
+		p.gateway.Upstream().Bus().Update(cfg.Services, cfg.Timeout, cfg.MaxBody)
+	}, err
 }
 
 // busTried says that the first connection to the bus is still being made: the

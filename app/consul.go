@@ -180,15 +180,15 @@ func (p *Lictor) consulIdentity() (*consulapi.Identity, error) {
 	return identity, nil
 }
 
-// updateConsul takes over who asks Consul from a configuration that was read again.
-func (p *Lictor) updateConsul(next *config.Consul) error {
+// prepareConsul reads who asks Consul by a configuration that was read again.
+func (p *Lictor) prepareConsul(next *config.Config) (put func(), err error) {
 	if p.consul.identity == nil {
-		return nil
+		return nothing, nil
 	}
-	if err := p.consul.identity.SetToken(next.Token, next.TokenFile); err != nil {
-		return fmt.Errorf("consul: %w", err)
+	if put, err = p.consul.identity.PrepareToken(next.Consul.Token, next.Consul.TokenFile); err != nil {
+		return nil, fmt.Errorf("consul: %w", err)
 	}
-	return nil
+	return put, nil
 }
 
 // describeConsul tells of files that cannot be used, of services that one resolver

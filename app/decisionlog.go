@@ -48,9 +48,6 @@ func (p *Lictor) tellDecisionLog(cfg *config.Config) {
 	if p.decisions == nil {
 		return
 	}
-	if err := p.decisions.Reopen(); err != nil { // the former file goes on
-		p.log.Warn("cannot open the decision log anew", "error", err)
-	}
 	head := answer.DecisionHead{BindConsumers: cfg.ACL.BindConsumers, Prefix: cfg.Policy.Prefix, Countries: cfg.GeoIP.Database != ""}
 	for i := range cfg.Middleware {
 		head.Middleware = append(head.Middleware, answer.HeadOf(&cfg.Middleware[i]))

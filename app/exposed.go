@@ -16,17 +16,24 @@ func selection(block *config.ConsulResolver) consul.Selection {
 	return consul.Selection{Tag: block.Tag, Expose: block.Expose, Hide: block.Hide}
 }
 
-// selectServices has the resolvers of Consul select by next, whose blocks are
+// prepareServices has the resolvers of Consul check what next selects, whose blocks are
 // those that the sources were made from, in their order.
-func (p *Lictor) selectServices(next *config.Config) error {
+func (p *Lictor) prepareServices(next *config.Config) (put func(), err error) {
+	var all []func()
 	for i, block := range next.Resolvers {
 		if r, ok := p.sources[i].(*consul.Resolver); ok {
-			if err := r.Select(selection(block.Consul)); err != nil {
-				return err
+			put, err := r.Prepare(selection(block.Consul))
+			if err != nil {
+				return nil, err
 			}
+			all = append(all, put)
 		}
 	}
-	return nil
+	return func() {
+		for _, put := range all {
+			put()
+		}
+	}, nil
 }
 
 // warnExposed says, once, that everybody who reaches the gateway reaches every

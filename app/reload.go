@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-multierror"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lictor/config"
@@ -28,8 +30,10 @@ func (p *Lictor) reloadOn(ctx context.Context, signals <-chan os.Signal) error {
 }
 
 // reload puts in force what can change while lictor runs, and says what cannot.
-// A configuration with a mistake changes nothing.
+// A configuration with a mistake changes nothing. Logs that were rotated away are
+// opened anew however it goes: what rotates them cannot wait for the mistake.
 func (p *Lictor) reload() {
+	p.reopenLogs()
 	if len(p.files) == 0 {
 		p.log.Info("nothing to reload, there is no configuration file")
 		return
@@ -57,34 +61,45 @@ func (p *Lictor) reload() {
 	p.log.Info("configuration reloaded", "generation", generation)
 }
 
-func (p *Lictor) apply(next *config.Config) error {
+// reopenLogs opens the files anew that are appended to. One that cannot be opened goes
+// on where it was.
+func (p *Lictor) reopenLogs() {
+	var all *multierror.Error
 	if p.access != nil {
-		// A file that was rotated away is opened anew.
-		if err := p.access.Reopen(); err != nil {
-			return err
+		all = multierror.Append(all, p.access.Reopen())
+	}
+	all = multierror.Append(all, p.reopenAudit())
+	if p.decisions != nil {
+		if err := p.decisions.Reopen(); err != nil {
+			all = multierror.Append(all, fmt.Errorf("decision log: %w", err))
 		}
 	}
-	if err := p.reopenAudit(); err != nil {
+	err := all.ErrorOrNil()
+	if err != nil {
+		p.log.Error("a log cannot be opened anew, the former file goes on", "error", err)
+	}
+	p.reloads.reopened(err)
+}
+
+func nothing() {}
+
+// apply puts next in force, all of it or, with an error, nothing: all that can fail is
+// tried before the first of it holds. All mistakes are reported at once.
+func (p *Lictor) apply(next *config.Config) error {
+	var all []func()
+	var mistakes *multierror.Error
+	for _, prepare := range []func(*config.Config) (put func(), err error){
+		p.prepareStatic, p.prepareServices, p.prepareBus, p.prepareConsul, p.prepareAdmin,
+	} {
+		put, err := prepare(next)
+		mistakes = multierror.Append(mistakes, err)
+		all = append(all, put)
+	}
+	if err := mistakes.ErrorOrNil(); err != nil {
 		return err
 	}
-	if block := staticBlock(next); block != nil && p.static != nil {
-		if err := p.static.Update(block.Services, block.Meta); err != nil {
-			return err
-		}
-	}
-	if err := p.selectServices(next); err != nil {
-		return err
-	}
-	if err := p.updateBus(&next.RabbitMQ); err != nil {
-		return err
-	}
-	if err := p.updateConsul(&next.Consul); err != nil {
-		return err
-	}
-	if next.Admin.Guarded() {
-		if err := p.admin.SetAccess(accessOf(&next.Admin)); err != nil {
-			return err
-		}
+	for _, put := range all {
+		put()
 	}
 	p.feeds.Update(next.Feeds)
 	p.updateTelemetry(&next.Telemetry)
@@ -98,6 +113,21 @@ func (p *Lictor) apply(next *config.Config) error {
 		p.egress.Update(egressSettings(next))
 	}
 	return nil
+}
+
+func (p *Lictor) prepareStatic(next *config.Config) (put func(), err error) {
+	block := staticBlock(next)
+	if block == nil || p.static == nil {
+		return nothing, nil
+	}
+	return p.static.Prepare(block.Services, block.Meta)
+}
+
+func (p *Lictor) prepareAdmin(next *config.Config) (put func(), err error) {
+	if !next.Admin.Guarded() {
+		return nothing, nil
+	}
+	return p.admin.PrepareAccess(accessOf(&next.Admin))
 }
 
 // keep undoes in next what needs a restart, and returns the names of those
@@ -195,9 +225,16 @@ func Check(cfg *config.Config) error {
 type reloads struct {
 	mu   sync.Mutex
 	err  error
+	logs error // of the logs that could not be opened anew
 	at   time.Time
 	kept []string  // what waits for a restart
 	good time.Time // when what is in force was read
+}
+
+func (r *reloads) reopened(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.logs = err
 }
 
 func (r *reloads) failed(err error) {
@@ -218,6 +255,9 @@ func (r *reloads) problems() (all []string) {
 	defer r.mu.Unlock()
 	if r.err != nil {
 		all = append(all, "the configuration was not reloaded at "+r.at.UTC().Format(time.RFC3339)+", the former one is in force: "+r.err.Error())
+	}
+	if r.logs != nil {
+		all = append(all, "a log could not be opened anew, the former file goes on: "+r.logs.Error())
 	}
 	if len(r.kept) > 0 {
 		all = append(all, "changed in the configuration, but needs a restart: "+strings.Join(r.kept, ", "))

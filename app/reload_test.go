@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -159,4 +160,61 @@ func TestReadinessOfTheBus(t *testing.T) {
 	})
 	defer cancel()
 	eventually.True(t, "a broker that is away does not keep it unready", func() bool { return p.busTried() == nil })
+}
+
+// A reload of which one part fails leaves all as it was, and tells every mistake.
+func TestAReloadIsWholeOrNothing(t *testing.T) {
+	dir := t.TempDir()
+	first, gone := filepath.Join(dir, "first"), filepath.Join(dir, "gone")
+	if err := os.WriteFile(first, []byte("token-of-a-person"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	access := func(file string) string {
+		return "  access \"reader\" {\n    token_file = \"" + file + "\"\n    may = [\"read\"]\n  }"
+	}
+	p := builtWith(t, "", access(first))
+	before := p.static.Catalog()
+	text := "data_dir = \"\"\ngateway {\n  address = \"127.0.0.1:0\"\n}\nadmin {\n  address = \"127.0.0.1:0\"\n" + access(gone) +
+		"\n}\nresolver \"static\" {\n  services = { shop = [\"http://127.0.0.1:1\"] }\n}\n"
+	if err := os.WriteFile(p.files[0], []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.reload()
+	if p.static.Catalog() != before || p.generation.Load() != 1 {
+		t.Error("services of a configuration that cannot be in force are")
+	}
+	if problems := p.reloads.problems(); len(problems) != 1 || !strings.Contains(problems[0], gone) {
+		t.Errorf("it tells %q", problems)
+	}
+	if err := os.WriteFile(gone, []byte("token-of-another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.reload()
+	if p.static.Catalog().Lookup("shop") == nil || p.generation.Load() != 2 || len(p.reloads.problems()) != 0 {
+		t.Errorf("mended, it is not in force: %q", p.reloads.problems())
+	}
+}
+
+// What rotates logs sends SIGHUP, and cannot wait for a mistake in the configuration.
+func TestLogsAreOpenedAnewBesideAMistake(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "access.log")
+	p := builtWith(t, "", "}\naccess_log {\n  path = \""+file+"\"")
+	if err := os.Rename(file, file+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.files[0], []byte("gatway {}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.reload()
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the log goes on in the file that was moved away: %v", err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	p.reload()
+	if problems := strings.Join(p.reloads.problems(), "\n"); !strings.Contains(problems, "a log could not be opened anew") || !strings.Contains(problems, "gatway") {
+		t.Errorf("it tells %q", problems)
+	}
 }

@@ -284,6 +284,14 @@ func busUserChannels(t *testing.T, node *rabbitNode) {
 	}
 }
 
+// reconfigure gives a bus another configuration, as a reload does.
+func reconfigure(t *testing.T, b *rabbitmq.Bus, cfg rabbitmq.Config) {
+	t.Helper()
+	put, err := b.Prepare(cfg)
+	must(t, err)
+	put()
+}
+
 func busReplyTooLarge(t *testing.T, node *rabbitNode) {
 	startWorker(t, busWorker{node.URL, "verbose", "verbose.worker", "#", func(d amqp.Delivery) *amqp.Publishing {
 		n, _ := strconv.Atoi(string(d.Body))
@@ -323,9 +331,9 @@ func busOtherURL(t *testing.T, node *rabbitNode) {
 	}()
 	<-arrived
 	stop := bystanders(t, b, post("awake", "/x", ""))
-	must(t, b.Update(as("rotated:wrong"))) // cannot connect: the old one goes on
+	reconfigure(t, b, as("rotated:wrong")) // cannot connect: the old one goes on
 	node.ctl(t, "change_password", "rotated", "second")
-	must(t, b.Update(as("rotated:second")))
+	reconfigure(t, b, as("rotated:second"))
 	eventually(t, soon, "the new connection is used", func() error {
 		if b.Stats().Connects < 2 {
 			return fmt.Errorf("stats are %+v", b.Stats())

@@ -69,24 +69,25 @@ func NewIdentity(cfg IdentityConfig) (*Identity, error) {
 	return i, nil
 }
 
-// SetToken has Consul asked by another token, or by that in another file, from
-// the next query on. It fails, and changes nothing, if the file cannot be used.
-func (i *Identity) SetToken(token secret.Text, file string) (err error) {
+// PrepareToken reads another token, or that in another file; put has Consul asked by it
+// from the next query on. An error is a file that cannot be used.
+func (i *Identity) PrepareToken(token secret.Text, file string) (put func(), err error) {
 	written := files.StampOf(file)
 	if file != "" {
 		if token, err = readToken(file); err != nil {
-			return fmt.Errorf("token_file: %w", err)
+			return nil, fmt.Errorf("token_file: %w", err)
 		}
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	same := token.Reveal() == i.token.Reveal()
-	i.token, i.file, i.written = token, file, written
-	delete(i.problems, "token")
-	if !same {
-		i.renewedLocked()
-	}
-	return nil
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		same := token.Reveal() == i.token.Reveal()
+		i.token, i.file, i.written = token, file, written
+		delete(i.problems, "token")
+		if !same {
+			i.renewedLocked()
+		}
+	}, nil
 }
 
 // Problems are the files that cannot be used, so that the former ones stay.

@@ -149,13 +149,13 @@ func TestWhoWaitsBehindARefusalIsWokenByANewToken(t *testing.T) {
 			_ = b.Wait(t.Context(), contact)
 			done <- time.Since(began)
 		}()
-		time.Sleep(time.Second)
-		if err := i.SetToken(secret.New("first"), ""); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
-		if err := i.SetToken(secret.New("second"), ""); err != nil {
-			t.Fatal(err)
+		for _, token := range []string{"first", "second"} {
+			time.Sleep(time.Second)
+			put, err := i.PrepareToken(secret.New(token), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			put()
 		}
 		if took := <-done; took != 2*time.Second {
 			t.Errorf("it waited for %v, want 2 s, until the token was another one", took)
@@ -172,7 +172,7 @@ func TestATokenFileMustBeThereAtTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := i.SetToken(secret.Text{}, file); err == nil {
+	if _, err := i.PrepareToken(secret.Text{}, file); err == nil {
 		t.Error("a reload takes one that is not there")
 	}
 	if token, _ := i.current(); token.Reveal() != "first" {

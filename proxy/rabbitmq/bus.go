@@ -168,22 +168,23 @@ func (cfg *Config) address() string {
 
 func (b *Bus) config() *Config { return b.cfg.Load() }
 
-// Update replaces the configuration but for its Log. Requests that wait keep the
-// connection they are on: with another URL the new connection is made first, and
-// the old one ends once nobody waits on it.
-func (b *Bus) Update(cfg Config) error {
+// Prepare checks another configuration; put replaces it, but for its Log. Requests that
+// wait keep the connection they are on: with another URL the new connection is made
+// first, and the old one ends once nobody waits on it.
+func (b *Bus) Prepare(cfg Config) (put func(), err error) {
 	checked, err := cfg.check()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b.cfg.Store(checked)
-	b.suspicions.forget()
-	b.channelLimit.Store(0)
-	select {
-	case b.renew <- struct{}{}:
-	default: // Run will look anyway
-	}
-	return nil
+	return func() {
+		b.cfg.Store(checked)
+		b.suspicions.forget()
+		b.channelLimit.Store(0)
+		select {
+		case b.renew <- struct{}{}:
+		default: // Run will look anyway
+		}
+	}, nil
 }
 
 // Address returns the broker's host:port.

@@ -87,19 +87,23 @@ func (r *Resolver) exposes(name string) bool {
 	return matches(s.Expose, name) && !matches(s.Hide, name)
 }
 
-// Select replaces what New was told. A service that a path may no longer reach is
-// unknown at once. One that it may reach now, and instances by another tag, are
-// known with Consul's next answers, which are asked for; until then, and while
-// Consul is away, instances with the former tag stay. With an error nothing changes.
-func (r *Resolver) Select(s Selection) error {
+// Prepare checks another selection; put replaces what New was told by it. A service that
+// a path may no longer reach is unknown at once then. One that it may reach now, and
+// instances by another tag, are known with Consul's next answers, which are asked for;
+// until then, and while Consul is away, instances with the former tag stay.
+func (r *Resolver) Prepare(s Selection) (put func(), err error) {
 	if err := s.complete(); err != nil {
-		return err
+		return nil, err
 	}
+	return func() { r.selects(s) }, nil
+}
+
+func (r *Resolver) selects(s Selection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.selection.Load()
 	if old.equal(&s) {
-		return nil
+		return
 	}
 	r.selection.Store(&s)
 	var hidden []string
@@ -118,7 +122,6 @@ func (r *Resolver) Select(s Selection) error {
 		r.sweeper.markAllLocked(0)
 		poke(r.save)
 	}
-	return nil
 }
 
 // otherTagLocked returns a service whose instances are still those of a former

@@ -20,9 +20,11 @@ func tagged(id string, port int, tags ...string) *api.ServiceEntry {
 // selects has b select anew, and lets the answers to it come in.
 func (b *bench) selects(s Selection) {
 	b.t.Helper()
-	if err := b.Select(s); err != nil {
+	put, err := b.Prepare(s)
+	if err != nil {
 		b.t.Fatal(err)
 	}
+	put()
 }
 
 // TestSelectWhileItRuns: K1, expose, hide and tag change at any time.
@@ -59,7 +61,7 @@ func TestSelectWhileItRuns(t *testing.T) {
 		if asked := fake.queries(); len(asked) != 0 || before == 0 {
 			t.Errorf("nothing changed, and it asks %q", asked)
 		}
-		if err := b.Select(Selection{Hide: []string{"[a"}}); err == nil {
+		if _, err := b.Prepare(Selection{Hide: []string{"[a"}}); err == nil {
 			t.Error("a broken glob is taken")
 		}
 		b.expect("shop", "blue passing, green passing, none passing", "a broken glob changes nothing")

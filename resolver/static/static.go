@@ -31,26 +31,29 @@ type Resolver struct {
 // metadata of registries ([resolver.OwnMeta]). All mistakes are reported at once.
 func New(services map[string][]string, meta map[string]map[string]string) (*Resolver, error) {
 	r := &Resolver{}
-	if err := r.Update(services, meta); err != nil {
+	put, err := r.Prepare(services, meta)
+	if err != nil {
 		return nil, err
 	}
+	put()
 	return r, nil
 }
 
-// Update replaces all services. With a mistake among them nothing changes. It
+// Prepare reads other services, as New does; put replaces all that there are by them. It
 // must not be called twice at the same time.
-func (r *Resolver) Update(services map[string][]string, meta map[string]map[string]string) error {
+func (r *Resolver) Prepare(services map[string][]string, meta map[string]map[string]string) (put func(), err error) {
 	all, err := read(services, meta)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	old := r.catalog.Load()
-	for n, s := range all {
-		all[n] = share(s, old.Lookup(s.Name))
-	}
-	r.catalog.Store(resolver.NewCatalog(all...))
-	r.bell.Ring()
-	return nil
+	return func() {
+		old := r.catalog.Load()
+		for n, s := range all {
+			all[n] = share(s, old.Lookup(s.Name))
+		}
+		r.catalog.Store(resolver.NewCatalog(all...))
+		r.bell.Ring()
+	}, nil
 }
 
 // share returns next with the pointers of old for what did not change.

@@ -73,14 +73,16 @@ func TestUpdate(t *testing.T) {
 	}
 	before := r.Catalog()
 	t.Run("with a mistake changes nothing", func(t *testing.T) {
-		if err := r.Update(map[string][]string{"a": {"nonsense"}}, nil); err == nil || r.Catalog() != before {
+		if _, err := r.Prepare(map[string][]string{"a": {"nonsense"}}, nil); err == nil || r.Catalog() != before {
 			t.Errorf("got %v and another catalog: %v", err, r.Catalog() != before)
 		}
 	})
 	t.Run("keeps the pointers of what stays", func(t *testing.T) {
-		if err := r.Update(map[string][]string{"a": {"http://h:2", "http://h:5"}, "b": {"http://h:3"}}, nil); err != nil {
-			t.Fatal(err)
+		put, err := r.Prepare(map[string][]string{"a": {"http://h:2", "http://h:5"}, "b": {"http://h:3"}}, nil)
+		if err != nil || r.Catalog() != before {
+			t.Fatalf("got %v, and another catalog before it is put: %v", err, r.Catalog() != before)
 		}
+		put()
 		after := r.Catalog()
 		if after.Len() != 2 || after.Lookup("c") != nil {
 			t.Errorf("got %d services, want a and b", after.Len())
@@ -146,9 +148,11 @@ func TestServicesHaveTheOptionsOfMetadata(t *testing.T) { // D7
 	if s := before.Lookup("out"); s.Options != (resolver.Options{UpstreamHost: true, Timeout: time.Minute}) || s.Instances[1].Protocol != resolver.H2 || !s.Instances[1].TLS {
 		t.Errorf("got %+v, %+v", s.Options, s.Instances[1])
 	}
-	if err := r.Update(urls, map[string]map[string]string{"in": {"lictor-strip": "false"}}); err != nil {
+	put, err := r.Prepare(urls, map[string]map[string]string{"in": {"lictor-strip": "false"}})
+	if err != nil {
 		t.Fatal(err)
 	}
+	put()
 	after := r.Catalog()
 	if s := after.Lookup("out"); s.Options != (resolver.Options{}) || s.Instances[0].Protocol != resolver.HTTP1 {
 		t.Errorf("what is gone from the configuration holds: %+v", s.Options)
@@ -163,7 +167,7 @@ func TestServicesHaveTheOptionsOfMetadata(t *testing.T) { // D7
 		`service "gone": it has options, but no instances`:              {"gone": {}},
 		`service "out": lictor-host = "api.example": want keep or upst`: {"out": {"lictor-host": "api.example"}},
 	} {
-		if err := r.Update(urls, meta); err == nil || strings.Count(err.Error(), want) != 1 || r.Catalog() != after {
+		if _, err := r.Prepare(urls, meta); err == nil || strings.Count(err.Error(), want) != 1 || r.Catalog() != after {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
