@@ -234,6 +234,13 @@ func Holds(r *http.Request, needs Right) bool {
 	return who != nil && who.allows(needs, "")
 }
 
+// Takes reports whether who sent a request to the API may change where a domain leads:
+// its right for the mappings of a tenant may be for some domains only.
+func Takes(r *http.Request, domain string) bool {
+	who, _ := r.Context().Value(whoKey{}).(*Access)
+	return who != nil && who.takes(domain)
+}
+
 // MayNot refuses a part of what a route does to who does not hold the right for it.
 func MayNot(what string, needs Right) *Refusal {
 	return &Refusal{Status: http.StatusForbidden, Reason: "forbidden", Message: what + "; it needs the right " + needs.String() + "."}

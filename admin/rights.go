@@ -32,6 +32,7 @@ type Access struct {
 	May       Right
 	All       bool     // as the token of the configuration
 	Tenants   []string // of Tenant
+	Domains   []string // that Tenant is for, as [uri.ParseDomain] gives them, "*.x" for all below x; none = any
 }
 
 // words are the rights as the configuration spells them.
@@ -70,6 +71,17 @@ func (a *Access) allows(needs Right, tenant string) bool {
 		return true
 	}
 	return has != 0 && slices.Contains(a.Tenants, tenant)
+}
+
+// takes reports whether a holder may have a domain lead somewhere, or nowhere any more.
+func (a *Access) takes(domain string) bool {
+	if a.allows(Write, "") || len(a.Domains) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(a.Domains, func(pattern string) bool {
+		below, wild := strings.CutPrefix(pattern, "*")
+		return domain == pattern || wild && strings.HasSuffix(domain, below)
+	})
 }
 
 // String says the rights that are enough, for a refusal.

@@ -54,7 +54,7 @@ func accessOf(cfg *config.Admin) (all []admin.Access) {
 		all = append(all, admin.Access{Name: "admin", Token: cfg.Token, All: true})
 	}
 	for _, a := range cfg.Access {
-		one := admin.Access{Name: a.Name, Token: a.Token, TokenFile: a.TokenFile}
+		one := admin.Access{Name: a.Name, Token: a.Token, TokenFile: a.TokenFile, Domains: a.Domains}
 		if err := one.SetMay(a.May); err != nil {
 			panic("admin: a right that the configuration let pass: " + err.Error())
 		}

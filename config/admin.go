@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"lictor/internal/secret"
+	"lictor/internal/uri"
 )
 
 // Admin is the block admin: the listener for operators.
@@ -50,6 +51,7 @@ type Access struct {
 	Token     secret.Text
 	TokenFile string // in place of Token
 	May       []string
+	Domains   []string // those that mapping:TENANT is for, also "*.x" for all below x; empty = any
 }
 
 // access decodes a block access. Where the token is said to be empty, as that of a
@@ -66,6 +68,7 @@ func (d *decoder) access(b *hcl.Block) {
 		"token":      hidden(&one.Token, visible),
 		"token_file": text(&one.TokenFile),
 		"may":        list(&one.May, read),
+		"domains":    list(&one.Domains, uri.ParseDomain),
 	}, nil)
 	a := &d.cfg.Admin
 	_, token := where["token"]
@@ -75,6 +78,9 @@ func (d *decoder) access(b *hcl.Block) {
 	}
 	if len(one.May) == 0 && !bad {
 		d.wrong(where.of("may", b), "%saccess %q: may: want at least one right", d.within, one.Name)
+	}
+	if at, ok := where["domains"]; ok && (len(one.Domains) == 0 || !slices.ContainsFunc(one.May, isTenant)) {
+		d.wrong(at, "%saccess %q: domains: want at least one, and a right mapping:TENANT that they narrow", d.within, one.Name)
 	}
 	if !one.Token.Empty() && a.holds(one.Token) {
 		d.wrong(where.of("token", b), "%saccess %q: token: another access has the same", d.within, one.Name)
@@ -86,11 +92,14 @@ func (d *decoder) access(b *hcl.Block) {
 
 // right judges the name of a right (R6).
 func right(s string) error {
-	if tenant, ok := strings.CutPrefix(s, "mapping:"); ok && tenant != "" || slices.Contains(rights, s) {
+	if isTenant(s) || slices.Contains(rights, s) {
 		return nil
 	}
 	return fmt.Errorf("want %s or mapping:TENANT", strings.Join(rights, ", "))
 }
+
+// isTenant reports whether a right is for the mappings of a tenant.
+func isTenant(right string) bool { return strings.HasPrefix(right, "mapping:") && right != "mapping:" }
 
 // rights are those that have a name alone.
 var rights = []string{"read", "metrics", "explain", "policy", "admin"}

@@ -8,6 +8,7 @@ package mapping
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -122,6 +123,9 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, tenant string) erro
 	if err != nil {
 		return err
 	}
+	if err := mayTake(r, want.Domain); err != nil {
+		return err
+	}
 	var made *edit.Object
 	status := http.StatusCreated
 	err = admin.Change(w, r, a.policy, func(t *edit.Txn) error {
@@ -151,6 +155,14 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, tenant string) erro
 	return answer(w, status, made)
 }
 
+// mayTake refuses a domain that the token is not for, whoever has it.
+func mayTake(r *http.Request, domain string) error {
+	if admin.Takes(r, domain) {
+		return nil
+	}
+	return admin.MayNot(fmt.Sprintf("This token is not for the domain %s", domain), admin.Write)
+}
+
 func taken() error { return admin.Taken("", "Domain already in use") }
 
 // put writes a mapping. One that replaces old keeps its place in the order (B8).
@@ -174,6 +186,9 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) erro
 	if err != nil {
 		return err
 	}
+	if err := mayTake(r, want.Domain); err != nil {
+		return err
+	}
 	var made *edit.Object
 	err = admin.Change(w, r, a.policy, func(t *edit.Txn) error {
 		old, err := find(t, r, tenant)
@@ -187,6 +202,9 @@ func (a *api) update(w http.ResponseWriter, r *http.Request, tenant string) erro
 			return admin.NotFound()
 		}
 		if want.Domain != old.Key.Name {
+			if err := mayTake(r, old.Key.Name); err != nil {
+				return err
+			}
 			if err := move(t, old, want.Domain, admin.Holds(r, admin.Write)); err != nil {
 				return err
 			}
@@ -246,6 +264,9 @@ func (a *api) remove(w http.ResponseWriter, r *http.Request, tenant string) erro
 		}
 		if o == nil {
 			return admin.NotFound()
+		}
+		if err := mayTake(r, o.Key.Name); err != nil {
+			return err
 		}
 		return t.Delete(o.Key)
 	})

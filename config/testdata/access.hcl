@@ -9,5 +9,6 @@ admin {
   access "acme" {
     token_file = "/run/secrets/acme"
     may        = ["mapping:acme", "mapping:acme.example"]
+    domains    = ["Acme.example.", "*.acme.example"]
   }
 }

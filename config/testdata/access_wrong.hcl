@@ -26,6 +26,18 @@ admin {
     may   = ["read"]
   }
 
+  access "narrow" {
+    token   = "t-narrow"
+    may     = ["read"]
+    domains = ["acme.example", "*"]
+  }
+
+  access "none" {
+    token   = "t-none"
+    may     = ["mapping:acme"]
+    domains = []
+  }
+
   access {
     token = "x"
   }
