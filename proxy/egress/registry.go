@@ -21,18 +21,20 @@ import (
 type Catalogs struct {
 	sources []resolver.Source
 	index   atomic.Pointer[registered]
-	seen    []*resolver.Catalog // Run's only
-	known   bool                // Run's only: all was known once
-	since   time.Time           // Run's only: since when something is missing; zero = nothing is
 	missing atomic.Pointer[string]
+
+	// Run's only.
+	seen   []*resolver.Catalog
+	listed bool                 // every source has listed its services
+	known  bool                 // where each of these is was known once
+	since  time.Time            // since when a source does not tell; zero = each does
+	waits  map[string]time.Time // services that are known by name only, since when; zero = since all were listed
 }
 
 // registered is where services are registered. It is immutable.
 type registered struct {
 	at    map[netip.AddrPort][]string
 	named map[endpointName][]string
-
-	unloaded []string // services of which it is not known where they are, some of them
 }
 
 // endpointName is a host name with a port.
@@ -71,17 +73,22 @@ func (c *Catalogs) follow(now time.Time) {
 		c.noteMissing(now)
 		return
 	}
+	waits := make(map[string]time.Time)
 	next := &registered{at: make(map[netip.AddrPort][]string), named: make(map[endpointName][]string)}
 	for i, src := range c.sources {
 		for svc := range c.seen[i].All() {
 			if !svc.Loaded {
 				src.Want(svc.Name)
-				next.unloaded = append(next.unloaded, svc.Name)
+				since, waited := c.waits[svc.Name]
+				if !waited {
+					since = now
+				}
+				waits[svc.Name] = since
 			}
 			next.addService(svc, c.seen[i].Folded())
 		}
 	}
-	slices.Sort(next.unloaded)
+	c.waits = waits
 	c.index.Store(next)
 	c.noteMissing(now)
 }
@@ -112,23 +119,51 @@ const loadPatience = 10 * time.Second
 // noteMissing stores what is not known of where services are registered. All is
 // known when every source has listed its services, and the instances of each.
 func (c *Catalogs) noteMissing(now time.Time) {
-	why := c.unknown()
+	why := c.untold()
 	switch {
 	case why == "":
-		c.known, c.since = true, time.Time{}
+		c.since = time.Time{}
+		c.list()
 	case c.since.IsZero():
 		c.since = now
 	}
 	if c.known && now.Sub(c.since) < loadPatience {
 		why = ""
 	}
+	if names := c.late(now); why == "" && len(names) > 0 {
+		some := strings.Join(names[:min(len(names), 3)], ", ")
+		why = fmt.Sprintf("%d services are known by name only, as %.200q", len(names), some)
+	}
+	c.known = c.known || why == ""
 	if last := c.missing.Load(); last == nil || *last != why {
 		c.missing.Store(&why)
 	}
 }
 
-// unknown returns what is not known, in words; "" = nothing.
-func (c *Catalogs) unknown() string {
+// list notes, once, that every source has listed its services.
+func (c *Catalogs) list() {
+	if !c.listed {
+		c.listed = true
+		for name := range c.waits {
+			c.waits[name] = time.Time{}
+		}
+	}
+}
+
+// late returns the services that are not waited for any more. Each has a time of its
+// own: others that turn up all the time, as anybody may have them do, close nothing.
+func (c *Catalogs) late(now time.Time) (names []string) {
+	for name, since := range c.waits {
+		if since.IsZero() || c.known && now.Sub(since) >= loadPatience {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// untold returns which source does not tell, in words; "" = each does.
+func (c *Catalogs) untold() string {
 	for _, src := range c.sources {
 		switch s := src.Status(); {
 		case !s.Ready:
@@ -136,10 +171,6 @@ func (c *Catalogs) unknown() string {
 		case s.Partial != "":
 			return "resolver " + src.Kind() + ": " + s.Partial
 		}
-	}
-	if names := c.index.Load().unloaded; len(names) > 0 {
-		some := strings.Join(names[:min(len(names), 3)], ", ")
-		return fmt.Sprintf("%d services are known by name only, as %.200q", len(names), some)
 	}
 	return ""
 }

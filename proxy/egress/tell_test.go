@@ -254,6 +254,28 @@ func TestANewServiceHasSomeTimeToBeKnown(t *testing.T) {
 	}
 }
 
+// TestServicesThatKeepTurningUpCloseNothing, from the start on, as each of them is known
+// in time; the one that never is does.
+func TestServicesThatKeepTurningUpCloseNothing(t *testing.T) {
+	now := time.Now()
+	s := &source{ready: true, catalog: resolver.NewCatalog(&resolver.Service{Name: "first"})}
+	c := NewCatalogs([]resolver.Source{s})
+	for i := range 300 {
+		now = now.Add(followEvery)
+		s.catalog = resolver.NewCatalog(&resolver.Service{Name: "first", Loaded: i > 0}, &resolver.Service{Name: fmt.Sprint("new", i)}, &resolver.Service{Name: fmt.Sprint("new", i-1), Loaded: true})
+		if c.follow(now); (c.Missing() == "") != (i > 0) {
+			t.Fatalf("after %v it lacks %q", time.Duration(i)*followEvery, c.Missing())
+		}
+	}
+	for i := range 100 {
+		now = now.Add(followEvery)
+		s.catalog = resolver.NewCatalog(&resolver.Service{Name: "never"}, &resolver.Service{Name: fmt.Sprint("new", i)})
+		if c.follow(now); (c.Missing() == "") != (i < 50) {
+			t.Fatalf("after %v it lacks %q", time.Duration(i)*followEvery, c.Missing())
+		}
+	}
+}
+
 // TestEveryRegisteredAddressIsOutOfReach, not only the one that requests go to.
 func TestEveryRegisteredAddressIsOutOfReach(t *testing.T) {
 	c := NewCatalogs([]resolver.Source{&source{ready: true, catalog: resolver.NewCatalog(&resolver.Service{Name: "multi", Loaded: true,
