@@ -302,7 +302,8 @@ func (d *ChunkDecoder) parseTrailers() error {
 		most = MaxAnswerFields
 	}
 	for b := d.raw; len(b) > 2; {
-		f, n, err := parseField(b, d.lenient)
+		var f Field
+		n, err := f.parse(b, d.lenient)
 		if err != nil {
 			return err
 		}

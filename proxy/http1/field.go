@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"unsafe"
+
+	"lictor/internal/field"
 )
 
 // FieldID identifies the field names that lictor acts on; its zero value is any other.
@@ -69,10 +71,10 @@ type Field struct {
 	ID    FieldID // of Name
 }
 
-// parseField reads the field line at the start of b, which must hold its end,
-// and returns it and its length. In an answer blanks may stand before the colon:
-// they are taken out (RFC 9112 5.1).
-func parseField(b []byte, lenient bool) (f Field, n int, err error) {
+// parse reads the field line at the start of b, which must hold its end, into f and
+// returns its length. In an answer blanks may stand before the colon: they are taken
+// out (RFC 9112 5.1).
+func (f *Field) parse(b []byte, lenient bool) (n int, err error) {
 	var seen uint8
 	i := 0
 	for ; i < len(b); i++ {
@@ -90,25 +92,25 @@ func parseField(b []byte, lenient bool) (f Field, n int, err error) {
 	}
 	if i == 0 || i >= len(b) || b[i] != ':' {
 		if i == 0 && len(b) > 0 && isBlank(b[0]) {
-			return f, 0, errFold
+			return 0, errFold
 		}
-		return f, 0, errFieldName
+		return 0, errFieldName
 	}
 	f.Name = view(b[:name])
 	b = b[i+1:]
 	j := bytes.IndexByte(b, '\n')
 	if j < 1 || b[j-1] != '\r' {
-		return f, 0, errBareLF
+		return 0, errBareLF
 	}
 	f.Value = trim(view(b[:j-1]))
 	if !ValidFieldValue(f.Value) {
-		return f, 0, errFieldValue
+		return 0, errFieldValue
 	}
 	f.ID = fieldID(f.Name)
 	if f.ID == Other && seen&isOddMark != 0 {
 		f.ID = aliasID(f.Name)
 	}
-	return f, i + 1 + j + 1, nil
+	return i + 1 + j + 1, nil
 }
 
 // view returns b as a string without a copy; it is valid as long as b is not written to.
@@ -145,13 +147,8 @@ func meantID(name string) FieldID {
 
 // fieldID returns the id of a name.
 func fieldID(name string) FieldID {
-	if len(name) < len(knownNames) {
-		for i := range knownNames[len(name)] {
-			k := &knownNames[len(name)][i]
-			if k.name[0] == name[0]|0x20 && EqualFold(k.name, name) {
-				return k.id
-			}
-		}
+	if id := FieldID(known.Find(unsafe.Slice(unsafe.StringData(name), len(name)))); id != Other {
+		return id
 	}
 	return familyID(name)
 }
@@ -171,53 +168,45 @@ func familyID(name string) FieldID {
 	return Other
 }
 
-type knownName struct {
-	name string
-	id   FieldID
+// knownNames are the names that are known as a whole.
+var knownNames = map[string]FieldID{
+	"accept":              FieldAccept,
+	"authorization":       FieldAuthorization,
+	"connection":          FieldConnection,
+	"content-encoding":    FieldContentEncoding,
+	"content-length":      FieldContentLength,
+	"content-type":        FieldContentType,
+	"cookie":              FieldCookie,
+	"date":                FieldDate,
+	"expect":              FieldExpect,
+	"forwarded":           FieldForwarded,
+	"host":                FieldHost,
+	"keep-alive":          FieldKeepAlive,
+	"proxy":               FieldProxy,
+	"proxy-authenticate":  FieldProxyAuthenticate,
+	"proxy-authorization": FieldProxyAuthorization,
+	"proxy-connection":    FieldProxyConnection,
+	"referer":             FieldReferer,
+	"server":              FieldServer,
+	"set-cookie":          FieldSetCookie,
+	"te":                  FieldTE,
+	"traceparent":         FieldTraceparent,
+	"tracestate":          FieldTracestate,
+	"trailer":             FieldTrailer,
+	"transfer-encoding":   FieldTransferEncoding,
+	"upgrade":             FieldUpgrade,
+	"user-agent":          FieldUserAgent,
+	"via":                 FieldVia,
+	"x-forwarded-for":     FieldXForwardedFor,
+	"x-forwarded-host":    FieldXForwardedHost,
+	"x-forwarded-port":    FieldXForwardedPort,
+	"x-forwarded-prefix":  FieldXForwardedPrefix,
+	"x-forwarded-proto":   FieldXForwardedProto,
+	"x-real-ip":           FieldXRealIP,
+	"x-request-id":        FieldXRequestID,
 }
 
-// knownNames are the names that are known as a whole, by their length.
-var knownNames = func() (byLength [20][]knownName) {
-	for _, k := range []knownName{
-		{"accept", FieldAccept},
-		{"authorization", FieldAuthorization},
-		{"connection", FieldConnection},
-		{"content-encoding", FieldContentEncoding},
-		{"content-length", FieldContentLength},
-		{"content-type", FieldContentType},
-		{"cookie", FieldCookie},
-		{"date", FieldDate},
-		{"expect", FieldExpect},
-		{"forwarded", FieldForwarded},
-		{"host", FieldHost},
-		{"keep-alive", FieldKeepAlive},
-		{"proxy", FieldProxy},
-		{"proxy-authenticate", FieldProxyAuthenticate},
-		{"proxy-authorization", FieldProxyAuthorization},
-		{"proxy-connection", FieldProxyConnection},
-		{"referer", FieldReferer},
-		{"server", FieldServer},
-		{"set-cookie", FieldSetCookie},
-		{"te", FieldTE},
-		{"traceparent", FieldTraceparent},
-		{"tracestate", FieldTracestate},
-		{"trailer", FieldTrailer},
-		{"transfer-encoding", FieldTransferEncoding},
-		{"upgrade", FieldUpgrade},
-		{"user-agent", FieldUserAgent},
-		{"via", FieldVia},
-		{"x-forwarded-for", FieldXForwardedFor},
-		{"x-forwarded-host", FieldXForwardedHost},
-		{"x-forwarded-port", FieldXForwardedPort},
-		{"x-forwarded-prefix", FieldXForwardedPrefix},
-		{"x-forwarded-proto", FieldXForwardedProto},
-		{"x-real-ip", FieldXRealIP},
-		{"x-request-id", FieldXRequestID},
-	} {
-		byLength[len(k.name)] = append(byLength[len(k.name)], k)
-	}
-	return byLength
-}()
+var known = field.NewTable(knownNames)
 
 // ValidFieldName reports whether name is a token.
 func ValidFieldName(name string) bool {
@@ -231,17 +220,23 @@ func ValidFieldName(name string) bool {
 
 // ValidFieldValue reports whether value holds no control character but HTAB.
 func ValidFieldValue(value string) bool {
-	const ones = 0x0101010101010101
 	b := unsafe.Slice(unsafe.StringData(value), len(value))
-	for ; len(b) >= 8; b = b[8:] {
-		w := binary.LittleEndian.Uint64(b)
+	last := len(b) - 8
+	if last < 0 {
+		return validBytes(b)
+	}
+	for at := 0; ; at = min(at+8, last) {
+		const ones = 0x0101010101010101
+		w := binary.LittleEndian.Uint64(b[at:])
 		d := w ^ 0x7f*ones // zero where DEL is
 		// The high bit of some byte is set if one is below 0x20 or DEL.
-		if ((w-0x20*ones)&^w|(d-ones)&^d)&(0x80*ones) != 0 && !validBytes(b[:8]) {
+		if ((w-0x20*ones)&^w|(d-ones)&^d)&(0x80*ones) != 0 && !validBytes(b[at:at+8]) {
 			return false
 		}
+		if at == last {
+			return true
+		}
 	}
-	return validBytes(b)
 }
 
 func validBytes(b []byte) bool {

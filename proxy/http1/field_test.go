@@ -48,23 +48,19 @@ func TestIDOf(t *testing.T) {
 	}
 }
 
-// Every known name must be found whatever its case, which the table of names by
-// length and first letter could get wrong.
+// Every known name must be found whatever its case, which their table
+// could get wrong.
 func TestKnownNamesAreFoundInAnyCase(t *testing.T) {
-	n := 0
-	for _, names := range knownNames {
-		for _, k := range names {
-			n++
-			if got := IDOf(strings.ToUpper(k.name)); got != k.id {
-				t.Errorf("IDOf(%q) = %d, want %d", strings.ToUpper(k.name), got, k.id)
-			}
-			alias := strings.ReplaceAll(k.name, "-", "_")
-			if got := IDOf(alias); alias != k.name && k.id < FieldAlias && got != FieldAlias {
-				t.Errorf("IDOf(%q) = %d, want FieldAlias", alias, got)
-			}
+	for name, id := range knownNames {
+		if got := IDOf(strings.ToUpper(name)); got != id {
+			t.Errorf("IDOf(%q) = %d, want %d", strings.ToUpper(name), got, id)
+		}
+		alias := strings.ReplaceAll(name, "-", "_")
+		if got := IDOf(alias); alias != name && id < FieldAlias && got != FieldAlias {
+			t.Errorf("IDOf(%q) = %d, want FieldAlias", alias, got)
 		}
 	}
-	if n != 34 {
+	if n := len(knownNames); n != 34 {
 		t.Errorf("got %d known names, want 34", n)
 	}
 }
@@ -139,14 +135,12 @@ func TestHasToken(t *testing.T) {
 
 func TestTheTwoFormsOfConnectionSpecificAgree(t *testing.T) {
 	n := 0
-	for _, known := range knownNames {
-		for _, k := range known {
-			if ConnectionSpecific(k.name) != k.id.ConnectionSpecific() {
-				t.Errorf("%s: the name and the id do not agree", k.name)
-			}
-			if k.id.ConnectionSpecific() {
-				n++
-			}
+	for name, id := range knownNames {
+		if ConnectionSpecific(name) != id.ConnectionSpecific() {
+			t.Errorf("%s: the name and the id do not agree", name)
+		}
+		if id.ConnectionSpecific() {
+			n++
 		}
 	}
 	if n != 5 || !ConnectionSpecific([]byte("upgrade")) || FieldAccept.HopByHop() || Other.HopByHop() || FieldAlias.HopByHop() {

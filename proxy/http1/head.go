@@ -248,24 +248,25 @@ func (h *Head) parseFields(b []byte, p int) error {
 	h.Len = len(b)
 	most := cmp.Or(h.maxFields, MaxFields)
 	for p < len(b)-2 {
-		f, n, err := parseField(b[p:], h.lenient)
+		h.Fields = append(h.Fields, Field{}) // and parsed in place
+		f := &h.Fields[len(h.Fields)-1]
+		n, err := f.parse(b[p:], h.lenient)
 		if err != nil {
 			return err
 		}
-		if len(h.Fields) == most {
+		if len(h.Fields) > most {
 			return ErrTooManyField
 		}
 		p += n
 		if f.ID != Other && f.ID <= lastActed {
-			keep, err := h.act(&f)
+			keep, err := h.act(f)
 			if err != nil {
 				return err
 			}
 			if !keep {
-				continue
+				h.Fields = h.Fields[:len(h.Fields)-1]
 			}
 		}
-		h.Fields = append(h.Fields, f)
 	}
 	if p != len(b)-2 {
 		return errIncomplete // b holds an empty line before its end

@@ -16,6 +16,16 @@ func ConnectionSpecific[T string | []byte](name T) bool {
 // ConnectionSpecific is the function of that name for a field's id.
 func (id FieldID) ConnectionSpecific() bool { return connectionSpecific>>id&1 != 0 }
 
+// ConnectionNames returns the names of the fields that are connection-specific.
+func ConnectionNames() (names []string) {
+	for name, id := range knownNames {
+		if id.ConnectionSpecific() {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // HopByHop reports whether a field is between two neighbours and is never passed
 // on (RFC 9110 7.6.1): what is connection-specific, TE, and what a proxy and its
 // client tell each other of who the client is. What a Connection field lists is

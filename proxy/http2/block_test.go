@@ -234,3 +234,16 @@ func TestWhatWeCompressIsReadAlike(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestNoFieldOfTheConnectionBecomesOneOfHTTP2(t *testing.T) {
+	for _, name := range []string{"Connection", "keep-alive", "Proxy-Connection", "TRANSFER-ENCODING", "upgrade", "Sec-WebSocket-Accept"} {
+		if got := appendFields(nil, []byte(name+": x\r\n"), nil); len(got) > 0 {
+			t.Errorf("%s becomes %q", name, got)
+		}
+	}
+	size := int64(-1)
+	got := appendFields(nil, []byte("Content-Length: 5\r\nX-One:  two\r\nETag:\r\n"), &size)
+	if want := "\x0f\x0d\x015\x00\x05x-one\x04 two\x0f\x13\x00"; string(got) != want || size != 5 {
+		t.Errorf("got %q and a length of %d, want %q and 5", got, size, want)
+	}
+}

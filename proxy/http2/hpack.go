@@ -1,8 +1,11 @@
 package http2
 
 import (
+	"bytes"
+	"maps"
 	"strconv"
 
+	"lictor/internal/field"
 	"lictor/proxy/http1"
 )
 
@@ -10,19 +13,35 @@ import (
 // client some bytes, and neither side any memory or look-ups. So blocks can be
 // made without a lock, in any order.
 
-// staticNames are the names of RFC 7541 A, with an index.
-var staticNames = map[string]byte{
+// staticNames are the names of RFC 7541 A with their index there.
+var staticNames = map[string]uint8{
 	"accept-charset": 15, "accept-encoding": 16, "accept-language": 17, "accept-ranges": 18, "accept": 19,
 	"access-control-allow-origin": 20, "age": 21, "allow": 22, "authorization": 23, "cache-control": 24,
-	"content-disposition": 25, "content-encoding": 26, "content-language": 27, "content-length": 28,
+	"content-disposition": 25, "content-encoding": 26, "content-language": 27, "content-length": contentLength,
 	"content-location": 29, "content-range": 30, "content-type": 31, "cookie": 32, "date": 33, "etag": 34,
 	"expect": 35, "expires": 36, "from": 37, "host": 38, "if-match": 39, "if-modified-since": 40,
 	"if-none-match": 41, "if-range": 42, "if-unmodified-since": 43, "last-modified": 44, "link": 45,
 	"location": 46, "max-forwards": 47, "proxy-authenticate": 48, "proxy-authorization": 49, "range": 50,
 	"referer": 51, "refresh": 52, "retry-after": 53, "server": 54, "set-cookie": 55,
-	"strict-transport-security": 56, "transfer-encoding": 57, "user-agent": 58, "vary": 59, "via": 60,
+	"strict-transport-security": 56, "user-agent": 58, "vary": 59, "via": 60,
 	"www-authenticate": 61,
 }
+
+// names are those of staticNames and of all that is dropped.
+var names = func() *field.Table {
+	all := maps.Clone(staticNames)
+	for _, name := range append(http1.ConnectionNames(), "sec-websocket-accept") {
+		all[name] = dropped
+	}
+	return field.NewTable(all)
+}()
+
+// What a name may be besides an index.
+const (
+	notStatic     = 0
+	contentLength = 28
+	dropped       = 0xff // it speaks of the connection (http1.ConnectionSpecific), or of a handshake that HTTP/2 has none of
+)
 
 // staticStatus are the statuses that have an index of their own.
 var staticStatus = map[int]byte{200: 8, 204: 9, 206: 10, 304: 11, 400: 12, 404: 13, 500: 14}
@@ -40,69 +59,51 @@ func appendBlock(dst, head []byte, status int, connect bool) ([]byte, int64, err
 		dst = appendString(dst, strconv.AppendInt(make([]byte, 0, 3), int64(status), 10))
 	}
 	size := int64(-1)
-	for i, b := range head {
-		if b == '\n' {
-			head = head[i+1:]
-			break
-		}
-	}
+	_, head, _ = bytes.Cut(head, []byte{'\n'}) // without its first line
 	dst = appendFields(dst, head, &size)
 	return dst, size, nil
 }
 
 // appendFields appends the field lines of text, without those that speak of
-// the connection. If size is not nil it is set to the Content-Length.
+// the connection, as literals that are not to be indexed. If size is not nil it is
+// set to the Content-Length.
 func appendFields(dst, text []byte, size *int64) []byte {
-	var lower [64]byte
-	for len(text) > 0 {
-		colon, end := -1, -1
-		for i, b := range text {
-			if b == ':' && colon < 0 {
-				colon = i
-			}
-			if b == '\n' {
-				end = i
-				break
-			}
-		}
+	for {
+		end := bytes.IndexByte(text, '\n')
+		colon := bytes.IndexByte(text, ':')
 		if colon < 0 || end < colon {
 			return dst
 		}
-		name := append(lower[:0], text[:colon]...)
-		for i, b := range name {
-			if 'A' <= b && b <= 'Z' {
-				name[i] = b | 0x20
-			}
-		}
-		value := text[colon+1 : end-1]
+		name, value := text[:colon], text[colon+1:end-1]
 		if len(value) > 0 && value[0] == ' ' {
 			value = value[1:]
 		}
 		text = text[end+1:]
-		if http1.ConnectionSpecific(name) {
+		switch i := names.Find(name); i {
+		case dropped:
 			continue
-		}
-		switch string(name) {
-		case "sec-websocket-accept":
-			continue
-		case "content-length":
+		case notStatic:
+			dst = appendString(append(dst, 0), name)
+			lower(dst[len(dst)-len(name):])
+		case contentLength:
 			if size != nil {
 				*size, _ = strconv.ParseInt(string(value), 10, 64)
 			}
+			fallthrough
+		default:
+			dst = appendInt(dst, 0, 4, uint64(i))
 		}
-		dst = appendField(dst, name, value)
+		dst = appendString(dst, value)
 	}
-	return dst
 }
 
-// appendField appends a field as a literal that is not to be indexed.
-func appendField(dst, name, value []byte) []byte {
-	if i, ok := staticNames[string(name)]; ok {
-		dst = appendInt(dst, 0, 4, uint64(i))
-	} else {
-		dst = appendString(append(dst, 0), name)
+// lower turns the capitals of a name into small letters.
+func lower(name []byte) {
+	for i, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			name[i] = c | 0x20
+		}
 	}
-	return appendString(dst, value)
 }
 
 // appendString appends a string as it is. Huffman's code would save a third of

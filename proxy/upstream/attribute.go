@@ -89,9 +89,12 @@ const exemplarEvery = int64(time.Second)
 
 // observe notes how long a request took, now and then with its trace as exemplar.
 func (m *serviceMetrics) observe(took time.Duration, id *trace.ID) {
-	now := monotonic()
-	last := m.exemplar.Load()
-	if *id == (trace.ID{}) || now-last < exemplarEvery {
+	if *id == (trace.ID{}) {
+		m.duration.Observe(took.Seconds())
+		return
+	}
+	now, last := monotonic(), m.exemplar.Load()
+	if now-last < exemplarEvery {
 		m.duration.Observe(took.Seconds())
 		return
 	}
