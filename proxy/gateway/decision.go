@@ -22,7 +22,7 @@ type decision struct {
 	dry bool
 	as  string // of a dry one: the consumer whose the request is, without any credential; "" = as the rest says
 
-	*work                // nil once nobody asks any more, of a request that lasts
+	*work                // nil once nobody asks any more
 	set      *policy.Set // loaded once; all of the request goes by it
 	route    policy.Route
 	verdict  policy.Verdict
@@ -67,9 +67,22 @@ type work struct {
 
 var works = sync.Pool{New: func() any { return new(work) }}
 
+// rest gives back, while the request is sent and answered, what a decision on another
+// one may be made with meanwhile: of many requests at once each would have its own in
+// the CPU's caches. The decision log asks it later on, and so does who wants to know the
+// path that middleware made.
+func (d *decision) rest() {
+	if d.work != nil && d.gw.decided == nil && d.request.Path == &d.in.path {
+		d.giveBack()
+	}
+}
+
 // giveBack gives back what is of no use once the decision was made.
 func (d *decision) giveBack() {
 	w := d.work
+	if w == nil {
+		return
+	}
 	q := &w.request
 	q.Method, q.Host, q.Path, q.Names, q.Fields, q.Shown = "", "", nil, nil, nil, nil
 	w.middleware, w.redirected, w.spelled = middleware.Request{}, uri.Path{}, uri.Path{}
@@ -114,6 +127,7 @@ func (d *decision) findRoute() answer.Refusal {
 	if err := d.ask(); err != nil {
 		return refuseBadHost.Because(err)
 	}
+	d.set, d.asked = d.gw.policy.Set(), true
 	d.route = d.set.Route(&d.request)
 	if d.route.By == policy.ByNothing {
 		return refuseNoService
@@ -140,7 +154,6 @@ func (d *decision) ask() error {
 	if port == 0 {
 		_, port = in.scheme()
 	}
-	d.set, d.asked = d.gw.policy.Set(), true
 	q.Method, q.Host, q.Port, q.Path = in.req.Method, host, port, &in.path
 	if q.Names = nil; in.c != nil {
 		q.Names = in.c.Names()
@@ -199,20 +212,30 @@ func (d *decision) upperAlias(name string) string {
 // first refusal stands.
 func (d *decision) judge() {
 	if d.alias != "" && (d.route.API == d.route.Service || d.route.By == policy.ByRegistration) {
-		own := d.route
-		d.set.As(&d.route, d.alias)
-		d.route.Alias, own.Alias = own.API, d.alias
-		if d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder); !d.verdict.Allowed() {
-			return
-		}
-		d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
-		d.demand()
-		d.route, d.request.Again = own, true
-		former := d.verdict
-		defer d.verdict.Follow(&former)
+		d.judgeBoth()
+		return
 	}
 	d.permit = d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder)
 	d.request.Again = true
+}
+
+// judgeBoth is judge of a service that has another name. It is a function of its own
+// for its large frame.
+//
+//go:noinline
+func (d *decision) judgeBoth() {
+	own := d.route
+	d.set.As(&d.route, d.alias)
+	d.route.Alias, own.Alias = own.API, d.alias
+	if d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder); !d.verdict.Allowed() {
+		return
+	}
+	d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
+	d.demand()
+	d.route, d.request.Again = own, true
+	former := d.verdict
+	d.permit = d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder)
+	d.verdict.Follow(&former)
 }
 
 // demand adds what a verdict that let the request pass demands of what goes to the
@@ -263,6 +286,11 @@ func (d *decision) tellWould() {
 
 // facts are what the request was let pass by, to decide again while it lasts.
 func (d *decision) facts() []*policy.Facts {
+	if d.work == nil { // see rest
+		d.work = works.Get().(*work)
+		_ = d.ask() // the host was read before
+	}
+	defer d.rest()
 	return append(d.former, d.request.Facts(&d.route, &d.verdict))
 }
 

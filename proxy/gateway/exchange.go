@@ -129,6 +129,7 @@ func (x *exchange) decide() answer.Refusal {
 // send has the request sent to where it is permitted.
 func (x *exchange) send() {
 	x.in.c.LimitBody(x.decision.most)
+	x.decision.rest()
 	x.gw.upstream.Send(x.decision.permit, x.toSend(), &x.outcome)
 	o := &x.outcome
 	x.status, x.bytesOut, x.err = o.Status, o.Out, o.Err

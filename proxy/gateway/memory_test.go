@@ -5,8 +5,11 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,6 +71,36 @@ func TestMemoryOfConnections(t *testing.T) {
 				t.Errorf("%d bytes each, want at most %d", heap+stacks, tt.most)
 			}
 		})
+	}
+}
+
+// Requests that wait for their backends hold nothing that only decisions need: they
+// would take it through the caches of the CPU one after the other.
+func TestRequestsThatWaitShareWhatDecisionsAreMadeWith(t *testing.T) {
+	if raceEnabled {
+		return // its pools forget at random
+	}
+	const requests = 64
+	r := newRig(t, nil)
+	var came sync.WaitGroup
+	came.Add(requests)
+	r.backend(func(http.ResponseWriter, *http.Request) { came.Done(); came.Wait() })
+	made, New := new(atomic.Int64), works.New
+	works.New = func() any { made.Add(1); return New() }
+	defer func() { works.New = New }()
+	var wg sync.WaitGroup
+	for range requests {
+		wg.Go(func() {
+			if resp, err := http.Get("http://" + r.addr + "/svc/"); err != nil || resp.StatusCode != 200 {
+				t.Errorf("got %v, %v", resp, err)
+			} else {
+				resp.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if n := made.Load(); n > requests/4 {
+		t.Errorf("%d requests at once decided with %d memories, want at most %d", requests, n, requests/4)
 	}
 }
 
