@@ -28,6 +28,7 @@ type asksConsul struct {
 type consulUse struct {
 	answer     int64  // bytes of an answer
 	conns      int    // connections, in all
+	streams    int    // of them, those of HTTP/2
 	datacenter string // "" = as the block consul says
 	peer       string // whose services are asked for; "" = none
 }
@@ -74,6 +75,10 @@ func shares(cfg *config.Config) (gateway, registry int, err error) {
 	return gateway, registry, nil
 }
 
+// streams is how many of a resolver's connections are of HTTP/2, where Consul is
+// reached over TLS: a third, as far as enough others are left.
+func streams(conns int) int { return min(conns/3, (conns-consul.LeastConns)/2) }
+
 // addConsul makes the resolver of one block.
 func (p *Lictor) addConsul(block *config.ConsulResolver) error {
 	conns, _, err := shares(p.cfg)
@@ -98,7 +103,7 @@ func (p *Lictor) addConsul(block *config.ConsulResolver) error {
 // else, role for whom, and file is how the name of its snapshot begins.
 func (p *Lictor) consulResolver(role, file string, conns int, block *config.ConsulResolver, cfg consul.Config) (r *consul.Resolver, err error) {
 	cfg.Client, err = p.consulClient(consulUse{
-		answer: consulapi.MaxCatalogue, conns: conns, datacenter: block.Datacenter, peer: block.Peer,
+		answer: consulapi.MaxCatalogue, conns: conns, streams: streams(conns), datacenter: block.Datacenter, peer: block.Peer,
 	})
 	if err != nil {
 		return nil, err
@@ -130,7 +135,7 @@ func (p *Lictor) consulClient(use consulUse) (*consulapi.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := consulapi.Config{API: consulConfig(&p.cfg.Consul), Identity: identity, Peer: use.peer, MaxAnswer: use.answer, Conns: consulapi.Kept(use.conns)}
+	cfg := consulapi.Config{API: consulConfig(&p.cfg.Consul), Identity: identity, Peer: use.peer, MaxAnswer: use.answer, Conns: consulapi.Kept(use.conns), Streams: use.streams}
 	dc := use.datacenter
 	if dc == p.cfg.Consul.Datacenter {
 		dc = ""

@@ -5,9 +5,11 @@ import (
 	"testing"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 
 	"lictor/config"
 	consulapi "lictor/internal/consul"
+	"lictor/resolver/consul"
 )
 
 // manyConsuls has a block for each of so many datacenters, the agent's own first.
@@ -31,15 +33,21 @@ func manyConsuls(blocks int, remote, egress bool) *config.Config {
 // ask Consul, each of them as busy as it may be.
 func TestOneLictorHasFewerConnectionsToConsulThanAnAgentAccepts(t *testing.T) {
 	const documented, most = 149, 150 // docs/reference/limits.md; an agent accepts 200
-	connections := func(conns int) int {
-		client, err := consulapi.New(consulapi.Config{API: &api.Config{}, Conns: consulapi.Kept(conns)})
-		if err != nil {
-			t.Fatal(err)
+	connections := func(conns int) (most int) {
+		for _, scheme := range []string{"http", "https"} {
+			client, err := consulapi.New(consulapi.Config{API: &api.Config{Scheme: scheme}, Conns: consulapi.Kept(conns), Streams: streams(conns)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if client.MostConns() > conns {
+				t.Errorf("a client that may have %d connections by %s has %d", conns, scheme, client.MostConns())
+			}
+			if _, err := consul.New(consul.Config{Client: client, Log: hclog.NewNullLogger()}); conns >= consul.LeastConns && err != nil {
+				t.Errorf("a resolver over %d connections by %s: %v", conns, scheme, err)
+			}
+			most = max(most, client.MostConns())
 		}
-		if client.MostConns() > conns {
-			t.Errorf("a client that may have %d connections has %d", conns, client.MostConns())
-		}
-		return client.MostConns()
+		return most
 	}
 	if all := catalogueConns + connections(policyConns) + connections(presenceConns) + connections(meshConns) + consulapi.ProbeConns; all != documented {
 		t.Errorf("%d connections, want the %d of the documentation", all, documented)

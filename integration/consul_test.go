@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"lictor/app/listener/certtest"
 	"lictor/integration/port"
 )
 
@@ -29,6 +30,8 @@ type consulAgent struct {
 	Serf   string      // host:port that another agent joins
 	Wan    string      // host:port that a server of another datacenter joins; "" = none can
 	Token  string      // the management token of an agent with ACLs, else ""
+	HTTPS  string      // URL of the same API over TLS; "" = there is none
+	CA     string      // file with who vouches for that
 
 	bin    string
 	args   []string
@@ -45,6 +48,7 @@ type consulOptions struct {
 	dc      string // "" = dc1, which knows no other
 	wan     []string
 	peering bool
+	tls     string // directory with its certificate and ca.pem; "" = none
 }
 
 type consulOption func(*consulOptions)
@@ -82,6 +86,19 @@ func inDatacenter(dc string, others ...*consulAgent) consulOption {
 // withPeering makes a server that may be peered with.
 func withPeering() consulOption { return func(o *consulOptions) { o.peering = true } }
 
+// withTLS makes an agent that answers over TLS as well.
+func withTLS(t *testing.T) consulOption {
+	dir, ca := t.TempDir(), certtest.NewCA(t)
+	ca.WriteCA(t, dir)
+	certtest.Write(t, dir, "agent", ca.Issue(t, "127.0.0.1"))
+	return func(o *consulOptions) { o.tls = dir }
+}
+
+// Secured is the agent as it is reached over TLS.
+func (c *consulAgent) Secured() *consulAgent {
+	return &consulAgent{Addr: c.HTTPS, CA: c.CA, Token: c.Token}
+}
+
 // startConsul runs an agent until the test ends and waits until it has a
 // leader. Without a binary the test fails, it does not skip.
 func startConsul(t *testing.T, opts ...consulOption) *consulAgent {
@@ -102,6 +119,11 @@ func startConsul(t *testing.T, opts ...consulOption) *consulAgent {
 		fmt.Sprintf("-node=node-%d", httpPort), fmt.Sprintf("-http-port=%d", httpPort),
 		fmt.Sprintf("-server-port=%d", freePort(t)), fmt.Sprintf("-serf-lan-port=%d", serfPort),
 		"-dns-port=-1", "-grpc-port=-1", "-config-file=" + writeAgentConfig(t, &o),
+	}
+	if o.tls != "" {
+		port := freePort(t)
+		c.HTTPS, c.CA = fmt.Sprintf("https://127.0.0.1:%d", port), filepath.Join(o.tls, "ca.pem")
+		c.args = append(c.args, fmt.Sprintf("-https-port=%d", port))
 	}
 	wanPort, peerPort := -1, -1
 	if o.dc != "" {
@@ -154,6 +176,9 @@ func writeAgentConfig(t *testing.T, o *consulOptions) string {
 	if o.token != "" {
 		text += fmt.Sprintf("acl { enabled = true default_policy = \"deny\" tokens { initial_management = %q agent = %q } }\n",
 			o.token, o.token)
+	}
+	if o.tls != "" {
+		text += fmt.Sprintf("tls { https { cert_file = %q key_file = %q } }\n", filepath.Join(o.tls, "agent.pem"), filepath.Join(o.tls, "agent.key"))
 	}
 	file := filepath.Join(t.TempDir(), "agent.hcl")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

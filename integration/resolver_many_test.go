@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,13 +21,25 @@ import (
 var services = flag.Int("services", 300, "among how many services TestAChangeAmongManyServices changes one; the aims are for 10,000")
 
 // TestAChangeAmongManyServices measures when a change of a service is seen, of which half are
-// asked for, far more than have a watch of their own.
+// asked for: over HTTP/1.1 far more than have a watch of their own, over HTTP/2 each has one.
 func TestAChangeAmongManyServices(t *testing.T) {
 	together(t)
-	agent := startConsul(t)
-	fillServices(t, agent, *services)
-	before := held()
-	r := startResolver(t, agent, nil)
+	for _, over := range []string{"https", "http"} {
+		t.Run("over="+over, func(t *testing.T) {
+			agent := startConsul(t, withTLS(t))
+			fillServices(t, agent, *services)
+			debug.FreeOSMemory()
+			changeAmongMany(t, agent, over == "https")
+		})
+	}
+}
+
+func changeAmongMany(t *testing.T, agent *consulAgent, secured bool) {
+	before, reached := held(), agent
+	if secured {
+		reached = agent.Secured()
+	}
+	r := startResolver(t, reached, nil)
 	wanted := *services / 2
 	ours, theirs, began := ownCPU(), cpuOf(t, agent.cmd.Process.Pid), time.Now()
 	eventually(t, soon, "all services are known", func() error {
@@ -46,7 +60,8 @@ func TestAChangeAmongManyServices(t *testing.T) {
 	time.Sleep(while / 2)
 	ours, theirs, began = ownCPU(), cpuOf(t, agent.cmd.Process.Pid), time.Now()
 	time.Sleep(while)
-	t.Logf("idle: %.2f %% of a core here, %.2f %% in consul; %d connections", percent(ownCPU()-ours, began), percent(cpuOf(t, agent.cmd.Process.Pid)-theirs, began), agent.HTTPConns(t))
+	t.Logf("idle: %.2f %% of a core here, %.2f %% in consul; %d connections, %d watches; %d MiB are held", percent(ownCPU()-ours, began),
+		percent(cpuOf(t, agent.cmd.Process.Pid)-theirs, began), connsTo(t, reached), r.Status().Watches, (held()-before)>>20)
 	for _, c := range catalogChanges {
 		var seen []time.Duration
 		ours, theirs := ownCPU(), cpuOf(t, agent.cmd.Process.Pid)
@@ -71,6 +86,16 @@ func TestAChangeAmongManyServices(t *testing.T) {
 		t.Logf("%s: seen after p50 %v p90 %v p99 %v, with its undoing for %v of CPU here and %v in consul", c.name, quantile(seen, 50).Round(time.Millisecond),
 			quantile(seen, 90).Round(time.Millisecond), quantile(seen, 99).Round(time.Millisecond), (ownCPU()-ours)/time.Duration(times), (cpuOf(t, agent.cmd.Process.Pid)-theirs)/time.Duration(times))
 	}
+}
+
+// connsTo is how many connections there are to an agent from this process, and those of its tests.
+func connsTo(t *testing.T, agent *consulAgent) int {
+	t.Helper()
+	n, err := established(strings.TrimPrefix(agent.Addr, "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func many(i int) string { return fmt.Sprintf("svc-%05d", i) }
@@ -164,13 +189,18 @@ func commit(t *testing.T, agent *consulAgent, ops api.TxnOps) {
 	}
 }
 
+func putNode(t *testing.T, agent *consulAgent, node int) {
+	t.Helper()
+	if _, err := agent.Client.Catalog().Register(&api.CatalogRegistration{Node: fmt.Sprintf("n%d", node), Address: "127.0.0.1"}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // fillServices registers services of three instances on ten nodes, past the agent.
 func fillServices(t *testing.T, agent *consulAgent, n int) {
 	t.Helper()
 	for node := range 10 {
-		if _, err := agent.Client.Catalog().Register(&api.CatalogRegistration{Node: fmt.Sprintf("n%d", node), Address: "127.0.0.1"}, nil); err != nil {
-			t.Fatal(err)
-		}
+		putNode(t, agent, node)
 	}
 	var ops api.TxnOps
 	for i := range n {

@@ -25,10 +25,14 @@ import (
 	"lictor/resolver/consul"
 )
 
+// streamConns is how many of its connections lictor has of HTTP/2.
+const streamConns = 29
+
 // startResolver runs a consul resolver until the test ends. edit may change its configuration.
 func startResolver(t *testing.T, c *consulAgent, edit func(*consul.Config)) *consul.Resolver {
 	t.Helper()
-	client, err := consulapi.New(consulapi.Config{API: &api.Config{Address: c.Addr, Token: c.Token}})
+	client, err := consulapi.New(consulapi.Config{Streams: streamConns,
+		API: &api.Config{Address: c.Addr, Token: c.Token, TLSConfig: api.TLSConfig{CAFile: c.CA}}})
 	if err != nil {
 		t.Fatal(err)
 	}

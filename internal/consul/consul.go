@@ -11,6 +11,7 @@ package consul
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ type Config struct {
 	Peer      string    // of which cluster peering the services are asked for; "" = of none
 	MaxAnswer int64     // bytes of a good answer; 0 = MaxCatalogue
 	Conns     int       // connections kept or in use at the same time; 0 = DefaultConns. A request past them waits for one.
+	Streams   int       // of them, those of HTTP/2 for [Query.Many] where Consul is reached over TLS; elsewhere, and with 0, there are none
 	Probes    int       // connections to look for a Consul that does not answer; 0 = ProbeConns
 	Contact   *Contact  // shared by all clients of one datacenter; nil = one of its own
 }
@@ -66,6 +68,8 @@ type Client struct {
 	kept     *http.Client
 	fresh    *http.Client // opens a connection for each request
 	quiet    *http.Client // as fresh, for probes: tells the contact nothing by itself
+	many     *http.Client // by streams; nil if there are none
+	streams  *streams     // likewise
 
 	spoken atomic.Pointer[tls.Config] // by which the kept connections were made
 }
@@ -83,7 +87,6 @@ func New(cfg Config) (*Client, error) {
 		cfg.MaxAnswer = MaxCatalogue
 	}
 	c.conns = cmp.Or(cfg.Conns, DefaultConns)
-	cfg.Conns = c.conns
 	at, err := ParseAddress(c.api.Address, c.api.Scheme)
 	if err != nil {
 		return nil, fmt.Errorf("consul: address: %w", err)
@@ -96,6 +99,11 @@ func New(cfg Config) (*Client, error) {
 		}
 	}
 	c.identity.tell(c.Contact)
+	if at.Scheme == "https" && cfg.Streams > 0 && c.api.HttpClient == nil {
+		c.streams = newStreams(cfg.Streams, c.Contact, c.dialStreams)
+		c.conns -= cfg.Streams
+	}
+	cfg.Conns = c.conns
 	c.connect(cfg, at)
 	return c, nil
 }
@@ -107,12 +115,33 @@ func (c *Client) Datacenter() string { return c.api.Datacenter }
 func (c *Client) Peer() string { return c.peer }
 
 // Conns returns how many requests may be on their way at the same time, those
-// that wait for changes too; further ones wait for a connection.
+// that wait for changes too, less those of streams; further ones wait for a connection.
 func (c *Client) Conns() int { return c.conns }
+
+// Streams returns how many queries may wait by [Query.Many]; 0 = there are no streams,
+// or it is not known yet. What it returns changes with what Consul speaks.
+func (c *Client) Streams() int { return c.streams.room() }
+
+// OnStreams has f called whenever Streams returns something else than before. It is
+// set once, before any query.
+func (c *Client) OnStreams(f func()) {
+	if c.streams != nil {
+		c.streams.tell = f
+	}
+}
+
+// TryStreams finds out whether there are streams, if that can be told now.
+func (c *Client) TryStreams(ctx context.Context) { c.streams.ready(ctx) }
 
 // MostConns bounds the connections that the client has at any time. A contact
 // has up to ProbeConns more.
-func (c *Client) MostConns() int { return c.conns + singles(c.conns) }
+func (c *Client) MostConns() int {
+	most := c.conns + singles(c.conns)
+	if c.streams != nil {
+		most += c.streams.most
+	}
+	return most
+}
 
 // Kept returns [Config.Conns] for a client whose [Client.MostConns] is at most all.
 func Kept(all int) int { return all - singles(all) }

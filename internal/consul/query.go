@@ -20,6 +20,7 @@ type Query struct {
 	Known      uint64        // an index that Consul has reached: an older answer is asked for again, Consistent; 0 = none is too old
 	Fresh      bool          // on a connection that is made for it: what an older one may have become does not matter
 	MayBeEmpty bool          // 404 with an index is an answer, as of KV: there is nothing
+	Many       bool          // it is one of very many that wait: by a stream, where there are any; then Fresh says nothing, for dead connections are found out
 	Whole      bool          // an answer of which ACLs hide a part is an error, see ErrFiltered
 	Form       url.Values    // what else to ask by
 }
@@ -42,6 +43,24 @@ type Meta struct {
 // if it had lost what it comes to later. So an index below one that is known is
 // believed only of a leader that has read all of it, which Consistent asks for.
 func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
+	m, err := c.get(ctx, path, q, read)
+	if errors.Is(err, errOlder) {
+		q.Consistent, q.Index = true, 0
+		return c.get(ctx, path, q, read)
+	}
+	return m, err
+}
+
+// errOlder is that the index of an answer is below one that is known.
+var errOlder = errors.New("consul's answer is older than one that is known")
+
+// get is [Client.Get] that believes no older index but of a consistent answer.
+func (c *Client) get(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
+	by, done, err := c.way(ctx, q)
+	if err != nil {
+		return Meta{}, err
+	}
+	defer done()
 	if q.Index == 0 {
 		q.Wait = 0
 	}
@@ -50,11 +69,10 @@ func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Rea
 	}
 	asked, cancel := context.WithTimeout(ctx, q.Wait+q.Wait/16+q.Time)
 	defer cancel()
-	by := c.kept
-	if q.Fresh {
-		by = c.fresh
-	}
 	resp, err := c.send(asked, by, http.MethodGet, path, q.form(), nil)
+	if errors.Is(err, errPlain) {
+		resp, err = c.send(asked, c.kept, http.MethodGet, path, q.form(), nil)
+	}
 	if err != nil {
 		return Meta{}, err
 	}
@@ -73,14 +91,26 @@ func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Rea
 	}
 	switch {
 	case !q.Consistent && WentBack(max(q.Known, q.Index), m.Index):
-		q.Consistent, q.Index = true, 0
-		return c.Get(ctx, path, q, read)
+		return Meta{}, errOlder
 	case q.Whole && m.Filtered:
 		return m, ErrFiltered
 	case m.Empty:
 		return m, nil
 	}
 	return m, read(resp.Body)
+}
+
+// way returns by which connections a query goes, once it may go. done is to be called
+// when its answer is read.
+func (c *Client) way(ctx context.Context, q Query) (by *http.Client, done func(), err error) {
+	switch {
+	case q.Many && c.streams.ready(ctx):
+		done, err = c.streams.turn(ctx, q.Index > 0)
+		return c.many, done, err
+	case q.Fresh:
+		return c.fresh, func() {}, nil
+	}
+	return c.kept, func() {}, nil
 }
 
 // IndexOf is [Client.Get] for what it says about the answer alone.

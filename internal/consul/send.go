@@ -98,6 +98,7 @@ func (c *Client) current() secret.Text {
 	token, material := c.identity.current()
 	if was := c.spoken.Swap(material); was != nil && was != material {
 		c.CloseIdle()
+		c.streams.retire()
 	}
 	return token
 }

@@ -9,9 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"syscall"
 	"time"
 
+	"golang.org/x/net/http2"
 	"golang.org/x/sys/unix"
 
 	"lictor/internal/crash"
@@ -19,6 +21,7 @@ import (
 
 const (
 	dialTime = 3 * time.Second
+	idleTime = 90 * time.Second // after which a connection that nobody uses is closed
 
 	freshConns = 3 // at most, of one client at the same time, each for one request
 
@@ -43,6 +46,9 @@ func (c *Client) connect(cfg Config, at Address) {
 	c.kept = bounded(kept, cfg.MaxAnswer, c.Contact)
 	c.fresh = bounded(fresh, cfg.MaxAnswer, c.Contact)
 	c.quiet = bounded(probe, MaxError, NewContact()) // a head alone does not say that Consul can work
+	if c.streams != nil {
+		c.many = bounded(c.streams, cfg.MaxAnswer, c.Contact)
+	}
 }
 
 func bounded(base http.RoundTripper, most int64, contact *Contact) *http.Client {
@@ -78,7 +84,7 @@ func (c *Client) transports(cfg Config, at Address) (kept, fresh, probe http.Rou
 		},
 		TLSHandshakeTimeout:    dialTime,
 		DisableCompression:     true,
-		IdleConnTimeout:        90 * time.Second,
+		IdleConnTimeout:        idleTime,
 		MaxResponseHeaderBytes: maxHeader,
 	}
 	if at.Socket != "" {
@@ -93,10 +99,25 @@ func (c *Client) transports(cfg Config, at Address) (kept, fresh, probe http.Rou
 	return atMost(cfg.Conns, true), atMost(singles(cfg.Conns), false), atMost(cmp.Or(cfg.Probes, ProbeConns), false)
 }
 
-// shake makes the handshake of TLS, by the certificates as they are now.
-func (c *Client) shake(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
+// dialStreams makes a connection for streams. With a proxy on the way there are none.
+func (c *Client) dialStreams(ctx context.Context) (net.Conn, error) {
+	to := &http.Request{URL: &url.URL{Scheme: c.api.Scheme, Host: c.api.Address}}
+	if proxy, err := http.ProxyFromEnvironment(to); proxy != nil || err != nil {
+		return nil, errPlain
+	}
+	conn, err := c.Contact.dial(ctx, "tcp", c.api.Address)
+	if err != nil {
+		return nil, err
+	}
+	return c.shake(ctx, conn, c.api.Address, http2.NextProtoTLS, "http/1.1")
+}
+
+// shake makes the handshake of TLS, by the certificates as they are now, and offers
+// the protocols to be spoken.
+func (c *Client) shake(ctx context.Context, conn net.Conn, address string, protocols ...string) (net.Conn, error) {
 	_, material := c.identity.current()
 	material = material.Clone()
+	material.NextProtos = protocols
 	if material.ServerName == "" {
 		material.ServerName, _, _ = net.SplitHostPort(address) // the transport always has a port there
 	}
@@ -147,7 +168,7 @@ type transport struct {
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
 	if err != nil {
-		if !errors.Is(req.Context().Err(), context.Canceled) {
+		if !errors.Is(req.Context().Err(), context.Canceled) && !errors.Is(err, errPlain) {
 			t.contact.Failed()
 		}
 		return nil, err

@@ -3,8 +3,8 @@
 //
 // A [Resolver] watches the names of all services with one blocking query, and
 // the health of each service that was ever asked for with one more, as far as
-// the client has connections for them; services beyond that are read again when
-// something moved (see sweep.go). A name that does not exist, or that Expose and Hide keep back, never reaches Consul.
+// the client has streams of HTTP/2 or connections for them (see room.go); services
+// beyond that are read again when something moved (see sweep.go). A name that does not exist, or that Expose and Hide keep back, never reaches Consul.
 //
 // Three promises hold:
 //
@@ -33,7 +33,7 @@ import (
 
 const (
 	// maxWait bounds blindness: a Consul that lost its history lets a query with
-	// an old index wait out its whole time, without an error.
+	// an old index wait out its whole time, without an error. See also [Resolver.patience].
 	maxWait = 60 * time.Second
 
 	// filteredWait is the same where ACLs hide a part.
@@ -75,7 +75,7 @@ type Config struct {
 	MaxStale     time.Duration // without contact for longer, nothing is usable; 0 = serve on
 	EmptyHold    time.Duration // how long a loss that looks wrong is disbelieved; 0 = not at all
 	SnapshotFile string        // where the last good catalog is kept; "" = nowhere
-	Watches      int           // services with a blocking query of their own; 0 = as many as Client has connections for
+	Watches      int           // services with a blocking query of their own where Client has no streams; 0 = as many as it has connections for
 }
 
 // Resolver is a [resolver.Source] fed by Consul.
@@ -98,6 +98,7 @@ type Resolver struct {
 	followers map[string]*follower
 	pending   []*follower   // to be started by Run
 	watched   int           // followers with a watch of their own
+	leaving   int           // of them, those whose watch is being ended as there is no room for it
 	doubt     window        // Consul is believed to have lost something
 	down      chan struct{} // closed when Consul answers again; nil while it does
 	apart     string        // why the peer's services are as old as they are; "" = it is connected, or there is none
@@ -234,6 +235,8 @@ func (r *Resolver) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
+	r.cfg.Client.OnStreams(func() { poke(r.wake) })
+	parts.Go(func() { r.cfg.Client.TryStreams(ctx) })
 	parts.Go(func() { r.watchNames(ctx, restored) })
 	parts.Go(func() { r.watchHeart(ctx) })
 	parts.Go(func() { r.keepSnapshot(ctx) })
@@ -250,7 +253,7 @@ func (r *Resolver) Run(ctx context.Context) error {
 			return nil
 		case <-r.wake:
 		}
-		started, overflow := r.takePending(ctx)
+		started, overflow := r.allot(ctx)
 		for _, start := range started {
 			parts.Go(start)
 		}
@@ -265,35 +268,6 @@ func (r *Resolver) Run(ctx context.Context) error {
 			parts.Go(func() { r.watchChecks(ctx, "warning") })
 		}
 	}
-}
-
-// takePending returns what is to be started: a watch for each follower that
-// waits for one, as far as Watches allows. The others are left to the sweep.
-func (r *Resolver) takePending(ctx context.Context) (started []func(), overflow bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, f := range r.pending {
-		if r.followers[f.name] != f {
-			continue // it went before it was started
-		}
-		if r.watched == r.cfg.Watches {
-			overflow = true
-			r.sweeper.addLocked(f)
-			continue
-		}
-		r.watched++
-		ctx, cancel := context.WithCancel(ctx)
-		f.stop, f.spoke = cancel, time.Now()
-		started = append(started, func() {
-			defer cancel()
-			f.watch(ctx)
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.watched--
-		})
-	}
-	r.pending = nil
-	return started, overflow
 }
 
 // publishLocked puts services into the catalog and drops others. r.mu is held.

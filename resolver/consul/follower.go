@@ -25,9 +25,10 @@ type follower struct {
 
 	// Guarded by r.mu.
 	stop     func()         // ends its watch; nil while it has none
+	leaves   bool           // its watch is being ended
 	answered chan struct{}  // closed at the next answer, good or bad
 	err      string         // of the last query
-	busy     bool           // beyond Watches: its first answer is on the way
+	busy     bool           // the sweep reads it, or is to read it for the first time
 	retry    time.Time      // beyond Watches: it could not be read, and is not to be before
 	pause    client.Backoff // until retry
 	spoke    time.Time      // when the last answer was in, or the watch began
@@ -82,8 +83,8 @@ func (f *follower) watch(ctx context.Context) {
 		return
 	}
 	w := client.Watch{
-		Step:      f.step,
-		Wait:      func() time.Duration { return waitUntil(waitBehind(f.trouble), f.deadline) },
+		Step:      func(ctx context.Context, q query) (uint64, error) { q.Many = true; return f.step(ctx, q) },
+		Wait:      f.wait,
 		Recovered: f.r.waitContact,
 		Reread:    rereadEvery,
 		Pace:      []client.Bucket{{Burst: 20, Every: time.Second}},
@@ -99,10 +100,10 @@ func (f *follower) watch(ctx context.Context) {
 func (f *follower) step(ctx context.Context, q query) (uint64, error) {
 	entries, m, err := f.ask(ctx, q)
 	if err == nil && f.empties(entries, m) {
-		entries, m, err = f.ask(ctx, query{Consistent: true})
+		entries, m, err = f.ask(ctx, query{Consistent: true, Many: q.Many})
 	}
 	if err == nil && f.empties(entries, m) && pace.Sleep(ctx, confirmAfter) == nil && f.empties(entries, m) {
-		entries, m, err = f.ask(ctx, query{Consistent: true})
+		entries, m, err = f.ask(ctx, query{Consistent: true, Many: q.Many})
 	}
 	if ctx.Err() != nil {
 		return 0, ctx.Err()

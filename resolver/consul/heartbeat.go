@@ -14,7 +14,8 @@ import (
 const (
 	heartbeatEvery = 4 * time.Second
 	heartbeatGrace = 400 * time.Millisecond // for the watch that knows to tell first
-	nudgeAllEvery  = time.Minute            // where it cannot be told which watch should have
+	beatShare      = 20                     // an overview takes so small a part of the time
+	nudgeAllEvery  = time.Minute            // where it cannot be told which watch should have; with very many watches as long as each waits
 )
 
 // nothing selects no service and no check: what is wanted is the index.
@@ -31,7 +32,10 @@ type heart struct {
 	counted  uint64 // index of all services when those of the mesh were counted
 	mesh     meshNames
 	lines    summary
-	last     time.Time // when the last beat began
+	last     time.Time // when the last beat began that left nothing to look at
+	moved    bool      // something is to be looked at
+	looked   time.Time // when the last overview was taken
+	took     time.Duration
 	all      time.Time // when all watches were nudged last
 }
 
@@ -70,10 +74,15 @@ func (h *heart) beat(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}
-	moved := services != h.services || checks != h.checks
-	h.services, h.checks, h.last = services, checks, began
+	h.moved = h.moved || services != h.services || checks != h.checks
+	h.services, h.checks = services, checks
 	h.nudge(h.r.ahead(max(services, checks), since))
-	if moved && pace.Sleep(ctx, heartbeatGrace) == nil {
+	if h.moved && began.Before(h.looked.Add(beatShare*h.took)) {
+		return nil // an overview of very many services costs Consul more than that is worth
+	}
+	h.last = began
+	if h.moved && pace.Sleep(ctx, heartbeatGrace) == nil {
+		h.moved = false
 		h.compareServices(ctx, since)
 	}
 	return nil
@@ -109,12 +118,14 @@ func (h *heart) compareNames(ctx context.Context, index uint64, began time.Time)
 // compareServices finds the services that changed since the last beat although
 // their watch reported nothing, and has them read again.
 func (h *heart) compareServices(ctx context.Context, since time.Time) {
+	h.looked = time.Now()
 	changed, sure := h.r.overview(ctx, &h.lines)
+	h.took = time.Since(h.looked)
 	if !sure {
 		return // there is nothing to compare with
 	}
 	silent := h.r.silent(setOf(changed), since)
-	if len(changed) == 0 && time.Since(h.all) > nudgeAllEvery && !h.r.explained(max(h.services, h.checks)) {
+	if len(changed) == 0 && time.Since(h.all) > h.r.nudgePace() && !h.r.explained(max(h.services, h.checks)) {
 		// Something changed in place, and nobody can say where.
 		h.all = time.Now()
 		silent = h.r.silent(nil, since)
@@ -142,13 +153,21 @@ func (r *Resolver) ahead(index uint64, since time.Time) []*follower {
 	defer r.mu.Unlock()
 	var all []*follower
 	now := time.Now()
+	every := max(nudgeAllEvery, r.patienceLocked())
 	for _, f := range r.followers {
-		if f.stop != nil && f.told > index && f.spoke.Before(since) && now.Sub(f.nudged) >= nudgeAllEvery {
+		if f.stop != nil && f.told > index && f.spoke.Before(since) && now.Sub(f.nudged) >= every {
 			f.nudged = now
 			all = append(all, f)
 		}
 	}
 	return all
+}
+
+// nudgePace is how often all watches may be nudged.
+func (r *Resolver) nudgePace() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(nudgeAllEvery, r.patienceLocked())
 }
 
 // watching reports whether any service has a watch.

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -307,7 +308,7 @@ func (r *Resolver) waitContact(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-down:
-			return pace.Sleep(ctx, pace.Jitter(time.Duration(watched)*4*time.Millisecond))
+			return pace.Sleep(ctx, rand.N(time.Duration(watched)*returnShare+1)) // spreads load, guards nothing
 		case <-time.After(pace.Jitter(namesPatience)):
 			if !r.cfg.Client.Contact.Down() {
 				return nil // it is the names alone that cannot be read

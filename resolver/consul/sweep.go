@@ -12,9 +12,8 @@ import (
 	"lictor/internal/pace"
 )
 
-// Services beyond Config.Watches have no blocking query of their own: each is
-// a connection, of which the client has so many. They are read
-// again when something moved that may be theirs:
+// Services beyond the room (see room.go) have no blocking query of their own. They
+// are read again when something moved that may be theirs:
 //
 //   - a check became critical or warning, or ceased to be: two more watches
 //     name the services, which are read at once;
@@ -140,7 +139,7 @@ func (s *sweeper) takeLocked(now time.Time, rest rests) (batch []*follower, why 
 	for f, why := range s.members {
 		overdue := !f.deadline.IsZero() && !now.Before(f.deadline)
 		switch {
-		case f.busy: // its first answer is on the way
+		case f.busy: // its answer is on the way
 		case now.Before(f.retry):
 			wake = earlier(wake, f.retry)
 		case why == moved || overdue:
@@ -160,6 +159,7 @@ func (s *sweeper) takeLocked(now time.Time, rest rests) (batch []*follower, why 
 	}
 	for _, f := range batch {
 		s.members[f] = notDue
+		f.busy = true
 	}
 	return batch, why, wake
 }
@@ -279,6 +279,7 @@ func (r *Resolver) readAll(ctx context.Context, batch []*follower) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sweeper.doneLocked(batch, failed)
+	r.resumeLocked()
 	return len(failed) > 0
 }
 
