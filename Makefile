@@ -73,8 +73,8 @@ soak: consul bin/integration.test ## Mixed load with changes and restarts for T 
 	cd integration && $(CURDIR)/bin/integration.test -test.run '^TestNothingGrowsUnderMixedLoad$$' -test.timeout 0 -test.v -soak $(T)
 
 scale: consul bin/integration.test ## Measure what is large: a million entries of the policy, 10,000 services, 100,000 connections
-	cd integration && $(CURDIR)/bin/integration.test -test.run '^(TestAChangeAmongMany.*|TestManyQuietConnections)$$' -test.parallel 1 -test.timeout 0 -test.v \
-		-entries 1000000 -services 10000 -connections 100000 -settling 130s
+	cd integration && $(CURDIR)/bin/integration.test -test.run '^(TestAChangeAmongMany.*|TestManyQuietConnections|TestScale)$$' -test.parallel 1 -test.timeout 0 -test.v \
+		-entries 1000000 -services 10000 -prompts 200 -connections 100000 -settling 130s
 
 benchparts: ## Measure the parts by themselves
 	go test -run '^$$' -bench . -benchmem ./...

@@ -38,24 +38,23 @@ func TestRapidResetsLeaveOthersServed(t *testing.T) {
 		}
 	})
 	client := &http.Client{Timeout: 20 * time.Second}
-	began := time.Now()
+	began, answers := time.Now(), 0
 	slowest := time.Duration(0)
-	holds(t, 3*time.Second, "others are served", func() error {
+	flooded := func() bool { return resets.Load() >= 1000 && away.Load() >= 2 }
+	for answers < 100 || !flooded() {
+		if time.Since(began) > 2*soon {
+			t.Fatalf("within %s %d answers, %d resets, sent away %d times", time.Since(began), answers, resets.Load(), away.Load())
+		}
 		at := time.Now()
-		err := askOnce(client, "http://"+gw.Gateway+"/svc/")
+		if err := askOnce(client, "http://"+gw.Gateway+"/svc/"); err != nil {
+			t.Fatalf("others are not served: %v", err)
+		}
 		slowest = max(slowest, time.Since(at))
-		return err
-	})
+		answers++
+	}
 	close(quit)
 	wg.Wait()
-	rate := float64(resets.Load()) / time.Since(began).Seconds()
-	t.Logf("%.0f resets per second, sent away %d times, slowest answer %s", rate, away.Load(), slowest)
-	if rate < 300 {
-		t.Errorf("%.0f resets per second are no flood", rate)
-	}
-	if away.Load() < 2 {
-		t.Error("the client was not sent away")
-	}
+	t.Logf("%.0f resets per second, sent away %d times, slowest of %d answers %s", float64(resets.Load())/time.Since(began).Seconds(), away.Load(), answers, slowest)
 	if slowest > 2*time.Second {
 		t.Errorf("the slowest answer took %s", slowest)
 	}

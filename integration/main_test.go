@@ -61,11 +61,12 @@ func mostlyWaiting(t *testing.T) {
 	takeTurn(t, waiting)
 }
 
-// What runs at a time: some more than there are cores, and some that need none. The
-// flag -parallel is to leave it to them.
+// What runs at a time: some more than there are cores, for all of them wait now and
+// then, and of those that mostly wait all that do not wait for parts of others, so
+// that the longest begin first. The flag -parallel is to leave it to them.
 var (
-	working = make(chan struct{}, 4)
-	waiting = make(chan struct{}, 10)
+	working = make(chan struct{}, 6)
+	waiting = make(chan struct{}, 16)
 )
 
 // turn is the place of a test in working or waiting.

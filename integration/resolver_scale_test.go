@@ -5,6 +5,7 @@ package integration_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -144,6 +145,8 @@ func quantile(d []time.Duration, percent int) time.Duration {
 	return d[(len(d)-1)*percent/100]
 }
 
+var prompts = flag.Int("prompts", 20, "how many services appear and go while TestScale tells how long that takes")
+
 // TestScale is the scale of the issue: 1,000 services of 2 instances, with few,
 // many and all of them wanted. What it costs is counted in connections to Consul
 // and in requests, which a busy machine does not change.
@@ -270,7 +273,7 @@ func turns(t *testing.T, c *consulAgent, r *consul.Resolver) {
 func prompt(t *testing.T, c *consulAgent, r *consul.Resolver) {
 	t.Helper()
 	var appear, vanish, bare []time.Duration
-	for i := range 200 {
+	for i := range *prompts {
 		name := fmt.Sprintf("new-%d", i)
 		setInstance(t, c, name, name, 80)
 		began := time.Now()
