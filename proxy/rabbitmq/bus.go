@@ -193,8 +193,16 @@ func (b *Bus) Address() string { return b.config().address() }
 // Tried is closed when the first attempt to connect is over, however it went.
 func (b *Bus) Tried() <-chan struct{} { return b.tried }
 
+// limits are timers that do not run.
+var limits = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}}
+
 // Call sends r to its exchange and returns the answer. Its error is an
-// [*Error], or ctx's own if the caller went away.
+// [*Error], or ctx's own if the caller went away. It keeps neither ctx nor r, but for
+// the body.
 func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
 	if r.Exchange == "" || strings.HasPrefix(r.Exchange, "amq.") {
 		return nil, &Error{Status: 404, Reason: "no_service", Err: fmt.Errorf("the exchange %q is the broker's own", r.Exchange)}
@@ -203,13 +211,14 @@ func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
 	if len(r.Body) > cfg.MaxBody {
 		return nil, tooLarge(fmt.Errorf("the body has %d bytes, at most %d are carried", len(r.Body), cfg.MaxBody))
 	}
-	c, failure := newCall(r)
+	now := time.Now()
+	c, failure := newCall(r, now)
 	if failure != nil {
 		return nil, failure
 	}
 	c.deadline = r.Deadline
 	if c.deadline.IsZero() {
-		c.deadline = time.Now().Add(cfg.Timeout)
+		c.deadline = now.Add(cfg.Timeout)
 	}
 	l := b.link.Load()
 	if l == nil {
@@ -220,9 +229,11 @@ func (b *Bus) Call(ctx context.Context, r *Request) (*Reply, error) {
 		b.stats.count(err)
 		return nil, err
 	}
-	limit := time.NewTimer(time.Until(c.deadline))
-	defer limit.Stop()
+	limit := limits.Get().(*time.Timer)
+	limit.Reset(time.Until(c.deadline))
 	d, err := l.call(ctx, c, limit.C)
+	limit.Stop() // after which no time of the past is in it
+	limits.Put(limit)
 	b.stats.count(err)
 	if err != nil {
 		return nil, err

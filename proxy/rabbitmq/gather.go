@@ -1,22 +1,32 @@
 package rabbitmq
 
 import (
+	"bufio"
 	"net"
 	"sync"
 )
 
 // gather is a connection that can hold back what is written to it, so that many
-// messages leave in one system call. The library writes each by itself.
+// messages leave in one system call, and that reads as many. The library writes each
+// by itself, and reads a few.
 type gather struct {
 	net.Conn
+	in *bufio.Reader // of Conn
 
 	mu   sync.Mutex // guards what follows, and the order of writes
 	held bool
 	buf  []byte
 }
 
-// gatherMost is how many bytes are held back at most.
+// gatherMost is how many bytes are held back, or read at once, at most.
 const gatherMost = 64 << 10
+
+func newGather(nc net.Conn) *gather {
+	return &gather{Conn: nc, in: bufio.NewReaderSize(nc, gatherMost)}
+}
+
+// Read implements net.Conn.
+func (g *gather) Read(p []byte) (int, error) { return g.in.Read(p) }
 
 // hold has writes gathered until release.
 func (g *gather) hold() {

@@ -7,11 +7,18 @@ import (
 	"testing"
 )
 
-// pieces notes each write as it comes.
+// pieces notes each write as it comes, and counts the reads of what there is.
 type pieces struct {
 	net.Conn
-	got []string
-	err error
+	got   []string
+	err   error
+	here  strings.Reader
+	reads int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	p.reads++
+	return p.here.Read(b)
 }
 
 func (p *pieces) Write(b []byte) (int, error) {
@@ -66,5 +73,20 @@ func TestGatherTellsAnErrorThatComesLate(t *testing.T) {
 	}
 	if _, err := g.Write([]byte("b")); !errors.Is(err, broken) {
 		t.Errorf("Write says %v", err)
+	}
+}
+
+func TestGatherReadsManyFramesAtOnce(t *testing.T) {
+	under := new(pieces)
+	g := newGather(under)
+	under.here.Reset(strings.Repeat("frame", 1000))
+	for range 1000 {
+		var frame [5]byte
+		if n, err := g.Read(frame[:]); err != nil || string(frame[:n]) != "frame" {
+			t.Fatal(n, err)
+		}
+	}
+	if under.reads != 1 {
+		t.Errorf("%d reads, want one", under.reads)
 	}
 }

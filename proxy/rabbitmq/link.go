@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"lictor/internal/crash"
+	"lictor/proxy/http1"
 )
 
 // link is one connection to the broker, from its dial to its end, with all
@@ -114,7 +115,7 @@ func (l *link) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.tcp = &gather{Conn: tcp}
+	l.tcp = newGather(http1.Ground(tcp))
 	defer l.watch("the start of the connection")()
 	defer context.AfterFunc(ctx, func() { l.kill(ctx.Err()) })()
 	properties := amqp.NewConnectionProperties()
@@ -277,21 +278,29 @@ func (l *link) call(ctx context.Context, c *call, limit <-chan time.Time) (*amqp
 	if failure != nil {
 		return nil, failure
 	}
-	select {
-	case <-n.ready:
-	case <-limit:
+	if failure := n.await(ctx, limit); failure != nil {
 		n.leave()
-		return nil, timedOut(errors.New("the broker did not say in time whether the exchange exists"))
-	case <-ctx.Done():
-		n.leave()
-		return nil, gone(ctx)
-	}
-	if n.err != nil {
-		n.leave()
-		return nil, n.err
+		return nil, failure
 	}
 	c.lane = n
 	return l.send(ctx, c, limit)
+}
+
+// await waits until the lane is ready, and returns why nothing can be published on it.
+func (n *lane) await(ctx context.Context, limit <-chan time.Time) error {
+	if !n.checked() { // a choice of three is dear
+		select {
+		case <-n.ready:
+		case <-limit:
+			return timedOut(errors.New("the broker did not say in time whether the exchange exists"))
+		case <-ctx.Done():
+			return gone(ctx)
+		}
+	}
+	if n.err != nil {
+		return n.err
+	}
+	return nil
 }
 
 // send queues c, whose lane is ready, and waits for its outcome.
@@ -301,6 +310,11 @@ func (l *link) send(ctx context.Context, c *call, limit <-chan time.Time) (*amqp
 		return nil, failure
 	}
 	jobs := l.jobs
+	select {
+	case jobs <- c: // there is room nearly always, and a choice of four is dear
+		jobs = nil
+	default:
+	}
 	var err error
 	for {
 		select {

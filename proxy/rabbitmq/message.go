@@ -26,8 +26,17 @@ const (
 
 const prefixWASP = "X-Wasp-" // as textproto spells it
 
+// copies are copies of strings, which lie one behind the other.
+type copies struct{ text strings.Builder }
+
+func (p *copies) copy(s string) string {
+	at := p.text.Len()
+	p.text.WriteString(s)
+	return p.text.String()[at:]
+}
+
 // newCall translates r for the bus (D12, D13). It copies every string of r.
-func newCall(r *Request) (*call, *Error) {
+func newCall(r *Request, now time.Time) (*call, *Error) {
 	key := routingKey(r.Path)
 	if len(key) > maxShortString {
 		return nil, &Error{Status: 414, Reason: "routing_key_too_long", Err: fmt.Errorf("the routing key has %d bytes, AMQP allows %d", len(key), maxShortString)}
@@ -35,25 +44,36 @@ func newCall(r *Request) (*call, *Error) {
 	if len(r.Exchange) > maxShortString {
 		return nil, &Error{Status: 503, Reason: "unknown_service", RetryAfter: true, Err: fmt.Errorf("an exchange name of %d bytes cannot exist", len(r.Exchange))}
 	}
-	headers, size := headerTable(r.Fields)
-	headers["X-WASP-METHOD"] = strings.Clone(r.Method)
-	headers["X-WASP-PATH"] = strings.Clone(r.Path)
-	headers["X-WASP-QS"] = strings.Clone(r.Query)
+	var own copies
+	own.text.Grow(r.text())
+	headers, size := headerTable(r.Fields, &own)
+	headers["X-WASP-METHOD"] = own.copy(r.Method)
+	headers["X-WASP-PATH"] = own.copy(r.Path)
+	headers["X-WASP-QS"] = own.copy(r.Query)
 	if size += len(r.Method) + len(r.Path) + len(r.Query); size > maxHeaderTable {
 		return nil, tooLarge(fmt.Errorf("the header has %d bytes, at most %d are carried", size, maxHeaderTable))
 	}
-	c := &call{id: newID(), exchange: strings.Clone(r.Exchange), key: key, size: size + otherFields, done: make(chan outcome, 1)}
+	c := &call{id: newID(), exchange: own.copy(r.Exchange), key: key, size: size + otherFields, done: make(chan outcome, 1)}
 	c.msg = amqp.Publishing{
 		Headers:         headers,
 		ContentType:     property(headers, "Content-Type"),
 		ContentEncoding: property(headers, "Content-Encoding"),
 		DeliveryMode:    amqp.Transient,
 		CorrelationId:   c.id,
-		Timestamp:       time.Now(),
+		Timestamp:       now,
 		AppId:           "lictor",
 		Body:            r.Body,
 	}
 	return c, nil
+}
+
+// text is how many bytes the strings of r have.
+func (r *Request) text() int {
+	n := len(r.Exchange) + len(r.Method) + len(r.Path) + len(r.Query)
+	for i := range r.Fields {
+		n += len(r.Fields[i].Name) + len(r.Fields[i].Value)
+	}
+	return n
 }
 
 // routingKey makes the routing key of a remote path: one leading and one
@@ -81,10 +101,10 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// headerTable makes the AMQP headers of HTTP fields, and says how many bytes
-// they take. The canonical spelling of the names is also what keeps a client
+// headerTable makes the AMQP headers of HTTP fields, copied to own, and says how many
+// bytes they take. The canonical spelling of the names is also what keeps a client
 // away from the headers RabbitMQ acts on: CC, BCC and all in lower case.
-func headerTable(fields []Field) (amqp.Table, int) {
+func headerTable(fields []Field, own *copies) (amqp.Table, int) {
 	named := connectionNames(fields)
 	headers := make(amqp.Table, len(fields)+3)
 	size := 0
@@ -102,7 +122,7 @@ func headerTable(fields []Field) (amqp.Table, int) {
 			headers[name] = first + separator + f.Value
 			continue
 		}
-		headers[strings.Clone(name)] = strings.Clone(f.Value)
+		headers[own.copy(name)] = own.copy(f.Value)
 	}
 	return headers, size
 }

@@ -1,10 +1,12 @@
 package rabbitmq
 
 import (
+	"bytes"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -49,7 +51,7 @@ func TestRequestHeaders(t *testing.T) { // D13
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, _ := headerTable(tt.fields); !reflect.DeepEqual(got, tt.want) {
+			if got, _ := headerTable(tt.fields, new(copies)); !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("headerTable(%v)\n got %v\nwant %v", tt.fields, got, tt.want)
 			}
 		})
@@ -60,7 +62,7 @@ func TestNewCall(t *testing.T) { // D12, D13, D15
 	c, err := newCall(&Request{
 		Exchange: "foo", Method: "GET", Path: "/bar/baz", Query: "page=1&size=20", Body: []byte("b"),
 		Fields: []Field{{"Content-Type", "text/plain"}, {"Content-Encoding", "gzip"}},
-	})
+	}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +75,36 @@ func TestNewCall(t *testing.T) { // D12, D13, D15
 	}
 	if c.msg.ContentType != "text/plain" || c.msg.ContentEncoding != "gzip" || c.msg.CorrelationId != c.id || len(c.id) != 36 || c.msg.DeliveryMode != 1 || c.msg.AppId != "lictor" {
 		t.Errorf("got properties %+v", c.msg)
+	}
+}
+
+// What a request is copied into is one piece of memory and a table: the connection's
+// buffer, in which its strings lie, serves the next one while the broker has this one.
+func TestNewCallCopiesInOnePiece(t *testing.T) {
+	buffer := []byte("GET|/bar/baz|page=1|Accept|text/html|Cookie|a=1|X-Request-Id|0123456789|foo")
+	at := func(i int) string {
+		part := bytes.Split(buffer, []byte("|"))[i]
+		return unsafe.String(&part[0], len(part))
+	}
+	r := Request{Method: at(0), Path: at(1), Query: at(2), Exchange: at(9), Fields: []Field{{at(3), at(4)}, {at(5), at(6)}, {at(7), at(8)}}}
+	c, failure := newCall(&r, time.Now())
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	allocations := testing.AllocsPerRun(100, func() { _, _ = newCall(&r, time.Now()) })
+	for i := range buffer {
+		buffer[i] = '#'
+	}
+	want := amqp.Table{
+		"X-WASP-METHOD": "GET", "X-WASP-PATH": "/bar/baz", "X-WASP-QS": "page=1",
+		"Accept": "text/html", "Cookie": "a=1", "X-Request-Id": "0123456789",
+	}
+	if c.exchange != "foo" || c.key != "bar.baz" || !reflect.DeepEqual(c.msg.Headers, want) {
+		t.Errorf("got exchange %q, key %q, headers %v", c.exchange, c.key, c.msg.Headers)
+	}
+	// The call, its channel, id, key, strings and table, and each value as one of any type.
+	if most := 10 + float64(len(want)); allocations > most {
+		t.Errorf("%v allocations, want at most %v", allocations, most)
 	}
 }
 
@@ -89,20 +121,20 @@ func TestNewCallRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := newCall(&tt.r); err == nil || err.Status != tt.status || err.Reason != tt.reason {
+			if _, err := newCall(&tt.r, time.Now()); err == nil || err.Status != tt.status || err.Reason != tt.reason {
 				t.Errorf("got %v, want %d %s", err, tt.status, tt.reason)
 			}
 		})
 	}
 	encoded := Request{Exchange: "foo", Path: "/" + strings.Repeat("%41", 255)}
-	if _, err := newCall(&encoded); err != nil {
+	if _, err := newCall(&encoded, time.Now()); err != nil {
 		t.Errorf("the limit must hold for the decoded key: %v", err)
 	}
 }
 
 func TestLongPropertiesStayHeaders(t *testing.T) {
 	long := strings.Repeat("t", 256)
-	c, err := newCall(&Request{Exchange: "foo", Fields: []Field{{"Content-Type", long}}})
+	c, err := newCall(&Request{Exchange: "foo", Fields: []Field{{"Content-Type", long}}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,14 +11,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lictor/internal/crash"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/rabbitmq"
 )
 
-// Bus carries a whole request and brings a whole answer.
+// Bus carries a whole request and brings a whole answer. Call keeps neither ctx nor r,
+// but for the request's body.
 type Bus interface {
 	Call(ctx context.Context, r *rabbitmq.Request) (*rabbitmq.Reply, error)
 }
@@ -88,25 +88,44 @@ func (q *Request) publish() {
 	}
 	began := time.Now()
 	q.out.Published, q.out.asked = true, began.Sub(q.Began)
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	stop := q.watch(cancel)
-	reply, err := b.Bus.Call(ctx, &rabbitmq.Request{
+	reply, gone, err := q.call(rabbitmq.Request{
 		Exchange: name, Method: q.Head.Method, Path: q.out.Target, Query: q.Query,
-		Fields: q.busFields(), Body: body, Deadline: began.Add(set.Timeout),
+		Body: body, Deadline: began.Add(set.Timeout),
 	})
-	stop()
 	if g := q.s.busGroup(name, err == nil); g != nil {
 		q.out.metrics = g.metrics
 	}
 	if err != nil {
-		q.busFailed(ctx, err)
+		q.busFailed(gone, err)
 		return
 	}
 	q.out.Answered = time.Since(began)
 	body = nil
 	held.giveBack()
 	q.deliverReply(reply)
+}
+
+// busRequests are empty but for the room for fields.
+var busRequests = sync.Pool{New: func() any { return new(rabbitmq.Request) }}
+
+// mostFieldsKept is the room for fields that one of them has at most.
+const mostFieldsKept = 128
+
+// call sends what is asked, with the fields of q, and waits for the reply; gone says
+// that the client left meanwhile, or the exchange was cut.
+func (q *Request) call(asked rabbitmq.Request) (reply *rabbitmq.Reply, gone bool, err error) {
+	r := busRequests.Get().(*rabbitmq.Request)
+	asked.Fields = q.appendBusFields(r.Fields)
+	*r = asked
+	w := q.wait()
+	defer func() { gone = w.end() }() // after a panic as well
+	reply, err = q.s.bus.Bus.Call(w.ctx, r)
+	if cap(r.Fields) <= mostFieldsKept {
+		clear(r.Fields) // which lie in the client's head
+		*r = rabbitmq.Request{Fields: r.Fields[:0]}
+		busRequests.Put(r)
+	}
+	return reply, false, err
 }
 
 // deliverReply answers with r, and takes room for it until the client has it.
@@ -132,41 +151,8 @@ func (q *Request) deliverReply(r *rabbitmq.Reply) {
 // smallReply is what a socket takes at once, so that nobody holds it.
 const smallReply = 16 << 10
 
-// watchAfter is how long a worker may think before the client is watched for
-// leaving, and the policy for a change: most answer sooner.
-const watchAfter = 50 * time.Millisecond
-
-// errCrashed is what a request ends with whose watch panicked.
-var errCrashed = errors.New("proxy: a panic ended the request")
-
-// watch cancels when the client leaves or the exchange is cut (X14), until stop
-// is called.
-func (q *Request) watch(cancel context.CancelCauseFunc) (stop func()) {
-	var mu sync.Mutex // guards over and unwatch
-	over, unwatch := false, func() {}
-	timer := time.AfterFunc(watchAfter, func() {
-		defer crash.Contain("watch of a client", func() { cancel(errCrashed) })
-		mu.Lock()
-		defer mu.Unlock()
-		if !over {
-			q.Exchange.Lasts()
-			unwatch = q.Conn.OnGone(cancel)
-		}
-	})
-	return func() {
-		if timer.Stop() {
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		over = true
-		unwatch()
-	}
-}
-
-// busFields are the header fields as a backend would get them by HTTP.
-func (q *Request) busFields() []rabbitmq.Field {
-	fields := make([]rabbitmq.Field, 0, len(q.Head.Fields)+12)
+// appendBusFields appends the header fields as a backend would get them by HTTP.
+func (q *Request) appendBusFields(fields []rabbitmq.Field) []rabbitmq.Field {
 	for i := range q.Head.Fields {
 		if f := &q.Head.Fields[i]; q.Exchange.PassesUp(f) {
 			fields = append(fields, rabbitmq.Field{Name: f.Name, Value: f.Value})
@@ -198,10 +184,10 @@ func (s *Sender) busGroup(name string, answered bool) *group {
 }
 
 // busFailed answers a request that got no reply.
-func (q *Request) busFailed(ctx context.Context, err error) {
+func (q *Request) busFailed(gone bool, err error) {
 	q.out.Err = err
 	failure, ok := errors.AsType[*rabbitmq.Error](err)
-	if !ok || ctx.Err() != nil {
+	if !ok || gone {
 		q.refuse(answer.Left)
 		return
 	}

@@ -193,17 +193,16 @@ func (g *group) mostWait(set *Settings) time.Duration {
 
 // sleep waits for wake, and reports whether it came.
 func (q *Request) sleep(wake <-chan struct{}, patience time.Duration) bool {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	defer q.watch(cancel)()
+	w := q.wait()
+	defer w.end()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-wake:
 		return true
 	case <-timer.C:
-	case <-ctx.Done():
-		q.out.Err = context.Cause(ctx)
+	case <-w.ctx.Done():
+		q.out.Err = context.Cause(w.ctx)
 		q.refuse(answer.Left)
 	}
 	return false
