@@ -186,6 +186,24 @@ func TestWhatIsTooLongIsRegisteredNowhere(t *testing.T) {
 	})
 }
 
+// TestANameThatNobodyCanAskAboutIsNoService: Consul registers it, and answers nothing
+// about it. It would be unknown for ever where it is.
+func TestANameThatNobodyCanAskAboutIsNoService(t *testing.T) {
+	fake := newFake()
+	names := map[string]bool{"/lead": false, "a//b": false, "//": false, "a\x00": false, "a\n": false, "a\u2028": false, "a/b": true, "a b": true, "ü?": true, "..": true, "a/": true}
+	for name := range names {
+		fake.set(name, instance("x", 80, httpOK))
+	}
+	onBench(t, fake, func(c *Config) { c.Everywhere = true }, func(b *bench) {
+		b.settle()
+		for name, known := range names {
+			if s := b.Catalog().Lookup(name); (s != nil) != known {
+				t.Errorf("%q is known: %v", name, s != nil)
+			}
+		}
+	})
+}
+
 // TestAHiddenPartIsNotTakenForTheWhole: where ACLs hide instances from the first
 // answer on it is not known where the service is.
 func TestAHiddenPartIsNotTakenForTheWhole(t *testing.T) {

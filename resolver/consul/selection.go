@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"lictor/resolver"
 )
@@ -75,12 +76,21 @@ func matches(globs []string, name string) bool {
 	return false
 }
 
+// askable reports whether Consul can be asked about a service of that name. It takes the
+// registration of any name, and answers 307 or 400 to a path with an empty part, or with
+// a character that cannot be printed: what nobody can be told about would be waited for
+// for ever.
+func askable(name string) bool {
+	return name != "" && name[0] != '/' && !strings.Contains(name, "//") &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
 // exposes reports whether a path may reach the service.
 func (r *Resolver) exposes(name string) bool {
 	if r.cfg.Everywhere {
-		return name != ""
+		return askable(name)
 	}
-	if name == "" || name == r.cfg.OwnService || len(name) > maxName || strings.Contains(name, "/") {
+	if !askable(name) || name == r.cfg.OwnService || len(name) > maxName || strings.Contains(name, "/") {
 		return false
 	}
 	s := r.selection.Load()
