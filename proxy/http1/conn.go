@@ -52,6 +52,7 @@ const (
 	inSize    = 8 << 10
 	smallSize = 1 << 10 // for the heads of nearly all requests
 	upSize    = 16 << 10
+	upRoom    = 512 // before an answer, for what its head grows by: see join
 	// keepCap is the most that a buffer may have grown to and still be kept.
 	keepCap = 32 << 10
 )
@@ -92,7 +93,7 @@ func (l *loan) giveBack() {
 // valid until the handler returns.
 func (c *Conn) Request() *RequestHead { return &c.ws.req }
 
-// Response is the head of the upstream's answer, after RoundTrip.
+// Response is the head of the upstream's answer, after RoundTrip and until Relay.
 func (c *Conn) Response() *ResponseHead { return &c.ws.resp }
 
 // Scratch is an empty buffer for building heads; give the grown one back by

@@ -93,7 +93,7 @@ func (t *trip) relayLength(head []byte) error {
 	if int64(n) < left { // before the first write, which may take long as well
 		c.srv.handler.Lasting(c)
 	}
-	if err := c.write(append(head, ws.up[t.seen:t.seen+n]...)); err != nil {
+	if err := c.write(t.join(head, n)); err != nil {
 		return err
 	}
 	t.seen += n
@@ -103,6 +103,21 @@ func (t *trip) relayLength(head []byte) error {
 		t.rest = ofLength
 	}
 	return nil
+}
+
+// join returns head and n bytes of the answer's body behind it. It spares a copy of
+// those: head comes before them where they were read, in place of the one that they
+// came with, unless it has no room there or is the longer one.
+func (t *trip) join(head []byte, n int) []byte {
+	up, resp := t.c.ws.up, &t.c.ws.resp
+	at := t.seen - len(head)
+	if at < 0 || n <= len(head) {
+		return append(head, up[t.seen:t.seen+n]...)
+	}
+	t.u.alone = t.u.alone || t.c.bindsLogin() // the answer's fields will not say so any more
+	resp.Fields, resp.ConnectionNames, resp.Upgrade = resp.Fields[:0], resp.ConnectionNames[:0], ""
+	copy(up[at:], head)
+	return up[at : t.seen+n]
 }
 
 // relayLeft relays the bytes that are left of a body of known length.

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -320,5 +321,34 @@ func TestCutAtAnyMoment(t *testing.T) {
 		if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "hello" {
 			t.Fatalf("%q %v", b, err)
 		}
+	}
+}
+
+func TestAHeadIsPutBeforeTheBodyWhereThatIsLong(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		head, body int
+		moves      bool // the head, and not the body
+	}{
+		{"a small body goes behind the head", 300, 300, false},
+		{"a large one stays", 300, 301, true},
+		{"so it does as long as there is room before it", upRoom + 100, 4096, true},
+		{"and no longer", upRoom + 101, 4096, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ws := workspaces.New().(*workspace)
+			u := &Upstream{}
+			c := &Conn{ws: ws}
+			c.trip = trip{c: c, u: u, seen: upRoom + 100, up: upRoom + 100 + tt.body} // their head has 100 bytes
+			head, body := bytes.Repeat([]byte("h"), tt.head), bytes.Repeat([]byte("b"), tt.body)
+			copy(ws.up[c.trip.seen:], body)
+			got := c.trip.join(head, tt.body)
+			if string(got) != string(head)+string(body) {
+				t.Errorf("got %q", got)
+			}
+			if moves := &got[tt.head] == &ws.up[c.trip.seen]; moves != tt.moves {
+				t.Errorf("the head moves: %t, want %t", moves, tt.moves)
+			}
+		})
 	}
 }

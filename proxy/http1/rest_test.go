@@ -102,35 +102,44 @@ func TestAnAnswerThatMovesLosesNothing(t *testing.T) {
 }
 
 // A login of a connection is told by fields of the answer, which are given back when it
-// moves: the connection is its client's alone all the same.
-func TestAChallengeThatMovesBindsItsConnection(t *testing.T) {
-	more := make(chan struct{})
-	f, c := restless(t, func(c net.Conn, in *bufio.Reader) {
-		_, _ = http.ReadRequest(in)
-		io.WriteString(c, "HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM\r\nContent-Length: 10\r\n\r\npiece")
-		<-more
-		io.WriteString(c, "piece")
-		_, _ = in.ReadByte()
-	})
-	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	moved(t)
-	close(more)
-	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(resp.Body); err != nil {
-		t.Fatal(err)
-	}
-	var alone, shared int
-	eventually.True(t, "the connection is back", func() bool {
-		f.pool.mu.Lock()
-		defer f.pool.mu.Unlock()
-		alone, shared = len(f.pool.alone), len(f.pool.idle)
-		return alone+shared > 0
-	})
-	if alone != 1 || shared != 0 {
-		t.Errorf("%d connections are one client's, %d are anybody's", alone, shared)
+// moves, and overwritten by the client's when its body is long: the connection is its
+// client's alone all the same.
+func TestAChallengeBindsItsConnectionWhenItsFieldsAreGone(t *testing.T) {
+	for name, parts := range map[string][2]string{
+		"an answer that moves": {"piece", "piece"}, "one with a long body": {strings.Repeat("x", 1000), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			more := make(chan struct{})
+			f, c := restless(t, func(c net.Conn, in *bufio.Reader) {
+				_, _ = http.ReadRequest(in)
+				fmt.Fprintf(c, "HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM\r\nContent-Length: %d\r\n\r\n%s", len(parts[0]+parts[1]), parts[0])
+				<-more
+				io.WriteString(c, parts[1])
+				_, _ = in.ReadByte()
+			})
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			if parts[1] != "" {
+				moved(t)
+			}
+			close(more)
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != parts[0]+parts[1] {
+				t.Fatalf("got %q, %v", body, err)
+			}
+			var alone, shared int
+			eventually.True(t, "the connection is back", func() bool {
+				f.pool.mu.Lock()
+				defer f.pool.mu.Unlock()
+				alone, shared = len(f.pool.alone), len(f.pool.idle)
+				return alone+shared > 0
+			})
+			if alone != 1 || shared != 0 {
+				t.Errorf("%d connections are one client's, %d are anybody's", alone, shared)
+			}
+		})
 	}
 }
 

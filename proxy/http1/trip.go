@@ -34,7 +34,7 @@ type trip struct {
 	sentCh   chan struct{}
 	failure  atomic.Pointer[error]
 
-	up, seen int    // bytes of the answer in ws.up, and how many of them were used
+	up, seen int    // ws.up[seen:up] is read of the answer and not yet used
 	answered bool   // any byte of an answer came
 	out      int64  // body bytes of the answer, or those that a tunnel brought the client
 	in       int64  // bytes that a tunnel brought the upstream
@@ -118,7 +118,7 @@ func (t *trip) begin(c *Conn, u *Upstream) {
 	t.progress.Store(0)
 	t.spoke.Store(false)
 	t.sent.Store(!t.streams)
-	t.up, t.seen, t.out, t.in = 0, 0, 0, 0
+	t.up, t.seen, t.out, t.in = upRoom, upRoom, 0, 0
 	t.rest, t.fresh, t.err = nothing, false, nil
 }
 
@@ -131,8 +131,8 @@ func (t *trip) send(head []byte, timeout time.Duration) error {
 	stall := c.srv.limits.Load().Stream
 	if !t.streams {
 		u.s.readBy(min(watchAfter, timeout))
-		n, err := u.s.exchange(out, c.ws.up, stall)
-		t.up = n
+		n, err := u.s.exchange(out, c.ws.up[t.up:], stall)
+		t.up += n
 		if isTimeout(err) {
 			return nil // slow: await goes on
 		}
@@ -236,7 +236,7 @@ const maxResponseHead = 64 << 10
 // moreHead makes room for more of a head that is not complete.
 func (t *trip) moreHead() error {
 	ws := t.c.ws
-	if t.up > 0 {
+	if t.up > t.seen {
 		t.answered = true
 	}
 	if t.up < len(ws.up) {
@@ -341,7 +341,7 @@ func (t *trip) leave(whole bool) {
 
 // fails closes the upstream and tells what went wrong.
 func (t *trip) fails(err error) *Failure {
-	f := &Failure{Err: err, Mute: !t.answered && t.up == 0}
+	f := &Failure{Err: err, Mute: !t.answered && t.up == t.seen}
 	f.Clean = f.Mute && !t.streams
 	cut := t.failed()
 	vanished := err == ErrVanished || t.u.s.pulse.Dead()
