@@ -72,19 +72,17 @@ func (st *stream) writeHead(p []byte) (int, error) {
 		return 0, err
 	}
 	a := &st.answer
-	n := bytes.Index(p, []byte("\r\n\r\n"))
-	if n < 0 || len(p) < 12 {
+	if len(p) < 12 {
 		return 0, errAnswer
 	}
 	status, err := strconv.Atoi(string(p[9:12]))
 	if err != nil {
 		return 0, errAnswer
 	}
-	size := int64(-1)
-	a.block, size, err = appendBlock(a.block[:0], p[:n+2], status, st.connect)
-	n += 4
-	if err != nil {
-		return n, err
+	block, size, n := appendBlock(a.block[:0], p, status, st.connect)
+	a.block = block
+	if n < 0 {
+		return 0, errAnswer
 	}
 	switch {
 	case status == 101:
@@ -148,7 +146,7 @@ func (st *stream) writeTrailers(p []byte) error {
 	}
 	a := &st.answer
 	a.phase = done
-	a.block = appendFields(a.block[:0], p[:len(p)-2], nil)
+	a.block, _ = appendFields(a.block[:0], p, nil)
 	st.c.appendHeaders(st.id, a.block, true)
 	return nil
 }

@@ -220,9 +220,9 @@ func TestWhatWeCompressIsReadAlike(t *testing.T) {
 	check := func(value string, status uint16) bool {
 		code := 100 + int(status)%500
 		value = strings.Map(func(r rune) rune { return 'a' + r%26 }, value)
-		head := "HTTP/1.1 " + "200" + " OK\r\nContent-Type: " + value + "\r\nX-Long-Name-That-Is-Not-Static: " + strings.Repeat(value, 20) + "\r\nConnection: close\r\n"
-		block, _, err := appendBlock(nil, []byte(head), code, false)
-		if err != nil {
+		head := "HTTP/1.1 " + "200" + " OK\r\nContent-Type: " + value + "\r\nX-Long-Name-That-Is-Not-Static: " + strings.Repeat(value, 20) + "\r\nConnection: close\r\n\r\n"
+		block, _, n := appendBlock(nil, []byte(head+"a: body"), code, false)
+		if n != len(head) {
 			return false
 		}
 		fields, err := hpack.NewDecoder(4096, nil).DecodeFull(block)
@@ -237,13 +237,20 @@ func TestWhatWeCompressIsReadAlike(t *testing.T) {
 
 func TestNoFieldOfTheConnectionBecomesOneOfHTTP2(t *testing.T) {
 	for _, name := range []string{"Connection", "keep-alive", "Proxy-Connection", "TRANSFER-ENCODING", "upgrade", "Sec-WebSocket-Accept"} {
-		if got := appendFields(nil, []byte(name+": x\r\n"), nil); len(got) > 0 {
-			t.Errorf("%s becomes %q", name, got)
+		text := name + ": x\r\n\r\n"
+		if got, n := appendFields(nil, []byte(text), nil); len(got) > 0 || n != len(text) {
+			t.Errorf("%s becomes %q, %d bytes", name, got, n)
 		}
 	}
 	size := int64(-1)
-	got := appendFields(nil, []byte("Content-Length: 5\r\nX-One:  two\r\nETag:\r\n"), &size)
-	if want := "\x0f\x0d\x015\x00\x05x-one\x04 two\x0f\x13\x00"; string(got) != want || size != 5 {
-		t.Errorf("got %q and a length of %d, want %q and 5", got, size, want)
+	text := "Content-Length: 5\r\nX-One:  two\r\nETag:\r\n\r\n"
+	got, n := appendFields(nil, []byte(text+"body: no field\r\n"), &size)
+	if want := "\x0f\x0d\x015\x00\x05x-one\x04 two\x0f\x13\x00"; string(got) != want || size != 5 || n != len(text) {
+		t.Errorf("got %q, a length of %d and %d bytes, want %q, 5 and %d", got, size, n, want, len(text))
+	}
+	for _, cut := range []string{"", "A: b", "A: b\r\n", "A\r\n\r\n"} {
+		if _, n := appendFields(nil, []byte(cut), nil); n != -1 {
+			t.Errorf("%q is %d bytes of fields, want -1", cut, n)
+		}
 	}
 }

@@ -46,9 +46,10 @@ const (
 // staticStatus are the statuses that have an index of their own.
 var staticStatus = map[int]byte{200: 8, 204: 9, 206: 10, 304: 11, 400: 12, 404: 13, 500: 14}
 
-// appendBlock appends the header block of an answer, whose head as text ends
-// with its last field line. It returns the Content-Length, -1 if there is none.
-func appendBlock(dst, head []byte, status int, connect bool) ([]byte, int64, error) {
+// appendBlock appends the header block of an answer, whose text begins with its head.
+// It returns the Content-Length, -1 if there is none, and how long the head is, -1 if
+// that does not end.
+func appendBlock(dst, text []byte, status int, connect bool) (block []byte, size int64, n int) {
 	if connect && status == 101 {
 		status = 200 // RFC 8441 5
 	}
@@ -58,27 +59,34 @@ func appendBlock(dst, head []byte, status int, connect bool) ([]byte, int64, err
 		dst = append(dst, 8) // the name of :status
 		dst = appendString(dst, strconv.AppendInt(make([]byte, 0, 3), int64(status), 10))
 	}
-	size := int64(-1)
-	_, head, _ = bytes.Cut(head, []byte{'\n'}) // without its first line
-	dst = appendFields(dst, head, &size)
-	return dst, size, nil
+	size = -1
+	line := bytes.IndexByte(text, '\n') + 1
+	if dst, n = appendFields(dst, text[line:], &size); n >= 0 {
+		n += line
+	}
+	return dst, size, n
 }
 
-// appendFields appends the field lines of text, without those that speak of
-// the connection, as literals that are not to be indexed. If size is not nil it is
-// set to the Content-Length.
-func appendFields(dst, text []byte, size *int64) []byte {
+// appendFields appends the field lines that text begins with, without those that speak
+// of the connection, as literals that are not to be indexed. If size is not nil it is
+// set to the Content-Length. It returns how long they are with the empty line behind
+// them, -1 if there is none.
+func appendFields(dst, text []byte, size *int64) (block []byte, n int) {
 	for {
-		end := bytes.IndexByte(text, '\n')
-		colon := bytes.IndexByte(text, ':')
-		if colon < 0 || end < colon {
-			return dst
+		line := text[n:]
+		end := bytes.IndexByte(line, '\n')
+		if end == 1 {
+			return dst, n + 2
 		}
-		name, value := text[:colon], text[colon+1:end-1]
+		colon := bytes.IndexByte(line, ':')
+		if colon < 0 || end < colon {
+			return dst, -1
+		}
+		n += end + 1
+		name, value := line[:colon], line[colon+1:end-1]
 		if len(value) > 0 && value[0] == ' ' {
 			value = value[1:]
 		}
-		text = text[end+1:]
 		switch i := names.Find(name); i {
 		case dropped:
 			continue

@@ -121,7 +121,7 @@ type Outcome struct {
 	Out       int64              // bytes of the answer's body
 
 	tries    []try
-	triesArr [4]try
+	triesArr [1]try        // of nearly all requests
 	asked    time.Duration // since the request began, when it was published
 	member   *member       // that answered
 	metrics  *serviceMetrics
