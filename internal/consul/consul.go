@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -65,11 +64,11 @@ type Client struct {
 	peer     string
 	identity *Identity
 	conns    int
-	kept     *http.Client
-	fresh    *http.Client // opens a connection for each request
-	quiet    *http.Client // as fresh, for probes: tells the contact nothing by itself
-	many     *http.Client // by streams; nil if there are none
-	streams  *streams     // likewise
+	kept     *transport
+	fresh    *transport // opens a connection for each request
+	quiet    *transport // as fresh, for probes: tells the contact nothing by itself
+	many     *transport // by streams; nil if there are none
+	streams  *streams   // likewise
 
 	spoken atomic.Pointer[tls.Config] // by which the kept connections were made
 }

@@ -111,8 +111,8 @@ func TestATokenThatIsReplacedWhileAQueryWaitsCostsNothing(t *testing.T) {
 	g, c, _ := askedAs(t, IdentityConfig{TokenFile: file})
 	g.token.Store("second") // and the file is replaced as the first request is refused
 	refused := false
-	base := c.kept.Transport
-	c.kept.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+	base := c.kept.base
+	c.kept.base = roundTripper(func(r *http.Request) (*http.Response, error) {
 		resp, err := base.RoundTrip(r)
 		if !refused {
 			refused = true

@@ -102,7 +102,7 @@ func (c *Client) get(ctx context.Context, path string, q Query, read func(io.Rea
 
 // way returns by which connections a query goes, once it may go. done is to be called
 // when its answer is read.
-func (c *Client) way(ctx context.Context, q Query) (by *http.Client, done func(), err error) {
+func (c *Client) way(ctx context.Context, q Query) (by *transport, done func(), err error) {
 	switch {
 	case q.Many && c.streams.ready(ctx):
 		done, err = c.streams.turn(ctx, q.Index > 0)

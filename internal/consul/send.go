@@ -69,7 +69,7 @@ func (c *Client) MayReadKeys(ctx context.Context, prefix string) (bool, error) {
 
 // send sends one request, as whoever Consul is to be asked as now. A refusal of
 // a token that was replaced meanwhile, as while a query waited, is not the answer.
-func (c *Client) send(ctx context.Context, by *http.Client, method, path string, form url.Values, body []byte) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, by *transport, method, path string, form url.Values, body []byte) (*http.Response, error) {
 	token := c.current()
 	for {
 		req, err := c.request(ctx, method, path, form, body)
@@ -79,9 +79,12 @@ func (c *Client) send(ctx context.Context, by *http.Client, method, path string,
 		if !token.Empty() {
 			req.Header.Set("X-Consul-Token", token.Reveal())
 		}
-		resp, err := by.Do(req)
-		if err != nil || resp.StatusCode != http.StatusForbidden {
-			return resp, err
+		resp, err := by.RoundTrip(req)
+		if err != nil {
+			return nil, &url.Error{Op: method, URL: req.URL.String(), Err: err}
+		}
+		if resp.StatusCode != http.StatusForbidden {
+			return resp, nil
 		}
 		now := c.current()
 		if now.Reveal() == token.Reveal() {

@@ -34,6 +34,8 @@ const (
 // as all others are.
 var errPlain = errors.New("consul does not speak HTTP/2")
 
+var errBusy = errors.New("as many queries wait for consul as there are streams")
+
 // streams are connections of HTTP/2, each of which carries hundreds of queries that
 // wait. A request is sent by the first that has room for it, so that there are as few
 // as can be. All are known to be alive: by what comes, and by pings.
@@ -114,9 +116,10 @@ func (s *streams) turn(ctx context.Context, waits bool) (done func(), err error)
 	}
 }
 
-// RoundTrip implements [http.RoundTripper].
+// RoundTrip implements [http.RoundTripper]. Others may take the places on a connection
+// that is made for it, but not on all that may be.
 func (s *streams) RoundTrip(req *http.Request) (*http.Response, error) {
-	for {
+	for range s.most + 1 {
 		conn, err := s.reserve()
 		if err != nil {
 			return nil, err
@@ -137,6 +140,7 @@ func (s *streams) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return resp, err
 	}
+	return nil, errBusy
 }
 
 // reserve returns a connection with a place for one request, nil if there is none
@@ -153,7 +157,7 @@ func (s *streams) reserve() (*http2.ClientConn, error) {
 		}
 	}
 	if s.sweepLocked(); len(s.conns) >= s.most {
-		return nil, errors.New("consul: as many queries wait as there are streams")
+		return nil, errBusy
 	}
 	return nil, nil
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"golang.org/x/net/http2"
 
 	"lictor/app/listener/certtest"
 )
@@ -38,13 +39,18 @@ type secured struct {
 // startSecured starts one that grants each connection so many streams.
 func startSecured(t *testing.T, streams int, protocols ...string) *secured {
 	t.Helper()
+	return startSecuredAs(t, func(c *http.Server) { c.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: streams} }, protocols...)
+}
+
+func startSecuredAs(t *testing.T, edit func(*http.Server), protocols ...string) *secured {
+	t.Helper()
 	ca, dir := certtest.NewCA(t), t.TempDir()
 	ca.WriteCA(t, dir)
 	s := &secured{release: make(chan struct{}), ca: dir + "/ca.pem"}
 	s.protocol.Store(&protocols)
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.answer))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: streams}
+	edit(s.Config)
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
@@ -190,6 +196,49 @@ func TestWithoutHTTP2AllIsAsEver(t *testing.T) {
 				t.Errorf("room for %d, %d queries by streams, %d connections", c.Streams(), s.streams.Load(), s.made.Load())
 			}
 		})
+	}
+}
+
+// TestWhereStreamsAreRefusedAllIsAsEver: connections of HTTP/2 are made, and nothing is
+// answered on them.
+func TestWhereStreamsAreRefusedAllIsAsEver(t *testing.T) {
+	var refusals atomic.Int64
+	s := startSecuredAs(t, func(c *http.Server) {
+		c.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
+			"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) { refuseStreams(conn, &refusals) },
+		}
+	}, "h2", "http/1.1")
+	c := s.client(t, 3)
+	for range 5 {
+		if _, err := c.Get(t.Context(), "/v1/x", Query{Many: true}, readAll(new(string))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.Streams() != 0 || refusals.Load() != 1 || c.Contact.Down() {
+		t.Errorf("room for %d, %d queries were refused, want one", c.Streams(), refusals.Load())
+	}
+}
+
+// refuseStreams speaks HTTP/2 and refuses each request.
+func refuseStreams(conn net.Conn, refusals *atomic.Int64) {
+	defer conn.Close()
+	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+		return
+	}
+	framer := http2.NewFramer(conn, conn)
+	_ = framer.WriteSettings()
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			return
+		}
+		switch f := frame.(type) {
+		case *http2.PingFrame:
+			_ = framer.WritePing(true, f.Data)
+		case *http2.HeadersFrame:
+			refusals.Add(1)
+			_ = framer.WriteRSTStream(f.StreamID, http2.ErrCodeRefusedStream)
+		}
 	}
 }
 

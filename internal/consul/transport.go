@@ -51,12 +51,8 @@ func (c *Client) connect(cfg Config, at Address) {
 	}
 }
 
-func bounded(base http.RoundTripper, most int64, contact *Contact) *http.Client {
-	return &http.Client{
-		Transport: &transport{base: base, most: most, contact: contact},
-		// net/http would take the token along to any other host.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+func bounded(base http.RoundTripper, most int64, contact *Contact) *transport {
+	return &transport{base: base, most: most, contact: contact}
 }
 
 // transports returns connections that are kept, those that are made for one
@@ -157,7 +153,9 @@ func (c *Contact) dial(ctx context.Context, network, address string) (net.Conn, 
 	return conn, err
 }
 
-// transport bounds what an answer may hold and tells the contact of it.
+// transport bounds what an answer may hold and tells the contact of it. It is used
+// without an [http.Client], which would take the token along to where a redirect
+// leads, and has each query that waits hold more.
 type transport struct {
 	base    http.RoundTripper
 	most    int64
@@ -190,7 +188,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// CloseIdleConnections is called by [http.Client.CloseIdleConnections].
+// CloseIdleConnections closes those that no request uses.
 func (t *transport) CloseIdleConnections() {
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
