@@ -12,7 +12,6 @@ import (
 // series is what a figure was at equal steps of time.
 type series struct {
 	name   string
-	fills  float64 // by how much what is kept up to a number may make it rise meanwhile
 	values []float64
 }
 
@@ -20,7 +19,7 @@ func (s *series) add(v float64) { s.values = append(s.values, v) }
 
 // trend returns by how much a line through the figures rises from its beginning to its
 // end, and how much they differ from it: two standard deviations, and at least
-// three percent, ten, and what fills. The first third is left out: pools and tables fill.
+// three percent and ten. The first third is left out: pools and tables fill.
 func (s *series) trend() (rise, noise float64) {
 	v := s.values[len(s.values)/3:]
 	n := float64(len(v))
@@ -35,7 +34,7 @@ func (s *series) trend() (rise, noise float64) {
 	for i, y := range v {
 		squares += math.Pow(y-base-slope*float64(i), 2)
 	}
-	return slope * (n - 1), max(2*math.Sqrt(squares/n), 0.03*sy/n, 10, s.fills)
+	return slope * (n - 1), max(2*math.Sqrt(squares/n), 0.03*sy/n, 10)
 }
 
 // pauses are the buckets of a histogram of Prometheus, as they come: of rising bounds.

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 )
 
 var soak = flag.Duration("soak", 2*time.Minute, "how long TestNothingGrowsUnderMixedLoad goes on")
@@ -64,9 +66,6 @@ func newSoak(t *testing.T) *soaking {
 	for _, name := range []string{"process_resident_memory_bytes", "go_goroutines", "process_open_fds", "go_memstats_next_gc_bytes"} {
 		s.watched = append(s.watched, &series{name: name})
 	}
-	if *soak < quiet { // the last 1,000 changes of the policy, which are kept, are not all made yet
-		s.watched[3].fills = 1 << 20
-	}
 	steady := newPerishable(t)
 	s.perishable = newPerishable(t)
 	register(t, s.consul, "steady", "steady-1", steady.addr)
@@ -78,14 +77,40 @@ func newSoak(t *testing.T) *soaking {
 	s.lictor.Start(t)
 	s.lictor.Ready(t)
 	for path, want := range map[string]int{"/steady/": 200, "/mortal/": 200, "/steady/closed": 403} {
-		eventually(t, soon, path, func() error {
-			if status, _ := fetch(t, "http://"+s.lictor.Gateway+path); status != want {
-				return fmt.Errorf("%d", status)
-			}
-			return nil
-		})
+		s.answers(path, want)
 	}
+	s.fill()
 	return s
+}
+
+// answers waits until a path is answered so.
+func (s *soaking) answers(path string, want int) {
+	s.t.Helper()
+	eventually(s.t, soon, path, func() error {
+		if status, _ := fetch(s.t, "http://"+s.lictor.Gateway+path); status != want {
+			return fmt.Errorf("%d", status)
+		}
+		return nil
+	})
+}
+
+// fill makes more changes of the policy than the 1,000 that are kept: from then on
+// each drops one, and they do not grow.
+func (s *soaking) fill() {
+	const keys = 512
+	for _, round := range []struct {
+		verb api.KVOp
+		then int
+	}{{api.KVSet, http.StatusForbidden}, {api.KVDelete, http.StatusOK}} {
+		for first := 0; first < keys; first += 64 {
+			var ops api.TxnOps
+			for i := first; i < first+64; i++ {
+				ops = append(ops, &api.TxnOp{KV: &api.KVTxnOp{Verb: round.verb, Key: fmt.Sprintf("lictor/policy/blacklist/first-%d", i), Value: fmt.Appendf(nil, `["/steady/first-%d"]`, i)}})
+			}
+			commit(s.t, s.consul, ops)
+		}
+		s.answers(fmt.Sprintf("/steady/first-%d", keys-1), round.then)
+	}
 }
 
 // configure writes a configuration that differs from the last one.
