@@ -5,12 +5,14 @@ package integration_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -20,7 +22,7 @@ import (
 // root of its own, where the program serves by the configuration that came with it.
 func TestPackageInstallsServesAndLeavesNothing(t *testing.T) { // O6
 	together(t)
-	out := buildPackages(t)
+	out := packagesTwice(t)
 	root := t.TempDir()
 	for _, dir := range []string{"info", "updates"} {
 		if err := os.MkdirAll(filepath.Join(root, "var/lib/dpkg", dir), 0o755); err != nil {
@@ -85,11 +87,10 @@ kill $pid; wait $pid && echo ended`
 // erase the package in a root of its own, which has a shell for its scripts.
 func TestRPMInstallsVerifiesAndLeavesNothing(t *testing.T) { // O6
 	together(t)
-	out, root := t.TempDir(), t.TempDir()
-	build := exec.Command("../deploy/packages/build", out, "amd64")
-	build.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
-	if said, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, said)
+	root := t.TempDir()
+	out, err := packages()
+	if err != nil {
+		t.Fatal(err)
 	}
 	const shell = `for f in /bin/sh $(ldd /bin/sh | grep -o '/[^ )]*'); do mkdir -p "$0$(dirname "$f")" && cp -L "$f" "$0$f"; done`
 	if said, err := run(t, time.Minute, "/bin/sh", "-c", shell, root); err != nil {
@@ -130,21 +131,40 @@ func TestRPMInstallsVerifiesAndLeavesNothing(t *testing.T) { // O6
 	}
 }
 
-// buildPackages builds the packages twice, which must give the same bytes, and
+// packages is the directory of the packages as make packages builds them, by the
+// first test that wants them.
+var packages = sync.OnceValues(func() (string, error) {
+	return buildPackages(filepath.Join(buildDir, "packages"))
+})
+
+func buildPackages(out string) (string, error) {
+	temp := out + ".tmp"
+	if err := os.MkdirAll(temp, 0o755); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("../deploy/packages/build", out, "amd64")
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, said)
+	}
+	return out, nil
+}
+
+// packagesTwice builds the packages once more, which must give the same bytes, and
 // returns their directory.
-func buildPackages(t *testing.T) string {
+func packagesTwice(t *testing.T) string {
 	t.Helper()
+	out, err := packages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := buildPackages(filepath.Join(t.TempDir(), "packages"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var sums [2][]byte
-	var out string
-	for i := range sums {
-		out = t.TempDir()
-		cmd := exec.Command("../deploy/packages/build", out, "amd64")
-		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
-		said, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, said)
-		}
-		if sums[i], err = os.ReadFile(filepath.Join(out, "SHA256SUMS")); err != nil {
+	for i, dir := range []string{out, again} {
+		if sums[i], err = os.ReadFile(filepath.Join(dir, "SHA256SUMS")); err != nil {
 			t.Fatal(err)
 		}
 	}
