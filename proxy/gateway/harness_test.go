@@ -77,6 +77,9 @@ func testSettings() Settings {
 	}
 }
 
+// patient is for tests of what does not go by time: a busy machine refuses nobody.
+func patient(s *Settings) { s.Timeout, s.ConnectTimeout = 20*time.Second, 20*time.Second }
+
 // rig is a gateway on a free port.
 type rig struct {
 	t     testing.TB

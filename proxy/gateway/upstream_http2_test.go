@@ -57,7 +57,7 @@ func TestSlowReadersOfHTTP2StallNobody(t *testing.T) {
 // TestInterimAnswersThatNobodyReadsStallNobody has an instance send one client
 // more interim answers than wait for it, on a connection that others share.
 func TestInterimAnswersThatNobodyReadsStallNobody(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, patient)
 	sent := make(chan struct{})
 	_, conns := r.h2peerBackend(nil, func(p *h2peer, id uint32, n int) bool {
 		if n > 1 {
@@ -94,7 +94,7 @@ func TestInterimAnswersThatNobodyReadsStallNobody(t *testing.T) {
 // connections on which the instance takes nothing.
 func TestConnectionsOfHTTP2AreFew(t *testing.T) {
 	t.Run("a burst", func(t *testing.T) {
-		r := newRig(t, nil)
+		r := newRig(t, patient)
 		var conns atomic.Int64
 		r.h2cBackend(resolver.H2C, func(w http.ResponseWriter, q *http.Request) { io.WriteString(w, "ok") }, func(s *http.Server) {
 			s.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 5000}

@@ -231,7 +231,7 @@ func TestStuckBodyStallsNobody(t *testing.T) {
 		for _, window := range []int{0, 65535} { // Go's own, and the smallest there is
 			t.Run(fmt.Sprint(name, " ", window), func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t, nil)
+				r := newRig(t, patient)
 				done := make(chan struct{})
 				t.Cleanup(func() { close(done) })
 				r.h2cBackend(resolver.H2C, func(w http.ResponseWriter, q *http.Request) {
@@ -274,7 +274,7 @@ func TestStuckBodyStallsNobody(t *testing.T) {
 				for i := range 30 {
 					body := strings.Repeat("x", i*100)
 					c := r.dial()
-					c.SetDeadline(time.Now().Add(5 * time.Second))
+					c.SetDeadline(time.Now().Add(20 * time.Second))
 					c.send(fmt.Sprintf("POST /svc/x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 					if resp, got := c.answer("POST"); resp.StatusCode != 200 || got != fmt.Sprint(len(body)) {
 						t.Fatalf("got %d %q", resp.StatusCode, got)
