@@ -244,7 +244,7 @@ func goroutinesOf(t *testing.T) func() int {
 		_, records, _ := strings.Cut(all.String(), "\n") // the first line is the sum
 		for record := range strings.SplitSeq(records, "\n\n") {
 			if count, _, ok := strings.Cut(record, " @ "); ok && strings.Contains(record, label) {
-				n += atoi(t, count)
+				n += atoi(t, count[strings.LastIndexByte(count, '\n')+1:]) // the first follows a headline
 			}
 		}
 		if n == 0 {
