@@ -118,7 +118,7 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 		}
 	}
 	if e.TLS != nil {
-		tc := tls.Server(Ground(nc), e.TLS)
+		tc := tls.Server(under(nc), e.TLS)
 		if err := tc.Handshake(); err != nil {
 			s.refusePlain(err, p)
 			nc.Close()

@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// ground is the TCP connection under TLS, HTTP/2 or AMQP. It reads and writes by raw
-// system calls, as sock does: a write may last so long that the scheduler, if it were
-// told of it, would wake another thread to go on in the meantime.
+// ground is the TCP connection under TLS or HTTP/2. It reads and writes by raw system
+// calls, as sock does: a write may last so long that the scheduler, if it were told of
+// it, would wake another thread to go on in the meantime.
 type ground struct {
 	*net.TCPConn
 	rc syscall.RawConn
@@ -37,9 +37,9 @@ func newGround(nc net.Conn) *ground {
 	return g
 }
 
-// Ground returns nc as the ground of what runs on it; what is no TCP socket is left
-// as it is. One goroutine may read while another writes, but not two of either.
-func Ground(nc net.Conn) net.Conn {
+// under returns nc as the ground of what runs on it; what is no TCP socket is left
+// as it is.
+func under(nc net.Conn) net.Conn {
 	if g := newGround(nc); g != nil {
 		return g
 	}

@@ -54,7 +54,7 @@ func (c *Conn) becomeHTTP2() {
 	early := append([]byte(nil), c.ws.in[c.r:c.w]...)
 	c.giveBack()
 	c.s.nc.SetDeadline(time.Time{})
-	c.srv.http2.ServeConn(Ground(c.s.nc), c.peer, early, func() { c.end(false) })
+	c.srv.http2.ServeConn(under(c.s.nc), c.peer, early, func() { c.end(false) })
 }
 
 // Secure reports whether the client came by TLS.

@@ -5,8 +5,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // pieces notes each write as it comes, and counts the reads of what there is.
@@ -90,32 +88,5 @@ func TestGatherReadsManyFramesAtOnce(t *testing.T) {
 	}
 	if under.reads != 1 {
 		t.Errorf("%d reads, want one", under.reads)
-	}
-}
-
-// The runtime, told of a call on the connection to the broker, would wake a thread if it
-// takes long: it took a tenth of a round trip.
-func TestTheBrokerIsSpokenToByRawCalls(t *testing.T) {
-	broker, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer broker.Close()
-	go func() {
-		if c, err := broker.Accept(); err == nil {
-			c.Close()
-		}
-	}()
-	cfg, err := Config{URL: "amqp://" + broker.Addr().String() + "/", Log: hclog.NewNullLogger()}.check()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newLink(nil, cfg, nil)
-	defer l.stop()
-	if err := l.open(t.Context()); err == nil {
-		t.Fatal("a broker that hangs up was connected to")
-	}
-	if _, ok := l.tcp.Conn.(interface{ NetConn() net.Conn }); !ok {
-		t.Errorf("the connection is a %T, read and written by way of the scheduler", l.tcp.Conn)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"lictor/internal/crash"
-	"lictor/proxy/http1"
 )
 
 // link is one connection to the broker, from its dial to its end, with all
@@ -115,7 +114,7 @@ func (l *link) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.tcp = newGather(http1.Ground(tcp))
+	l.tcp = newGather(tcp)
 	defer l.watch("the start of the connection")()
 	defer context.AfterFunc(ctx, func() { l.kill(ctx.Err()) })()
 	properties := amqp.NewConnectionProperties()
