@@ -16,7 +16,7 @@ import (
 // nothing happens, both sides together. Who talks through them is a bare descriptor,
 // which costs this process no memory.
 func TestMemoryOfTunnels(t *testing.T) {
-	const most, tunnels = 16 << 10, 400
+	const most, tunnels = 12 << 10, 400
 	settings := quick()
 	settings.Stream = time.Minute
 	b := start(t, settings)

@@ -42,14 +42,14 @@ func TestMemoryOfConnections(t *testing.T) {
 		open func(h *held)
 		alpn string // with TLS
 	}{
-		{"an idle connection of HTTP 1.1", 4 << 10, (*held).idle, ""},
-		{"an idle connection of HTTP 1.1 by TLS", 13 << 10, (*held).idle, "http/1.1"},
-		{"a tunnel in which nothing passes", 16 << 10, (*held).tunnel, ""},
-		{"a tunnel by TLS in which nothing passes", 23 << 10, (*held).tunnel, "http/1.1"},
-		{"an answer that brings an event now and then", 15 << 10, (*held).events, ""},
-		{"an answer that brings an event now and then, by TLS", 22 << 10, (*held).events, "http/1.1"},
-		{"an idle connection of HTTP 2", 8 << 10, (*held).idleH2, ""},
-		{"an idle connection of HTTP 2 by TLS", 17 << 10, (*held).idleH2, "h2"},
+		{"an idle connection of HTTP 1.1", 2560, (*held).idle, ""},
+		{"an idle connection of HTTP 1.1 by TLS", 9 << 10, (*held).idle, "http/1.1"},
+		{"a tunnel in which nothing passes", 11 << 10, (*held).tunnel, ""},
+		{"a tunnel by TLS in which nothing passes", 18 << 10, (*held).tunnel, "http/1.1"},
+		{"an answer that brings an event now and then", 10 << 10, (*held).events, ""},
+		{"an answer that brings an event now and then, by TLS", 17 << 10, (*held).events, "http/1.1"},
+		{"an idle connection of HTTP 2", 5 << 10, (*held).idleH2, ""},
+		{"an idle connection of HTTP 2 by TLS", 13 << 10, (*held).idleH2, "h2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			const conns = 500

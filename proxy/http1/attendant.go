@@ -4,6 +4,8 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lictor/internal/crash"
 )
 
@@ -31,10 +33,26 @@ func (t *trip) attend() {
 			}
 		}
 		t.c.s.readBy(0)
-		if !t.stopped.Load() && t.c.s.waitGone() && !t.stopped.Load() {
-			t.fail(ErrClientGone)
-		}
+		t.watchClient()
 	})
+}
+
+// watch has the attendant do nothing but watch the client, for which it needs no
+// goroutine.
+func (t *trip) watch() {
+	t.attended = true
+	t.c.s.readBy(0)
+	if !parked.park(t.c.s.nc, unix.EPOLLRDHUP, 0, &t.wg, t.watchClient) {
+		t.wg.Go(t.watchClient)
+	}
+}
+
+// watchClient ends the exchange when the client leaves.
+func (t *trip) watchClient() {
+	defer crash.Contain("upload", func() { t.fail(errCrashed) })
+	if !t.stopped.Load() && t.c.s.waitGone() && !t.stopped.Load() {
+		t.fail(ErrClientGone)
+	}
 }
 
 // settled waits for a moment until the body is sent, and reports whether it

@@ -77,10 +77,9 @@ const (
 // returns errNap once, for a connection whose stack may have grown.
 func (c *Conn) awaitFirst(lim *Limits) error {
 	nap := min(cmp.Or(lim.Nap, defaultNap), lim.Idle)
-	if c.waited > 0 {
-		nap = lim.Idle - c.waited
+	if c.waited == 0 {
+		c.s.readBy(max(nap, 1))
 	}
-	c.s.readBy(max(nap, 1))
 	c.state.CompareAndSwap(stateActive, stateIdle)
 	if c.waited > 0 && !c.srv.draining.Load() {
 		c.s.awaitBytes()
@@ -97,7 +96,7 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 	if c.state.Load() != stateStopped {
 		if c.waited == 0 && nap < lim.Idle && isTimeout(err) && !c.s.halted.Load() {
 			c.waited = nap
-			c.s.readBy(max(lim.Idle-nap, 1)) // here, for it would make the new stack grow
+			c.s.readBy(max(lim.Idle-nap, 1))
 			return errNap
 		}
 		return errIdle // closed, timed out: nobody waits for an answer

@@ -9,7 +9,7 @@ import (
 )
 
 // Conn is a client's HTTP/1.x connection and the request on it that is being
-// served. One goroutine owns it for its whole life; only [Conn.Cut] may be
+// served. One goroutine at a time owns it; only [Conn.Cut] may be
 // called by others. Between requests it holds no buffer.
 type Conn struct {
 	srv  *Server
@@ -184,6 +184,7 @@ func (c *Conn) abort() {
 // Abort ends a connection at once, by RST and, with TLS, without its farewell:
 // nothing that was half sent may look whole.
 func Abort(nc net.Conn) {
+	Wake(nc) // what waits in the lot would not hear of the end
 	nc = lowest(nc)
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // it ends either way

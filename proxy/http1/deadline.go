@@ -129,11 +129,19 @@ func (s *sock) expired() bool {
 func (s *sock) halt() {
 	s.halted.Store(true)
 	s.nc.SetDeadline(past)
+	parked.hurry(s.nc)
 }
 
 // wake makes a reader that waits return at once with a deadline error, also
 // one that comes later, until readBy is called. Any goroutine may call it.
-func (s *sock) wake() { s.nc.SetReadDeadline(past) }
+func (s *sock) wake() { Wake(s.nc) }
+
+// Wake makes a reader of nc that waits, or does so later, return at once with a
+// deadline error. Any goroutine may call it.
+func Wake(nc net.Conn) {
+	nc.SetReadDeadline(past)
+	parked.hurry(nc)
+}
 
 // woken is to be called by the reader after wake, so that readBy sets anew.
 func (s *sock) woken() { s.deadline = -1 }

@@ -46,7 +46,7 @@ func (e *Entrance) Open() int64 { return e.open.Load() }
 // them to [Server.ServeStream].
 type HTTP2 interface {
 	// ServeConn serves nc until it ends, and then calls over. It may return before,
-	// and go on by [Server.Go]. Bytes that were read from nc already are in early.
+	// and go on by [Server.Later]. Bytes that were read from nc already are in early.
 	ServeConn(nc net.Conn, p *Peer, early []byte, over func())
 	// Drain has every connection take no further request and end after those it has.
 	Drain()

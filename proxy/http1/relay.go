@@ -59,6 +59,7 @@ func (c *Conn) Relay(head []byte) {
 		err = t.relayStream(head, false)
 	}
 	c.ws.out = head[:0]
+	t.since = monotonic()
 	if err != nil || t.rest == nothing {
 		t.relayed(err)
 	}
@@ -159,17 +160,18 @@ func cutShort(err error) error {
 
 // readBody reads body bytes of the answer.
 func (t *trip) readBody(l *loan) (int, error) {
-	return t.read(nil, l, t.c.srv.limits.Load().Stream, monotonic())
+	n, err := t.read(nil, l, t.c.srv.limits.Load().Stream, t.since)
+	t.since = monotonic()
+	return n, err
 }
 
 func (t *trip) spliceDown() error {
 	limit := t.c.srv.limits.Load().Stream
-	since := monotonic()
 	return spliceBody(&t.c.s, &t.u.s, t.left, limit, flow{
-		arm:    func() error { return t.arm(limit, since) },
+		arm:    func() error { return t.arm(limit, t.since) },
 		lapsed: t.lapsed,
 		moved: func(n int) {
-			since = monotonic()
+			t.since = monotonic()
 			t.fresh = false
 			t.out += int64(n)
 			t.left -= int64(n)
@@ -212,7 +214,7 @@ func (t *trip) relayMore() error {
 	l := &t.c.ws.loan
 	*l = loan{from: chunkRoom, to: chunkRoom + streamMax}
 	for !t.stream.done {
-		n, err := t.read(nil, l, t.c.srv.limits.Load().Stream, monotonic())
+		n, err := t.readBody(l)
 		if err == errNap {
 			return err
 		}

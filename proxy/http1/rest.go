@@ -66,16 +66,21 @@ func (c *Conn) done() {
 	c.srv.handler.Done(c)
 }
 
-// move has what carryOn left go on in a goroutine of its own.
+// move has what carryOn left go on once something comes.
 func (c *Conn) move() {
 	c.lighten()
 	if c.trip.rest == ofTunnel {
 		c.trip.openTunnel(c.resume)
 		return
 	}
-	c.trip.fresh = true
-	c.trip.u.s.readBy(c.srv.limits.Load().Stream) // here, for it would make the new stack grow
-	c.srv.wg.Go(c.resume)
+	t := &c.trip
+	t.fresh = true
+	if t.sent.Load() {
+		t.end()
+		t.watch()
+	}
+	_ = t.arm(c.srv.limits.Load().Stream, t.since) // whoever goes on finds out
+	c.srv.later(t.u.s.nc, t.u.s.deadline, c.resume)
 }
 
 // resume goes on with what is left to be done, and then with the connection.

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lictor/internal/crash"
 	"lictor/internal/guarded"
 )
@@ -57,7 +59,7 @@ type Limits struct {
 // Quiet is Lull, or what it is by default.
 func (l *Limits) Quiet() time.Duration { return cmp.Or(l.Lull, 3*time.Second) }
 
-// Server accepts HTTP/1.x connections, each served by one goroutine.
+// Server accepts HTTP/1.x connections, each served by one goroutine while it is at work.
 type Server struct {
 	handler  Handler
 	limits   atomic.Pointer[Limits]
@@ -135,14 +137,22 @@ func (s *Server) serveConn(nc net.Conn, peer *Peer) {
 	}
 }
 
-// Spawn runs f in a goroutine that Shutdown waits for. It is for connections that the
-// server serves at this moment: if f panics, which is told of that place, cut ends
-// the connection.
-func (s *Server) Spawn(place string, f, cut func()) {
-	s.wg.Go(func() {
-		defer crash.Contain(place, cut)
-		f()
-	})
+// Later has f called in a goroutine that Shutdown waits for, once something comes on
+// nc, which the server serves at this moment, or its read deadline passes, which is by;
+// the zero by is never. Meanwhile there is no goroutine, if that can be, or f is called
+// at once. f begins with a deferred crash.Contain.
+func (s *Server) Later(nc net.Conn, by time.Time, f func()) {
+	until := int64(0)
+	if !by.IsZero() {
+		until = int64(by.Sub(start))
+	}
+	s.later(nc, until, f)
+}
+
+func (s *Server) later(nc net.Conn, until int64, resume func()) {
+	if !parked.park(nc, unix.EPOLLIN|unix.EPOLLRDHUP, until, &s.wg, resume) {
+		s.wg.Go(resume)
+	}
 }
 
 // admit returns the connection that nc becomes, nil if others serve it. It is
@@ -175,10 +185,9 @@ func (s *Server) admit(nc net.Conn, peer *Peer) (c *Conn) {
 	return c
 }
 
-// run serves requests until the connection ends or moves. A stack that serving
-// requests made grow does not shrink below 4 KiB, so a connection that has been
-// idle for a while waits on in a goroutine of its own, with a new one, and so does
-// one whose answer takes its time.
+// run serves requests until the connection ends, or something is waited for that takes
+// its time, the next request or more of an answer: then the goroutine ends, and another
+// one goes on.
 func (c *Conn) run() {
 	defer crash.Contain(where, c.abort)
 	linger, err := c.serve()
@@ -187,7 +196,7 @@ func (c *Conn) run() {
 		c.move()
 		return
 	case err == errNap:
-		c.srv.wg.Go(c.run)
+		c.srv.later(c.s.nc, c.s.deadline, c.run)
 		return
 	case err == error(ErrHTTP2Preface) && !c.served && c.srv.http2 != nil:
 		c.becomeHTTP2()

@@ -41,6 +41,7 @@ type trip struct {
 	rest     rest   // what is still to be done after the handler's Serve
 	fresh    bool   // the stack is new on which that is done
 	left     int64  // with ofLength: bytes
+	since    int64  // monotonic time of the last bytes of the rest
 	stream   stream // with ofStream
 	err      error  // what ended it, once nothing is left to be done
 }

@@ -53,7 +53,7 @@ type tunnel struct {
 	down  direction
 }
 
-// direction passes bytes one way, in a goroutine of its own.
+// direction passes bytes one way, in a goroutine of its own while some come.
 type direction struct {
 	*tunnel
 	dst, src *sock
@@ -101,15 +101,16 @@ func (t *trip) tunnelled(up, down error) {
 }
 
 // run passes bytes until there are no more. A direction that was quiet for a while
-// goes on in a goroutine of its own: the stack of the last one has grown.
+// goes on in another goroutine, once something comes.
 func (d *direction) run() {
 	defer crash.Contain("tunnel", func() { d.halt(); d.end(errCrashed) })
 	err := d.copy()
 	if err == errNap {
 		d.grown, d.lulled = false, true
-		d.src.readBy(d.limit) // here, for it would make the new stack grow
-		d.t.c.srv.wg.Go(d.run)
-		return
+		if err = d.arm(d.limit); err == nil {
+			d.t.c.srv.later(d.src.nc, d.src.deadline, d.run)
+			return
+		}
 	}
 	d.end(err)
 }
@@ -176,7 +177,7 @@ func (d *direction) copy() error {
 // step waits for bytes and passes them on.
 func (d *direction) step() error {
 	most := d.limit
-	if d.grown {
+	if !d.lulled && d.mayRest() {
 		most = min(most, d.lull)
 	}
 	if err := d.arm(most); err != nil {
@@ -193,11 +194,14 @@ func (d *direction) step() error {
 		return err
 	}
 	d.src.woken()
-	if d.grown {
+	if d.mayRest() {
 		return errNap
 	}
 	return nil
 }
+
+// mayRest reports whether it is worth while that another goroutine goes on.
+func (d *direction) mayRest() bool { return d.grown || d.src.tcp != nil }
 
 // pass passes on the n bytes that came. It is a function of its own for its frame,
 // which shall not lie on the stack while nothing comes.

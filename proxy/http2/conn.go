@@ -121,12 +121,11 @@ type streamError struct {
 func (e *streamError) Error() string { return "http2: " + e.text + " (" + e.code.String() + ")" }
 
 // serve reads frames until the connection ends, and waits for its streams. One that
-// is quiet for a while goes on in a goroutine of its own: the stack of this one has
-// grown.
+// is quiet for a while goes on in another goroutine, once something comes.
 func (c *conn) serve() {
 	err := c.contained()
 	if err == errNap {
-		c.srv.h1.Spawn(where, c.resume, c.abort)
+		c.srv.h1.Later(c.nc, c.deadline, c.resume)
 		return
 	}
 	c.finish(err)
@@ -134,6 +133,7 @@ func (c *conn) serve() {
 
 // resume goes on with serve once something comes.
 func (c *conn) resume() {
+	defer crash.Contain(where, c.abort)
 	http1.Await(c.nc)
 	c.serve()
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"lictor/internal/crash"
+	"lictor/proxy/http1"
 )
 
 // What may wait to be written. Past maxOut the answers of streams wait, whatever
@@ -119,7 +120,7 @@ func (c *conn) flush() error {
 		for _, st := range c.streams {
 			st.cond.Broadcast()
 		}
-		c.nc.SetReadDeadline(past)
+		http1.Wake(c.nc)
 	}
 	return c.err
 }
@@ -251,7 +252,7 @@ func (c *conn) leave() error {
 // mayEnd wakes the reader if there is nothing left to serve.
 func (c *conn) mayEnd() {
 	if c.left && c.running == 0 {
-		c.nc.SetReadDeadline(past)
+		http1.Wake(c.nc)
 	}
 }
 
