@@ -7,6 +7,7 @@ package longlived
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,8 +41,9 @@ type Connection interface {
 // Registry holds the exchanges of one listener. [New] makes one.
 type Registry struct {
 	changed chan struct{} // what was decided before may not hold any more
-	watched atomic.Int64  // entries that are to be cut, or will be at a time
 	entries guarded.Set[*Entry]
+	began   time.Time
+	next    atomic.Int64 // since began, in nanoseconds: until then no entry is to be cut
 }
 
 // Entry is one exchange in a Registry.
@@ -59,18 +61,27 @@ type Entry struct {
 
 // New returns an empty Registry.
 func New() *Registry {
-	return &Registry{changed: make(chan struct{}, 1)}
+	r := &Registry{changed: make(chan struct{}, 1), began: time.Now()}
+	r.next.Store(math.MaxInt64)
+	return r
 }
 
 // Add enters an exchange, until [Entry.End]. It is cut at the time until, if that
 // is not zero.
 func (r *Registry) Add(conn Connection, facts Facts, until time.Time) *Entry {
 	e := &Entry{registry: r, conn: conn, facts: facts, until: until}
-	if !until.IsZero() {
-		r.watched.Add(1)
-	}
 	r.entries.Add(e)
+	if !until.IsZero() {
+		r.cutsBy(int64(until.Sub(r.began)))
+	}
 	return e
+}
+
+// cutsBy says that an entry is to be cut at a time.
+func (r *Registry) cutsBy(at int64) {
+	for next := r.next.Load(); at < next && !r.next.CompareAndSwap(next, at); {
+		next = r.next.Load()
+	}
 }
 
 // Len is how many exchanges there are.
@@ -92,12 +103,6 @@ func (e *Entry) End() (refused answer.Refusal, cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true
-	if !e.until.IsZero() {
-		r.watched.Add(-1)
-	}
-	if e.refused.Status != 0 {
-		r.watched.Add(-1)
-	}
 	return e.refused, e.cause
 }
 
@@ -140,10 +145,12 @@ func (r *Registry) review(changed bool) {
 			e.recheck()
 		}
 	}
-	if r.watched.Load() > 0 {
-		for _, e := range r.entries.All() {
-			e.cut()
-		}
+	if int64(time.Since(r.began)) < r.next.Load() {
+		return // there may be many, and hardly ever one to cut
+	}
+	r.next.Store(math.MaxInt64) // before the look at them: what comes meanwhile is not forgotten
+	for _, e := range r.entries.All() {
+		e.cut()
 	}
 }
 
@@ -155,19 +162,25 @@ func (e *Entry) recheck() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.refused.Status == 0 && !e.over {
-		e.registry.watched.Add(1)
+		e.registry.cutsBy(0)
 		e.cause, e.refused = ErrRevoked, refused
 	}
 }
 
-// cut ends the exchange if it was found forbidden, or is over its time.
+// cut ends the exchange if it was found forbidden, or is over its time, and says when
+// to look again.
 func (e *Entry) cut() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.cause == nil && !e.until.IsZero() && time.Now().After(e.until) {
 		e.cause = ErrTooLong
 	}
-	if e.cause != nil && !e.over {
+	switch {
+	case e.over:
+	case e.cause != nil:
+		e.registry.cutsBy(0) // until it is over
 		e.conn.Cut(e.cause)
+	case !e.until.IsZero():
+		e.registry.cutsBy(int64(e.until.Sub(e.registry.began)))
 	}
 }

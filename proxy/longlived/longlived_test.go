@@ -63,12 +63,53 @@ func TestWhatTakesLong(t *testing.T) {
 				if !errors.Is(cause, tt.cause) || (refused.Status == 403) != (cause == ErrRevoked) {
 					t.Errorf("it ended by %v, %v", cause, refused)
 				}
-				if cuts := c.cuts.Load(); r.Len() != 0 || r.watched.Load() != 0 {
-					t.Errorf("%d entries and %d to be watched are left after %d cuts", r.Len(), r.watched.Load(), cuts)
+				if cuts := c.cuts.Load(); r.Len() != 0 {
+					t.Errorf("%d entries are left after %d cuts", r.Len(), cuts)
 				}
 			})
 		})
 	}
+}
+
+// While no time is over, nothing is looked at: there may be many. One that is to be cut
+// sooner than all others is cut in time, and those after it in theirs.
+func TestTheFirstTimeIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r, f := New(), new(fact)
+		go r.Run(ctx, func() *policy.Set { return nil })
+		var conns [3]conn
+		var entries [3]*Entry
+		for i, after := range []time.Duration{time.Hour, time.Minute, 2 * time.Hour} {
+			entries[i] = r.Add(&conns[i], f, time.Now().Add(after))
+		}
+		for _, step := range []struct {
+			after time.Duration
+			cut   [3]bool
+		}{
+			{time.Minute - time.Second, [3]bool{}},
+			{2 * time.Second, [3]bool{false, true, false}},
+			{time.Hour, [3]bool{true, false, false}},
+			{time.Hour, [3]bool{false, false, true}},
+		} {
+			time.Sleep(step.after)
+			synctest.Wait()
+			for i, want := range step.cut {
+				if got := conns[i].cuts.Load() > 0; got != want {
+					t.Errorf("after %v more: entry %d is cut: %v", step.after, i, got)
+				} else if want {
+					entries[i].End()
+					conns[i].cuts.Store(0)
+				}
+			}
+			time.Sleep(2 * recut)
+			synctest.Wait()
+			if idle := r.next.Load() > int64(time.Since(r.began)+recut); !idle {
+				t.Error("it looks at all of them without a reason")
+			}
+		}
+	})
 }
 
 // What takes long is decided again as soon as another policy is in force, even
