@@ -74,14 +74,19 @@ const (
 )
 
 // awaitFirst waits, holding nothing, until bytes of a request are there. It
-// returns errNap once, for a connection whose stack may have grown.
+// returns errNap twice: first for a connection whose stack may have grown, and then,
+// for to wait in the lot costs a request some 14 us, for one that has been quiet.
 func (c *Conn) awaitFirst(lim *Limits) error {
-	nap := min(cmp.Or(lim.Nap, defaultNap), lim.Idle)
-	if c.waited == 0 {
-		c.s.readBy(max(nap, 1))
+	wait := lim.Idle - c.waited
+	switch c.naps {
+	case 0:
+		wait = min(cmp.Or(lim.Nap, defaultNap), wait)
+		c.s.readBy(max(wait, 1))
+	case 1:
+		wait = min(lim.Quiet(), wait)
 	}
 	c.state.CompareAndSwap(stateActive, stateIdle)
-	if c.waited > 0 && !c.srv.draining.Load() {
+	if c.naps > 0 && !c.srv.draining.Load() {
 		c.s.awaitBytes()
 	}
 	var err error
@@ -94,9 +99,14 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 		return nil
 	}
 	if c.state.Load() != stateStopped {
-		if c.waited == 0 && nap < lim.Idle && isTimeout(err) && !c.s.halted.Load() {
-			c.waited = nap
-			c.s.readBy(max(lim.Idle-nap, 1))
+		if c.naps < 2 && c.waited+wait < lim.Idle && isTimeout(err) && !c.s.halted.Load() {
+			c.naps++
+			c.waited += wait
+			next := lim.Idle - c.waited
+			if c.naps == 1 {
+				next = min(lim.Quiet(), next)
+			}
+			c.s.readBy(max(next, 1)) // here, for it would make the new stack grow
 			return errNap
 		}
 		return errIdle // closed, timed out: nobody waits for an answer

@@ -24,7 +24,8 @@ type Conn struct {
 	reset   bool        // end it by RST, so that a cut answer cannot look complete
 	alone   []*Pool     // that may hold a connection which only this one may use
 
-	waited time.Duration // for the next request, before a nap
+	waited time.Duration // for the next request, before the last nap
+	naps   uint8         // since the last request
 	served bool          // a request
 
 	// User is the handler's, for the request being served.

@@ -152,7 +152,7 @@ func TestAClosedConnectionDoesNotWaitForEver(t *testing.T) {
 // Many idle connections take one goroutine together, and serve on.
 func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
 	lim := testLimits
-	lim.Nap = time.Millisecond
+	lim.Nap, lim.Lull = time.Millisecond, time.Millisecond
 	s, addr, stop := napper(t, lim)
 	const conns = 100
 	var all []net.Conn

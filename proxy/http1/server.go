@@ -196,7 +196,11 @@ func (c *Conn) run() {
 		c.move()
 		return
 	case err == errNap:
-		c.srv.later(c.s.nc, c.s.deadline, c.run)
+		if c.naps == 1 {
+			c.srv.wg.Go(c.run)
+		} else {
+			c.srv.later(c.s.nc, c.s.deadline, c.run)
+		}
 		return
 	case err == error(ErrHTTP2Preface) && !c.served && c.srv.http2 != nil:
 		c.becomeHTTP2()
@@ -240,7 +244,7 @@ func (c *Conn) settle(served bool) (linger, over bool) {
 	if served {
 		c.done()
 	}
-	c.waited, c.served = 0, true
+	c.waited, c.naps, c.served = 0, 0, true
 	if c.reset {
 		return false, true
 	}
