@@ -99,17 +99,20 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 		return nil
 	}
 	if c.state.Load() != stateStopped {
-		if c.naps < 2 && c.waited+wait < lim.Idle && isTimeout(err) && !c.s.halted.Load() {
-			c.naps++
-			c.waited += wait
-			next := lim.Idle - c.waited
-			if c.naps == 1 {
-				next = min(lim.Quiet(), next)
-			}
-			c.s.readBy(max(next, 1)) // here, for it would make the new stack grow
+		if c.naps == 2 || c.waited+wait >= lim.Idle || !isTimeout(err) || c.s.halted.Load() {
+			return errIdle // closed, timed out: nobody waits for an answer
+		}
+		c.naps++
+		c.waited += wait
+		next := lim.Idle - c.waited
+		if c.naps == 1 {
+			next = min(lim.Quiet(), next)
+		}
+		c.s.readBy(max(next, 1)) // here, for it would make the new stack grow
+		if c.state.Load() != stateStopped {
 			return errNap
 		}
-		return errIdle // closed, timed out: nobody waits for an answer
+		// It was stopped since: the deadline that was to wake it is lost.
 	}
 	c.s.woken()
 	if c.served || !c.srv.draining.Load() {

@@ -185,12 +185,14 @@ func (c *Conn) abort() {
 // Abort ends a connection at once, by RST and, with TLS, without its farewell:
 // nothing that was half sent may look whole.
 func Abort(nc net.Conn) {
-	Wake(nc) // what waits in the lot would not hear of the end
 	nc = lowest(nc)
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // it ends either way
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		nc.Close()
+		return
 	}
-	nc.Close()
+	_ = tcp.SetLinger(0) // it ends either way
+	parked.close(tcp)
 }
 
 // Abandon closes the upstream of a RoundTrip whose answer is not relayed.

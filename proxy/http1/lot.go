@@ -21,7 +21,8 @@ import (
 //
 // A wait ends when what was waited for comes, or with the read deadline of the
 // connection; the read that follows tells which of them it was. Whoever moves the
-// deadline of a connection of another goroutine, or closes it, has to call hurry.
+// deadline of a connection of another goroutine has to call hurry, and who closes it
+// does so by close.
 type lot struct {
 	mu       sync.Mutex // guards what follows
 	poller   *os.File   // of the epoll descriptor; nil until it is needed
@@ -111,8 +112,8 @@ func (l *lot) open() bool {
 func (l *lot) arm(fd int32, events uint32) (err error) {
 	e := unix.EpollEvent{Events: events, Fd: fd}
 	if cerr := l.rc.Control(func(ep uintptr) {
-		if err = unix.EpollCtl(int(ep), unix.EPOLL_CTL_ADD, int(fd), &e); err == unix.EEXIST {
-			err = unix.EpollCtl(int(ep), unix.EPOLL_CTL_MOD, int(fd), &e)
+		if err = unix.EpollCtl(int(ep), unix.EPOLL_CTL_MOD, int(fd), &e); err == unix.ENOENT {
+			err = unix.EpollCtl(int(ep), unix.EPOLL_CTL_ADD, int(fd), &e) // it waits for the first time
 		}
 	}); cerr != nil {
 		return cerr
@@ -148,7 +149,25 @@ func (l *lot) hurry(nc net.Conn) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = rc.Control(func(fd uintptr) { // closed: whoever did it hurried it before
+	l.end(rc)
+}
+
+// close closes tcp, and ends its wait, if it waits. Nothing can begin to wait between
+// the two: nobody would end that any more, for the poller forgets what is closed.
+func (l *lot) close(tcp *net.TCPConn) {
+	rc, err := tcp.SyscallConn()
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end(rc)
+	_ = tcp.Close() // it is over either way
+}
+
+// end has the wait of a socket end next, if it is open and waits. mu must be held.
+func (l *lot) end(rc syscall.RawConn) {
+	_ = rc.Control(func(fd uintptr) {
 		if s := l.seats[int32(fd)]; s != nil {
 			l.rise(s)
 			l.watchBy()
@@ -173,11 +192,12 @@ func (l *lot) watch() {
 	}
 }
 
-// ask asks without waiting; what was told once has to be waited for anew.
+// ask asks without waiting; what was told once has to be waited for anew. After an
+// error it does not wait either: what came before may not be told again.
 func (l *lot) ask(ep uintptr) bool {
 	n, err := unix.EpollWait(int(ep), l.events[:], 0)
 	l.came = max(n, 0)
-	return l.came > 0 || err != nil && err != unix.EINTR
+	return l.came > 0 || err != nil
 }
 
 // free ends the waits for which something came, or whose time is over. It reports

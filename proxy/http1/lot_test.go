@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -188,19 +189,106 @@ func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
 // An answer of which nothing comes any more is cut after the limit, whether it waits in
 // the lot meanwhile or not.
 func TestAnAnswerThatStallsIsCutInTime(t *testing.T) {
-	for _, head := range []string{"Content-Length: 15\r\n\r\npiece", "Transfer-Encoding: chunked\r\n\r\n5\r\npiece\r\n"} {
+	for head, piece := range map[string]string{"Content-Length: 15": "piece", "Transfer-Encoding: chunked": "5\r\npiece\r\n"} {
 		lim := testLimits
-		lim.Lull, lim.Stream = 100*time.Millisecond, time.Second
+		lim.Lull, lim.Stream = 700*time.Millisecond, time.Second
+		last := make(chan time.Time, 1)
 		_, c := limited(t, lim, func(c net.Conn, in *bufio.Reader) {
 			_, _ = http.ReadRequest(in)
-			io.WriteString(c, "HTTP/1.1 200 OK\r\n"+head)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\n"+head+"\r\n\r\n"+piece)
+			moved(t)
+			last <- time.Now()
+			io.WriteString(c, piece)
 			_, _ = in.ReadByte()
 		})
-		began := time.Now()
 		io.WriteString(c, plainGet)
 		_, _ = io.Copy(io.Discard, c)
-		if took := time.Since(began); took < 900*time.Millisecond || took > 1900*time.Millisecond {
-			t.Errorf("cut after %v, want a second", took)
+		if took := time.Since(<-last); took < 900*time.Millisecond || took > 1500*time.Millisecond {
+			t.Errorf("%s: cut after %v, want a second", head, took)
 		}
 	}
+}
+
+// Whoever is told of a connection that Abort ends is told that it is gone, and not that
+// its time is over: the exchange that it watches would go on.
+func TestAWatcherSeesThatAConnectionWasAborted(t *testing.T) {
+	for range 300 {
+		ours, _ := pair(t)
+		var s sock
+		s.init(ours)
+		gone := make(chan bool)
+		go func() { gone <- s.waitGone() }()
+		runtime.Gosched()
+		Abort(ours)
+		if !<-gone {
+			t.Fatal("the watcher was told that its time is over")
+		}
+	}
+}
+
+// Nobody would end a wait that begins between the two steps of an Abort.
+func TestNothingWaitsOnAConnectionThatIsAborted(t *testing.T) {
+	for range 2000 {
+		ours, _ := pair(t)
+		var wg sync.WaitGroup
+		wg.Go(func() { Abort(ours) })
+		for range 20 { // as whoever reads on with a deadline of its own
+			_ = ours.SetReadDeadline(time.Time{})
+			if !parked.park(ours, unix.EPOLLIN, 0, &wg, func() {}) {
+				break
+			}
+		}
+		wg.Wait()
+	}
+}
+
+// stopper is a connection on which something happens before a deadline is set.
+type stopper struct {
+	*net.TCPConn
+	calls  int
+	before func()
+}
+
+func (s *stopper) NetConn() net.Conn { return s.TCPConn }
+
+func (s *stopper) SetReadDeadline(at time.Time) error {
+	if s.calls++; s.calls == 3 { // those before are of shorter waits
+		s.before()
+	}
+	return s.TCPConn.SetReadDeadline(at)
+}
+
+// A connection that is to make room, and just then begins to wait for long, does not
+// hold its place until it was idle for too long.
+func TestAConnectionThatIsStoppedAsItBeginsToWaitEnds(t *testing.T) {
+	lim := testLimits
+	lim.Nap, lim.Lull, lim.Idle = time.Millisecond, time.Millisecond, time.Hour
+	s := NewServer(new(forwarder), lim)
+	ours, _ := pair(t)
+	c := &Conn{srv: s, peer: new(Peer)}
+	c.s.init(&stopper{TCPConn: ours.(*net.TCPConn), before: s.endIdle})
+	s.track(c, true)
+	s.wg.Go(c.run)
+	eventually.True(t, "it ends", func() bool { return s.Open() == 0 })
+	s.wg.Wait()
+}
+
+// An exchange that ends just before its rest begins to wait does not wait at all.
+func TestACutExchangeDoesNotWait(t *testing.T) {
+	lim := testLimits
+	lim.Stream = time.Hour
+	s := NewServer(&forwarder{now: make(map[*Conn]struct{})}, lim)
+	ours, _ := pair(t)
+	instance, _ := pair(t)
+	c := &Conn{srv: s, peer: new(Peer)}
+	c.s.init(ours)
+	s.track(c, true)
+	c.lend()
+	c.ws.body.done = true
+	c.trip.begin(c, NewPool(PoolConfig{Address: "unused"}).Adopt(instance))
+	c.trip.rest, c.trip.left, c.trip.since = ofLength, 10, monotonic()
+	c.trip.fail(ErrClientGone)
+	c.move()
+	eventually.True(t, "it ends", func() bool { return s.Open() == 0 })
+	s.wg.Wait()
 }

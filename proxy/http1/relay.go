@@ -145,6 +145,7 @@ func (t *trip) copyDown() error {
 			return err
 		}
 		l.giveBack()
+		t.since = monotonic() // the time that the client took is not the upstream's
 		t.out += int64(n)
 		t.left -= int64(n)
 	}
@@ -160,9 +161,7 @@ func cutShort(err error) error {
 
 // readBody reads body bytes of the answer.
 func (t *trip) readBody(l *loan) (int, error) {
-	n, err := t.read(nil, l, t.c.srv.limits.Load().Stream, t.since)
-	t.since = monotonic()
-	return n, err
+	return t.read(nil, l, t.c.srv.limits.Load().Stream, t.since)
 }
 
 func (t *trip) spliceDown() error {
@@ -221,6 +220,7 @@ func (t *trip) relayMore() error {
 		if err := t.pass(l, n, err); err != nil {
 			return err
 		}
+		t.since = monotonic() // as in copyDown
 	}
 	return nil
 }

@@ -79,7 +79,10 @@ func (c *Conn) move() {
 		t.end()
 		t.watch()
 	}
-	_ = t.arm(c.srv.limits.Load().Stream, t.since) // whoever goes on finds out
+	if t.arm(c.srv.limits.Load().Stream, t.since) != nil {
+		c.srv.wg.Go(c.resume) // which finds out: nobody would wake it any more
+		return
+	}
 	c.srv.later(t.u.s.nc, t.u.s.deadline, c.resume)
 }
 

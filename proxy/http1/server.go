@@ -335,7 +335,7 @@ func (s *Server) cutAll(done <-chan struct{}) {
 	for {
 		s.each(func(c *Conn) { c.Cut(ErrDrained) })
 		for _, nc := range s.entering.All() {
-			nc.Close()
+			Abort(nc)
 		}
 		if h := s.http2; h != nil {
 			h.Cut()

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"net"
 	"testing"
 	"time"
 
@@ -20,4 +21,17 @@ func TestAConnectionThatNapsServesOn(t *testing.T) {
 	}
 	p.server.Drain()
 	eventually.True(t, "the connection is over", func() bool { return p.server.conns.Len() == 0 })
+}
+
+// A connection that broke while its reader was about to wait has it wait no more.
+func TestTheReaderOfABrokenConnectionDoesNotWait(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	c := newConn(NewServer(http1.NewServer(new(handler), testLimits())), a, new(http1.Peer), nil)
+	c.err = errUnread // flush has set it, and a deadline that is over
+	c.readBy(time.Hour)
+	if _, err := a.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("got %v, want the end of its time", err)
+	}
 }

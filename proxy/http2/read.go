@@ -193,9 +193,9 @@ func (c *conn) readBy(d time.Duration) {
 	c.deadline = at
 	c.nc.SetReadDeadline(at)
 	c.mu.Lock()
-	wake := c.left && c.running == 0
+	wake := c.err != nil || c.left && c.running == 0
 	c.mu.Unlock()
-	if wake { // mayEnd came before the deadline was set
+	if wake { // flush or mayEnd came before the deadline was set
 		c.nc.SetReadDeadline(past)
 	}
 }

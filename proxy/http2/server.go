@@ -56,7 +56,6 @@ func (s *Server) Drain() {
 // Cut ends every connection at once.
 func (s *Server) Cut() {
 	for _, c := range s.conns.All() {
-		http1.Wake(c.nc)
-		c.nc.Close()
+		http1.Abort(c.nc)
 	}
 }
