@@ -65,8 +65,9 @@ func (c *Conn) BodyBytes() int64 {
 	return c.ws.body.read
 }
 
-// HasBody reports whether the request has a body that is not fully read yet.
-func (c *Conn) HasBody() bool { return !c.ws.body.done }
+// HasBody reports whether the request has a body that is not fully read yet. Between
+// requests there is none.
+func (c *Conn) HasBody() bool { return c.ws != nil && !c.ws.body.done }
 
 // Trailers of a chunked request body, once it is read.
 func (c *Conn) Trailers() []Field {

@@ -159,6 +159,12 @@ func (q *Request) draw(t *tier, skip *member) *member {
 		return nil
 	}
 	at := rand.Uint64N(n)
+	for range 16 { // drawn anew, as those behind the one to skip would be drawn twice as often
+		if m := t.slot(at); m != skip && q.open(m) {
+			return m
+		}
+		at = rand.Uint64N(n)
+	}
 	for i := range n {
 		if m := t.slot((at + i) % n); m != skip && q.open(m) {
 			return m

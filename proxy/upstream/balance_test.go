@@ -231,3 +231,33 @@ func TestEjectionGrows(t *testing.T) {
 		}
 	})
 }
+
+// What one leaves that is ejected, or busy, is spread over all others: the next in the
+// order would be overloaded in its turn, and ejected as well.
+func TestWhatOneLeavesIsSpread(t *testing.T) {
+	const n = 20_000
+	for _, mode := range []resolver.Balance{resolver.RoundRobin, resolver.LeastRequests, resolver.RandomTwo, resolver.Hash} {
+		for name, takeAway := range map[string]func(m *member){
+			"ejected": func(m *member) { m.eject("a test", nil) },
+			"busy":    func(m *member) { m.inflight.Store(5) },
+		} {
+			t.Run(string(mode)+" "+name, func(t *testing.T) {
+				g, r := memberSet(1, 1, 1, 1, 1)
+				takeAway(r.members[1])
+				got := make(map[*member]int)
+				for i := range n {
+					got[careful(g, r, mode, i, Settings{MaxRequests: 5}).pick(r)]++
+				}
+				for i, m := range r.members {
+					due := 0.25
+					if i == 1 {
+						due = 0
+					}
+					if share := float64(got[m]) / n; math.Abs(share-due) > 0.02 {
+						t.Errorf("%s got %.3f of the requests, due are %.2f", m.inst.ID, share, due)
+					}
+				}
+			})
+		}
+	}
+}

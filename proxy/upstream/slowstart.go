@@ -53,14 +53,15 @@ func (q *Request) deferredLoad(m *member) float64 {
 }
 
 // due is the place to begin at: at, or by chance another one if the member there
-// defers, so that what it leaves is spread over all.
+// defers or cannot be chosen, so that what it leaves is spread over all. The next one
+// in the order would have twice its share for as long as its neighbour is away.
 func (q *Request) due(t *tier, at uint64) uint64 {
-	if q.slow == 0 {
-		return at
-	}
 	n := t.slots()
-	for range 16 { // all may be new
-		if n == 0 || !q.defers(t.slot(at%n)) {
+	for range 16 { // none may be left
+		if n == 0 {
+			break
+		}
+		if m := t.slot(at % n); q.open(m) && (q.slow == 0 || !q.defers(m)) {
 			break
 		}
 		at = rand.Uint64N(n)
