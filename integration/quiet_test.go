@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -87,6 +88,7 @@ type quietBed struct {
 	address string       // that clients connect to
 	ca      *certtest.CA // nil: without TLS
 	backend *quietBackend
+	clients atomic.Int64 // that were made, each with a number of its own
 }
 
 func newQuietBed(t *testing.T, way quietWay, secure bool) *quietBed {
@@ -153,7 +155,7 @@ func (b *quietBed) connect(i int) (*quietClient, error) {
 		return nil, err
 	}
 	nc.SetDeadline(time.Now().Add(time.Minute))
-	c := newQuietClient(nc, b, i)
+	c := newQuietClient(nc, b, b.clients.Add(1))
 	if err := b.begin(c); err != nil {
 		return nil, fmt.Errorf("connection %d: %w", i, err)
 	}

@@ -39,17 +39,17 @@ var quietWays = []quietWay{
 // quietClient is the client's end of a connection.
 type quietClient struct {
 	nc      net.Conn
-	number  int
+	number  int64
 	backend *quietBackend
 	h2      *hostileClient // nil until it is used
 	stream  uint32         // the next one
 }
 
-func newQuietClient(nc net.Conn, b *quietBed, i int) *quietClient {
+func newQuietClient(nc net.Conn, b *quietBed, number int64) *quietClient {
 	if b.ca != nil {
 		nc = tls.Client(nc, &tls.Config{RootCAs: b.ca.Pool(), ServerName: "localhost", NextProtos: []string{b.alpn}})
 	}
-	return &quietClient{nc: nc, number: i, backend: b.backend, stream: 1}
+	return &quietClient{nc: nc, number: number, backend: b.backend, stream: 1}
 }
 
 // exchange says something and reads until the answer ends with what it should.
