@@ -158,8 +158,9 @@ func (st *stream) writeData(p []byte, last bool) error {
 		if err := st.awaitRoom(); err != nil {
 			return err
 		}
-		n := min(int64(len(p)), int64(c.frameSize), st.sendWindow, c.sendWindow)
-		if n <= 0 && len(p) > 0 {
+		// The end of a body needs no window, and there may be less than none (RFC 9113 6.9.2).
+		n := max(0, min(int64(len(p)), int64(c.frameSize), st.sendWindow, c.sendWindow))
+		if n == 0 && len(p) > 0 {
 			if err := st.await(st.hasWindow); err != nil {
 				return err
 			}

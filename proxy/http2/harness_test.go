@@ -44,6 +44,9 @@ func (h *handler) Serve(c *http1.Conn) {
 		h.gone.Add(1)
 		return
 	}
+	if req.Target == "/opened" { // the answer ends when the request does
+		_ = c.Answer([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"))
+	}
 	var body bytes.Buffer
 	buf := make([]byte, 1000)
 	for {
@@ -56,6 +59,10 @@ func (h *handler) Serve(c *http1.Conn) {
 			h.gone.Add(1)
 			return
 		}
+	}
+	if req.Target == "/opened" {
+		_ = c.Answer([]byte("0\r\n\r\n"))
+		return
 	}
 	if _, kind, ok := strings.Cut(req.Target, "/"); ok && strings.Contains(kind, "/") {
 		kind, size, _ := strings.Cut(kind, "/")
