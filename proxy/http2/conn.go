@@ -49,7 +49,7 @@ type conn struct {
 	greeted  bool      // the prefaces were exchanged
 	moved    bool      // nothing came since the stack is new
 	settled  bool      // the client's first SETTINGS came
-	partial  time.Time // since when a frame or header block is incomplete; zero: none is
+	partial  time.Time // since when this frame or header block is incomplete; zero: it is not
 	deadline time.Time // of reads, as set on nc
 
 	wg   sync.WaitGroup // workers and the end of a drain
@@ -217,6 +217,9 @@ func (c *conn) greet() error {
 // next has the whole next frame in the buffer. Streams whose body may be
 // behind their head are served before it would wait.
 func (c *conn) next() error {
+	if !c.block.open {
+		c.partial = time.Time{} // the frame before came whole, and this one has its own time
+	}
 	if err := c.fill(frameHead); err != nil {
 		return err
 	}

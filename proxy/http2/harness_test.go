@@ -137,7 +137,8 @@ type peer struct {
 	server *Server
 	h1     *http1.Server
 	h      *handler
-	mute   bool // outcome writes nothing
+	mute   bool          // outcome writes nothing
+	data   *atomic.Int64 // bytes of answers that came, in a bubble
 }
 
 // dial starts a server and connects to it; it is up to the test to say hello.
