@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"lictor/proxy/http1"
 )
 
 const readSize = 32 << 10
@@ -118,29 +120,20 @@ func (c *conn) giveBack() {
 	c.in, c.r, c.w = nil, 0, 0
 }
 
-// patience is how long the reader may wait now.
+// patience is how long the reader may wait now. Whatever is half there, it waits for
+// nothing once the connection ends: its deadline stays in the past then.
 func (c *conn) patience() (time.Duration, error) {
 	lim := c.srv.h1.Limits()
-	if !c.partial.IsZero() {
-		limit := lim.Header
-		if c.w-c.r > 3 && http2.FrameType(c.in[c.r+3]) == http2.FrameData {
-			limit = lim.Stream
-		}
-		if rest := limit - time.Since(c.partial); rest > 0 {
-			return rest, nil
-		}
-		return 0, errSlow
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
-		return 0, c.err
+	if err := c.ending(); err != nil {
+		return 0, err
+	}
+	if !c.partial.IsZero() {
+		return c.patienceForRest(lim)
 	}
 	rest := lim.Stream // nothing ends by it: every stream has its own limit
 	if c.running == 0 {
-		if c.left {
-			return 0, errLeft
-		}
 		if rest = lim.Idle - time.Since(c.idleSince); rest <= 0 {
 			return 0, errIdle
 		}
@@ -149,6 +142,27 @@ func (c *conn) patience() (time.Duration, error) {
 		rest = min(rest, lim.Quiet())
 	}
 	return rest, nil
+}
+
+// patienceForRest is how long the reader may wait for the rest of a frame or header block.
+func (c *conn) patienceForRest(lim *http1.Limits) (time.Duration, error) {
+	limit := lim.Header
+	if c.w-c.r > 3 && http2.FrameType(c.in[c.r+3]) == http2.FrameData {
+		limit = lim.Stream
+	}
+	if rest := limit - time.Since(c.partial); rest > 0 {
+		return rest, nil
+	}
+	return 0, errSlow
+}
+
+// ending is what the reader is to end with, nil while the connection goes on. c.mu must
+// be held.
+func (c *conn) ending() error {
+	if c.err == nil && c.left && c.running == 0 {
+		return errLeft
+	}
+	return c.err
 }
 
 // quiet gives back what a quiet connection does not need: to wait for frames, and
@@ -193,7 +207,7 @@ func (c *conn) readBy(d time.Duration) {
 	c.deadline = at
 	c.nc.SetReadDeadline(at)
 	c.mu.Lock()
-	wake := c.err != nil || c.left && c.running == 0
+	wake := c.ending() != nil
 	c.mu.Unlock()
 	if wake { // flush or mayEnd came before the deadline was set
 		c.nc.SetReadDeadline(past)
