@@ -23,6 +23,10 @@ const (
 	frameHead    = 9
 )
 
+// maxRunning bounds the streams of a connection that are being served, those included
+// that are over for the client: it may have opened others in their place.
+const maxRunning = 2 * maxStreams
+
 // What HTTP/2 begins with.
 const (
 	defaultWindow = 65535

@@ -73,22 +73,33 @@ func (c *conn) fragment(id uint32, p []byte, last bool) error {
 	switch {
 	case b.st == nil && b.trailers: // of a stream that we ended
 		return c.guard.idle(time.Now())
-	case b.st == nil: // over the limit of streams
-		c.mu.Lock()
-		c.note(id, true)
-		c.mu.Unlock()
-		return &streamError{id, http2.ErrCodeRefusedStream, "too many streams"}
+	case b.st == nil:
+		return c.turnAway(id)
 	case b.trailers:
 		return c.trailers(id)
 	}
 	return c.request(id)
 }
 
-// open makes a stream, nil if there are too many, or we are leaving.
+// turnAway refuses a stream for which there is no room. Unlike one that is spoilt it is
+// not the client's fault, who cannot know what others have, nor costs it much.
+func (c *conn) turnAway(id uint32) error {
+	if err := c.guard.idle(time.Now()); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(id, true)
+	c.out = appendReset(c.out, id, http2.ErrCodeRefusedStream)
+	return c.flushSoon()
+}
+
+// open makes a stream, nil if there are too many, or we are leaving. Those that are over
+// for the client do not count with what it was told, but with what we have to do.
 func (c *conn) open(id uint32) *stream {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.left || c.running >= maxStreams || !c.srv.h1.TakeStream(c.peer) {
+	if c.left || len(c.streams) >= maxStreams || c.running >= maxRunning || !c.srv.h1.TakeStream(c.peer) {
 		return nil
 	}
 	c.running++

@@ -22,9 +22,14 @@ import (
 // handler answers with what it saw of the request: the path tells how.
 type handler struct {
 	served, refused, gone atomic.Int64
+	done                  func() // is called at the end of each exchange; nil: nothing is
 }
 
-func (h *handler) Done(*http1.Conn) {}
+func (h *handler) Done(*http1.Conn) {
+	if h.done != nil {
+		h.done()
+	}
+}
 
 func (h *handler) Serve(c *http1.Conn) {
 	h.served.Add(1)
