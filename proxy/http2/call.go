@@ -103,6 +103,7 @@ func (k *call) begin(p []byte) (int, error) {
 		return 0, errCallText
 	}
 	var head http1.RequestHead
+	head.LimitFields(n)                                    // none: it is lictor's own, with more fields than the client sent
 	if err := head.Parse(bytes.Clone(p[:n])); err != nil { // the library keeps the strings
 		return 0, err
 	}
