@@ -32,7 +32,8 @@ type h2peer struct {
 
 // h2peerBackend serves svc by a script for each request: the stream, and what
 // it is the how-many-th of, over all connections. A false return ends the connection.
-func (r *rig) h2peerBackend(settings []http2.Setting, script func(p *h2peer, id uint32, n int) bool) (requests, conns *atomic.Int64) {
+// accepts is called before the first word to each.
+func (r *rig) h2peerBackend(settings []http2.Setting, script func(p *h2peer, id uint32, n int) bool, accepts ...func()) (requests, conns *atomic.Int64) {
 	r.t.Helper()
 	requests, conns = new(atomic.Int64), new(atomic.Int64)
 	l := listen(r.t)
@@ -42,6 +43,9 @@ func (r *rig) h2peerBackend(settings []http2.Setting, script func(p *h2peer, id 
 		preface := make([]byte, len(http2.ClientPreface))
 		if _, err := io.ReadFull(in, preface); err != nil {
 			return
+		}
+		for _, f := range accepts {
+			f()
 		}
 		p.WriteSettings(settings...)
 		for {
@@ -330,6 +334,42 @@ func TestInstanceThatTakesOneStreamAtATime(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestManyWhoWaitForAPlaceEjectNobody has an instance that takes one stream at a time get
+// more requests than connections can be made in their time: it can be reached all along.
+func TestManyWhoWaitForAPlaceEjectNobody(t *testing.T) {
+	const asked = 30
+	r := newRig(t, func(s *Settings) { s.ConnectTimeout = time.Second })
+	end := make(chan struct{})
+	_, conns := r.h2peerBackend([]http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 1}}, func(p *h2peer, id uint32, n int) bool {
+		<-end
+		return p.ok(id)
+	}, func() { time.Sleep(150 * time.Millisecond) }) // it is far away
+	statuses := make(chan string, asked)
+	for range asked {
+		c := r.dial()
+		c.send("GET /svc/ HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+		go func() {
+			resp, err := http.ReadResponse(c.in, nil)
+			if err != nil {
+				statuses <- err.Error()
+				return
+			}
+			body, _ := io.ReadAll(resp.Body)
+			statuses <- fmt.Sprint(resp.StatusCode, strings.Contains(string(body), "overloaded"))
+		}()
+	}
+	first := <-statuses
+	if n := r.ejectedCount(); n != 0 || first != "503 true" {
+		t.Errorf("one that found no place on %d connections got %q, and %d are ejected, want 503 overloaded and none", conns.Load(), first, n)
+	}
+	close(end)
+	for range asked - 1 {
+		if got := <-statuses; got != "200 false" && got != "503 true" {
+			t.Errorf("got %q, want an answer, or 503 overloaded", got)
+		}
+	}
 }
 
 // TestConnectionThatEndsWhileIdleCostsNoRequest closes it after each answer,

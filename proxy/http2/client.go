@@ -136,6 +136,9 @@ func (c *Client) reserve(ctx context.Context, k *call, n need) (reused bool, err
 				return false, g.err
 			}
 		case <-ctx.Done():
+			if !reused {
+				return false, http1.ErrBusy // connections come about, but others are quicker to take their places
+			}
 			return false, ctx.Err()
 		}
 	}
