@@ -188,3 +188,22 @@ func TestCanaryIsCountedApart(t *testing.T) {
 		t.Errorf("it is gone: %v, %v", all, canary)
 	}
 }
+
+// A canary that cannot be reached when the last stable member is gone is not left out any
+// more: nobody would find out when it can be, and it would get nothing once there are
+// others again.
+func TestACanaryIsNotLeftOutForGood(t *testing.T) {
+	g, r := withCanaries(1, 1)
+	canary := r.members[1]
+	canary.eject("a test", nil)
+	e := canary.ejection.Load()
+	if e == nil {
+		t.Fatal("it is not ejected, though there is a stable member")
+	}
+	e.until = e.since // its time is over
+	g.adopt(&resolver.Service{Name: "svc", Loaded: true, Instances: []*resolver.Instance{canary.inst}}, new(Settings))
+	canary.eject("a test", nil) // as a look at it does that fails
+	if canary.ejected() {
+		t.Error("it is ejected, and nobody looks after it")
+	}
+}

@@ -68,7 +68,11 @@ func (p *peer) leaveOut(e *ejection) {
 	now := time.Now()
 	g.mu.Lock()
 	old := p.ejection.Load()
-	if p.gone.Load() || old != nil && now.Before(old.until) || !g.spares(p) { // many may fail at once
+	spared := g.spares(p)
+	if p.gone.Load() || old != nil && now.Before(old.until) || !spared { // many may fail at once
+		if old != nil && !spared && !p.gone.Load() {
+			p.readmit("the service cannot do without it") // nobody would look after it any more
+		}
 		g.mu.Unlock()
 		return
 	}
