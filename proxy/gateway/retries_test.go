@@ -294,18 +294,23 @@ func TestWhatIsSentAgain(t *testing.T) {
 	}
 }
 
-// A safe request whose new connection breaks before any byte of an answer is tried
-// on one more instance, and on no third one: it may be what they fall over.
+// A safe request whose connection breaks before any byte of an answer is tried on one
+// more instance, and on no third one: it may be what they fall over. Whether the
+// connections had served before makes no difference.
 func TestSafeRequestIsTriedOnOneMore(t *testing.T) {
 	for _, tt := range []struct {
 		name, request string
-		fall          int64 // how many instances fall over
+		kept          bool  // the connections had served before
+		fall          int64 // how many times somebody falls over it
 		status        int
 		times         int64
 	}{
-		{"one falls over", get + "\r\n", 1, 200, 2},
-		{"all fall over it", get + "\r\n", 3, 502, 2},
-		{"one that acts", post + "Content-Length: 0\r\n\r\n", 1, 502, 1},
+		{"one falls over", get + "\r\n", false, 1, 200, 2},
+		{"all fall over it", get + "\r\n", false, 9, 502, 2},
+		{"one that acts", post + "Content-Length: 0\r\n\r\n", false, 1, 502, 1},
+		{"one falls over, by a kept connection", get + "\r\n", true, 1, 200, 2},
+		{"all fall over it, by kept connections", get + "\r\n", true, 9, 502, 2},
+		{"one that acts, by a kept connection", post + "Content-Length: 0\r\n\r\n", true, 1, 502, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, nil)
@@ -314,13 +319,26 @@ func TestSafeRequestIsTriedOnOneMore(t *testing.T) {
 			for range 3 {
 				l := listen(t)
 				serveRaw(t, l, func(c net.Conn, in *bufio.Reader) {
-					if _, err := readHead(in); err == nil && times.Add(1) > tt.fall {
+					for {
+						head, err := readHead(in)
+						if err != nil || !strings.Contains(head, "/warm") && times.Add(1) <= tt.fall {
+							return
+						}
 						io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 					}
 				})
 				addrs = append(addrs, l.Addr().String())
 			}
 			r.src.set(resolver.Options{}, addrs...)
+			for i := range addrs {
+				if tt.kept {
+					r.get("/svc/warm")
+					eventually.True(t, "its connection is free", func() bool {
+						_, idle := r.gw.upstream.Connections("svc")
+						return idle == i+1
+					})
+				}
+			}
 			c := r.dial()
 			c.send(tt.request)
 			if resp, _ := c.answerOr(t, "GET"); resp.StatusCode != tt.status || times.Load() != tt.times {

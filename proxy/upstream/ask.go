@@ -101,7 +101,8 @@ func (q *Request) askMember(m *member, r *roster, ask *Question) (reply *http1.F
 			q.judge(m, r, reply.Status)
 			return reply, false, nil
 		}
-		if reused && f.Repeatable("GET") {
+		if reused && (f.Kind == http1.Stale || f.Repeatable("GET") && !q.resent) {
+			q.resent = q.resent || f.Kind == http1.Broken
 			continue
 		}
 		return nil, q.askFailed(m, f, reused), f.Err
@@ -134,7 +135,9 @@ func (q *Request) askFailed(m *member, f *http1.Failure, reused bool) bool {
 		m.silent(int64(q.Began.Sub(processStart)))
 		return false
 	case http1.Broken:
-		return f.Clean
+		once := f.Clean && !q.resent
+		q.resent = true
+		return once
 	}
 	return true
 }

@@ -87,7 +87,7 @@ type progress struct {
 	group    *group
 	stripped bool
 	waited   bool   // for the first answer about the service, or for an instance
-	resent   bool   // it was sent again because an instance said that it did not act on it
+	resent   bool   // it was sent again: an instance said that it did not act on it, or broke off what only reads
 	prepared bool   // what came of the body with the head is ready to be sent
 	relays   bool   // an answer is being relayed, by a member that the request counts at until Done
 	full     bool   // a member was left out as it has as many requests as it may

@@ -200,13 +200,13 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 			q.relay(m)
 			return false
 		}
-		if reused && f.Repeatable(q.Head.Method) {
-			continue
+		if reused && f.Kind == http1.Stale {
+			continue // nothing was sent, and it says nothing of m
 		}
 		if cutOff(f, reused) && q.forbidden(m, f.Err) {
 			return false
 		}
-		switch q.failed(m, r, f) {
+		switch q.failed(m, r, f, reused) {
 		case another:
 			q.missedBy(missReason(f))
 			return true
@@ -236,9 +236,35 @@ func missReason(f *http1.Failure) answer.Reason {
 	return answer.Unreachable // nothing acted on it
 }
 
-// failed says what comes of an attempt that failed by f.
-func (q *Request) failed(m *member, r *roster, f *http1.Failure) verdict {
+// brokeOff says what comes of a request that only reads and broke off before any answer.
+// It may be what m fell over, so it is sent once more, and no third time: to somebody
+// else, or, if there is nobody and its connection had served before, to m.
+func (q *Request) brokeOff(r *roster, reused bool) verdict {
+	switch {
+	case q.resent:
+		return gaveUp
+	case q.others(r) || q.hasOtherSite():
+		q.resent = true
+		return another
+	case reused:
+		q.resent = true
+		return onceMore
+	case q.mayWait():
+		q.resent = true
+		return another
+	}
+	return gaveUp
+}
+
+// failed says what comes of an attempt that failed by f; reused says that its connection
+// had served before.
+func (q *Request) failed(m *member, r *roster, f *http1.Failure, reused bool) verdict {
 	q.out.Err = f.Err
+	if f.Kind == http1.Broken && f.Clean && http1.Safe(q.Head.Method) {
+		if v := q.brokeOff(r, reused); v != gaveUp {
+			return v
+		}
+	}
 	switch {
 	case f.Kind == http1.Vanished:
 		m.eject("it acknowledges nothing", nil)
@@ -255,9 +281,6 @@ func (q *Request) failed(m *member, r *roster, f *http1.Failure) verdict {
 		return onceMore
 	case f.Kind == http1.Unprocessed:
 		q.refuse(refuseUnreachable)
-	case f.Kind == http1.Broken && f.Clean && http1.Safe(q.Head.Method) && !q.resent && (q.others(r) || q.hasOtherSite() || q.mayWait()):
-		q.resent = true // but once: it may be what m fell over
-		return another
 	case f.Kind == http1.Stale: // it hung up before it was asked
 		q.hungUp(m, f.Err)
 		return another
