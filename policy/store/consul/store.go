@@ -107,6 +107,11 @@ type Store struct {
 	lastRoot uint64 // index of the whole prefix when it was last read
 }
 
+// steady is how long a session lasts behind which all is well again. Where what is read
+// again and again is broken off each time, as one watch of many that something before
+// Consul refuses, all of the policy would be read again and again at once.
+const steady = time.Minute
+
 // splitDefault is where a full answer begins to cost more than a look around, and
 // keyCostDefault what asking about one key costs, in bytes read.
 const (
@@ -162,12 +167,12 @@ func (c *Store) Watch(ctx context.Context, fn func(store.Update) []string) error
 	defer saving.Wait()
 	var pause client.Backoff
 	for {
-		s := newSession(c)
+		s, began := newSession(c), time.Now()
 		err := s.run(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if s.loaded {
+		if s.loaded && time.Since(began) >= steady {
 			pause.Reset()
 		}
 		if err == nil {

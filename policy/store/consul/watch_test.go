@@ -270,3 +270,29 @@ func TestAWriteThatIsNotSeenSaysSo(t *testing.T) {
 		}
 	})
 }
+
+// TestOneWatchThatIsRefusedDoesNotHaveAllBeReadAgainAndAgain: something before Consul
+// does not let queries wait, or answers one of them with an error each time.
+func TestOneWatchThatIsRefusedDoesNotHaveAllBeReadAgainAndAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
+		f.SetFault(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Query().Has("index") {
+				return modeltest.Respond(429, 0, "slow down"), nil
+			}
+			return nil, nil
+		})
+		pass(10 * time.Minute)
+		all := 0
+		for _, asked := range f.requests() {
+			if strings.HasPrefix(asked, "?") && strings.Contains(asked, "recurse") {
+				all++
+			}
+		}
+		if all > 60 || all < 10 {
+			t.Errorf("everything was read %d times in 10 minutes", all)
+		}
+		f.Put("acls/a", "seen all the same")
+		pass(time.Minute)
+		wantText(t, w, "acls/a=seen all the same groups/g=2")
+	})
+}
