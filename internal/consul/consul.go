@@ -61,6 +61,7 @@ type Client struct {
 	Contact *Contact // never nil
 
 	api      api.Config // Address is host:port
+	socket   string     // where the agent listens instead of there; "" = nowhere
 	peer     string
 	identity *Identity
 	conns    int
@@ -90,7 +91,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul: address: %w", err)
 	}
-	c.api.Address, c.api.Scheme, c.api.PathPrefix = at.Host, at.Scheme, at.Path
+	c.api.Address, c.api.Scheme, c.api.PathPrefix, c.socket = at.Host, at.Scheme, at.Path, at.Socket
 	if c.identity == nil {
 		c.identity, err = NewIdentity(IdentityConfig{Token: secret.New(c.api.Token), TokenFile: c.api.TokenFile, TLS: c.api.TLSConfig})
 		if err != nil {

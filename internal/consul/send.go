@@ -99,10 +99,15 @@ func (c *Client) send(ctx context.Context, by *transport, method, path string, f
 // certificates than count now are closed as soon as nothing waits on them.
 func (c *Client) current() secret.Text {
 	token, material := c.identity.current()
-	if was := c.spoken.Swap(material); was != nil && was != material {
-		c.CloseIdle()
-		c.streams.retire()
+	if c.spoken.Swap(material) == material {
+		return token
 	}
+	for _, by := range []*transport{c.kept, c.fresh, c.quiet} {
+		if r, is := by.base.(*renewable); is {
+			r.renew(material)
+		}
+	}
+	c.streams.retire()
 	return token
 }
 

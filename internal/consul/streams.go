@@ -4,17 +4,15 @@ package consul
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
 
-	"lictor/internal/crash"
+	"lictor/internal/pace"
 )
 
 const (
@@ -28,20 +26,26 @@ const (
 
 	redialAfter = 250 * time.Millisecond // behind a connection that could not be made: very many may want it
 	plainTime   = 5 * time.Minute        // without HTTP/2, until it is tried again; sooner after an outage
+	mostVain    = 3                      // connections or streams in a row that came to nothing, then there is no HTTP/2
+	briefTime   = 5 * time.Second        // a connection that ends sooner and carried no answer came to nothing
 )
 
 // errPlain is returned where there are no streams (any more): the query is to be sent
 // as all others are.
 var errPlain = errors.New("consul does not speak HTTP/2")
 
+// errBusy says nothing about Consul.
 var errBusy = errors.New("as many queries wait for consul as there are streams")
+
+// errBroken is why a connection cannot be used on which HTTP/2 was agreed.
+var errBroken = errors.New("consul agrees on HTTP/2 and does not speak it")
 
 // streams are connections of HTTP/2, each of which carries hundreds of queries that
 // wait. A request is sent by the first that has room for it, so that there are as few
 // as can be. All are known to be alive: by what comes, and by pings.
 //
 // There are none where Consul is not reached over TLS, or by a proxy, or something in
-// front of it speaks HTTP/1.1 only or refuses streams.
+// front of it speaks HTTP/1.1 only, refuses streams or answers none of them.
 type streams struct {
 	most int // connections
 	dial func(context.Context) (net.Conn, error)
@@ -50,13 +54,25 @@ type streams struct {
 	over *http2.Transport
 	now  chan struct{} // has an element for each query that is to be answered at once
 
-	mu      sync.Mutex // guards what follows
-	conns   []*http2.ClientConn
-	dialing chan struct{} // closed when the connection is there that is being made; nil = none is
-	failed  time.Time     // when none could be made, and why
-	why     error
-	each    int       // streams that a connection carries; 0 = not known, or there is no HTTP/2
-	plain   time.Time // until then HTTP/2 is not tried
+	mu      sync.Mutex    // guards what follows
+	conns   []*streamConn // at most most of them, the one that is being made included
+	dialing chan struct{} // closed when that is there, or is not; nil = none is being made
+	failed  time.Time     // when one could not be made; zero = the last one could
+	why     error         // it could not
+	each    int           // streams that a connection carries; 0 = not known, or there is no HTTP/2
+	modest  time.Time     // until then no connection carries more than each, whatever it promises
+	plain   time.Time     // until then HTTP/2 is not tried
+	vain    int           // connections and streams that came to nothing since the last answer
+	cutAt   time.Time     // when a connection was closed to make room for another
+}
+
+// streamConn is one of the connections. streams.mu guards what is no part of ClientConn.
+type streamConn struct {
+	*http2.ClientConn
+	made     time.Time
+	answered bool // an answer has come on it
+	retired  bool // it takes no more requests, as lictor wants it
+	cut      bool // it was closed to make room for another: what waited on it is sent again
 }
 
 // newStreams returns streams over at most so many connections, which dial makes.
@@ -81,6 +97,21 @@ func (s *streams) room() int {
 	return s.each * s.most
 }
 
+// update does work on what mu guards, and tells if room returns something else by it.
+func (s *streams) update(work func()) {
+	if s.changes(work) {
+		s.tell()
+	}
+}
+
+func (s *streams) changes(work func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.each
+	work()
+	return s.each != was
+}
+
 // ready reports whether there are streams. Where that is not known yet, or not any
 // more, it finds out; while it cannot, there are none.
 func (s *streams) ready(ctx context.Context) bool {
@@ -93,12 +124,13 @@ func (s *streams) ready(ctx context.Context) bool {
 		s.plain = time.Time{}
 	default:
 	}
-	each, plain := s.each, time.Now().Before(s.plain)
-	s.mu.Unlock()
-	if each > 0 || plain {
-		return each > 0
+	if s.each > 0 || time.Now().Before(s.plain) {
+		defer s.mu.Unlock()
+		return s.each > 0
 	}
-	return s.connect(ctx) == nil
+	soon, err := s.dialLocked(ctx)
+	s.mu.Unlock()
+	return err == nil && pace.Doze(ctx, 2*openTime, soon) == nil && s.room() > 0
 }
 
 // turn waits until a query may be sent, which holds for one that waits at all times:
@@ -117,167 +149,78 @@ func (s *streams) turn(ctx context.Context, waits bool) (done func(), err error)
 }
 
 // RoundTrip implements [http.RoundTripper]. Others may take the places on a connection
-// that is made for it, but not on all that may be.
+// that is made for it, but not for ever. What a connection did not answer that takes no
+// more requests is sent on another: no request of streams changes anything.
 func (s *streams) RoundTrip(req *http.Request) (*http.Response, error) {
-	for range s.most + 1 {
-		conn, err := s.reserve()
+	for range 4 * (s.most + 1) {
+		conn, soon, err := s.place(req.Context())
 		if err != nil {
 			return nil, err
 		}
 		if conn == nil {
-			if err := s.connect(req.Context()); err != nil {
+			if err := pace.Doze(req.Context(), 2*openTime, soon); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		resp, err := conn.RoundTrip(req)
-		if err != nil {
-			s.sweep()
+		if err == nil {
+			s.answered(conn)
+			return resp, nil
 		}
-		if refusal, is := errors.AsType[http2.StreamError](err); is && refusal.Code == http2.ErrCodeRefusedStream {
-			s.giveUp()
+		switch plain, again := s.failure(conn, err); {
+		case plain:
 			return nil, errPlain
+		case !again || req.Context().Err() != nil:
+			return nil, err
 		}
-		return resp, err
 	}
 	return nil, errBusy
 }
 
-// reserve returns a connection with a place for one request, nil if there is none
-// and another may be made.
-func (s *streams) reserve() (*http2.ClientConn, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.each == 0 {
-		return nil, errPlain
-	}
-	for _, conn := range s.conns {
-		if conn.ReserveNewRequest() {
-			return conn, nil
+// place returns a connection on which a place is taken for one request. If there is
+// none, soon is closed when there may be one.
+func (s *streams) place(ctx context.Context) (conn *streamConn, soon <-chan struct{}, err error) {
+	s.update(func() {
+		if s.each == 0 {
+			err = errPlain
+			return
 		}
-	}
-	if s.sweepLocked(); len(s.conns) >= s.most {
-		return nil, errBusy
-	}
-	return nil, nil
+		for _, c := range s.conns {
+			if c.ReserveNewRequest() {
+				conn = c
+				return
+			}
+		}
+		soon, err = s.dialLocked(ctx)
+	})
+	return conn, soon, err
 }
 
-// sweep forgets connections that are closed.
-func (s *streams) sweep() {
+// answered notes that an answer came on a connection.
+func (s *streams) answered(conn *streamConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sweepLocked()
+	conn.answered, s.vain = true, 0
 }
 
-func (s *streams) sweepLocked() {
-	s.conns = slices.DeleteFunc(s.conns, func(c *http2.ClientConn) bool { return c.State().Closed })
-}
-
-// connect makes one more connection, or waits for the one that is being made. One
-// that could not be made is not tried again at once.
-func (s *streams) connect(ctx context.Context) error {
-	s.mu.Lock()
-	if time.Since(s.failed) < redialAfter {
-		defer s.mu.Unlock()
-		return s.why
-	}
-	made := s.dialing
-	if made == nil {
-		made = make(chan struct{})
-		s.dialing = made
-		dialled := context.WithoutCancel(ctx) // others wait for it as well
-		crash.Go("consul dial", func() { s.add(dialled, made) }, nil)
-	}
-	s.mu.Unlock()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-made:
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Since(s.failed) < redialAfter {
-		return s.why
-	}
-	return nil
-}
-
-// add makes a connection, or notes why there is none, and closes made.
-func (s *streams) add(ctx context.Context, made chan struct{}) {
-	conn, err := s.open(ctx)
-	s.mu.Lock()
-	was := s.each
-	switch {
-	case err == nil:
-		s.conns = append(s.conns, conn)
-		s.each = int(conn.State().MaxConcurrentStreams)
-	case errors.Is(err, errPlain):
-		s.each, s.plain = 0, time.Now().Add(plainTime)
-		fallthrough
-	default:
-		s.failed, s.why = time.Now(), err
-	}
-	other := was != s.each
-	s.dialing = nil
-	close(made)
-	s.mu.Unlock()
-	if other {
-		s.tell()
-	}
-}
-
-// open makes a connection. That an answer to a ping came says that it lives, and that
-// what Consul has to say about streams was read.
-func (s *streams) open(ctx context.Context) (*http2.ClientConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*dialTime)
-	defer cancel()
-	wire, err := s.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if secured, is := wire.(*tls.Conn); !is || secured.ConnectionState().NegotiatedProtocol != http2.NextProtoTLS {
-		_ = wire.Close() // it is of no use
-		return nil, errPlain
-	}
-	conn, err := s.over.NewClientConn(wire)
-	if err != nil {
-		_ = wire.Close() // it is given up
-		return nil, err
-	}
-	if err := conn.Ping(ctx); err != nil {
-		_ = conn.Close() // it is given up
-		return nil, err
-	}
-	if conn.State().MaxConcurrentStreams < leastStreams {
-		_ = conn.Close() // it is of no use
-		return nil, errPlain
-	}
-	return conn, nil
-}
-
-// giveUp does without streams for a while.
-func (s *streams) giveUp() {
-	s.mu.Lock()
-	was := s.each
-	s.each, s.plain = 0, time.Now().Add(plainTime)
-	for _, conn := range s.conns {
-		conn.SetDoNotReuse()
-	}
-	s.mu.Unlock()
-	if was > 0 {
-		s.tell()
-	}
-}
-
-// retire has each connection closed when nobody waits on it any more: it was made by
-// other certificates than count now.
-func (s *streams) retire() {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, conn := range s.conns {
-		conn.SetDoNotReuse()
-	}
+// failure looks after what is left of a connection on which a request failed: plain
+// says that the request is to be sent as all others are, again that it may be sent on
+// another connection.
+func (s *streams) failure(conn *streamConn, err error) (plain, again bool) {
+	reset, isReset := errors.AsType[http2.StreamError](err)
+	again = conn.State().Closing
+	s.update(func() {
+		again = again || conn.cut
+		switch {
+		case again:
+		case isReset && (reset.Code == http2.ErrCodeRefusedStream || reset.Code == http2.ErrCodeHTTP11Required):
+			s.plainLocked()
+			plain = true
+		case (isReset || errors.Is(err, context.DeadlineExceeded)) && !conn.answered:
+			s.vainLocked()
+		}
+		s.sweepLocked()
+	})
+	return plain, again
 }

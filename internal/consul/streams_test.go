@@ -168,6 +168,9 @@ func TestNoMoreConnectionsThanMayBe(t *testing.T) {
 	if got := s.conns.Load(); got != 2 {
 		t.Errorf("%d connections, want 2", got)
 	}
+	if c.Contact.Down() {
+		t.Error("consul is said not to answer, though nothing was sent to it")
+	}
 	cancel()
 	done()
 }
@@ -299,22 +302,24 @@ func startMute(t *testing.T, to string) *mute {
 	}
 	m := &mute{Listener: l}
 	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			go m.relay(server, client)
-			go m.relay(client, server)
-		}
-	}()
+	go m.run(to)
 	return m
+}
+
+func (m *mute) run(to string) {
+	for {
+		client, err := m.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", to)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		go m.relay(server, client)
+		go m.relay(client, server)
+	}
 }
 
 func (m *mute) relay(to, from net.Conn) {

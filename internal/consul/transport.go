@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,16 +44,15 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interva
 // where there are as many as may be.
 func (c *Client) connect(cfg Config, at Address) {
 	kept, fresh, probe := c.transports(cfg, at)
+	bounded := func(base http.RoundTripper, most int64, contact *Contact) *transport {
+		return &transport{base: base, most: most, contact: contact}
+	}
 	c.kept = bounded(kept, cfg.MaxAnswer, c.Contact)
 	c.fresh = bounded(fresh, cfg.MaxAnswer, c.Contact)
 	c.quiet = bounded(probe, MaxError, NewContact()) // a head alone does not say that Consul can work
 	if c.streams != nil {
 		c.many = bounded(c.streams, cfg.MaxAnswer, c.Contact)
 	}
-}
-
-func bounded(base http.RoundTripper, most int64, contact *Contact) *transport {
-	return &transport{base: base, most: most, contact: contact}
 }
 
 // transports returns connections that are kept, those that are made for one
@@ -62,17 +62,11 @@ func (c *Client) transports(cfg Config, at Address) (kept, fresh, probe http.Rou
 	if given := cfg.API.HttpClient; given != nil {
 		return given.Transport, given.Transport, given.Transport
 	}
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		if at.Socket != "" {
-			network, address = "unix", at.Socket
-		}
-		return c.Contact.dial(ctx, network, address)
-	}
 	base := &http.Transport{
 		Proxy:       http.ProxyFromEnvironment, // as consul/api has it
-		DialContext: dial,
+		DialContext: c.dial,
 		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := dial(ctx, network, address)
+			conn, err := c.dial(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}
@@ -86,22 +80,56 @@ func (c *Client) transports(cfg Config, at Address) (kept, fresh, probe http.Rou
 	if at.Socket != "" {
 		base.Proxy = nil
 	}
-	_, base.TLSClientConfig = c.identity.current() // behind a proxy, where nothing else dials
+	_, material := c.identity.current()
+	c.spoken.Store(material)
 	atMost := func(conns int, keep bool) http.RoundTripper {
 		t := base.Clone()
 		t.MaxConnsPerHost, t.MaxIdleConnsPerHost, t.DisableKeepAlives = conns, conns, !keep
-		return t
+		r := new(renewable)
+		r.by.Store(t)
+		r.renew(material)
+		return r
 	}
 	return atMost(cfg.Conns, true), atMost(singles(cfg.Conns), false), atMost(cmp.Or(cfg.Probes, ProbeConns), false)
+}
+
+// renewable are connections that can be begun anew: those of before serve no further
+// request, and end with the one that they have.
+type renewable struct {
+	by atomic.Pointer[http.Transport]
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (r *renewable) RoundTrip(req *http.Request) (*http.Response, error) {
+	return r.by.Load().RoundTrip(req)
+}
+
+// CloseIdleConnections closes those that no request uses.
+func (r *renewable) CloseIdleConnections() { r.by.Load().CloseIdleConnections() }
+
+// renew begins anew, by other certificates. They are told to the transport for a proxy on
+// the way, behind which it speaks TLS itself.
+func (r *renewable) renew(material *tls.Config) {
+	next := r.by.Load().Clone()
+	next.TLSClientConfig = material.Clone()
+	r.by.Swap(next).CloseIdleConnections() // and nobody asks by it any more, so that it keeps no other one
+}
+
+// dial connects to the address, or to the agent's socket where it is reached by one.
+func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.socket != "" {
+		network, address = "unix", c.socket
+	}
+	return c.Contact.dial(ctx, network, address)
 }
 
 // dialStreams makes a connection for streams. With a proxy on the way there are none.
 func (c *Client) dialStreams(ctx context.Context) (net.Conn, error) {
 	to := &http.Request{URL: &url.URL{Scheme: c.api.Scheme, Host: c.api.Address}}
-	if proxy, err := http.ProxyFromEnvironment(to); proxy != nil || err != nil {
+	if proxy, err := http.ProxyFromEnvironment(to); c.socket == "" && (proxy != nil || err != nil) {
 		return nil, errPlain
 	}
-	conn, err := c.Contact.dial(ctx, "tcp", c.api.Address)
+	conn, err := c.dial(ctx, "tcp", c.api.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +143,10 @@ func (c *Client) shake(ctx context.Context, conn net.Conn, address string, proto
 	material = material.Clone()
 	material.NextProtos = protocols
 	if material.ServerName == "" {
-		material.ServerName, _, _ = net.SplitHostPort(address) // the transport always has a port there
+		material.ServerName = address // there is no port in the name that stands for a socket
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			material.ServerName = host
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
@@ -166,14 +197,15 @@ type transport struct {
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
 	if err != nil {
-		if !errors.Is(req.Context().Err(), context.Canceled) && !errors.Is(err, errPlain) {
+		if !errors.Is(req.Context().Err(), context.Canceled) && !errors.Is(err, errPlain) && !errors.Is(err, errBusy) {
 			t.contact.Failed()
 		}
 		return nil, err
 	}
-	if resp.StatusCode >= 500 {
+	switch {
+	case resp.StatusCode >= 500:
 		t.contact.Failed()
-	} else {
+	default:
 		t.contact.Heard()
 	}
 	most := t.most
