@@ -23,7 +23,8 @@ const (
 
 // Contact is whether Consul can be reached, as all its clients in this process
 // see it. Each of them backs off by itself; whoever hears Consul first wakes
-// the others.
+// the others. What an agent answers without the servers is no word of Consul: it
+// does so while there is no leader.
 type Contact struct {
 	ProbeEvery time.Duration // between looks for a Consul that does not answer; 0 = 0.3 s
 

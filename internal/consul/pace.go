@@ -17,6 +17,9 @@ func NextIndex(current, next uint64) uint64 {
 	return max(next, 1)
 }
 
+// mostPause is the longest pause behind a failure.
+const mostPause = 30 * time.Second
+
 // Backoff is the growing pause between failures: 0.25 s to 30 s, with jitter so
 // that many clients of one Consul do not come back together. The zero value is
 // ready.
@@ -29,7 +32,7 @@ type Backoff struct {
 
 // Next returns the next pause.
 func (b *Backoff) Next() time.Duration {
-	b.growing.First, b.growing.Most = time.Second/3, cmp.Or(b.Most, 30*time.Second)
+	b.growing.First, b.growing.Most = time.Second/3, cmp.Or(b.Most, mostPause)
 	return b.growing.Next()
 }
 
@@ -44,7 +47,8 @@ func (b *Backoff) Wait(ctx context.Context, c *Contact) error {
 	d, heard, other := b.Next(), c.waiting(), c.renewal()
 	deaf := time.Duration(0)
 	if b.woken > 0 {
-		deaf = min(d, 250*time.Millisecond<<min(b.woken-1, 7))
+		deaf = pace.Jitter(min(cmp.Or(b.Most, mostPause), 250*time.Millisecond<<min(b.woken-1, 7)))
+		d = max(d, deaf) // which began anew when we were woken
 	}
 	if err := pace.Sleep(ctx, deaf); err != nil {
 		return err

@@ -3,6 +3,7 @@ package consul
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -15,7 +16,7 @@ import (
 type Query struct {
 	Index      uint64        // wait for something newer; 0 = answer at once
 	Wait       time.Duration // how long the answer may take while nothing changes
-	Time       time.Duration // for the answer itself, beyond Wait; 0 = 10 s
+	Time       time.Duration // for the answer, beyond Wait, and for all of it once it has begun; 0 = 10 s
 	Consistent bool          // past every cache, by the leader and with a quorum
 	Known      uint64        // an index that Consul has reached: an older answer is asked for again, Consistent; 0 = none is too old
 	Fresh      bool          // on a connection that is made for it: what an older one may have become does not matter
@@ -36,7 +37,8 @@ type Meta struct {
 // Get asks, waits as the query says, and hands the body of a good answer to read,
 // which is not called for an empty one. The query has a deadline of its own, for
 // a dead connection never answers; Consul adds up to a sixteenth to the time it
-// may wait. Without an index it does not wait. An answer without an index is an
+// may wait. An answer that has begun waits for nothing any more, and has [Query.Time]
+// to end. Without an index a query does not wait. An answer without an index is an
 // error, and so is every status but 200: a [*StatusError].
 //
 // A server that was restarted answers as leader while it still reads its log: as
@@ -77,6 +79,7 @@ func (c *Client) get(ctx context.Context, path string, q Query, read func(io.Rea
 		return Meta{}, err
 	}
 	defer resp.Body.Close()
+	defer time.AfterFunc(q.Time, cancel).Stop()
 	empty := q.MayBeEmpty && resp.StatusCode == http.StatusNotFound
 	if resp.StatusCode != http.StatusOK && !empty {
 		return Meta{}, ErrorOf(resp)
@@ -97,8 +100,14 @@ func (c *Client) get(ctx context.Context, path string, q Query, read func(io.Rea
 	case m.Empty:
 		return m, nil
 	}
-	return m, read(resp.Body)
+	if err = read(resp.Body); err != nil && asked.Err() != nil && ctx.Err() == nil {
+		err = errUnended
+	}
+	return m, err
 }
+
+// errUnended is that an answer began and did not end in time.
+var errUnended = fmt.Errorf("consul's answer does not end: %w", context.DeadlineExceeded)
 
 // way returns by which connections a query goes, once it may go. done is to be called
 // when its answer is read.

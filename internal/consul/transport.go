@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -45,7 +46,7 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interva
 func (c *Client) connect(cfg Config, at Address) {
 	kept, fresh, probe := c.transports(cfg, at)
 	bounded := func(base http.RoundTripper, most int64, contact *Contact) *transport {
-		return &transport{base: base, most: most, contact: contact}
+		return &transport{base: base, most: most, contact: contact, agent: fmt.Sprintf("%s/v1/agent/", at.Path)}
 	}
 	c.kept = bounded(kept, cfg.MaxAnswer, c.Contact)
 	c.fresh = bounded(fresh, cfg.MaxAnswer, c.Contact)
@@ -191,6 +192,7 @@ type transport struct {
 	base    http.RoundTripper
 	most    int64
 	contact *Contact
+	agent   string // with which paths begin that the agent answers without the servers
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -203,6 +205,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	switch {
+	case strings.HasPrefix(req.URL.Path, t.agent): // which answers by itself, also where there is no leader
 	case resp.StatusCode >= 500:
 		t.contact.Failed()
 	default:
