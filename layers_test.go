@@ -141,6 +141,30 @@ func TestOnlyDurableRenamesAndLocksFiles(t *testing.T) {
 	}
 }
 
+// What somebody puts in the place of a file may be a pipe, and whoever opens it to read
+// waits for who writes to it: for ever, with all locks that are held. internal/files does
+// not wait.
+func TestOnlyFilesOpensFilesToRead(t *testing.T) {
+	waits := regexp.MustCompile(`\b(os\.Open|os\.ReadFile|tls\.LoadX509KeyPair|os\.DirFS|api\.SetupTLSConfig|maxminddb\.Open)\(`)
+	mayWait := map[string]int{
+		"lictor/internal/durable": 1, // a directory of its own
+		"lictor/internal/consul":  1, // of texts, and no files
+	}
+	for pkg, fields := range list(t, "{{.ImportPath}} {{.Dir}} {{join .GoFiles \" \"}}", "./...") {
+		found := 0
+		for _, name := range fields[1:] {
+			text, err := os.ReadFile(filepath.Join(fields[0], name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found += len(waits.FindAll(text, -1))
+		}
+		if found != mayWait[pkg] && !aside(pkg) {
+			t.Errorf("%s opens files at %d places, want %d: internal/files is for that", pkg, found, mayWait[pkg])
+		}
+	}
+}
+
 // The commands that talk to a running lictor need no part of it, but for the
 // values that both know.
 func TestTheCommandsKnowNoServer(t *testing.T) {

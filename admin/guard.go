@@ -6,9 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -77,19 +75,12 @@ const maxToken = 4 << 10
 
 // readToken reads a token, less the space around it.
 func readToken(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxToken+1))
+	text, err := files.Read(path, maxToken)
 	switch text = bytes.TrimSpace(text); {
 	case err != nil:
 		return nil, err
 	case len(text) == 0:
 		return nil, fmt.Errorf("%s is empty", path)
-	case len(text) > maxToken:
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxToken)
 	case bytes.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
 		return nil, fmt.Errorf("%s: want visible ASCII characters and no space", path)
 	}

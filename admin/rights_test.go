@@ -1,12 +1,14 @@
 package admin
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,11 +189,43 @@ func TestTheTokenOfAFileIsReadAgain(t *testing.T) { // R6
 			t.Errorf("told %s", got)
 		}
 	})
-	for text, want := range map[string]string{"": "is empty", "a b": "no space", "\xff": "no space", strings.Repeat("x", maxToken+1): "is larger"} {
+	for text, want := range map[string]string{"": "is empty", "a b": "no space", "\xff": "no space", strings.Repeat("x", maxToken+1): "has more than"} {
 		put(text)
 		if _, err := New(Config{Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(), Access: []Access{{Name: "ci", TokenFile: file}}}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `access "ci"`) {
 			t.Errorf("%.10q: got %v, want %s", text, err, want)
 		}
+	}
+}
+
+// TestAPipeInPlaceOfATokenLocksNobodyElseOut: everybody's token is compared with all.
+func TestAPipeInPlaceOfATokenLocksNobodyElseOut(t *testing.T) { // R6
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("first"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g, err := newGuard("", []Access{{Name: "ci", TokenFile: file, May: Read}, {Name: "all", Token: secret.New("everything"), All: true}}, func(*Access, error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range *g.holders.Load() {
+		(*g.holders.Load())[i].looked = time.Time{}
+	}
+	in := make(chan bool)
+	go func() {
+		who, _ := g.who("everything")
+		former, _ := g.who("first")
+		in <- who != nil && former == nil
+	}()
+	select {
+	case ok := <-in:
+		if !ok {
+			t.Error("who may everything is not let in, or who had the file's token is")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("everybody waits for who writes to the pipe")
 	}
 }
 

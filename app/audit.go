@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"lictor/admin"
@@ -57,7 +58,7 @@ func (p *Lictor) auditor() (func(*live.Audited), error) {
 }
 
 func openAudit(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o600) // a pipe that nobody reads is an error
 	if err != nil {
 		return nil, fmt.Errorf("admin: audit_log: %w", err)
 	}

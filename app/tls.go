@@ -94,8 +94,7 @@ func upstreamTLS(cfg *config.UpstreamTLS) (*tls.Config, error) {
 		return t, nil
 	}
 	t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-		return &cert, err
+		return listener.Pair{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile}.Load()
 	}
 	_, err := t.GetClientCertificate(nil)
 	return t, err

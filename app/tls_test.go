@@ -1,8 +1,11 @@
 package app
 
 import (
+	"errors"
 	"os"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -30,6 +33,19 @@ func TestAuthoritiesOfInstancesFollowTheirFile(t *testing.T) {
 	first.WriteCA(t, dir)
 	if !a.current().Equal(first.Pool()) || a.told != "" {
 		t.Error("the next ones are not in use")
+	}
+	if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	looked := make(chan bool)
+	go func() { looked <- a.current().Equal(first.Pool()) && a.told != "" }()
+	select {
+	case ok := <-looked:
+		if !ok {
+			t.Error("a pipe takes the former ones away, or nobody is told")
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("every handshake waits for who writes to the pipe")
 	}
 	if a, err := newAuthorities("", nil); a != nil || err != nil {
 		t.Errorf("without a file: %v, %v", a, err)

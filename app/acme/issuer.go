@@ -14,7 +14,6 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"github.com/mholt/acmez/v3"
 	"github.com/mholt/acmez/v3/acme"
 
+	"lictor/internal/files"
 	"lictor/internal/version"
 )
 
@@ -47,7 +47,7 @@ func newIssuer(cfg *Config) (*issuer, error) {
 	}
 	var roots *x509.CertPool
 	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
+		pem, err := files.Read(cfg.CAFile, 1<<20)
 		if err != nil {
 			return nil, fmt.Errorf("acme: ca_file: %w", err)
 		}

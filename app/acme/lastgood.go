@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/pem"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 
 	"lictor/internal/durable"
+	"lictor/internal/files"
 )
 
 func (m *Manager) lastGoodFile(name string) string {
@@ -22,7 +22,7 @@ func (m *Manager) readLastGood(name string) *tls.Certificate {
 	if m.cfg.LastGood == "" {
 		return nil
 	}
-	sealed, err := os.ReadFile(m.lastGoodFile(name))
+	sealed, err := files.Read(m.lastGoodFile(name), 1<<20)
 	if err != nil {
 		return nil
 	}

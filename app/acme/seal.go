@@ -7,13 +7,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"lictor/internal/durable"
+	"lictor/internal/files"
 )
 
 // Seal encrypts what is kept where others may read, by XChaCha20-Poly1305. A
@@ -25,14 +25,7 @@ const sealVersion = 1 // the first byte of a sealed value
 // ReadSeal reads the key in a file: 32 bytes in hexadecimal digits or base64, as
 // openssl rand -hex 32 writes them.
 func ReadSeal(file string) (*Seal, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, fmt.Errorf("key_file: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > 4096 {
-		return nil, fmt.Errorf("key_file: %s is no file of a key", file)
-	}
-	text, err := os.ReadFile(file)
+	text, err := files.Read(file, 4096)
 	if err != nil {
 		return nil, fmt.Errorf("key_file: %w", err)
 	}

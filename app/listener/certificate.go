@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -41,7 +40,7 @@ var errNoKey = errors.New("there is no key for it")
 // use, nil if there is none.
 func hold(p Pair, former *held, now time.Time) *held {
 	h := &held{Pair: p, stamps: files.StampsOf(p.CertFile, p.KeyFile, p.CertFile+ocspSuffix)}
-	cert, err := readPair(p)
+	cert, err := p.Load()
 	if err != nil {
 		h.keep(former, now)
 		h.wrong = fmt.Errorf("certificate %s: %w", p.CertFile, err)
@@ -104,12 +103,13 @@ func expiry(cert *tls.Certificate) time.Time {
 	return Expiry(chain)
 }
 
-func readPair(p Pair) (*tls.Certificate, error) {
-	chain, err := readPEM(p.CertFile)
+// Load reads the certificate and its key.
+func (p Pair) Load() (*tls.Certificate, error) {
+	chain, err := files.Read(p.CertFile, maxPEM)
 	if err != nil {
 		return nil, err
 	}
-	key, err := readPEM(p.KeyFile)
+	key, err := files.Read(p.KeyFile, maxPEM)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, errors.Join(errNoKey, err)
@@ -131,30 +131,9 @@ func readPair(p Pair) (*tls.Certificate, error) {
 // maxPEM bounds what is read of a file, which somebody may have put there by mistake.
 const maxPEM = 1 << 20
 
-// readPEM reads a file. One that is none, as a pipe, would never end.
-func readPEM(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no file", file)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
-	if err == nil && len(text) > maxPEM {
-		err = fmt.Errorf("%s has more than 1 MiB", file)
-	}
-	return text, err
-}
-
 // LoadPool reads the authorities in a PEM file.
 func LoadPool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
+	pem, err := files.Read(file, maxPEM)
 	if err != nil {
 		return nil, fmt.Errorf("authorities: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // How many certificates of a directory are used, and how many names in it are
@@ -19,7 +20,7 @@ var maxPairs, maxNames = 1000, 4000
 // certificate, sorted. Hidden ones are left out, as those by which Kubernetes
 // replaces all files at one stroke.
 func listFolder(dir string) ([]string, error) {
-	d, err := os.Open(dir)
+	d, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0) // a pipe in its place would wait for its writer
 	if err != nil {
 		return nil, err
 	}

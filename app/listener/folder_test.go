@@ -125,7 +125,7 @@ func TestABadPairLeavesTheLastGoodOneAndAllOthers(t *testing.T) {
 		}},
 		{"no key any more", "there is no key for it", func(d *desk) { d.remove("a.key") }},
 		{"no certificate any more, but its key", "a.crt: no such file", func(d *desk) { d.remove("a.crt") }},
-		{"a key that is too long", "more than 1 MiB", func(d *desk) { d.write("a.key", big) }},
+		{"a key that is too long", "more than 1048576 bytes", func(d *desk) { d.write("a.key", big) }},
 		{"a pipe that nobody writes to", "is no file", func(d *desk) {
 			d.remove("a.key")
 			if err := syscall.Mkfifo(filepath.Join(d.dir, "a.key"), 0o600); err != nil {

@@ -31,7 +31,7 @@ func TestCertificatesOfASourceComeBehindThoseOfFiles(t *testing.T) {
 	keep := func(names ...string) *tls.Certificate {
 		cert := ca.Issue(t, names...)
 		c, k := certtest.Write(t, t.TempDir(), "x", cert)
-		read, err := readPair(Pair{c, k})
+		read, err := Pair{c, k}.Load()
 		if err != nil {
 			t.Fatal(err)
 		}

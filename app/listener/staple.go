@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ocsp"
+
+	"lictor/internal/files"
 )
 
 const ocspSuffix = ".ocsp"
@@ -20,7 +22,7 @@ const maxSkew = 5 * time.Minute
 // readStaple reads the OCSP answer for cert in a file: nil if there is none.
 // One that clients would refuse breaks their handshakes, and is an error.
 func readStaple(file string, cert *tls.Certificate, now time.Time) (staple []byte, until time.Time, err error) {
-	staple, err = os.ReadFile(file)
+	staple, err = files.Read(file, maxPEM)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, until, nil
 	}

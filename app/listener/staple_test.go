@@ -4,6 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,6 +57,29 @@ func TestOCSPAnswersThatClientsWouldRefuseAreNotSent(t *testing.T) {
 				t.Errorf("told: %v, want %v", noted, !tt.sent)
 			}
 		})
+	}
+}
+
+// TestAPipeInPlaceOfAnOCSPAnswerIsNone: with it everything would be looked at no more.
+func TestAPipeInPlaceOfAnOCSPAnswerIsNone(t *testing.T) {
+	ca := certtest.NewCA(t)
+	cert := ca.Issue(t, "site.test")
+	file := filepath.Join(t.TempDir(), "site.ocsp")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error)
+	go func() {
+		_, _, err := readStaple(file, &cert, time.Now())
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if err == nil || !strings.Contains(err.Error(), "is no file") {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it waits for who writes to the pipe")
 	}
 }
 

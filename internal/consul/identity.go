@@ -4,8 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"io/fs"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -63,7 +63,7 @@ func NewIdentity(cfg IdentityConfig) (*Identity, error) {
 		}
 	}
 	i.stamps = i.stampTLS()
-	if i.material, err = api.SetupTLSConfig(&i.tls); err != nil {
+	if i.material, err = readTLS(i.tls); err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
 	return i, nil
@@ -134,7 +134,7 @@ func (i *Identity) current() (secret.Text, *tls.Config) {
 	if i.stamps.Changed() {
 		i.rereadLocked("certificates", func() error {
 			stamps := i.stampTLS()
-			material, err := api.SetupTLSConfig(&i.tls)
+			material, err := readTLS(i.tls)
 			if err == nil {
 				i.material, i.stamps = material, stamps
 			}
@@ -164,21 +164,60 @@ func (i *Identity) stampTLS() files.Stamps {
 	return files.StampsOf(i.tls.CAFile, i.tls.CAPath, i.tls.CertFile, i.tls.KeyFile)
 }
 
+// maxMaterial is the most bytes of a file with a key or certificates, and of those of a
+// directory together.
+const maxMaterial = 4 << 20
+
+// readTLS reads the files that cfg names, and makes of them how TLS is spoken.
+func readTLS(cfg api.TLSConfig) (*tls.Config, error) {
+	var err error
+	read := func(path string, into *[]byte) {
+		if path != "" && err == nil {
+			*into, err = files.Read(path, maxMaterial)
+		}
+	}
+	if cfg.CAFile == "" && cfg.CAPath != "" && len(cfg.CAPem) == 0 {
+		cfg.CAPem, err = readAuthorities(cfg.CAPath)
+	}
+	read(cfg.CAFile, &cfg.CAPem)
+	if cfg.CertFile != "" || cfg.KeyFile != "" {
+		cfg.CertPEM, cfg.KeyPEM = nil, nil
+	}
+	read(cfg.CertFile, &cfg.CertPEM)
+	read(cfg.KeyFile, &cfg.KeyPEM)
+	if err != nil {
+		return nil, err
+	}
+	cfg.CAFile, cfg.CAPath, cfg.CertFile, cfg.KeyFile = "", "", "", ""
+	return api.SetupTLSConfig(&cfg)
+}
+
+// readAuthorities reads all files in and below a directory, as consul/api does.
+func readAuthorities(dir string) (all []byte, err error) {
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := files.Read(path, maxMaterial)
+		if err != nil {
+			return err
+		}
+		if all = append(append(all, text...), '\n'); len(all) > maxMaterial {
+			return fmt.Errorf("the files in %s have more than %d bytes", dir, maxMaterial)
+		}
+		return nil
+	})
+	return all, err
+}
+
 // readToken reads the token in a file. Its errors do not repeat what stands there.
 func readToken(path string) (secret.Text, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return secret.Text{}, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxToken+1))
+	text, err := files.Read(path, maxToken)
 	if err != nil {
 		return secret.Text{}, err
 	}
 	token := strings.TrimSpace(string(text))
 	switch {
-	case len(text) > maxToken:
-		return secret.Text{}, fmt.Errorf("%s: want a token of at most %d bytes", path, maxToken)
 	case token == "":
 		return secret.Text{}, fmt.Errorf("%s: there is no token in it", path)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }):

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +103,65 @@ func TestATokenInAFileIsUsedFromTheNextQueryOn(t *testing.T) {
 	write(t, file, "second")
 	if err := ask(t, c); err != nil || len(i.Problems()) != 0 {
 		t.Errorf("with it again: %v, problems %q", err, i.Problems())
+	}
+}
+
+// TestAPipeInPlaceOfAFileKeepsNobodyWaiting: all queries would wait with whoever looks.
+func TestAPipeInPlaceOfAFileKeepsNobodyWaiting(t *testing.T) {
+	for _, name := range []string{"token", "ca.pem", "site.pem", "site.key"} {
+		t.Run(name, func(t *testing.T) {
+			ca, dir := certtest.NewCA(t), t.TempDir()
+			ca.WriteCA(t, dir)
+			at := func(name string) string { return filepath.Join(dir, name) }
+			write(t, at("token"), "first")
+			cert, key := certtest.Write(t, dir, "site", ca.Issue(t, "site.test"))
+			_, c, i := askedAs(t, IdentityConfig{TokenFile: at("token"), TLS: api.TLSConfig{CAFile: at("ca.pem"), CertFile: cert, KeyFile: key}})
+			path := map[string]string{"token": at("token"), "ca.pem": at("ca.pem"), "site.pem": cert, "site.key": key}[name]
+			if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			problems := make(chan []string)
+			go func() {
+				if err := ask(t, c); err != nil {
+					t.Error(err)
+				}
+				problems <- i.Problems()
+			}()
+			select {
+			case all := <-problems:
+				if len(all) != 1 || !strings.Contains(all[0], "is no file") {
+					t.Errorf("told %q", all)
+				}
+			case <-time.After(5 * time.Second):
+				t.Error("the query waits for who writes to the pipe")
+			}
+		})
+	}
+}
+
+func TestAuthoritiesMayLieInADirectory(t *testing.T) {
+	dir, certs := t.TempDir(), []*certtest.CA{certtest.NewCA(t), certtest.NewCA(t)}
+	for n, ca := range certs {
+		of := filepath.Join(dir, fmt.Sprint("of-", n))
+		if err := os.Mkdir(of, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		ca.WriteCA(t, of)
+	}
+	i, err := NewIdentity(IdentityConfig{TLS: api.TLSConfig{CAPath: dir}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, material := i.current()
+	for _, ca := range certs {
+		own := ca.Issue(t, "127.0.0.1")
+		leaf, err := x509.ParseCertificate(own.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := leaf.Verify(x509.VerifyOptions{Roots: material.RootCAs}); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package files tells whether a file is another one by now.
+// Package files reads the files of others, without waiting for anybody, and tells
+// whether one is another by now.
 package files
 
 import (

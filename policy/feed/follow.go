@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"lictor/internal/crash"
 	"lictor/internal/durable"
+	"lictor/internal/files"
 	"lictor/internal/pace"
 	"lictor/policy"
 )
@@ -140,7 +140,7 @@ func (w *follower) look(ctx context.Context) (err error) {
 }
 
 func (w *follower) lookAtFile(ctx context.Context) error {
-	f, err := os.OpenFile(w.source.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its writer
+	f, err := files.Open(w.source.Path)
 	if err != nil {
 		return withoutPath(err)
 	}
@@ -149,8 +149,6 @@ func (w *follower) lookAtFile(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return withoutPath(err)
-	case !info.Mode().IsRegular():
-		return errors.New("is no file")
 	case w.edition.file != nil && os.SameFile(info, w.edition.file) && sameFile(info, w.edition.file):
 		w.confirmed()
 		return nil
@@ -255,7 +253,7 @@ func (w *follower) loadKept(ctx context.Context) {
 	if feed := w.inForce(); feed != nil && feed.Known() {
 		return // what there is is newer
 	}
-	f, err := os.Open(w.keptFile())
+	f, err := files.Open(w.keptFile())
 	if err != nil {
 		return
 	}

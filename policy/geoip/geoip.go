@@ -17,6 +17,7 @@ import (
 	"github.com/oschwald/maxminddb-golang/v2"
 
 	"lictor/internal/crash"
+	"lictor/internal/files"
 	"lictor/internal/pace"
 	"lictor/policy"
 )
@@ -37,6 +38,9 @@ type database struct {
 }
 
 // stamp tells versions of the file apart.
+// maxFile is the most bytes of a data base.
+const maxFile = 2 << 30
+
 type stamp struct {
 	size     int64
 	modified time.Time
@@ -59,7 +63,7 @@ func (r *Reader) load() (err error) {
 	}
 	// Read, not mapped: a file that is written over in place must not change
 	// under a look-up, and an old version goes when nobody uses it.
-	data, err := os.ReadFile(r.path)
+	data, err := files.Read(r.path, maxFile)
 	if err != nil {
 		return err
 	}

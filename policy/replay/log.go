@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"lictor/internal/files"
 	"lictor/internal/ring"
 )
 
@@ -32,7 +33,7 @@ func OpenLog(path string, since time.Time) (*Log, error) {
 	l := &Log{}
 	var parts []io.Reader
 	for _, name := range names {
-		f, err := os.Open(name)
+		f, err := files.Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was the oldest
 		}
@@ -43,8 +44,6 @@ func OpenLog(path string, since time.Time) (*Log, error) {
 		l.files = append(l.files, f)
 		info, err := f.Stat()
 		switch {
-		case err == nil && !info.Mode().IsRegular():
-			err = errors.New(name + ": is no regular file")
 		case err == nil && info.ModTime().Before(since):
 			continue
 		}

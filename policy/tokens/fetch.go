@@ -10,13 +10,13 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"syscall"
 	"time"
 
 	"github.com/MicahParks/jwkset"
 
 	"lictor/internal/durable"
+	"lictor/internal/files"
 	"lictor/internal/version"
 )
 
@@ -160,11 +160,7 @@ func (s *source) load() {
 	if file == "" {
 		return
 	}
-	info, err := os.Stat(file)
-	if err != nil || info.Size() > 2*maxAnswer {
-		return
-	}
-	text, err := os.ReadFile(file)
+	text, err := files.Read(file, 2*maxAnswer)
 	var k kept
 	if err != nil || json.Unmarshal(text, &k) != nil || k.URL != s.url {
 		return

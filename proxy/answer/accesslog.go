@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"lictor/internal/lines"
@@ -78,7 +79,8 @@ func (l *AccessLog) open() (io.Writer, error) {
 	if l.path == "-" {
 		return lines.Keeper{Writer: os.Stdout}, nil
 	}
-	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) //nolint:gosec // the group reads the log, as its rotation and shipping do
+	flags := os.O_APPEND | os.O_CREATE | os.O_WRONLY | syscall.O_NONBLOCK // a pipe that nobody reads is an error
+	f, err := os.OpenFile(l.path, flags, 0o640)                           //nolint:gosec // the group reads the log, as its rotation and shipping do
 	if err != nil {
 		return nil, fmt.Errorf("access log: %w", err)
 	}

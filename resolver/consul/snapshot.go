@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lictor/internal/durable"
+	"lictor/internal/files"
 	"lictor/internal/pace"
 	"lictor/resolver"
 )
@@ -20,6 +21,8 @@ const (
 	// snapshotVersion changes whenever resolver.Service or the numbers of its
 	// constants do; a file of another version is not read.
 	snapshotVersion = 2
+
+	maxSnapshot = 4 << 30 // bytes of a file
 
 	saveDelay  = time.Second // collects changes that come together
 	touchEvery = time.Minute // the file's time tells until when its content was right
@@ -68,7 +71,7 @@ func readSnapshot(file, tag, place string) (snapshot, error) {
 	if err != nil {
 		return s, err
 	}
-	text, err := os.ReadFile(file)
+	text, err := files.Read(file, maxSnapshot)
 	if err != nil {
 		return s, err
 	}

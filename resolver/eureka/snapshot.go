@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"lictor/internal/durable"
+	"lictor/internal/files"
 	"lictor/resolver"
 )
 
 // snapshotVersion changes whenever resolver.Service or the numbers of its
 // constants do; a file of another version is not read.
 const snapshotVersion = 1
+
+const maxSnapshot = 4 << 30 // bytes of a file
 
 // saveEvery is how often the file is written although nothing changed, so that
 // it tells until when its content was right.
@@ -52,7 +54,7 @@ func (r *Resolver) load() {
 		return
 	}
 	var s snapshot
-	text, err := os.ReadFile(r.cfg.SnapshotFile)
+	text, err := files.Read(r.cfg.SnapshotFile, maxSnapshot)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"lictor/internal/durable"
+	"lictor/internal/files"
 	"lictor/internal/pace"
 )
 
@@ -49,7 +49,7 @@ func (m *Mesh) load() {
 }
 
 func (m *Mesh) read() (*credentials, error) {
-	text, err := os.ReadFile(m.cfg.File)
+	text, err := files.Read(m.cfg.File, 16<<20)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lictor/internal/durable"
+	"lictor/internal/files"
 	"lictor/policy/store"
 )
 
@@ -28,6 +29,9 @@ type journaled struct {
 	// Value is what journals of the first version had in place of File.
 	Value []byte `json:",omitempty"`
 }
+
+// maxJournal is the most bytes of a journal, of which older ones have values in them.
+const maxJournal = 4 << 30
 
 func (d *Store) journalPath() string { return filepath.Join(d.dir, journalName) }
 
@@ -121,7 +125,7 @@ func (d *Store) completedLocked() (wait time.Duration, err error) {
 // completeLocked carries out a journal that was left behind. d.mu and the lock of
 // the directory are held.
 func (d *Store) completeLocked() error {
-	text, err := os.ReadFile(d.journalPath())
+	text, err := files.Read(d.journalPath(), maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lictor/internal/durable"
+	"lictor/internal/files"
 	"lictor/policy/store"
 )
 
@@ -51,6 +52,7 @@ type kept struct {
 const (
 	lastGoodFile = "policy.lastgood"
 	frameHead    = 8
+	maxKept      = 8 << 30 // bytes of a file
 	saveEvery    = time.Second
 	touchEvery   = 30 * time.Second
 	slack        = 1 << 20 // updates of this size do not make the file be written anew
@@ -87,7 +89,7 @@ func (l *LastGood) load() (*kept, error) {
 }
 
 func loadFile(path, head string, first bool) (*kept, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path, maxKept)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -226,7 +228,7 @@ func (l *LastGood) rewrite(m *Mirror) error {
 
 // dropOlder removes a file of the first format that was of this place.
 func (l *LastGood) dropOlder() {
-	f, err := os.Open(l.older.path)
+	f, err := files.Open(l.older.path)
 	if err != nil {
 		return
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lictor/internal/files"
 )
 
 // checkEvery is how often a file is looked at for changes.
@@ -50,7 +52,7 @@ func (w *watched[T]) look() {
 	if err != nil || info.Size() > maxFile || info.ModTime().Equal(w.modified) && info.Size() == w.size {
 		return
 	}
-	text, err := os.ReadFile(w.path)
+	text, err := files.Read(w.path, maxFile)
 	if err != nil {
 		return
 	}
