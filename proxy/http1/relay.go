@@ -298,9 +298,14 @@ func (t *trip) endOf(p []byte) []byte {
 	return AppendLastChunk(p, trailers)
 }
 
-// filterTrailers drops the trailers that the handler does not let pass.
+// filterTrailers drops the trailers that the sender's Connection lists, as it does
+// fields of the head (RFC 9110 7.6.1), and those that the handler does not let pass.
 func (c *Conn) filterTrailers(trailers []Field, upstream bool) []Field {
+	listed := c.ws.resp.ConnectionNames
+	if upstream {
+		listed = c.ws.req.ConnectionNames
+	}
 	return slices.DeleteFunc(trailers, func(f Field) bool {
-		return !c.srv.handler.KeepTrailer(c, &f, upstream)
+		return Listed(listed, f.Name) || !c.srv.handler.KeepTrailer(c, &f, upstream)
 	})
 }
