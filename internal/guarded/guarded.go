@@ -55,3 +55,15 @@ func (s *Set[T]) Each(f func(T)) {
 		f(v)
 	}
 }
+
+// Sample is Each for n values, or as many as there are.
+func (s *Set[T]) Sample(n int, f func(T)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for v := range s.all {
+		if n--; n < 0 {
+			return
+		}
+		f(v)
+	}
+}

@@ -105,26 +105,38 @@ func (s *Server) admits(nc net.Conn, p *Peer) bool {
 	return false
 }
 
-// sampled is how many connections are looked at to end one.
+// sampled is how many connections of each version of HTTP are looked at to end one.
 const sampled = 64
 
-// endIdle ends a connection that waits for a request: of some, that whose
-// client has most, so that it is hardly ever one of a calm client's.
+// endIdle ends a connection that waits for a request, of whatever version of HTTP: of
+// some, that whose client has most, so that it is hardly ever one of a calm client's.
 func (s *Server) endIdle() {
+	end, most, seen := func() {}, -1, 0
+	look := func(p *Peer, ends func()) {
+		if n := s.clients.count(p.client); n > most {
+			end, most = ends, n
+		}
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	var worst *Conn
-	most, seen := -1, 0
 	for c := range s.conns {
 		if seen++; seen > sampled {
 			break
 		}
-		if n := s.clients.count(c.peer.client); c.state.Load() == stateIdle && n > most {
-			worst, most = c, n
+		if c.state.Load() == stateIdle {
+			look(c.peer, c.endIfIdle)
 		}
 	}
-	if worst != nil && worst.state.CompareAndSwap(stateIdle, stateStopped) {
-		worst.s.wake()
+	s.mu.Unlock()
+	if s.http2 != nil {
+		s.http2.SampleIdle(sampled, look)
+	}
+	end()
+}
+
+// endIfIdle ends a connection that waits for a request.
+func (c *Conn) endIfIdle() {
+	if c.state.CompareAndSwap(stateIdle, stateStopped) {
+		c.s.wake()
 	}
 }
 

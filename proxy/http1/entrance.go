@@ -52,6 +52,10 @@ type HTTP2 interface {
 	Drain()
 	// Cut ends every connection at once.
 	Cut()
+	// SampleIdle looks at n connections, or as many as there are, and calls f for
+	// those that wait for a request. end ends one, unless a request came meanwhile;
+	// it is not to be called by f, which does not block.
+	SampleIdle(n int, f func(p *Peer, end func()))
 }
 
 // Peer says who is at the other end of a connection, and how it is secured.

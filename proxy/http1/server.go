@@ -302,11 +302,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if h := s.http2; h != nil {
 		h.Drain()
 	}
-	s.each(func(c *Conn) {
-		if c.state.CompareAndSwap(stateIdle, stateStopped) {
-			c.s.wake()
-		}
-	})
+	s.each((*Conn).endIfIdle)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {

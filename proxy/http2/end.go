@@ -6,6 +6,24 @@ import (
 	"lictor/proxy/http1"
 )
 
+// idle reports whether the connection waits for a request.
+func (c *conn) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running == 0 && c.err == nil
+}
+
+// endIfIdle ends the connection if it waits for a request. The client is told of the last
+// one that was served, so it may send elsewhere what is on its way (RFC 9113 6.8).
+func (c *conn) endIfIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running == 0 && c.err == nil {
+		c.err = errIdle
+		http1.Wake(c.nc)
+	}
+}
+
 // finish ends the connection for err.
 func (c *conn) finish(err error) {
 	defer c.over()

@@ -53,6 +53,15 @@ func (s *Server) Drain() {
 	}
 }
 
+// SampleIdle implements [http1.HTTP2].
+func (s *Server) SampleIdle(n int, f func(p *http1.Peer, end func())) {
+	s.conns.Sample(n, func(c *conn) {
+		if c.idle() {
+			f(c.peer, c.endIfIdle)
+		}
+	})
+}
+
 // Cut ends every connection at once.
 func (s *Server) Cut() {
 	for _, c := range s.conns.All() {
