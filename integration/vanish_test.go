@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -132,13 +133,42 @@ func askUntil(ctx context.Context, base, contentType string, clients int) []outc
 	return all
 }
 
+// startBesideTwo starts a lictor with two instances, each at an address of its own, and
+// returns their addresses as well.
+func startBesideTwo(t *testing.T, ca *certtest.CA, scheme string, serve func(i int, w http.ResponseWriter, r *http.Request)) (p *lictorProcess, addrs []string) {
+	t.Helper()
+	cert := ca.Issue(t, "backend.test")
+	var urls []string
+	for i, ip := range []string{"127.0.0.2", "127.0.0.3"} {
+		l, err := net.Listen("tcp", ip+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{Protocols: new(http.Protocols), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(i, w, r) })}
+		s.Protocols.SetHTTP1(true)
+		s.Protocols.SetUnencryptedHTTP2(true)
+		if scheme == "https" {
+			go s.ServeTLS(l, "", "")
+		} else {
+			go s.Serve(l)
+		}
+		t.Cleanup(func() { s.Close() })
+		addrs = append(addrs, l.Addr().String())
+		urls = append(urls, scheme+"://"+l.Addr().String())
+	}
+	p = startLictor(t, lictorConfig{Rest: "policy {\n  store = \"memory\"\n}\n" + staticConfig("svc", urls...) +
+		"dispatch \"http\" {\n  upstream_tls {\n    ca_file = \"" + ca.WriteCA(t, t.TempDir()) + "\"\n    server_name = \"backend.test\"\n  }\n}\n"})
+	p.Ready(t)
+	return p, addrs
+}
+
 // TestInstanceThatVanishes has one of two instances disappear without a word
 // while requests run: no safe one fails, as one that waits for it would, and none
 // that acts is sent twice.
 func TestInstanceThatVanishes(t *testing.T) {
 	together(t)
 	ca := certtest.NewCA(t)
-	cert := ca.Issue(t, "backend.test")
 	for _, tt := range []struct{ name, scheme, contentType string }{
 		{"over HTTP 1.1", "http", "text/plain"},
 		{"over HTTP 2", "http", "application/grpc"},
@@ -151,27 +181,7 @@ func TestInstanceThatVanishes(t *testing.T) {
 			}
 			counts := &arrivals{times: make(map[string]int)}
 			var per [2]atomic.Int64
-			var urls []string
-			for i, ip := range []string{"127.0.0.2", "127.0.0.3"} {
-				l, err := net.Listen("tcp", ip+":0")
-				if err != nil {
-					t.Fatal(err)
-				}
-				s := &http.Server{Protocols: new(http.Protocols), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
-					Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { per[i].Add(1); counts.serve(w, r) })}
-				s.Protocols.SetHTTP1(true)
-				s.Protocols.SetUnencryptedHTTP2(true)
-				if tt.scheme == "https" {
-					go s.ServeTLS(l, "", "")
-				} else {
-					go s.Serve(l)
-				}
-				t.Cleanup(func() { s.Close() })
-				urls = append(urls, tt.scheme+"://"+l.Addr().String())
-			}
-			p := startLictor(t, lictorConfig{Rest: "policy {\n  store = \"memory\"\n}\n" + staticConfig("svc", urls...) +
-				"dispatch \"http\" {\n  upstream_tls {\n    ca_file = \"" + ca.WriteCA(t, t.TempDir()) + "\"\n    server_name = \"backend.test\"\n  }\n}\n"})
-			p.Ready(t)
+			p, _ := startBesideTwo(t, ca, tt.scheme, func(i int, w http.ResponseWriter, r *http.Request) { per[i].Add(1); counts.serve(w, r) })
 			var tunnels []net.Conn
 			if tt.scheme == "http" {
 				for range 2 { // one to each
@@ -236,6 +246,76 @@ func TestInstanceThatVanishes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestInstanceThatVanishesWithARequest has an instance disappear that acknowledged a
+// request and did not answer it: nothing is on its way that would not be acknowledged, but
+// the request does not wait out its time, and another instance answers it.
+func TestInstanceThatVanishesWithARequest(t *testing.T) {
+	together(t)
+	ca := certtest.NewCA(t)
+	for _, tt := range []struct{ name, scheme, contentType string }{
+		{"over HTTP 1.1", "http", "text/plain"},
+		{"over HTTP 2", "http", "application/grpc"},
+		{"over TLS", "https", "text/plain"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			beside(t)
+			if !alone(t) {
+				return
+			}
+			came, end := make(chan int, 1), make(chan struct{})
+			defer close(end)
+			var held atomic.Bool // the first request
+			p, addrs := startBesideTwo(t, ca, tt.scheme, func(i int, w http.ResponseWriter, _ *http.Request) {
+				if held.CompareAndSwap(false, true) {
+					came <- i
+					<-end
+				}
+				io.WriteString(w, "ok")
+			})
+			heal := make(chan func(), 1)
+			go func() {
+				i := <-came
+				for !acknowledged(addrs[i]) {
+					time.Sleep(5 * time.Millisecond)
+				}
+				host, _, _ := net.SplitHostPort(addrs[i])
+				heal <- blackHole(t, host)
+			}()
+			req, _ := http.NewRequest("GET", "http://"+p.Gateway+"/svc/", nil)
+			req.Header.Set("Content-Type", tt.contentType)
+			began := time.Now()
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, _ := io.ReadAll(resp.Body)
+			if took := time.Since(began); string(body) != "ok" || took > 10*time.Second {
+				t.Errorf("got %d %q after %s, want what the other instance says, before its time is over", resp.StatusCode, body, took)
+			}
+			(<-heal)()
+		})
+	}
+}
+
+// acknowledged reports whether all that was sent to addr, of IPv4, by whatever process of
+// the namespace, was acknowledged.
+func acknowledged(addr string) bool {
+	at := netip.MustParseAddrPort(addr)
+	ip := at.Addr().As4()
+	to := fmt.Sprintf(" %02X%02X%02X%02X:%04X 01 ", ip[3], ip[2], ip[1], ip[0], at.Port()) // established
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(table)) {
+		if _, rest, ok := strings.Cut(line, to); ok && !strings.HasPrefix(rest, "00000000:") {
+			return false
+		}
+	}
+	return true
 }
 
 // TestInstanceThatIsStopped stops the process of one of two instances, whose

@@ -26,6 +26,7 @@ type trip struct {
 	attended bool
 	spoiled  bool         // the upstream connection cannot be used again
 	invited  bool         // the upstream said 100 (Continue)
+	expects  bool         // the pulse of u knows that an answer is due, as it is slow
 	stopped  atomic.Bool  // the attendant shall end
 	owing    atomic.Bool  // the attendant waits for body bytes of the client
 	progress atomic.Int64 // monotonic time of the last body byte
@@ -102,10 +103,15 @@ func (f *Failure) Unwrap() error { return f.Err }
 func (c *Conn) RoundTrip(u *Upstream, head []byte, timeout time.Duration, interim func(*ResponseHead)) *Failure {
 	t := &c.trip
 	t.begin(c, u)
-	if err := t.send(head, max(timeout, time.Millisecond)); err != nil {
-		return t.fails(err)
+	err := t.send(head, max(timeout, time.Millisecond))
+	if err == nil {
+		err = t.await(timeout, interim)
 	}
-	if err := t.await(timeout, interim); err != nil {
+	if t.expects {
+		t.expects = false
+		u.s.pulse.Expect(-1)
+	}
+	if err != nil {
 		return t.fails(err)
 	}
 	return nil
@@ -120,7 +126,7 @@ func (t *trip) begin(c *Conn, u *Upstream) {
 	t.spoke.Store(false)
 	t.sent.Store(!t.streams)
 	t.up, t.seen, t.out, t.in = upRoom, upRoom, 0, 0
-	t.rest, t.fresh, t.err = nothing, false, nil
+	t.rest, t.fresh, t.err, t.expects = nothing, false, nil, false
 }
 
 // send writes the head and what is there of the body, and has the attendant
@@ -318,6 +324,10 @@ func (t *trip) lapsed() error {
 	}
 	if !t.attended {
 		t.attend()
+	}
+	if !t.expects && t.rest == nothing {
+		t.expects = true
+		t.u.s.pulse.Expect(1)
 	}
 	if t.mayMove() {
 		return errNap

@@ -69,6 +69,7 @@ func (l *line) count(n need, by int) {
 	l.streams += by
 	l.taken = by > 0 && n.after > 0
 	l.promised += int64(by) * n.body
+	l.wire.pulse.Expect(by)
 	if n.streams {
 		l.uploads += by
 	}
