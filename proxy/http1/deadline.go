@@ -106,12 +106,12 @@ func (s *sock) setRead(at time.Time) {
 
 // writeBy sets the time by which the next bytes must be taken, d from now; 0
 // means no limit.
-func (s *sock) writeBy(d time.Duration) error {
-	var at time.Time
+func (s *sock) writeBy(d time.Duration) (err error) {
 	if d > 0 {
-		at = time.Now().Add(d)
+		err = StallAfter(s.nc, d)
+	} else {
+		err = s.nc.SetWriteDeadline(time.Time{})
 	}
-	err := s.nc.SetWriteDeadline(at)
 	if s.halted.Load() {
 		s.nc.SetWriteDeadline(past)
 	}

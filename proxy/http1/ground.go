@@ -3,7 +3,9 @@ package http1
 import (
 	"io"
 	"net"
+	"sync"
 	"syscall"
+	"time"
 )
 
 // ground is the TCP connection under TLS or HTTP/2. It reads and writes by raw system
@@ -20,6 +22,12 @@ type ground struct {
 	rerr, werr error
 	onRead     func(uintptr) bool
 	onWrite    func(uintptr) bool
+
+	blocked bool // this write had to wait
+	taken   int  // bytes of it that the peer took, less those that were written before it
+
+	mu    sync.Mutex    // guards stall, and write deadlines against it
+	stall time.Duration // see StallAfter; 0: the deadline is the end of it
 }
 
 // newGround returns what TLS on nc is to run on, nil if nc is no TCP socket.
@@ -96,8 +104,11 @@ func (g *ground) tryRead(fd uintptr) bool {
 
 // Write implements net.Conn.
 func (g *ground) Write(p []byte) (int, error) {
-	g.wbuf, g.wn, g.werr = p, 0, nil
+	g.wbuf, g.wn, g.werr, g.blocked = p, 0, nil, false
 	err := g.rc.Write(g.onWrite)
+	for isTimeout(err) && g.blocked && g.drains() {
+		err = g.rc.Write(g.onWrite)
+	}
 	g.wbuf = nil
 	if err != nil {
 		return g.wn, err
@@ -109,6 +120,7 @@ func (g *ground) tryWrite(fd uintptr) bool {
 	for g.wn < len(g.wbuf) {
 		n, errno := rawWrite(fd, g.wbuf[g.wn:])
 		if errno == syscall.EAGAIN {
+			g.blocks(fd)
 			return false
 		}
 		if errno != 0 {

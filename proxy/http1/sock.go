@@ -213,17 +213,18 @@ func (s *sock) write(p []byte, stall time.Duration) (int, error) {
 		return s.nc.Write(p)
 	}
 	s.wbuf, s.wn, s.werr, s.wwait = p, 0, nil, false
-	for {
+	for unsent := 0; ; {
 		s.wfull = false
-		if err := s.rc.Write(s.onWrite); err != nil {
+		err := s.rc.Write(s.onWrite)
+		if err != nil && !s.drains(err, unsent) {
 			s.wbuf = nil
 			return s.wn, err
 		}
-		if !s.wfull {
+		if err == nil && !s.wfull {
 			break
 		}
 		// Only a write that would block costs a deadline, renewed with each progress.
-		s.wwait = true
+		s.wwait, unsent = true, s.unsent()
 		if err := s.writeBy(stall); err != nil {
 			s.werr = err
 			break

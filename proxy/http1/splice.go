@@ -212,15 +212,16 @@ func spliceBody(dst, src *sock, n int64, stall time.Duration, f flow) error {
 // flush empties the pipe into dst; a peer that takes nothing for stall is given up.
 func (m *mover) flush(dst *sock, stall time.Duration) error {
 	m.armed = false
-	for {
+	for unsent := 0; ; {
 		m.full = false
-		if err := dst.rc.Write(m.drain); err != nil {
+		err := dst.rc.Write(m.drain)
+		if err != nil && !dst.drains(err, unsent) {
 			return err
 		}
-		if !m.full {
+		if err == nil && !m.full {
 			break
 		}
-		m.armed = true
+		m.armed, unsent = true, dst.unsent()
 		if err := dst.writeBy(stall); err != nil {
 			return err
 		}

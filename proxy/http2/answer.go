@@ -154,7 +154,8 @@ func (st *stream) writeTrailers(p []byte) error {
 // writeData sends p, maybe the last of the answer, as the client's windows let it.
 func (st *stream) writeData(p []byte, last bool) error {
 	c := st.c
-	for {
+	for waited := false; ; {
+		waited = waited || !st.hasRoom()
 		if err := st.awaitRoom(); err != nil {
 			return err
 		}
@@ -164,7 +165,12 @@ func (st *stream) writeData(p []byte, last bool) error {
 			if err := st.await(st.hasWindow); err != nil {
 				return err
 			}
+			waited = true
 			continue
+		}
+		if waited {
+			st.took()
+			waited = false
 		}
 		st.sendWindow -= n
 		c.sendWindow -= n

@@ -16,6 +16,7 @@ type waiting struct {
 	readBy, writeBy time.Time
 	timers          [2]*time.Timer // wake who waits, at readBy and writeBy
 	stuck           bool           // a writer waits
+	stall           time.Duration  // see http1.StallAfter; 0: writeBy is the end of it
 }
 
 // Who waits.
@@ -80,11 +81,26 @@ func (w *waiting) SetReadDeadline(t time.Time) error {
 func (w *waiting) SetWriteDeadline(t time.Time) error {
 	w.cond.L.Lock()
 	defer w.cond.L.Unlock()
-	w.writeBy = t
+	w.writeBy, w.stall = t, 0
 	if w.stuck {
 		w.cond.Broadcast()
 	}
 	return nil
+}
+
+// StallAfter implements what [http1.StallAfter] wants.
+func (w *waiting) StallAfter(d time.Duration) error {
+	w.cond.L.Lock()
+	defer w.cond.L.Unlock()
+	w.writeBy, w.stall = time.Now().Add(d), d
+	return nil
+}
+
+// took is called when a writer had waited and the peer took something. The lock is held.
+func (w *waiting) took() {
+	if w.stall > 0 {
+		w.writeBy = time.Now().Add(w.stall)
+	}
 }
 
 // SetDeadline implements net.Conn.

@@ -47,8 +47,12 @@ func (u *upload) write(p []byte) error {
 	k := u.call
 	for len(p) > 0 {
 		for !u.done && u.held() >= holdMost && !k.closed && k.err == nil {
+			taken := u.taken
 			if err := k.wait(writer); err != nil {
 				return err
+			}
+			if u.taken > taken {
+				k.took()
 			}
 		}
 		switch {

@@ -168,7 +168,7 @@ func (c *conn) setWriteBy() {
 		c.nc.SetWriteDeadline(by)
 	case at.Sub(c.writeBy) > min(coarse, limit/4):
 		c.writeBy = at
-		c.nc.SetWriteDeadline(at)
+		_ = http1.StallAfter(c.nc, limit) // a connection that is closed tells by its writes
 	}
 }
 
