@@ -22,12 +22,12 @@ import (
 // handler answers with what it saw of the request: the path tells how.
 type handler struct {
 	served, refused, gone atomic.Int64
-	done                  func() // is called at the end of each exchange; nil: nothing is
+	done                  atomic.Pointer[func()] // is called at the end of each exchange; nil: nothing is
 }
 
 func (h *handler) Done(*http1.Conn) {
-	if h.done != nil {
-		h.done()
+	if done := h.done.Load(); done != nil {
+		(*done)()
 	}
 }
 

@@ -14,7 +14,8 @@ func TestAStreamThatIsAnsweredMakesRoomAtOnce(t *testing.T) {
 	p := dial(t, nil)
 	hold := make(chan struct{})
 	t.Cleanup(func() { close(hold) })
-	p.h.done = func() { <-hold }
+	waits := func() { <-hold }
+	p.h.done.Store(&waits)
 	p.greet()
 	for id := uint32(1); id < 2*maxStreams; id += 2 {
 		p.request(id, true, "/a")
