@@ -81,6 +81,7 @@ func readSnapshot(file, tag, place string) (snapshot, error) {
 	if info.ModTime().After(s.Saved) {
 		s.Saved = info.ModTime()
 	}
+	s.Saved = durable.NotAhead(s.Saved)
 	return s, s.check(tag, place)
 }
 

@@ -113,6 +113,25 @@ func TestOldSnapshot(t *testing.T) {
 	})
 }
 
+// TestASnapshotOfTheFutureGetsOlderAsWell: the clock was ahead when it was written.
+func TestASnapshotOfTheFutureGetsOlderAsWell(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "catalog.json")
+	fake := newFake()
+	crowd(fake, 1, httpOK)
+	onBench(t, fake, func(c *Config) { c.SnapshotFile = file }, func(b *bench) { b.want("s1") })
+	fake.edit(func() { fake.away = true })
+	future := time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)
+	if err := os.Chtimes(file, future, future); err != nil {
+		t.Fatal(err)
+	}
+	onBench(t, fake, func(c *Config) { c.SnapshotFile, c.MaxStale = file, time.Hour }, func(b *bench) {
+		b.pass(30 * time.Minute)
+		b.expect("s1", "a passing", "half an hour after the start")
+		b.pass(31 * time.Minute)
+		b.expect("s1", "", "older than max_stale")
+	})
+}
+
 const testPlace = "consul.test:80///" // where the data of newTestClient comes from
 
 func TestBrokenSnapshotIsIgnored(t *testing.T) {

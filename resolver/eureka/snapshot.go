@@ -68,6 +68,7 @@ func (r *Resolver) load() {
 		r.log.Warn("ignoring the last known services on disk", "file", r.cfg.SnapshotFile, "error", err)
 		return
 	}
+	s.Saved = durable.NotAhead(s.Saved)
 	r.catalog.Store(resolver.NewFoldedCatalog(s.Services...))
 	r.mu.Lock()
 	r.status.Ready, r.status.Snapshot, r.status.Since = true, true, s.Saved

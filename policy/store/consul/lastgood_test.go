@@ -106,6 +106,21 @@ func TestTheKeptPolicyTellsItsAge(t *testing.T) {
 	})
 }
 
+// TestAKeptPolicyOfTheFutureGetsOlderAsWell: the clock was ahead when it was written.
+func TestAKeptPolicyOfTheFutureGetsOlderAsWell(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) { keep(t, dir) })
+	at := time.Date(2099, 12, 31, 0, 0, 0, 0, time.UTC)
+	if err := os.Chtimes(keptFile(t, dir), at, at); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if s, _ := restart(t, dir); time.Since(s.Status().Contact) < 0 {
+			t.Errorf("contact is %v, and it is %v", s.Status().Contact, time.Now())
+		}
+	})
+}
+
 func TestManyChangesDoNotMakeTheKeptPolicyGrow(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -102,7 +102,7 @@ func loadFile(path, head string, first bool) (*kept, error) {
 	}
 	content, err := decodeKept(data, head, first)
 	if content != nil {
-		content.contact = info.ModTime()
+		content.contact = durable.NotAhead(info.ModTime())
 	}
 	return content, err
 }
@@ -189,7 +189,7 @@ func (l *LastGood) save(m *Mirror) error {
 // note sets the file's time to that of the last contact, now and then.
 func (l *LastGood) note(contact time.Time) error {
 	info, err := os.Stat(l.path)
-	if err != nil || contact.Sub(info.ModTime()) < touchEvery {
+	if err != nil || contact.Sub(info.ModTime()).Abs() < touchEvery {
 		return nil // there is nothing whose age could be told, or it is told well enough
 	}
 	return os.Chtimes(l.path, contact, contact)
