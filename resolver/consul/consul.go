@@ -108,6 +108,7 @@ type Resolver struct {
 
 	claimants   map[string]bool // services of which some instance claims hosts
 	unheard     int             // how many of them are too many
+	left        string          // which names are left out, for people; "" = none
 	era         uint64          // how often Consul lost its history
 	claimsNudge client.Nudge    // of the watch for them; has a lock of its own
 
@@ -197,6 +198,9 @@ func (r *Resolver) Status() resolver.Status {
 	}
 	if s.Error == "" && r.unheard > 0 {
 		s.Error = fmt.Sprintf("%d services claim hosts, of %d that is not heard", maxClaimants+r.unheard, r.unheard)
+	}
+	if s.Error == "" {
+		s.Error = r.left
 	}
 	for _, f := range r.followers {
 		if s.Error == "" && f.err != "" {

@@ -98,6 +98,7 @@ func (l *nameList) end() error {
 // key takes a name as it stands in JSON, if it is not too long for a service.
 func (l *nameList) key(text []byte) error {
 	if len(text) > 6*maxName+2 { // \u0041 is the longest that JSON makes of a byte
+		l.parts.left++
 		return nil
 	}
 	name, err := unquote(text)

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -28,6 +29,34 @@ type nameWatch struct {
 	doubtful bool            // contact was lost, or the catalog is a snapshot's
 	trouble  client.Trouble
 	selected *Selection // that the last answer was compared by
+	left     leftNames  // of the last answer
+}
+
+// leftNames are the names of a list that are left out though nobody hides them.
+type leftNames struct {
+	unread int    // too long to be read
+	others int    // no path can have them, or Consul cannot be asked about them
+	one    string // of the others
+}
+
+func (l *leftNames) add(name string) {
+	if l.others++; l.one == "" {
+		l.one = cut(name, maxShown)
+	}
+}
+
+// maxShown is how much of such a name is shown.
+const maxShown = 64
+
+// String tells of them for people; "" = there are none.
+func (l *leftNames) String() string {
+	switch {
+	case l.others > 0:
+		return fmt.Sprintf("%d services are left out for their names, which no path can have or consul cannot be asked about, as %q", l.others+l.unread, l.one)
+	case l.unread > 0:
+		return fmt.Sprintf("%d services are left out, for what consul lists of each is too long", l.unread)
+	}
+	return ""
 }
 
 // watchNames runs until ctx ends.
@@ -81,7 +110,7 @@ func (n *nameWatch) step(ctx context.Context, q query) (uint64, error) {
 		n.failed(ctx, err)
 		return 0, err
 	}
-	added, missing := n.compare(list.names)
+	added, missing := n.compare(&list)
 	all := len(missing)
 	switch {
 	case all == 0:
@@ -95,7 +124,7 @@ func (n *nameWatch) step(ctx context.Context, q query) (uint64, error) {
 			n.failed(ctx, err)
 			return 0, err
 		}
-		added, missing = n.compare(list.names)
+		added, missing = n.compare(&list)
 		if all = len(missing); m.Filtered {
 			missing = nil
 		}
@@ -112,19 +141,23 @@ func (n *nameWatch) step(ctx context.Context, q query) (uint64, error) {
 }
 
 // compare returns the names in the list that are new, and the services that it
-// lacks, less those that are known to be missing. A nil list is the last one.
-func (n *nameWatch) compare(list []string) (added, missing []string) {
+// lacks, less those that are known to be missing. A list without names is the last one.
+func (n *nameWatch) compare(answer *nameList) (added, missing []string) {
+	list := answer.names
 	if list == nil {
 		return nil, nil
 	}
 	known := n.r.catalog()
 	there := 0
+	n.left = leftNames{unread: answer.parts.left}
 	for _, name := range list {
 		switch {
 		case known.Lookup(name) != nil:
 			there++
 		case n.r.exposes(name):
 			added = append(added, name)
+		case n.r.wouldExpose(name):
+			n.left.add(name)
 		}
 	}
 	if there == known.Len() {
@@ -236,6 +269,7 @@ func (n *nameWatch) contactLocked(now time.Time, m meta) {
 	r := n.r
 	s := &r.status
 	s.Ready, s.Snapshot, s.Partial = true, false, ""
+	r.left = n.left.String()
 	r.rightLocked(now)
 	kind := client.TroubleOf(m, nil)
 	if m.Filtered {

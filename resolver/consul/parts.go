@@ -14,7 +14,7 @@ type parts struct {
 	names bool                    // the answer is an object, whose names are wanted
 	apart bool                    // one part says nothing of another, so that one which is too long is left out
 	each  func(part []byte) error // must not keep it
-	left  int                     // parts that were left out
+	left  int                     // parts that were left out; of names each that is too long
 
 	begun, ended   bool // the outermost bracket was seen, and its end
 	depth          int
@@ -68,6 +68,7 @@ func (p *parts) feed(piece []byte) error {
 		return nil
 	case p.names:
 		p.inside = false // no service has such a name
+		p.left++
 	case p.apart:
 		p.over = true
 		p.left++

@@ -90,11 +90,19 @@ func (r *Resolver) exposes(name string) bool {
 	if r.cfg.Everywhere {
 		return askable(name)
 	}
-	if !askable(name) || name == r.cfg.OwnService || len(name) > maxName || strings.Contains(name, "/") {
-		return false
-	}
+	return askable(name) && len(name) <= maxName && !strings.Contains(name, "/") && r.mayBeReached(name)
+}
+
+// mayBeReached reports whether the configuration lets a path reach the service.
+func (r *Resolver) mayBeReached(name string) bool {
 	s := r.selection.Load()
-	return matches(s.Expose, name) && !matches(s.Hide, name)
+	return name != r.cfg.OwnService && matches(s.Expose, name) && !matches(s.Hide, name)
+}
+
+// wouldExpose reports whether a path could reach the service, were it not for what its
+// name looks like.
+func (r *Resolver) wouldExpose(name string) bool {
+	return !r.exposes(name) && (r.cfg.Everywhere || r.mayBeReached(strings.ReplaceAll(name, "/", "-"))) // which globs do not match
 }
 
 // Prepare checks another selection; put replaces what New was told by it. A service that

@@ -27,6 +27,35 @@ func (b *bench) selects(s Selection) {
 	put()
 }
 
+// TestNamesThatAreLeftOutAreTold: they are in Consul, nobody hides them, and no request
+// reaches them.
+func TestNamesThatAreLeftOutAreTold(t *testing.T) {
+	tests := []struct{ name, service, told string }{
+		{"a path cannot have it", "shop/v2", `1 services are left out for their names, which no path can have or consul cannot be asked about, as "shop/v2"`},
+		{"consul cannot be asked about it", "shop\nv2", `as "shop\nv2"`},
+		{"it is too long for a path", strings.Repeat("s", maxName+1), `as "sss`},
+		{"it is too long to be read", strings.Repeat("s", 7*maxName), "1 services are left out, for what consul lists of each is too long"},
+		{"somebody hides it", "hidden/v2", ""},
+		{"nothing is wrong with it", "shop", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			fake := newFake()
+			fake.set(tt.service, instance("a", 1, httpOK))
+			onBench(t, fake, func(c *Config) { c.Hide = []string{"consul", "hidden*"} }, func(b *bench) {
+				if got := b.Status().Error; !strings.Contains(got, tt.told) || tt.told == "" && got != "" {
+					t.Errorf("status tells %q, want %q", got, tt.told)
+				}
+				fake.set(tt.service)
+				b.settle()
+				if got := b.Status().Error; got != "" {
+					t.Errorf("status tells %q though it is gone", got)
+				}
+			})
+		})
+	}
+}
+
 // TestSelectWhileItRuns: K1, expose, hide and tag change at any time.
 func TestSelectWhileItRuns(t *testing.T) {
 	all := []string{"*"}
