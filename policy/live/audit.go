@@ -1,6 +1,8 @@
 package live
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -25,7 +27,7 @@ type Audited struct {
 	Key     string    `json:"key"`              // kind/name
 	Verb    string    `json:"verb"`             // create, change, delete
 	Index   uint64    `json:"index,omitempty"`  // of the store
-	Before  string    `json:"before,omitempty"` // SHA-256 of the value before it, "" = there was none
+	Before  string    `json:"before,omitempty"` // the sum of the value before it, "" = there was none: its SHA-256, of a plugin keyed
 	After   string    `json:"after,omitempty"`  // of the value after it
 	Outcome string    `json:"outcome"`          // in force, or why not
 	Fields  []string  `json:"fields,omitempty"` // what differs
@@ -36,12 +38,31 @@ const inForce = "in force"
 
 // audit keeps the last changes, and has each told. The zero value tells nobody.
 type audit struct {
+	key  [sha256.Size]byte            // of the sums of plugins; random, and told to nobody
 	tell func(*Audited)               // may be called by any goroutine, and must not block; nil = nobody is told
 	sums map[string][sha256.Size]byte // of the values that are known, by key; of the goroutine of Run
 
 	mu   sync.Mutex // guards what follows
 	seq  uint64
 	last []Audited // the oldest first
+}
+
+// newKey returns a key for the sums of plugins.
+func newKey() (key [sha256.Size]byte) {
+	rand.Read(key[:]) // never fails
+	return key
+}
+
+// sum tells values of an object apart. A plugin may hold a secret, which whoever reads
+// the audit could find by trying, if the sum were one that anybody can make.
+func (a *audit) sum(kind string, value []byte) (sum [sha256.Size]byte) {
+	if policy.Kind(kind) != policy.KindPlugins {
+		return sha256.Sum256(value)
+	}
+	mac := hmac.New(sha256.New, a.key[:])
+	mac.Write(value)
+	mac.Sum(sum[:0])
+	return sum
 }
 
 // maxAudited is how many changes are kept.
@@ -117,7 +138,7 @@ func (p *Policy) begin(u store.Update, first bool) *changed {
 func (c *changed) note(p *Policy, one *store.Change, first bool) {
 	sums, key := p.audit.sums, one.Key()
 	before, known := sums[key]
-	after := sha256.Sum256(one.Value)
+	after := p.audit.sum(one.Kind, one.Value)
 	switch {
 	case one.Deleted:
 		delete(sums, key)
@@ -140,7 +161,7 @@ func (c *changed) note(p *Policy, one *store.Change, first bool) {
 	if !one.Deleted {
 		e.After = hex.EncodeToString(after[:])
 	}
-	e.By, e.From = p.writers.writerOf(key)
+	e.By, e.From = p.writers.writerOf(one)
 	if e.By == "" {
 		e.By = p.cfg.Store.Kind()
 	}
@@ -176,11 +197,23 @@ func (a *audit) refused(ops []store.Op, by, from string, err error) {
 		if ops[i].Verb == store.Delete {
 			e.Verb = "delete"
 		} else {
-			sum := sha256.Sum256(ops[i].Value)
+			sum := a.sum(ops[i].Kind, ops[i].Value)
 			e.After = hex.EncodeToString(sum[:])
 		}
 		a.add(e)
 	}
+}
+
+// replaced tells of a write that was done and that nobody here saw in force: another
+// one came behind it too soon.
+func (a *audit) replaced(w *writing, by, from string, index uint64) {
+	e := Audited{Time: time.Now(), By: by, From: from, Key: w.key, Verb: "change", Index: index, Outcome: "written, and replaced before it was in force here"}
+	if w.deleted {
+		e.Verb = "delete"
+	} else {
+		e.After = hex.EncodeToString(w.sum[:])
+	}
+	a.add(e)
 }
 
 // Bounds on what is said of one change.

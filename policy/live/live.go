@@ -58,7 +58,7 @@ func New(cfg Config) (*Policy, error) {
 		return nil, errors.New("live: Store and Log are required")
 	}
 	p := &Policy{
-		cfg: cfg, audit: audit{tell: cfg.Audit},
+		cfg: cfg, audit: audit{tell: cfg.Audit, key: newKey()},
 		builder: policy.NewBuilder(policy.Options{
 			Prefix: cfg.Prefix, BindConsumers: cfg.BindConsumers,
 			Panicked: func(value any) { crash.Tell("policy", value) },
