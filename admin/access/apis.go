@@ -36,6 +36,11 @@ func fillAPI(d *draft) error {
 	} else if d.isGiven("upstream_url") && !d.isGiven("backends") {
 		delete(d.doc, "backends")
 	}
+	if name, _ := d.doc["name"].(string); d.old == nil && validAPI(name) {
+		if err := d.useDomain(name); err != nil {
+			return err
+		}
+	}
 	return d.resolveRefs("filters", d.filterBut(""))
 }
 

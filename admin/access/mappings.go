@@ -2,6 +2,7 @@ package access
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -60,7 +61,18 @@ func (d *draft) checkAPI() error {
 	case !validAPI(api):
 		return admin.Invalid("api", "api may have letters, digits and ._~- and no leading dot, or be *.domain")
 	}
-	return nil
+	return d.useDomain(api)
+}
+
+// useDomain is for a rule that is made for an API. If that is a mapped domain, it has the
+// renaming of that domain at the same moment fail, and find the rule when it is tried again:
+// the new name would be a way round it.
+func (d *draft) useDomain(api string) error {
+	if !strings.Contains(api, ".") {
+		return nil // no domain is without one
+	}
+	_, err := d.Use(policy.Key{Kind: policy.KindMappings, Name: api})
+	return err
 }
 
 // resolveConsumers makes the references to consumers ids. A list that is given as

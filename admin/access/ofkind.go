@@ -57,12 +57,9 @@ var withinConsumer = &within{
 		return func(o *edit.Object) bool { return ownedBy(o, c) }, nil
 	},
 	set: func(d *draft, ref string) error {
-		o, err := findConsumer(d.Txn, ref)
-		if err != nil {
-			return err
-		}
-		d.doc["consumer"] = o.Content.(*policy.Consumer).ID
-		return nil
+		id, err := d.consumerID(ref)
+		d.doc["consumer"] = id
+		return err
 	},
 }
 

@@ -229,6 +229,9 @@ func move(t *edit.Txn, old *edit.Object, domain string, rules bool) error {
 	if there != nil {
 		return taken()
 	}
+	if err := t.Current(old.Key); err != nil { // a rule may have been made elsewhere just now
+		return err
+	}
 	if err := moveRules(t, old.Key.Name, domain, rules); err != nil {
 		return err
 	}
