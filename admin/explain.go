@@ -48,6 +48,7 @@ var questionSchema = &openapi.Schema{Name: "Question", Type: "object", Fields: [
 	{Name: "from", Schema: openapi.Text("the address that the request comes from; 127.0.0.1 if it is not given")},
 	{Name: "consumer", Schema: openapi.Text("whose the request is, by id or name: it is decided as if a key of theirs was sent; not of the egress")},
 	{Name: "egress", Schema: openapi.Truth("ask the forward proxy instead of the gateway")},
+	{Name: "listener", Schema: openapi.Text("of the gateway, by its name: where the request comes in, which says whose word on addresses is believed; the gateway's own if it is not given")},
 }}
 
 func (e Explainer) explain(w http.ResponseWriter, r *http.Request) error {
@@ -78,6 +79,9 @@ func (e Explainer) Ask(ctx context.Context, q *api.Question) (any, error) {
 	}
 	if q.Egress && q.Consumer != "" {
 		return nil, Invalid("consumer", "The egress knows consumers by their credentials alone: want headers")
+	}
+	if q.Egress && q.Listener != "" {
+		return nil, Invalid("listener", "The egress has one listener alone")
 	}
 	if ask == nil {
 		return nil, Invalid("egress", "There is no "+listener+" to ask")

@@ -97,7 +97,7 @@ func (p *Lictor) explainer() admin.Explainer {
 }
 
 func question(q *api.Question, from netip.Addr) *answer.Question {
-	return &answer.Question{Method: q.Method, URL: q.URL, Headers: q.Headers.Pairs(), From: from, As: q.Consumer}
+	return &answer.Question{Method: q.Method, URL: q.URL, Headers: q.Headers.Pairs(), From: from, As: q.Consumer, Listener: q.Listener}
 }
 
 // aged says how old the policy is that spoke.

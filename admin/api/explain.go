@@ -18,6 +18,8 @@ type Question struct {
 	From    string  `json:"from,omitempty"`   // the address that the request comes from; "" = 127.0.0.1
 	Egress  bool    `json:"egress,omitempty"` // ask the forward proxy instead of the gateway
 
+	Listener string `json:"listener,omitempty"` // of the gateway, at which the request comes in; "" = its own
+
 	Consumer string `json:"consumer,omitempty"` // whose the request is, by id or name, without any credential; "" = as the rest says; of the gateway alone
 }
 

@@ -1,10 +1,14 @@
 package ui
 
 import (
+	"context"
 	"encoding/json"
+	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
+	"lictor/admin"
 	"lictor/admin/api"
 )
 
@@ -97,12 +101,36 @@ func TestLinksHoldNoCredentials(t *testing.T) {
 	}
 }
 
+// What was asked wrongly, or is refused, is shown again without what may be a credential.
+func TestTheFormShowsNoCredentialAgain(t *testing.T) { // U4
+	ask := func(_ context.Context, q *api.Question, _ netip.Addr) (any, error) {
+		return &api.Explanation{Path: api.PathFact{Received: q.URL, Forwarded: q.URL}}, nil
+	}
+	s := newSite(t, Config{Explain: admin.Explainer{Gateway: ask, Egress: ask}})
+	for _, form := range []url.Values{
+		{"url": {`curl -H 'apikey: SECRET' --what-is-this /x`}},
+		{"url": {`curl -u ann:SECRET`}},
+		{"url": {"/x"}, "headers": {"apikey: SECRET\nno colon"}},
+		{"url": {"/x"}, "headers": {"Accept: */*\nSECRET"}},
+		{"url": {"http://ann:SECRET@h/x"}},
+		{"url": {"http://ann:SECRET@h/x"}, "headers": {"no colon"}},
+		{"url": {"ann:SECRET@h:443"}, "method": {"CONNECT"}, "egress": {"1"}},
+	} {
+		if resp, text := s.send("/ui/explain", form); resp.StatusCode != 200 || strings.Contains(text, "SECRET") {
+			t.Errorf("%v: %d, and it is shown:\n%s", form, resp.StatusCode, text)
+		}
+	}
+	if _, text := s.send("/ui/explain", url.Values{"url": {"/x"}, "headers": {"Accept: */*\nno colon"}}); !strings.Contains(text, "Accept: */*") {
+		t.Error("a field that cannot be a credential is to be typed again")
+	}
+}
+
 func TestLinksSayWhoseTheQuestionIs(t *testing.T) {
-	share, left, _ := shareable(&api.Question{URL: "/shop/x", From: "10.0.0.1", Consumer: "ann b"})
-	if link := shareLink(share); link != "/ui/explain?consumer=ann+b&from=10.0.0.1&url=%2Fshop%2Fx" {
+	share, left, _ := shareable(&api.Question{URL: "/shop/x", From: "10.0.0.1", Consumer: "ann b", Listener: "in"})
+	if link := shareLink(share); link != "/ui/explain?consumer=ann+b&from=10.0.0.1&listener=in&url=%2Fshop%2Fx" {
 		t.Errorf("the link is %s", link)
 	}
-	if line := command(share, left); line != "lictor explain -from 10.0.0.1 -consumer 'ann b' /shop/x" {
+	if line := command(share, left); line != "lictor explain -from 10.0.0.1 -consumer 'ann b' -listener in /shop/x" {
 		t.Errorf("the line is %s", line)
 	}
 }

@@ -25,6 +25,8 @@ type explainPage struct {
 	Headers string // "Name: value", one a line
 	Egress  bool
 
+	Listener string // of the gateway; "" = its own
+
 	Wrong    string // why it cannot be answered; "" = it can
 	Answer   *answerView
 	Share    string // address of this question, without what may be secret
@@ -62,6 +64,7 @@ func (u *UI) explain(w http.ResponseWriter, r *http.Request) error {
 	data := &explainPage{
 		What: strings.TrimSpace(form.Get("url")), Method: strings.TrimSpace(form.Get("method")), From: strings.TrimSpace(form.Get("from")),
 		As: strings.TrimSpace(form.Get("consumer")), Headers: form.Get("headers"), Egress: form.Get("egress") != "",
+		Listener: strings.TrimSpace(form.Get("listener")),
 	}
 	switch {
 	case data.What == "":
@@ -92,6 +95,7 @@ func (u *UI) recall(data *explainPage) {
 func (u *UI) ask(r *http.Request, data *explainPage) {
 	q, err := data.question()
 	if err != nil {
+		data.withhold()
 		data.Wrong = err.Error()
 		return
 	}
@@ -108,6 +112,22 @@ func (u *UI) ask(r *http.Request, data *explainPage) {
 		return
 	}
 	data.Answer = u.answer(e)
+}
+
+// withhold leaves nothing in the form that may be a credential, where it cannot be told
+// what is one: a line of curl, and fields that are not known to hold none.
+func (p *explainPage) withhold() {
+	if first, _, _ := strings.Cut(p.What, " "); first == "curl" {
+		p.What = ""
+	}
+	p.What = withoutSecrets(p.What)
+	var kept strings.Builder
+	for line := range strings.Lines(p.Headers) {
+		if name, _, _ := strings.Cut(line, ":"); isHarmless(strings.TrimSpace(name)) {
+			kept.WriteString(line)
+		}
+	}
+	p.Headers = kept.String()
 }
 
 // question reads the form.
@@ -135,7 +155,7 @@ func (p *explainPage) question() (*api.Question, error) {
 	if p.Method != "" {
 		q.Method = p.Method
 	}
-	q.From, q.Consumer = p.From, p.As
+	q.From, q.Consumer, q.Listener = p.From, p.As, p.Listener
 	q.Egress = q.Egress || p.Egress
 	return q, nil
 }
@@ -145,13 +165,15 @@ func (p *explainPage) question() (*api.Question, error) {
 var harmless = []string{"accept", "accept-encoding", "accept-language", "connection", "content-length", "content-type", "expect", "forwarded", "host", "origin",
 	"te", "transfer-encoding", "upgrade", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
 
+func isHarmless(name string) bool { return slices.Contains(harmless, strings.ToLower(name)) }
+
 // shareable returns the question without what may be a credential: the query, the
 // user information of the URL, and header fields whose harm is not known. left has
 // the names of those fields.
 func shareable(q *api.Question) (share *api.Question, left []string, withheld bool) {
-	share = &api.Question{Method: q.Method, From: q.From, Consumer: q.Consumer, Egress: q.Egress, URL: withoutSecrets(q.URL), Headers: api.Headers{}}
+	share = &api.Question{Method: q.Method, From: q.From, Consumer: q.Consumer, Egress: q.Egress, Listener: q.Listener, URL: withoutSecrets(q.URL), Headers: api.Headers{}}
 	for _, f := range q.Headers.Pairs() {
-		if slices.Contains(harmless, strings.ToLower(f[0])) {
+		if isHarmless(f[0]) {
 			share.Headers[f[0]] = append(share.Headers[f[0]], f[1])
 		} else {
 			left = append(left, f[0])
@@ -160,17 +182,17 @@ func shareable(q *api.Question) (share *api.Question, left []string, withheld bo
 	return share, left, len(left) > 0 || share.URL != q.URL
 }
 
-func withoutQuery(target string) string {
-	target, _, _ = strings.Cut(target, "?")
-	return target
-}
-
 func withoutSecrets(target string) string {
 	target, _, _ = strings.Cut(target, "#")
-	target = withoutQuery(target)
-	scheme, rest, ok := strings.Cut(target, "://")
-	if !ok {
+	target, _, _ = strings.Cut(target, "?")
+	if strings.HasPrefix(target, "/") {
 		return target
+	}
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok { // CONNECT has an authority alone
+		scheme, rest = "", target
+	} else {
+		scheme += "://"
 	}
 	authority, path, slash := strings.Cut(rest, "/")
 	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
@@ -179,7 +201,7 @@ func withoutSecrets(target string) string {
 	if slash {
 		path = "/" + path
 	}
-	return scheme + "://" + authority + path
+	return scheme + authority + path
 }
 
 func lines(h api.Headers) string {
@@ -192,7 +214,7 @@ func lines(h api.Headers) string {
 
 func shareLink(q *api.Question) string {
 	form := url.Values{"url": {q.URL}}
-	for name, value := range map[string]string{"method": q.Method, "from": q.From, "consumer": q.Consumer, "headers": lines(q.Headers)} {
+	for name, value := range map[string]string{"method": q.Method, "from": q.From, "consumer": q.Consumer, "listener": q.Listener, "headers": lines(q.Headers)} {
 		if value != "" {
 			form.Set(name, value)
 		}
@@ -222,6 +244,9 @@ func command(q *api.Question, secret []string) string {
 	if q.Consumer != "" {
 		words = append(words, "-consumer", quote(q.Consumer))
 	}
+	if q.Listener != "" {
+		words = append(words, "-listener", quote(q.Listener))
+	}
 	if q.Egress {
 		words = append(words, "-egress")
 	}
@@ -239,9 +264,9 @@ func quote(word string) string {
 }
 
 // answer makes an explanation ready to be shown, without the query, which may hold
-// a key.
+// a key, and the user that a URL may have.
 func (u *UI) answer(e *api.Explanation) *answerView {
-	e.Path.Received, e.Path.Forwarded = withoutQuery(e.Path.Received), withoutQuery(e.Path.Forwarded)
+	e.Path.Received, e.Path.Forwarded = withoutSecrets(e.Path.Received), withoutSecrets(e.Path.Forwarded)
 	a := &answerView{Explanation: e, Outcome: "Allowed", Colour: "good"}
 	switch {
 	case !e.Allowed:

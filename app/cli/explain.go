@@ -32,7 +32,7 @@ func (h *headerFlag) Set(s string) error {
 }
 
 func explainCommand(stdout io.Writer) *command {
-	c := newCommand("explain", "Say why a request would be let through or not", "[-X METHOD] [-H 'K: V'].. [-from IP] [-consumer NAME] [-egress] [-exit-code] URL",
+	c := newCommand("explain", "Say why a request would be let through or not", "[-X METHOD] [-H 'K: V'].. [-from IP] [-consumer NAME] [-listener NAME | -egress] [-exit-code] URL",
 		"Asks a running lictor what would become of a request, and which rule says so.\n"+
 			"URL is a path (/service/x) or absolute, then its host counts as the Host.\n"+
 			"Nothing is sent to a backend, no limit is used up.")
@@ -45,6 +45,7 @@ func explainCommand(stdout io.Writer) *command {
 	c.flags.Var(&headers, "H", "`'Name: value'` of a header field; may be repeated")
 	c.flags.StringVar(&q.From, "from", "", "`IP` that the request comes from (default 127.0.0.1)")
 	c.flags.StringVar(&q.Consumer, "consumer", "", "`name` or id of the consumer whose the request is, without a key of theirs")
+	c.flags.StringVar(&q.Listener, "listener", "", "`name` of the listener of the gateway at which the request comes in (default its own)")
 	c.flags.BoolVar(&q.Egress, "egress", false, "ask the forward proxy instead of the gateway")
 	asJSON := c.flags.Bool("json", false, "print the answer of /explain as it is")
 	exitCode := c.exitCode("if the request would not be served")

@@ -14,6 +14,8 @@ type Question struct {
 	Headers [][2]string `json:"-"`      // name and value, in order
 	From    netip.Addr  `json:"from"`   // the socket's peer; the zero value is 127.0.0.1
 	As      string      `json:"as"`     // the consumer whose it is, by id or name, without any credential; "" = as the rest says
+
+	Listener string `json:"listener"` // name of the gateway's listener at which it comes in; "" = its own
 }
 
 // Peer is the address that the request would come from.

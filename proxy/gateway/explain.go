@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,9 +23,13 @@ func (g *Gateway) Explain(q *answer.Question) (*api.Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
+	at := slices.Index(g.names, cmp.Or(q.Listener, listenerName))
+	if at < 0 {
+		return nil, fmt.Errorf("listener: there is none of the name %.100q, want one of %s", q.Listener, strings.Join(g.names, ", "))
+	}
 	x := &exchange{gw: g, decision: new(decision), outgoing: new(upstream.Request), status: 200}
 	set := g.settings.Load()
-	x.in = inbound{set: set, proxies: set.proxies(0), req: req, began: time.Now(), peer: q.Peer()}
+	x.in = inbound{set: set, listener: at, proxies: set.proxies(at), req: req, began: time.Now(), peer: q.Peer()}
 	x.decision.reset(g, &x.in)
 	x.decision.dry, x.decision.recorder, x.decision.as = true, new(policy.Recorder), q.As
 	if q.As != "" && !g.policy.Set().HasConsumer(q.As) {
@@ -41,6 +48,13 @@ func (g *Gateway) Explain(q *answer.Question) (*api.Explanation, error) {
 	return x.explanation(dispatch), nil
 }
 
+// What is wrong with a question. It is not repeated: a field may hold a key, and a URL a
+// password.
+var (
+	errNoField = errors.New("headers: one of them has a name or a value that no header field may have")
+	errNoURL   = errors.New("url: it is neither a path nor an absolute http URL without a user")
+)
+
 // headOf makes the question the head of a request.
 func headOf(q *answer.Question) (*http1.RequestHead, error) {
 	target, host, err := targetOf(q)
@@ -53,7 +67,7 @@ func headOf(q *answer.Question) (*http1.RequestHead, error) {
 	}
 	for _, f := range q.Headers {
 		if !http1.ValidFieldName(f[0]) || !http1.ValidFieldValue(f[1]) {
-			return nil, fmt.Errorf("headers: %q is no header field", f[0]+": "+f[1])
+			return nil, errNoField
 		}
 		if http1.EqualFold(f[0], "Host") {
 			req.Host = f[1]
@@ -77,7 +91,7 @@ func targetOf(q *answer.Question) (target, host string, err error) {
 		after = after[:i]
 	}
 	if !http1.EqualFold(scheme, "http") && !http1.EqualFold(scheme, "https") || !http1.ValidHost(after) {
-		return "", "", fmt.Errorf("url: %q is neither a path nor an absolute http URL", q.URL)
+		return "", "", errNoURL
 	}
 	return target, after, nil
 }

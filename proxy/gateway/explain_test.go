@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -85,6 +86,36 @@ func TestARequestIsExplainedAsAConsumers(t *testing.T) {
 	}
 	if _, err := r.gw.Explain(&answer.Question{URL: "/svc/x", As: "eve"}); err == nil || !strings.Contains(err.Error(), `"eve"`) {
 		t.Errorf("as a consumer that there is not: %v", err)
+	}
+}
+
+// Whose word on the client's address is believed depends on where a request comes in.
+func TestExplanationsAreOfAListener(t *testing.T) { // D28
+	r := newRigWith(t, nil, func(cfg *Config) {
+		cfg.More = []NamedListener{{Name: "internal"}}
+		cfg.Settings.MoreTrustedProxies = [][]netip.Prefix{{mustPrefix("127.0.0.0/8")}}
+	})
+	for listener, want := range map[string]string{"": "127.0.0.1", "gateway": "127.0.0.1", "internal": "203.0.113.9"} {
+		e, err := r.gw.Explain(&answer.Question{URL: "/svc/x", Headers: [][2]string{{"X-Forwarded-For", "203.0.113.9"}}, Listener: listener})
+		if err != nil || e.Client.Address != want {
+			t.Errorf("at %q the client is %+v, %v, want %s", listener, e, err, want)
+		}
+	}
+	if _, err := r.gw.Explain(&answer.Question{URL: "/svc/x", Listener: "redirect"}); err == nil || !strings.Contains(err.Error(), "gateway, internal") {
+		t.Errorf("at a listener that there is not: %v", err)
+	}
+}
+
+// A question that cannot be understood may hold a credential all the same.
+func TestMistakesInQuestionsRepeatNoCredential(t *testing.T) { // U4
+	r := newRig(t, nil)
+	for _, q := range []*answer.Question{
+		{URL: "http://ann:s3cret@shop.example/x"}, {URL: "ftp://h/?key=s3cret"}, {URL: "s3cret"},
+		{URL: "/x", Headers: [][2]string{{"apikey", "s3cret\n"}}}, {URL: "/x", Headers: [][2]string{{"apikey s3cret", ""}}},
+	} {
+		if _, err := r.gw.Explain(q); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%+v: %v", q, err)
+		}
 	}
 }
 
