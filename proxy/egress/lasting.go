@@ -16,6 +16,7 @@ import (
 // stream.
 type facts struct {
 	proxy  *Proxy
+	client netip.Addr
 	target target
 	method string
 	creds  credentials
@@ -41,7 +42,7 @@ func (p *Proxy) Lasting(c *http1.Conn) {
 	if !ok || x.lasting != nil || !x.dialled.IsValid() {
 		return
 	}
-	f := &facts{proxy: p, target: x.target, method: strings.Clone(x.req.Method), creds: x.inquiry.creds, addr: x.dialled.Addr()}
+	f := &facts{proxy: p, client: c.RemoteAddr().Addr(), target: x.target, method: strings.Clone(x.req.Method), creds: x.inquiry.creds, addr: x.dialled.Addr()}
 	f.target.host = strings.Clone(x.target.host)
 	f.target.path = x.target.path.Clone()
 	f.target.rest = ""
@@ -76,6 +77,9 @@ func (x *exchange) endLasting() {
 // are refused, but what runs goes on: a policy let it in.
 func (f *facts) Recheck() answer.Refusal {
 	b := f.proxy.basis()
+	if !b.settings.serves(f.client) {
+		return refuseClient
+	}
 	if b.set == nil || b.own == nil {
 		return answer.Refusal{}
 	}

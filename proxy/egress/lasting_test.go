@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,11 @@ func TestPolicyChangeReachesWhatRuns(t *testing.T) {
 		{"the name is blacklisted", func(b *bench) { b.policy(lists{blackKey: black("shop.example")}) }, "reason=blacklist"},
 		{"a whitelist leaves it out", func(b *bench) { b.policy(lists{whiteKey: white("other.example")}) }, "reason=whitelist"},
 		{"private addresses are closed", func(b *bench) { s := quick(); s.AllowPrivate = nil; b.proxy.Update(s) }, "reason=private_address"},
+		{"the client may not use it any more", func(b *bench) {
+			s := quick()
+			s.AllowClients = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+			b.proxy.Update(s)
+		}, "reason=client_not_allowed"},
 		{"something else is blacklisted", func(b *bench) { b.policy(lists{blackKey: black("127.0.0.9", "10.0.0.0/8")}) }, ""},
 		{"a whitelist names it", func(b *bench) { b.policy(lists{whiteKey: white("shop.example")}) }, ""},
 		{"another address of the name is blacklisted", func(b *bench) { b.policy(lists{blackKey: black("127.0.0.3")}) }, ""},
