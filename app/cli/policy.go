@@ -32,9 +32,12 @@ func policyCommand() *command {
 	return c
 }
 
-// compilePolicy puts the files of a directory together as a running lictor does.
-func compilePolicy(files []policyFile) (*policy.Set, error) {
-	set, rejections := policy.NewBuilder(policy.Options{Panicked: func(value any) { crash.Tell("policy", value) }}).Apply(0, changesOf(files))
+// compilePolicy puts the files of a directory, and feeds, together as a running lictor
+// does.
+func compilePolicy(files []policyFile, feeds ...*policy.Feed) (*policy.Set, error) {
+	builder := policy.NewBuilder(policy.Options{Panicked: func(value any) { crash.Tell("policy", value) }})
+	builder.SetFeeds(feeds)
+	set, rejections := builder.Apply(0, changesOf(files))
 	paths := make(map[policy.Key]string, len(files))
 	for i := range files {
 		paths[files[i].key] = files[i].path

@@ -15,6 +15,7 @@ import (
 
 	"lictor/policy"
 	"lictor/policy/cases"
+	"lictor/policy/feed"
 	dirstore "lictor/policy/store/dir"
 )
 
@@ -31,10 +32,12 @@ func caseMistakes(err error) (all []error) {
 }
 
 func policyTestCommand(stdout io.Writer) *command {
-	c := newCommand("policy test", "Try the cases of a policy kept as files", "[-fail-under PERCENT] [-junit FILE] DIR",
+	c := newCommand("policy test", "Try the cases of a policy kept as files", "[-config PATH] [-fail-under PERCENT] [-junit FILE] DIR",
 		"Tries each case of DIR/tests/*.hcl as the gateway would decide it, and tells of\n"+
 			"all that went another way. Needs no running lictor, uses up no limit; the\n"+
-			"services that paths name are taken to be there. A case:\n\n"+
+			"services that paths name are taken to be there. The feeds of a configuration are\n"+
+			"in it only if -config names that: a file as it is, of a URL the copy that a lictor\n"+
+			"on this machine keeps in data_dir. A case:\n\n"+
 			"  case \"staff may export\" {\n"+
 			"    request  = \"GET /shop/export\"  # or a URL\n"+
 			"    consumer = \"ann\"               # also: host, headers, from, country,\n"+
@@ -42,12 +45,18 @@ func policyTestCommand(stdout io.Writer) *command {
 			"  }\n\n"+policyDirHelp)
 	c.takes = "a directory"
 	under := c.flags.Int("fail-under", 0, "fail if less than `percent` of the rules spoke in some case")
+	var configs paths
+	c.flags.Var(&configs, "config", "`path` of a configuration whose feeds are in force as well; may be repeated")
 	junit := c.flags.String("junit", "", "write the results to `file` as well, in JUnit's form")
 	c.run = func() error {
 		if *under < 0 || *under > 100 {
 			return &usageError{errors.New("lictor policy test: -fail-under: want a percentage")}
 		}
-		results, coverage, err := tryCases(c.arg)
+		feeds, err := feedsOf(configs)
+		if err != nil {
+			return err
+		}
+		results, coverage, err := tryCases(c.arg, feeds)
 		if err != nil {
 			return err
 		}
@@ -61,13 +70,29 @@ func policyTestCommand(stdout io.Writer) *command {
 	return c
 }
 
-// tryCases runs all cases of a directory.
-func tryCases(dir string) ([]*cases.Result, *cases.Coverage, error) {
+// feedsOf are the feeds of a configuration; without one there are none.
+func feedsOf(configs paths) ([]*policy.Feed, error) {
+	if len(configs) == 0 {
+		return nil, nil
+	}
+	cfg, err := loadConfig(configs)
+	if err != nil {
+		return nil, err
+	}
+	feeds, err := feed.Offline(cfg.Feeds, cfg.DataDir)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return feeds, nil
+}
+
+// tryCases runs all cases of a directory, with feeds in force beside its lists.
+func tryCases(dir string, feeds []*policy.Feed) ([]*cases.Result, *cases.Coverage, error) {
 	files, _, err := readPolicy(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	set, err := compilePolicy(files)
+	set, err := compilePolicy(files, feeds...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -72,6 +72,40 @@ func TestPolicyTestTellsWhatWentAnotherWay(t *testing.T) { // R4
 	}
 }
 
+// What a feed refuses is refused in a case as well, where the configuration is named.
+func TestCasesKnowTheFeedsOfAConfiguration(t *testing.T) { // R4, A18
+	const fromElsewhere = "case \"a bad network\" {\n  request  = \"GET /shop/export\"\n  consumer = \"ann\"\n  from     = \"203.0.113.7\"\n  want     = \"blacklist\"\n}\n"
+	dir, etc := casesDir(t, fromElsewhere), t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(etc, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	list := write("drop.txt", "203.0.113.0/24\n")
+	const static = "resolver \"static\" {\n  services = { shop = [\"http://127.0.0.1:1\"] }\n}\n"
+	file := write("file.hcl", static+"feed \"drop\" {\n  path   = \""+list+"\"\n  format = \"cidr\"\n}\n")
+	url := write("url.hcl", static+"data_dir = \""+etc+"\"\nfeed \"drop\" {\n  url    = \"https://lists.example.org/drop\"\n  format = \"cidr\"\n}\n")
+	for _, tt := range []struct {
+		name   string
+		flags  []string
+		status int
+		says   string
+	}{
+		{"without it", nil, 1, "wants blacklist, got pass"},
+		{"with it", []string{"-config", file}, 0, "1 cases, 0 failed"},
+		{"with one whose list was never fetched here", []string{"-config", url}, 2, `feed "drop": it is fetched, and data_dir has no copy of it yet`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			if got := Main(append([]string{"policy", "test", dir}, tt.flags...), &out, &out); got != tt.status || !strings.Contains(out.String(), tt.says) {
+				t.Errorf("got %d, want %d and %q:\n%s", got, tt.status, tt.says, &out)
+			}
+		})
+	}
+}
+
 func TestResultsForCI(t *testing.T) {
 	dir := casesDir(t, staffPasses+bobPasses)
 	file := filepath.Join(t.TempDir(), "results.xml")

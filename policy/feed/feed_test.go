@@ -229,6 +229,32 @@ func TestAFeedIsKept(t *testing.T) { // A18
 	}
 }
 
+// TestFeedsAreReadOffline reads what a lictor kept, and a file, without a lictor.
+func TestFeedsAreReadOffline(t *testing.T) { // R4
+	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "list")
+	server := newLists(t, "a.example\nb.example\n")
+	write(t, path, "10.0.0.0/8\n")
+	web, file := source("web", server.URL+"/list", ""), source("file", "", path)
+	if _, err := Offline([]Source{file, web}, dir); err == nil || !strings.Contains(err.Error(), `feed "web": it is fetched`) {
+		t.Errorf("of what nobody kept: %v", err)
+	}
+	f, stop := follow(t, dir, web)
+	f.has(t, "web", 2)
+	stop()
+	server.Close()
+	feeds, err := Offline([]Source{file, web}, dir)
+	if err != nil || len(feeds) != 2 || feeds[0].Entries() != 1 || feeds[1].Entries() != 2 {
+		t.Errorf("got %v, %v", feeds, err)
+	}
+	write(t, path, "forbidden\n")
+	if _, err := Offline([]Source{file}, ""); err == nil || !strings.Contains(err.Error(), "single words") {
+		t.Errorf("what is not believed: %v", err)
+	}
+	if _, err := Offline([]Source{source("dir", "", dir), web}, ""); err == nil || !strings.Contains(err.Error(), "is no file") || !strings.Contains(err.Error(), "without data_dir") {
+		t.Errorf("a directory, and no data_dir: %v", err)
+	}
+}
+
 // TestAFileIsReadWhenItChanges replaces it, and writes it in place.
 func TestAFileIsReadWhenItChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "list")

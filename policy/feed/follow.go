@@ -239,10 +239,12 @@ func (f *Feeds) forgetOthers() {
 // What the names of copies begin and end with.
 const keptStem, keptEnd = "feed", ".lastgood"
 
-// keptFile is where the last good copy is.
-func (w *follower) keptFile() string {
-	return durable.FileFor(w.feeds.cfg.DataDir, keptStem+keptEnd, "feed "+w.source.Name+" "+w.source.Path+w.source.URL)
+// keptFile is where in a data_dir the last good copy is.
+func (s *Source) keptFile(dir string) string {
+	return durable.FileFor(dir, keptStem+keptEnd, "feed "+s.Name+" "+s.Path+s.URL)
 }
+
+func (w *follower) keptFile() string { return w.source.keptFile(w.feeds.cfg.DataDir) }
 
 // loadKept puts in force what an earlier life kept of the source.
 func (w *follower) loadKept(ctx context.Context) {

@@ -35,8 +35,9 @@ type BadLine struct {
 // read is what came of a feed's text.
 type read struct {
 	feed *policy.Feed
-	good int // lines with an entry
-	bad  int // lines that could not be read
+	good int  // lines with an entry
+	told bool // one of them tells more than a word does
+	bad  int  // lines that could not be read
 	some []BadLine
 }
 
@@ -51,12 +52,14 @@ const (
 var (
 	errNoEntries = errors.New("it has no entry, which is not believed")
 	errMarkup    = errors.New("it is a page for a browser, not a list")
+	errWords     = errors.New("it has single words alone, which is not believed: a page that says what went wrong may be one")
 	errTooLong   = fmt.Errorf("it has more than %d lines", maxLines)
 )
 
 // parse reads a feed. A bad line does not spoil the others, but a text of which
-// more lines are bad than good, or that has no entry at all, is not believed: it is
-// some page that came in place of the feed. An error is one of reading, or says why
+// more lines are bad than good, or that has no entry at all, is not believed, nor is one
+// of single words such as "forbidden", each of which could be a host: it is some page that
+// came in place of the feed. An error is one of reading, or says why
 // that is so; what was read comes with it, without a feed.
 func parse(from io.Reader, format Format, o policy.FeedOptions) (read, error) {
 	p := parser{maker: policy.NewFeedMaker(o), format: format}
@@ -81,6 +84,8 @@ func parse(from io.Reader, format Format, o policy.FeedOptions) (read, error) {
 		return p.read, fmt.Errorf("%d of its %d lines cannot be read (line %d %s)", p.bad, p.bad+p.good, p.some[0].Line, p.some[0].Text)
 	case p.good == 0:
 		return p.read, errNoEntries
+	case !p.told:
+		return p.read, errWords
 	}
 	if p.feed = p.maker.Feed(); p.feed.Entries() == 0 {
 		p.feed = nil
@@ -150,11 +155,18 @@ func beginning(line []byte) string {
 func (p *parser) entry(says string) error {
 	switch p.format {
 	case CIDR:
-		return p.maker.AddAddress(says)
+		return p.added(says, p.maker.AddAddress(says))
 	case Hosts:
 		return p.hosts(strings.Fields(says))
 	}
-	return p.maker.Add(says)
+	return p.added(says, p.maker.Add(says))
+}
+
+// added notes whether an entry that was made is more than a word: an address, or a name
+// with a dot in it.
+func (p *parser) added(text string, err error) error {
+	p.told = p.told || err == nil && (strings.Contains(text, ":") || strings.Contains(strings.TrimRight(text, "."), "."))
+	return err
 }
 
 // hosts reads a line of a hosts file: an address that leads nowhere, and names. The
@@ -174,7 +186,7 @@ func (p *parser) hosts(fields []string) error {
 		if slices.Contains(localNames, name) {
 			continue
 		}
-		if err := p.maker.AddName(name); bad == nil {
+		if err := p.added(name, p.maker.AddName(name)); bad == nil {
 			bad = err // it does not spoil the other names
 		}
 	}

@@ -44,6 +44,8 @@ func TestFormats(t *testing.T) { // A18
 			3, []int{2}, "bad.example one.example two.example", "", ""},
 		{"a list", List, "\xef\xbb\xbfbad.example\r\n.deep.example\r\n*.below.example\r\n10.0.0.0/8\r\n\r\n# note\r\n2001:db8::1 # why\r\n",
 			5, nil, "bad.example deep.example a.deep.example a.below.example", "10.1.2.3 2001:db8::1", "below.example a.bad.example"},
+		{"a list of what is below domains", List, ".zip\n*.mov\n", 2, nil, "zip a.zip a.mov", "", "mov"},
+		{"a list with a word in it", List, "intranet\na.example\n", 2, nil, "intranet a.example", "", ""},
 		{"a list without an end", List, "a.example\nb.example", 2, nil, "a.example b.example", "", ""},
 		{"a list with what a feed may not say", List, "a.example\nb.example\nc.example\nd.example\n/\nservice:shop\n0.0.0.0/0\nGET /x\n",
 			4, []int{5, 6, 7, 8}, "a.example", "", "other.example"},
@@ -92,6 +94,11 @@ func TestWhatIsNoListIsNotBelieved(t *testing.T) { // A18
 		"a page":               "<!DOCTYPE html>\n<html>\n</html>\n",
 		"a page behind lines":  "\n\n  <html>\n",
 		"an error in words":    "Service unavailable\nPlease try again later\n0.0.0.0 a.example\n",
+		"a word":               "forbidden\n",
+		"a short sentence":     "Forbidden.\n",
+		"words":                "Service\nUnavailable\n",
+		"a word and a reason":  "Forbidden\n\nYou may not read this.\n",
+		"words as hosts":       "0.0.0.0 forbidden\n",
 		"zeros":                strings.Repeat("\x00", 10_000),
 	} {
 		for _, format := range Formats {
