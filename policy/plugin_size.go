@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"math"
+	"time"
 
 	"lictor/internal/size"
 )
@@ -49,6 +50,27 @@ func (p requestSizeLimiting) compile(config map[string]any, wrong wrongFunc) any
 // compare lets the larger size win: it lets more through.
 func (requestSizeLimiting) compare(a, b any) int { return cmp.Compare(a.(int64), b.(int64)) }
 
+// BodyWatch is a limit in report mode on the body of a request that told no length
+// above it: whether it would have refused is known when the body was read. The zero
+// value is none.
+type BodyWatch struct {
+	most int64
+	by   *livePlugin
+}
+
+// Read tells that so many bytes of the body were read, at the end of a request of that
+// moment. If the limit would have refused it, that is counted, and added to what v says
+// rules in report mode would have done.
+func (w BodyWatch) Read(v *Verdict, bytes int64, now time.Time) (would Would, over bool) {
+	if w.by == nil || bytes <= w.most {
+		return Would{}, false
+	}
+	would = Would{Reason: ReasonBodyTooLarge, Rule: w.by.rule()}
+	w.by.tally.add(wouldRefuse, now.Unix())
+	noteWould(v, nil, "request-size-limiting", would.Reason, would.Rule)
+	return would, true
+}
+
 // run refuses by the length that the head tells, and leaves it to whoever reads a
 // body to hold it to Verdict.MaxBody: the length of one that is sent in chunks is
 // known at its end only. That of a request which was let in before is on its way.
@@ -56,8 +78,12 @@ func (requestSizeLimiting) run(d *decision, won, report *livePlugin) bool {
 	if d.facts != nil {
 		return true
 	}
-	if report != nil && d.req.Length > report.config.(int64) {
+	switch {
+	case report == nil:
+	case d.req.Length > report.config.(int64):
 		d.wouldDeny("request-size-limiting", ReasonBodyTooLarge, report.rule())
+	case !d.aside:
+		d.verdict.Watch = BodyWatch{most: report.config.(int64), by: report}
 	}
 	if won == nil {
 		return true

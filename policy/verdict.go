@@ -76,6 +76,7 @@ type Verdict struct {
 	Limits      Limits        // for the headers of C18; empty if no limit applies
 	HideCookies []string      // cookies that the backend must not see
 	MaxBody     int64         // bytes that the request's body may have; 0 = no limit of the policy's
+	Watch       BodyWatch     // of a limit in report mode on it
 
 	CORS CrossOrigin // what the answer, a refusal as well, tells browsers
 

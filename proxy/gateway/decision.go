@@ -43,6 +43,7 @@ type decision struct {
 	hide        []string             // fields and arguments that the backend must not see, by all verdicts (C24)
 	hideCookies []string             // the same of cookies
 	edits       *edits               // by middleware, nil if none matched
+	watched     []policy.BodyWatch   // limits in report mode on it, by all verdicts
 	most        int64                // bytes that the body may have, by the settings and all verdicts; 0 = no limit
 
 	asked   bool     // request is that of this decision
@@ -99,7 +100,7 @@ func (d *decision) reset(g *Gateway, in *inbound) {
 	d.gw, d.in, d.dry, d.as = g, in, false, ""
 	d.set, d.recorder, d.former, d.hide, d.hideCookies, d.edits = nil, nil, nil, nil, nil, nil
 	d.asks, d.granted, d.cookies, d.claims, d.drop, d.looked = nil, nil, nil, nil, d.drop[:0], d.looked[:0]
-	d.asked, d.ran, d.matched, d.routed = false, false, d.matched[:0], d.routed[:0]
+	d.asked, d.ran, d.matched, d.routed, d.watched = false, false, d.matched[:0], d.routed[:0], d.watched[:0]
 	d.route = policy.Route{}
 	d.verdict = policy.Verdict{}
 	d.permit = policy.Permit{}
@@ -246,6 +247,9 @@ func (d *decision) demand() {
 	if v.MaxBody > 0 && (d.most == 0 || v.MaxBody < d.most) {
 		d.most = v.MaxBody
 	}
+	if v.Watch != (policy.BodyWatch{}) && !slices.Contains(d.watched, v.Watch) {
+		d.watched = append(d.watched, v.Watch)
+	}
 	d.hide, d.hideCookies = policy.Union(d.hide, v.Hide), policy.Union(d.hideCookies, v.HideCookies)
 	d.drop, d.looked = append(d.drop, v.Drop...), append(d.looked, v.Credentials...)
 	d.claim(v.Claims)
@@ -278,9 +282,23 @@ func (d *decision) decide() answer.Refusal {
 // tellWould logs and counts what rules in report mode would have refused (X13).
 func (d *decision) tellWould() {
 	for _, w := range d.verdict.Would() {
-		d.gw.counts[d.in.listener].Would(d.gw.upstream.About(&d.route, d.set), w.Reason)
-		d.gw.log.Info("would be denied", "request_id", d.in.id, "reason", string(w.Reason), "rule", w.Rule.Key,
-			"entry", w.Rule.Entry, "note", w.Rule.Note, "path", answer.Clip(d.in.path.Canonical), "client", d.in.client.String())
+		d.tellOne(&w)
+	}
+}
+
+func (d *decision) tellOne(w *policy.Would) {
+	d.gw.counts[d.in.listener].Would(d.gw.upstream.About(&d.route, d.set), w.Reason)
+	d.gw.log.Info("would be denied", "request_id", d.in.id, "reason", string(w.Reason), "rule", w.Rule.Key,
+		"entry", w.Rule.Entry, "note", w.Rule.Note, "path", answer.Clip(d.in.path.Canonical), "client", d.in.client.String())
+}
+
+// tellBody does the same for limits on the body, once so many bytes of it were read: its
+// head may have told no length.
+func (d *decision) tellBody(bytes int64) {
+	for _, watch := range d.watched {
+		if w, over := watch.Read(&d.verdict, bytes, d.in.began); over {
+			d.tellOne(&w)
+		}
 	}
 }
 

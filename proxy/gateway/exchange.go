@@ -158,6 +158,7 @@ func (x *exchange) finish() {
 		x.settleLasting()
 	}
 	in := &x.in
+	x.decision.tellBody(in.c.BodyBytes())
 	took := time.Since(in.began)
 	why := x.keepsTrace()
 	x.count(took, why)

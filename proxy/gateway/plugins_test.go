@@ -48,6 +48,41 @@ func TestBodyLimitOfThePolicy(t *testing.T) { // P4
 	})
 }
 
+// A limit in report mode tells of all bodies that it would refuse, also of those whose
+// length is known at their end only.
+func TestABodyLimitInReportModeTellsOfWhatStreams(t *testing.T) { // P4, X13
+	book := newLogBook(t, "json")
+	r := newRigWith(t, nil, func(c *Config) { c.AccessLog = book.log })
+	r.recorder()
+	r.rules.apply(put(t, policy.KindPlugins, "size", `{"name": "request-size-limiting", "mode": "report", "config": {"max_body": "1000B"}}`))
+	half := "1f4\r\n" + strings.Repeat("x", 500) + "\r\n"
+	would := func() uint64 { return r.rules.Set().Hits()[0].Would }
+	for _, tt := range []struct {
+		name, request string
+		would         string
+	}{
+		{"as long as the limit, by length", post + "Content-Length: 1000\r\n\r\n" + strings.Repeat("x", 1000), ""},
+		{"as long as the limit, in chunks", post + te + "\r\n" + half + half + "0\r\n\r\n", ""},
+		{"one byte more, by length", post + "Content-Length: 1001\r\n\r\n" + strings.Repeat("x", 1001), "body_too_large"},
+		{"one byte more, in chunks", post + te + "\r\n" + half + half + "1\r\nx\r\n0\r\n\r\n", "body_too_large"},
+	} {
+		before := would()
+		c := r.dial()
+		c.send(tt.request)
+		if resp, body := c.answerOr(t, "POST"); resp.StatusCode != 200 {
+			t.Errorf("%s: got %d %.80s", tt.name, resp.StatusCode, body)
+		}
+		c.Close()
+		line := book.until(t, 1)[0]
+		if says := strings.Contains(line, `"would": "body_too_large"`); says != (tt.would != "") {
+			t.Errorf("%s: the line is %s, want that it would be %q", tt.name, line, tt.would)
+		}
+		if told := would() > before; told != (tt.would != "") {
+			t.Errorf("%s: the rule counts it: %v", tt.name, told)
+		}
+	}
+}
+
 func TestTerminationAnswersInPlaceOfTheService(t *testing.T) { // P5
 	r := newRig(t, nil)
 	rec := r.recorder()
