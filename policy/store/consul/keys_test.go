@@ -137,6 +137,57 @@ func TestKeysReadOneByOneAreOneState(t *testing.T) {
 	}
 }
 
+// hiding answers as a Consul does that denies by default, to a token without the right
+// to read one key.
+func (f *fakeConsul) hiding(hidden string) modeltest.Fault {
+	return func(r *http.Request) (*http.Response, error) {
+		key, isKV := strings.CutPrefix(r.URL.Path, "/v1/kv/")
+		switch q := r.URL.Query(); {
+		case r.URL.Path == "/v1/internal/acl/authorize":
+			return modeltest.Respond(200, 0, `[{"Allow": false}]`), nil
+		case isKV && r.Method == http.MethodGet && !q.Has("index"):
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			pair := f.pairs[hidden]
+			delete(f.pairs, hidden)
+			index, body := f.look(key, q)
+			f.pairs[hidden] = pair
+			status := http.StatusOK
+			if body == "" {
+				status = http.StatusNotFound
+			}
+			resp := modeltest.Respond(status, index, body)
+			resp.Header.Set("X-Consul-Default-Acl-Policy", "deny")
+			return resp, nil
+		}
+		return nil, nil
+	}
+}
+
+// What is held as the token lost its rights is what Consul has again once it shows the
+// key, at the index that it had: nobody wrote it meanwhile.
+func TestWhatIsHeldComesBackThoughItsIndexIsTheSame(t *testing.T) { // X6
+	among(t, "blacklist", 80, 50_000, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
+		const held = "blacklist/o0007"
+		f.SetFault(f.hiding("lictor/policy/" + held))
+		f.Put("blacklist/o0001", "new")
+		synctest.Wait()
+		if o, there := w.Content()[held]; !there || !o.Held {
+			t.Fatalf("it is there: %v, held: %v, want both; %+v", there, o.Held, s.Status())
+		}
+		f.SetFault(nil)
+		f.requests()
+		f.Put("blacklist/o0002", "new")
+		synctest.Wait()
+		if o, there := w.Content()[held]; !there || o.Held || len(o.Value) != 50_000 {
+			t.Errorf("it is there: %v, held: %v", there, o.Held)
+		}
+		if asked := f.requests(); slices.ContainsFunc(asked, func(one string) bool { return strings.Contains(one, "recurse") }) {
+			t.Errorf("all of it was read: %v", asked)
+		}
+	})
+}
+
 // Who answers the comparison of keys in another way than Consul does hides nothing.
 func TestAComparisonThatCannotBeHadIsNotNeeded(t *testing.T) {
 	isTxn := func(r *http.Request) bool { return r.URL.Path == "/v1/txn" }
