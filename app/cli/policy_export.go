@@ -20,7 +20,8 @@ func policyExportCommand(stdout io.Writer) *command {
 	c := newCommand("policy export", "Write the live policy to files", "[-prune] [-flat] DIR",
 		"Writes each document to a file, for people and version control: JSON with a line\n"+
 			"for each field, and names of consumers where the store has ids. HCL and lists of\n"+
-			"lines stay as somebody wrote them, with their comments. A filter that one ACL\n"+
+			"lines stay as somebody wrote them, with their comments, and so does a file in HCL\n"+
+			"that says what the store does of an ACL with filters inside. A filter that one ACL\n"+
 			"alone uses stands inside of it. What apply writes of it means the same, and\n"+
 			"export writes the same again. Files that are there already are overwritten,\n"+
 			"others stay.\n"+policyDirHelp)
@@ -141,6 +142,9 @@ func (x *exporter) object(o *api.Object) (string, error) {
 		}
 		return "", nil
 	}
+	if key.Kind == policy.KindACLs && x.stands(key, path, o) {
+		return path, nil
+	}
 	text, err := x.text(o)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", o.Key, err)
@@ -149,6 +153,34 @@ func (x *exporter) object(o *api.Object) (string, error) {
 		return "", err
 	}
 	return path, x.root.WriteFile(path, text, 0o600)
+}
+
+// stands reports whether the file of an ACL stays as it is: it was written in HCL with
+// filters inside of it, perhaps with comments, which the documents in the store have
+// not, and says what these do.
+func (x *exporter) stands(key policy.Key, path string, o *api.Object) bool {
+	text, err := (&policyDir{root: x.root}).readFile(path)
+	if err != nil || isJSON(text) {
+		return false
+	}
+	content, inside, err := document.File(key, text)
+	live, isACL := contentOf(o).(*policy.ACL)
+	if err != nil || !isACL || len(inside) == 0 || !sameText(x.names.put(content), x.names.put(live)) {
+		return false
+	}
+	for _, name := range live.Filters {
+		at := slices.IndexFunc(inside, func(f *policy.Filter) bool { return f.Name == name })
+		if f := x.inside[name]; (f != nil) != (at >= 0) || f != nil && !sameText(f, inside[at]) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameText(a, b policy.Object) bool {
+	one, err := document.JSON(a)
+	other, wrong := document.JSON(b)
+	return err == nil && wrong == nil && bytes.Equal(one, other)
 }
 
 // text is what a file says of a document. One that cannot be read stays as it is, for

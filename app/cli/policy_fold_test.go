@@ -121,6 +121,40 @@ func TestAFilterInsideAnACLIsApplied(t *testing.T) { // R5
 	}
 }
 
+// What somebody wrote by hand around a filter inside of an ACL stays, for as long as the
+// file says what the store does.
+func TestCommentsAroundAFilterInsideAnACLStay(t *testing.T) { // R5
+	s := running(t)
+	const byHand = "# who may look\napi     = \"shop\"\ngroups  = [\"staff\"]\nfilters = [{ name = \"shop-reads\", methods = [\"GET\"] }] # and nothing else\n"
+	dir := tree(t, "acls/shop", byHand)
+	text := func() string {
+		t.Helper()
+		got, err := os.ReadFile(filepath.Join(dir, "acls", "shop"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(got)
+	}
+	wantPart(t, 0, "2 made", "policy", "apply", "-yes", dir)
+	wantPart(t, 0, "Wrote 2 objects", "policy", "export", "-prune", dir)
+	if got := text(); got != byHand {
+		t.Errorf("the file is\n%s", got)
+	}
+	s.Write(t, policy.KindFilters, "shop-reads", `{"methods":["GET","HEAD"]}`)
+	wantPart(t, 0, "Wrote 2 objects", "policy", "export", dir)
+	if got := text(); !strings.Contains(got, `"HEAD"`) {
+		t.Errorf("another filter is not in the file:\n%s", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "acls", "shop"), []byte(byHand), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Write(t, policy.KindFilters, "shop-reads", `{"methods":["GET"]}`)
+	wantPart(t, 0, "Wrote 2 objects", "policy", "export", "-flat", dir)
+	if got := text(); strings.Contains(got, "methods") {
+		t.Errorf("with -flat the filter stands in the file:\n%s", got)
+	}
+}
+
 func TestMistakesInsideAnACLHaveTheirPlace(t *testing.T) { // R5
 	for acl, want := range map[string]string{
 		"{\"api\":\"x\",\n\"filters\":[\n{\"name\":\"f\",\"methods\":[\"G T\"],\n\"paths\":[1],\"color\":1}]}": "acls/a:3: filters[0].methods[0]: \"G T\" is no method\nDIR/acls/a:4: filters[0].paths[0]: is a number, want a string\nDIR/acls/a:4: filters[0].color: is an unknown field\n",
