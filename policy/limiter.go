@@ -118,7 +118,7 @@ func (l *Limiter) take(k counterKey, c *rateLimit, now time.Time, dry bool, out 
 	for _, w := range c.windows {
 		share := (c.limit[w] + divisor - 1) / divisor
 		used := n.count[w]
-		if n.number[w] < number[w] { // only in a dry run; after the clock went back the later window counts on
+		if isOver(n.number[w], number[w]) { // only in a dry run
 			used = 0
 		}
 		reset := time.Duration(max(ends[w]-now.Unix(), 1)) * time.Second
@@ -147,6 +147,12 @@ func (l *Limits) add(w Limit) {
 	l.Refused = l.Refused || stops
 }
 
+// isOver reports whether a window that was counted in counts no more: it is an earlier
+// one, or so much later a one that the clock was wrong then, and would keep everybody out
+// who asked, for as long as it was ahead. After the clock went back a little the later
+// window counts on.
+func isOver(counted, now int64) bool { return counted < now || counted > now+1 }
+
 // roll starts the windows that are over anew.
 func (n *counter) roll(c *rateLimit, number, ends *[windows]int64, dry bool, now int64) {
 	if dry {
@@ -156,7 +162,10 @@ func (n *counter) roll(c *rateLimit, number, ends *[windows]int64, dry bool, now
 		n.expires = 0
 	}
 	for _, w := range c.windows {
-		if n.number[w] < number[w] {
+		if isOver(n.number[w], number[w]) {
+			if n.number[w] > number[w] {
+				n.expires = 0 // which was in that future, too
+			}
 			n.number[w], n.count[w] = number[w], 0
 		}
 		n.expires = max(n.expires, ends[w])

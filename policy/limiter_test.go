@@ -90,6 +90,28 @@ func TestWindowsAreCalendarWindows(t *testing.T) { // C16, C17, C18
 	}
 }
 
+// A clock that was years ahead for a moment locks nobody out until then.
+func TestAClockThatWasFarAheadLocksNobodyOut(t *testing.T) { // C17
+	l, c := new(Limiter), limitOf(t, map[string]any{"minute": 1, "month": 1})
+	key := counterKey{api: "svc", client: netip.MustParseAddr("1.2.3.4")}
+	for _, s := range []struct {
+		name, at string
+		refused  bool
+	}{
+		{"while it is ahead", "2031-01-01T00:00:00Z", false},
+		{"again", "2031-01-01T00:00:01Z", true},
+		{"once it is right", "2026-03-20T12:00:00Z", false},
+		{"and what was used up since is", "2026-03-20T12:00:01Z", true},
+	} {
+		var dry, out Limits
+		l.take(key, c, at(s.at), true, &dry)
+		l.take(key, c, at(s.at), false, &out)
+		if out.Refused != s.refused || dry.Refused != s.refused {
+			t.Errorf("%s: refused %v, dry %v, want %v", s.name, out.Refused, dry.Refused, s.refused)
+		}
+	}
+}
+
 func TestMonthEnds(t *testing.T) {
 	var number, ends [windows]int64
 	calendar(at("2028-02-29T12:00:00Z"), []Window{Day, Month, Year}, &number, &ends)
