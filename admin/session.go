@@ -12,7 +12,7 @@ import (
 
 // Limits on sessions (U2).
 const (
-	maxSessions = 256            // of one more, the one that was quiet for longest ends
+	maxSessions = 256            // for one more, one of the token that has most ends
 	sessionLife = 12 * time.Hour // after which the token is asked for again
 	sessionIdle = time.Hour      // the same, without a request
 )
@@ -59,11 +59,19 @@ func (s *sessions) begin(token sum, now time.Time) (id string) {
 	return id
 }
 
-// makeRoom ends the session that was quiet for longest. The caller holds mu.
+// makeRoom ends a session of the token that has most, the one that was quiet for longest:
+// whoever signs in again and again, with whatever rights, signs out nobody else. The
+// caller holds mu.
 func (s *sessions) makeRoom() {
+	of := make(map[sum]int)
+	most := 0
+	for _, one := range s.all {
+		of[one.token]++
+		most = max(most, of[one.token])
+	}
 	var quiet sum
 	for id, one := range s.all {
-		if s.all[quiet] == nil || one.used.Before(s.all[quiet].used) {
+		if of[one.token] == most && (s.all[quiet] == nil || one.used.Before(s.all[quiet].used)) {
 			quiet = id
 		}
 	}

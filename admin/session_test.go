@@ -67,6 +67,20 @@ func TestTheQuietestSessionMakesRoom(t *testing.T) { // U2
 	}
 }
 
+// Who has a token, be it for metrics alone, ends no session of another one by beginning
+// many.
+func TestManySessionsOfOneTokenEndNoneOfAnother(t *testing.T) { // U2
+	var s sessions
+	began := time.Now()
+	mine := s.begin(sum{1}, began)
+	for i := range 2 * maxSessions {
+		s.begin(sum{2}, began.Add(time.Duration(i+1)))
+	}
+	if _, ok := s.find(mine, is(sum{1}), began.Add(time.Minute)); !ok || len(s.all) != maxSessions {
+		t.Errorf("the session is there: %v, of %d", ok, len(s.all))
+	}
+}
+
 func TestASessionHasTheRightsOfItsToken(t *testing.T) {
 	var s sessions
 	now := time.Now()
