@@ -56,6 +56,19 @@ func TestExceptionsFromPrivate(t *testing.T) { // A15
 			t.Errorf("%s: private is %v, want %v", tt.addr, got, tt.want)
 		}
 	}
+	local := &Settings{AllowPrivate: prefixes("64:ff9b:1::/48", "10.1.2.0/24")}
+	for addr, want := range map[string]bool{
+		"64:ff9b:1::8.8.8.8":          false,
+		"64:ff9b:1::10.1.2.3":         false,
+		"64:ff9b:1::10.1.3.3":         true,
+		"64:ff9b:1:a00:0:100:808:808": true, // 10.0.0.1, if the prefix has 48 bits
+		"64:ff9b:1:420a:0:1:808:808":  true, // if it has 56
+		"64:ff9b:1:4242:a:0:108:808":  true, // if it has 64
+	} {
+		if got := local.private(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: private is %v, want %v", addr, got, want)
+		}
+	}
 	if (&Settings{}).private(netip.MustParseAddr("127.0.0.1")) != true {
 		t.Error("the zero Settings open what is private")
 	}

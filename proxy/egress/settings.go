@@ -78,7 +78,8 @@ func (s *Settings) believes(client netip.Addr) bool {
 }
 
 // private reports whether an address is out of reach (A15). One that leads to
-// another one is excepted only if that one may be reached, too.
+// another one is excepted only if that one may be reached, too; where that depends on
+// how long the operator's prefix for NAT64 is, each that it may be.
 func (s *Settings) private(a netip.Addr) bool {
 	a = a.Unmap()
 	if s.ReachPrivate || !isPrivate(a) {
@@ -88,6 +89,16 @@ func (s *Settings) private(a netip.Addr) bool {
 		return true
 	}
 	var buf [4]netip.Addr
-	inside := policy.LeadsTo(buf[:0], a)
-	return len(inside) > 0 && isPrivate(inside[0]) && !within(s.AllowPrivate, inside[0])
+	for i, inside := range policy.LeadsTo(buf[:0], a) {
+		if i > 0 && nowhere.Contains(inside) {
+			continue // what only another length of a NAT64 prefix would find there leads nowhere
+		}
+		if isPrivate(inside) && !within(s.AllowPrivate, inside) {
+			return true
+		}
+	}
+	return false
 }
+
+// nowhere is what no packet is sent to (RFC 1122 3.2.1.3).
+var nowhere = netip.MustParsePrefix("0.0.0.0/8")
