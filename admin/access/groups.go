@@ -47,7 +47,11 @@ func (d *draft) setMembers(group string) error {
 	if !d.isGiven("consumers") {
 		return nil
 	}
-	if _, err := d.Use(policy.Key{Kind: policy.KindGroups, Name: group}); err != nil {
+	key := policy.Key{Kind: policy.KindGroups, Name: group}
+	if _, err := d.Use(key); err != nil {
+		return err
+	}
+	if err := d.Current(key); err != nil { // who joined elsewhere just now is to leave, too
 		return err
 	}
 	all, err := d.List(policy.KindConsumers)
@@ -133,8 +137,12 @@ func (d *draft) setMember(key policy.Key, group string, is bool) error {
 	return err
 }
 
-// mapsGroup reports whether a plugin mapping names the group.
+// mapsGroup reports whether a plugin mapping names the group, be it one that was made
+// elsewhere just now.
 func (d *draft) mapsGroup(name string) (bool, error) {
+	if err := d.Current(policy.Key{Kind: policy.KindGroups, Name: name}); err != nil {
+		return false, err
+	}
 	all, err := d.List(policy.KindPluginMappings)
 	return slices.ContainsFunc(all, func(o *edit.Object) bool {
 		return slices.Contains(o.Content.(*policy.PluginMapping).Groups, name)

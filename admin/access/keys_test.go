@@ -40,3 +40,57 @@ func TestAKeyMadeWhileItsConsumerIsDeletedIsNobodysLater(t *testing.T) { // C35
 		t.Errorf("the new consumer has the keys %v", keys)
 	}
 }
+
+// late is a store whose lists are those of a moment until it is refreshed, as on a node
+// that has not seen yet what another one wrote.
+type late struct {
+	store.Store
+	lists map[string][]store.Object // nil: the store's own
+}
+
+// freeze has the lists stay as they are.
+func (l *late) freeze(t *testing.T, kinds ...string) {
+	t.Helper()
+	lists := make(map[string][]store.Object)
+	for _, kind := range kinds {
+		all, err := l.Store.List(t.Context(), kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists[kind] = all
+	}
+	l.lists = lists
+}
+
+func (l *late) List(ctx context.Context, kind string) ([]store.Object, error) {
+	if all, frozen := l.lists[kind]; frozen {
+		return all, nil
+	}
+	return l.Store.List(ctx, kind)
+}
+
+func (l *late) Refresh(ctx context.Context) error {
+	l.lists = nil
+	return l.Store.Refresh(ctx)
+}
+
+// A group that another node has just mapped keeps its last plugin, and who has just
+// joined it there is not left in it.
+func TestWhatAnotherNodeMadeOfAGroupCounts(t *testing.T) { // C2, C35
+	l := &late{Store: memory.New(hclog.NewNullLogger())}
+	s := admintest.Start(t, l)
+	s.Want(t, 201, "POST", "/plugins", `{"id": "auth", "name": "key-auth"}`)
+	s.Want(t, 201, "POST", "/groups", `{"name": "auths", "plugins": ["auth"]}`)
+	l.freeze(t, "plugin-mappings")
+	s.Write(t, "plugin-mappings", "m", `{"api": "shop", "groups": ["auths"]}`)
+	s.Want(t, 400, "PATCH", "/groups/auths", `{"plugins": []}`)
+
+	s.Want(t, 201, "POST", "/groups", `{"name": "staff"}`)
+	s.Want(t, 201, "POST", "/consumers", `{"name": "ann"}`)
+	l.freeze(t, "consumers")
+	s.Write(t, "consumers", "bob", `{"name": "bob", "id": "b", "groups": ["staff"]}`)
+	s.Want(t, 200, "PATCH", "/groups/staff", `{"consumers": ["ann"]}`)
+	if members := s.Want(t, 200, "GET", "/groups/staff", "").Compact(); members != `{"consumers":["ann"],"name":"staff","plugins":[]}` {
+		t.Errorf("the group is %s", members)
+	}
+}
