@@ -177,6 +177,16 @@ func TestConnectionsThatTakeNoMoreRequestsMakeRoom(t *testing.T) {
 			c := s.client(t, 3)
 			ended := hold(t, c, 58, func() int { return int(waiting.Load()) })
 			tt.end(c, all())
+			within(t, "the connections take no more", func() bool {
+				c.streams.mu.Lock()
+				defer c.streams.mu.Unlock()
+				for _, conn := range c.streams.conns {
+					if !conn.State().Closing {
+						return false
+					}
+				}
+				return true
+			})
 			within(t, "a query is answered", func() bool {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
