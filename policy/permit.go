@@ -11,11 +11,11 @@ import "net/netip"
 type Permit struct {
 	grant    grant
 	by       RouteBy
+	port     uint16
 	service  string
 	backends *Backends
 	identity *Identity
 	addrs    []netip.Addr
-	port     uint16
 }
 
 // grant is what a Permit is good for.

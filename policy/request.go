@@ -110,16 +110,16 @@ type Facts struct {
 	Method    string
 	Host      string
 	Port      uint16
+	Preflight bool // it was one of a plugin cors, for which nobody has to be identified
+	Identity  bool // the client was identified by Digest or Names
 	Path      uri.Path
 	Client    netip.Addr
 	Locator   Locator
 	Route     Route
 	Digest    [32]byte // of the key that was accepted
 	Names     []string // of the certificate that was accepted instead of a key
-	Identity  bool     // the client was identified by that
 	Token     *Token   // that was accepted; nil = none was demanded
 	Tokens    Tokens   // who verified it
-	Preflight bool     // it was one of a plugin cors, for which nobody has to be identified
 
 	asked []*ForwardAuth // whose yes let it pass
 }

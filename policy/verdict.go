@@ -218,10 +218,10 @@ func (b RouteBy) String() string { return routeNames[b] }
 // request's path.
 type Route struct {
 	By        RouteBy
+	Stripped  bool      // Rest is the path without its first segment
 	API       string    // the name that ACLs and plugins go by (X3)
 	Service   string    // to look up in discovery, unless there are Backends; "" by host with Backends
 	Rest      string    // the path for the backend, without the service's segment
-	Stripped  bool      // Rest is the path without its first segment
 	Backends  *Backends // in place of discovery; nil = discovery
 	Protected []string  // further protected headers of the API
 	Rule      Rule      // the mapping or API object; zero if there is none

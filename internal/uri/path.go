@@ -30,10 +30,10 @@ type Path struct {
 	Query     string // raw, after '?'
 	HasQuery  bool   // tells "/a?" from "/a"
 
+	odd oddity // what makes backends disagree about Canonical
+
 	resolved string // Received without its dot segments, which are resolved; the very string Received without any
 	dotted   string // Canonical before its dot segments were resolved; "" without any
-
-	odd oddity // what makes backends disagree about Canonical
 }
 
 // oddity is a set of things in a canonical path that backends read in several ways.

@@ -16,14 +16,14 @@ import (
 // nothing happens, both sides together. Who talks through them is a bare descriptor,
 // which costs this process no memory.
 func TestMemoryOfTunnels(t *testing.T) {
-	const most, tunnels = 12 << 10, 400
+	const most, tunnels = 10 << 10, 400
 	settings := quick()
 	settings.Stream = time.Minute
 	b := start(t, settings)
 	lim := settings.limits()
 	lim.Lull = 500 * time.Millisecond
 	b.proxy.server.SetLimits(lim)
-	ends := &ends{t: t}
+	ends := newEnds(t)
 	target, at := ends.listen()
 	open := func(n int) {
 		for range n {
@@ -59,8 +59,22 @@ func TestMemoryOfTunnels(t *testing.T) {
 	}
 }
 
-// ends are far ends of connections, as descriptors.
-type ends struct{ t *testing.T }
+// ends are far ends of connections, as descriptors. One cleanup closes them all, for each
+// would take half a KiB.
+type ends struct {
+	t   *testing.T
+	all []int
+}
+
+func newEnds(t *testing.T) *ends {
+	e := &ends{t: t}
+	t.Cleanup(func() {
+		for _, fd := range e.all {
+			unix.Close(fd)
+		}
+	})
+	return e
+}
 
 func (e *ends) must(err error) {
 	e.t.Helper()
@@ -72,7 +86,7 @@ func (e *ends) must(err error) {
 func (e *ends) own(fd int, err error) int {
 	e.t.Helper()
 	e.must(err)
-	e.t.Cleanup(func() { unix.Close(fd) })
+	e.all = append(e.all, fd)
 	return fd
 }
 

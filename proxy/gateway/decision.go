@@ -17,10 +17,9 @@ import (
 // service, the policy's verdict, the middleware behind it. A dry one goes the same
 // way for an explanation, and leaves no trace. Its memory is kept for its buffers.
 type decision struct {
-	gw  *Gateway
-	in  *inbound
-	dry bool
-	as  string // of a dry one: the consumer whose the request is, without any credential; "" = as the rest says
+	gw *Gateway
+	in *inbound
+	as string // of a dry one: the consumer whose the request is, without any credential; "" = as the rest says
 
 	*work                // nil once nobody asks any more
 	set      *policy.Set // loaded once; all of the request goes by it
@@ -34,7 +33,6 @@ type decision struct {
 	cookies  []string         // that they set at the client
 
 	sends       *uri.Path            // that goes on: what came, or what middleware made of it
-	canary      bool                 // middleware routed it to canaries
 	prefix      string               // the segment that named the first service, "" if none did
 	query       string               // that goes to the backend, if the path has one
 	claims      []policy.ClaimHeader // fields that are made of claims, by all verdicts (P2)
@@ -46,6 +44,8 @@ type decision struct {
 	watched     []policy.BodyWatch   // limits in report mode on it, by all verdicts
 	most        int64                // bytes that the body may have, by the settings and all verdicts; 0 = no limit
 
+	dry     bool
+	canary  bool     // middleware routed it to canaries
 	asked   bool     // request is that of this decision
 	ran     bool     // middleware ran
 	matched []string // middleware that matched, for the decision log

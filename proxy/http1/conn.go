@@ -22,11 +22,11 @@ type Conn struct {
 	closing bool        // no further request on this connection
 	cut     atomic.Bool // by Cut
 	reset   bool        // end it by RST, so that a cut answer cannot look complete
+	served  bool        // a request
+	naps    uint8       // since the last request
 	alone   []*Pool     // that may hold a connection which only this one may use
 
 	waited time.Duration // for the next request, before the last nap
-	naps   uint8         // since the last request
-	served bool          // a request
 
 	// User is the handler's, for the request being served.
 	User any
