@@ -112,8 +112,7 @@ func (f *follower) step(ctx context.Context, q query) (uint64, error) {
 		f.failed(err)
 		return 0, err
 	}
-	f.apply(entries, m)
-	return m.Index, nil
+	return m.Index, aside(q, func() error { f.apply(entries, m); return nil })
 }
 
 // empties reports whether the answer would take the last instances away, and

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	client "lictor/internal/consul"
+	"lictor/internal/crash"
 )
 
 // query and meta are how Consul is asked and what it says about its answer.
@@ -37,8 +38,20 @@ var large sync.Mutex
 // before: each reader looks only at what it needs.
 func (r *Resolver) read(ctx context.Context, path string, q query, to reader) (meta, error) {
 	return r.cfg.Client.Get(ctx, path, q, func(body io.Reader) error {
-		return client.Contain(func() error { return readPieces(body, to) })
+		return aside(q, func() error { return readPieces(body, to) })
 	})
+}
+
+// aside does what an answer needs, and returns its error or that of a panic. Of very
+// many that wait each does so in a goroutine that ends with it: decoding takes a stack of
+// 16 KiB, which that of the watch would keep for as long as it waits.
+func aside(q query, work func() error) error {
+	if !q.Many {
+		return client.Contain(work)
+	}
+	done := make(chan error, 1)
+	crash.Go("consul answer", func() { done <- client.Contain(work) }, nil)
+	return <-done
 }
 
 func readPieces(body io.Reader, to reader) error {
