@@ -66,12 +66,17 @@ func TestMemoryOfConnections(t *testing.T) {
 			quiet()
 			g, heap, stacks := inUse()
 			open(conns)
-			quiet()
-			g2, heap2, stacks2 := inUse()
-			heap, stacks = (heap2-heap)/conns, (stacks2-stacks)/conns
-			t.Logf("%d bytes each: heap %d, stacks %d, goroutines %.1f", heap+stacks, heap, stacks, float64(g2-g)/conns)
-			if heap+stacks > tt.most {
-				t.Errorf("%d bytes each, want at most %d", heap+stacks, tt.most)
+			for turns := 5; ; turns-- { // a busy machine lets some give back later
+				quiet()
+				g2, heap2, stacks2 := inUse()
+				heap, stacks := (heap2-heap)/conns, (stacks2-stacks)/conns
+				t.Logf("%d bytes each: heap %d, stacks %d, goroutines %.1f", heap+stacks, heap, stacks, float64(g2-g)/conns)
+				if heap+stacks <= tt.most {
+					break
+				}
+				if turns == 0 {
+					t.Fatalf("%d bytes each, want at most %d", heap+stacks, tt.most)
+				}
 			}
 		})
 	}
