@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -16,7 +17,7 @@ import (
 // Where all places are taken, a connection of HTTP/2 that waits for a request makes room
 // for the next one, and is told so. One that has a request stays.
 func TestIdleConnectionsOfHTTP2MakeRoom(t *testing.T) {
-	busy := hello(t, func(l *http1.Limits) { l.Admission.Connections = 2 })
+	busy := hello(t, func(l *http1.Limits) { l.Admission.Connections, l.Idle = 2, time.Hour })
 	busy.request(1, true, "/hold")
 	eventually.True(t, "it is served", func() bool { return busy.h.served.Load() == 1 })
 	idle := busy.beside()
