@@ -46,7 +46,7 @@ func TestSlowReadersOfHTTP2StallNobody(t *testing.T) {
 	}
 	for range 20 {
 		c := r.dial()
-		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.SetDeadline(time.Now().Add(30 * time.Second))
 		c.send("GET /svc/ HTTP/1.1\r\nHost: a\r\n\r\n")
 		if resp, body := c.answer("GET"); resp.StatusCode != 200 || body != "ok" {
 			t.Fatalf("got %d %q", resp.StatusCode, body)
