@@ -22,7 +22,7 @@ import (
 
 var (
 	connections = flag.Int("connections", 250, "how many connections TestManyQuietConnections holds, or a fifth of it where they are more than idle ones of HTTP/1.1; the aims are for 100,000")
-	settling    = flag.Duration("settling", time.Second, "how long TestManyQuietConnections waits before it looks at memory; a process at rest collects its garbage every two minutes")
+	settling    = flag.Duration("settling", time.Second, "how long TestManyQuietConnections and TestWatchesOfManyServicesHoldLittle wait before they look at memory; a process at rest collects its garbage every two minutes")
 )
 
 // TestManyQuietConnections holds many connections on which nothing happens, and tells

@@ -199,12 +199,18 @@ func putNode(t *testing.T, agent *consulAgent, node int) {
 // fillServices registers services of three instances on ten nodes, past the agent.
 func fillServices(t *testing.T, agent *consulAgent, n int) {
 	t.Helper()
+	fillServicesAt(t, agent, n, 9000)
+}
+
+// fillServicesAt is fillServices with the port of all instances.
+func fillServicesAt(t *testing.T, agent *consulAgent, n, port int) {
+	t.Helper()
 	for node := range 10 {
 		putNode(t, agent, node)
 	}
 	var ops api.TxnOps
 	for i := range n {
-		ops = append(ops, instanceOps(many(i), 0, 3, "passing", 9000)...)
+		ops = append(ops, instanceOps(many(i), 0, 3, "passing", port)...)
 	}
 	for part := range slices.Chunk(ops, 126) {
 		commit(t, agent, part)
