@@ -147,7 +147,7 @@ func (c *Conn) readMore(began int64, lim *Limits) error {
 		case isTimeout(err):
 			return errHeadTimeout
 		case err == io.EOF:
-			return errIncomplete // it may still listen
+			return ErrIncomplete // it may still listen
 		default:
 			return errIdle
 		}

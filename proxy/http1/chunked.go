@@ -56,12 +56,15 @@ type ChunkDecoder struct {
 	raw      []byte // trailer section up to now
 	line     int    // start of the current line in raw
 	trailers []Field
-	lenient  bool // blanks may follow a size, as some servers pad it; never in requests
+
+	// Lenient has blanks taken that follow a size, as some servers pad it. It is for
+	// answers, never for requests, and is kept by Reset.
+	Lenient bool
 }
 
 // Reset makes d ready for another body. Trailers that were handed out become invalid.
 func (d *ChunkDecoder) Reset() {
-	*d = ChunkDecoder{raw: d.raw[:0], trailers: d.trailers[:0], lenient: d.lenient}
+	*d = ChunkDecoder{raw: d.raw[:0], trailers: d.trailers[:0], Lenient: d.Lenient}
 }
 
 // Done reports whether the body and its trailers are complete.
@@ -145,7 +148,7 @@ func (d *ChunkDecoder) sizeEnds(c byte) error {
 		d.state = chunkSizeLF
 	case c == ';':
 		d.ext, d.state = d.ext+1, extStart
-	case d.lenient && isBlank(c):
+	case d.Lenient && isBlank(c):
 		d.state = chunkPad
 		if d.ext++; d.ext > maxChunkExtension {
 			return errExtensions
@@ -284,7 +287,7 @@ func (d *ChunkDecoder) trailer(src []byte) (n int, err error) {
 	d.line = len(d.raw)
 	switch {
 	case len(line) < 2 || line[len(line)-2] != '\r':
-		return n, errBareLF
+		return n, ErrBareLF
 	case len(line) > 2:
 		return n, nil
 	}
@@ -298,12 +301,12 @@ func (d *ChunkDecoder) trailer(src []byte) (n int, err error) {
 // parseTrailers reads the complete trailer section.
 func (d *ChunkDecoder) parseTrailers() error {
 	most := MaxFields
-	if d.lenient {
+	if d.Lenient {
 		most = MaxAnswerFields
 	}
 	for b := d.raw; len(b) > 2; {
 		var f Field
-		n, err := f.parse(b, d.lenient)
+		n, err := f.parse(b, d.Lenient)
 		if err != nil {
 			return err
 		}

@@ -102,9 +102,9 @@ func TestChunkedBodies(t *testing.T) {
 		{"a trailer without a name", "0\r\n: b\r\n\r\n", "", errFieldName},
 		{"NUL in a trailer", "0\r\nA: \x00\r\n\r\n", "", errFieldValue},
 		{"a bare CR in a trailer", "0\r\nA: b\rc\r\n\r\n", "", errFieldValue},
-		{"a bare LF in a trailer", "0\r\nA: b\nC: d\r\n\r\n", "", errBareLF},
-		{"a bare LF for the end", "0\r\n\n", "", errBareLF},
-		{"a bare LF after trailers", "0\r\nA: b\r\n\n", "", errBareLF},
+		{"a bare LF in a trailer", "0\r\nA: b\nC: d\r\n\r\n", "", ErrBareLF},
+		{"a bare LF for the end", "0\r\n\n", "", ErrBareLF},
+		{"a bare LF after trailers", "0\r\nA: b\r\n\n", "", ErrBareLF},
 		{"trailers past the limit", "0\r\n" + strings.Repeat("A: "+long+"\r\n", 2+maxTrailers/len(long)) + "\r\n", "", errTrailerSize},
 		{"too many trailers", "0\r\n" + strings.Repeat("A:\r\n", MaxFields+1) + "\r\n", "", ErrTooManyField},
 	}

@@ -163,7 +163,7 @@ func (f *fetch) readLength() error {
 }
 
 func (f *fetch) readChunks() error {
-	dec := ChunkDecoder{lenient: true}
+	dec := ChunkDecoder{Lenient: true}
 	for {
 		data := make([]byte, len(f.in))
 		n, used, err := dec.Decode(data, f.in)

@@ -100,7 +100,7 @@ func (f *Field) parse(b []byte, lenient bool) (n int, err error) {
 	b = b[i+1:]
 	j := bytes.IndexByte(b, '\n')
 	if j < 1 || b[j-1] != '\r' {
-		return 0, errBareLF
+		return 0, ErrBareLF
 	}
 	f.Value = trim(view(b[:j-1]))
 	if !ValidFieldValue(f.Value) {

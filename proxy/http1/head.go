@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"math"
+	"strings"
 )
 
 // The largest number of fields in a head; a request with more is refused with 431.
@@ -36,12 +37,12 @@ var (
 	ErrTooManyField = &ParseError{431, "too many header fields"}
 	ErrHeadTooLarge = &ParseError{431, "the head is too large"}
 	ErrLineTooLong  = &ParseError{414, "the request line is too long"}
+	ErrIncomplete   = &ParseError{400, "the head is incomplete"}
+	ErrBareLF       = &ParseError{400, "a line ends without CR"}
 )
 
 var (
 	errEmpty          = &ParseError{400, "an empty line instead of a first line"}
-	errIncomplete     = &ParseError{400, "the head is incomplete"}
-	errBareLF         = &ParseError{400, "a line ends without CR"}
 	errBareCR         = &ParseError{400, "CR without LF"}
 	errNUL            = &ParseError{400, "NUL in the head"}
 	errMethod         = &ParseError{400, "bad method"}
@@ -126,7 +127,7 @@ func HeadEnd(b []byte, from int) (n, next int, err error) {
 		}
 		i += j + 1
 		if i < 2 || b[i-2] != '\r' {
-			return 0, 0, errBareLF
+			return 0, 0, ErrBareLF
 		}
 		if i == 2 {
 			return 0, 0, errEmpty
@@ -230,6 +231,16 @@ func looksLikeFirstLine(line []byte) bool {
 // MaxFields.
 func (h *Head) LimitFields(n int) { h.maxFields = n }
 
+// Free lets go of the memory in which a parsed message lies. What it says of framing
+// and connection stays, the names that Connection lists as copies.
+func (h *Head) Free() {
+	var listed []string // which trailers are held against
+	for _, name := range h.ConnectionNames {
+		listed = append(listed, strings.Clone(name))
+	}
+	h.Fields, h.ConnectionNames, h.Upgrade, h.upgrade = nil, listed, "", ""
+}
+
 // reset makes h ready for a message.
 func (h *Head) reset() {
 	fields, names, most := h.Fields[:0], h.ConnectionNames[:0], h.maxFields
@@ -269,7 +280,7 @@ func (h *Head) parseFields(b []byte, p int) error {
 		}
 	}
 	if p != len(b)-2 {
-		return errIncomplete // b holds an empty line before its end
+		return ErrIncomplete // b holds an empty line before its end
 	}
 	return h.settle()
 }

@@ -6,39 +6,6 @@ import (
 	"slices"
 )
 
-// AppendConnection appends to dst, the head of an answer to the client, the
-// fields that say how its body is framed and whether the connection goes on.
-// The upstream's own Content-Length is the caller's to copy; nothing else that
-// speaks of framing or the connection may be.
-func (c *Conn) AppendConnection(dst []byte) []byte {
-	req := &c.ws.req
-	switch c.ws.resp.Framing(req.Method) {
-	case Chunked, UntilClose:
-		if req.Minor == 0 {
-			c.closing = true
-		} else {
-			dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-		}
-	}
-	if !c.trip.settled(settleTime) {
-		c.closing = true // answered before it had the whole body: the rest may never be read
-	}
-	return c.AppendPersistence(dst)
-}
-
-// AppendPersistence appends the Connection field of an answer of our own,
-// where one is needed.
-func (c *Conn) AppendPersistence(dst []byte) []byte {
-	switch {
-	case c.Closing():
-		c.closing = true // as it says so
-		return append(dst, "Connection: close\r\n"...)
-	case c.ws.req.Minor == 0:
-		return append(dst, "Connection: keep-alive\r\n"...)
-	}
-	return dst
-}
-
 // Relay writes head, the head of the answer as the client gets it, and what is
 // there of the answer's body behind it. The rest is relayed once the handler's
 // Serve has returned, before its Done is called: nothing of the handler lies on
@@ -185,7 +152,7 @@ func (t *trip) relayStream(head []byte, chunked bool) error {
 	c, ws := t.c, t.c.ws
 	s := &t.stream
 	*s = stream{chunked: chunked, frames: ws.req.Minor > 0}
-	ws.updec.lenient = true
+	ws.updec.Lenient = true
 	ws.updec.Reset()
 	l := loan{from: chunkRoom, to: chunkRoom + streamMax}
 	defer l.giveBack()

@@ -22,11 +22,11 @@ func (h *RequestHead) Parse(b []byte) error {
 	h.Head.reset()
 	h.Method, h.Target, h.Host, h.Expect100, h.TETrailers = "", "", "", false, false
 	if !wholeHead(b) {
-		return errIncomplete
+		return ErrIncomplete
 	}
 	n := bytes.IndexByte(b, '\n')
 	if n < 1 || b[n-1] != '\r' {
-		return errBareLF
+		return ErrBareLF
 	}
 	if err := h.parseLine(b[:n-1]); err != nil {
 		return err

@@ -19,11 +19,11 @@ func (h *ResponseHead) Parse(b []byte, method string) error {
 	h.Status = 0
 	h.lenient, h.maxFields = true, MaxAnswerFields
 	if !wholeHead(b) {
-		return errIncomplete
+		return ErrIncomplete
 	}
 	n := bytes.IndexByte(b, '\n')
 	if n < 1 || b[n-1] != '\r' {
-		return errBareLF
+		return ErrBareLF
 	}
 	if err := h.parseLine(b[:n-1]); err != nil {
 		return err
@@ -83,4 +83,24 @@ func (h *ResponseHead) parseLine(line []byte) error {
 		return errStatusLine
 	}
 	return nil
+}
+
+// HeadOfLines takes an answer's head at the start of b in which every line ends
+// with LF alone, as small devices send it. It returns a copy whose lines end as they
+// should, and how many bytes of b it was: 0 while the end is not there. One that has
+// both ends is refused: there LF is more likely what somebody smuggled into a field.
+func HeadOfLines(b []byte) (head []byte, used int, err error) {
+	end := bytes.Index(b, []byte("\n\n"))
+	head = b
+	if end >= 0 {
+		used = end + 2
+		head = b[:used]
+	}
+	switch {
+	case bytes.IndexByte(head, '\r') >= 0, end == 0:
+		return nil, 0, ErrBareLF
+	case end < 0:
+		return nil, 0, nil
+	}
+	return bytes.ReplaceAll(head, []byte("\n"), []byte("\r\n")), used, nil
 }

@@ -2,7 +2,6 @@ package http1
 
 import (
 	"slices"
-	"strings"
 
 	"lictor/internal/crash"
 )
@@ -111,11 +110,7 @@ func (c *Conn) lighten() {
 		return
 	}
 	c.trip.u.alone = c.trip.u.alone || c.bindsLogin() // the answer's fields will not say so any more
-	var listed []string                               // by the answer's Connection, which its trailers are held against
-	for _, name := range ws.resp.ConnectionNames {
-		listed = append(listed, strings.Clone(name))
-	}
-	ws.resp.Fields, ws.resp.ConnectionNames, ws.resp.Upgrade, ws.resp.upgrade = nil, listed, "", "" // which lie in up
+	ws.resp.Free()                                    // it lies in up
 	full := &workspace{in: ws.in, first: ws.first, out: ws.out, up: ws.up, small: make([]byte, 0, smallSize)}
 	early := slices.Clone(ws.in[c.r:c.w])
 	if ws.req.Len > smallSize {

@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -167,7 +166,7 @@ func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 	scanned, interims, began := 0, 0, int64(0)
 	for {
 		n, next, err := HeadEnd(ws.up[t.seen:t.up], scanned)
-		if err == error(errBareLF) {
+		if err == error(ErrBareLF) {
 			n, err = t.headOfLines()
 			next = 0
 		}
@@ -209,32 +208,21 @@ func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 	}
 }
 
-// headOfLines takes an answer's head in which every line ends with LF alone, as
-// small devices send it, and gives its lines the ends they should have. One
-// that has both is refused: there LF is more likely what somebody smuggled into
-// a field. n is 0 while the end is not there.
+// headOfLines is for an answer whose lines end with LF alone: it gives the lines of
+// the head the ends they should have, and returns the head's length. n is 0 while
+// its end is not there.
 func (t *trip) headOfLines() (n int, err error) {
 	ws := t.c.ws
-	b := ws.up[t.seen:t.up]
-	end := bytes.Index(b, []byte("\n\n"))
-	head := b
-	if end >= 0 {
-		head = b[:end+2]
+	head, used, err := HeadOfLines(ws.up[t.seen:t.up])
+	if used == 0 {
+		return 0, err
 	}
-	switch {
-	case bytes.IndexByte(head, '\r') >= 0, end == 0:
-		return 0, errBareLF
-	case end < 0:
-		return 0, nil
-	}
-	whole := bytes.ReplaceAll(head, []byte("\n"), []byte("\r\n"))
-	n = len(whole)
-	whole = append(whole, b[end+2:]...)
+	whole := append(head, ws.up[t.seen+used:t.up]...)
 	if len(whole) > len(ws.up) {
 		ws.up = make([]byte, max(len(whole), upSize))
 	}
 	t.seen, t.up = 0, copy(ws.up, whole)
-	return n, nil
+	return len(head), nil
 }
 
 // maxResponseHead bounds the answer's head.

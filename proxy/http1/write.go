@@ -90,35 +90,6 @@ func (h *RequestHead) AppendFraming(dst []byte, waits bool) []byte {
 	return dst
 }
 
-// AppendAnswer appends the head of the upstream's answer as it goes on: its
-// status, its Content-Length, the other fields that pass, and a Date if it has
-// none. The caller adds its own fields, and those of [Conn.AppendConnection].
-func (c *Conn) AppendAnswer(dst []byte, passes func(*Field) bool) []byte {
-	resp := &c.ws.resp
-	dst = AppendStatusLine(dst, resp.Status)
-	framing := resp.Framing(c.ws.req.Method)
-	dated := false
-	for i := range resp.Fields {
-		f := &resp.Fields[i]
-		switch f.ID {
-		case FieldDate:
-			dated = true
-		case FieldContentLength:
-			if framing == Length || resp.Status != 204 && resp.Status >= 200 { // RFC 9110 8.6
-				dst = AppendField(dst, f.Name, f.Value)
-			}
-			continue
-		}
-		if passes(f) {
-			dst = AppendField(dst, f.Name, f.Value)
-		}
-	}
-	if !dated {
-		dst = AppendDate(dst)
-	}
-	return dst
-}
-
 // AppendInterim appends a whole head of a 1xx answer, with the fields that pass.
 func AppendInterim(dst []byte, resp *ResponseHead, passes func(*Field) bool) []byte {
 	dst = AppendStatusLine(dst, resp.Status)
