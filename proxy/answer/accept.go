@@ -3,17 +3,17 @@ package answer
 import (
 	"strings"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // PrefersHTML reports whether a request asks rather for text/html than for
 // application/json (RFC 9110 12.5.1). Who likes both alike, as curl with its */*,
 // who likes neither and who says nothing does not. A member of the list that
 // cannot be read says nothing. It allocates nothing.
-func PrefersHTML(fields []http1.Field) bool {
+func PrefersHTML(fields []message.Field) bool {
 	html, json := liking{main: "text", sub: "html"}, liking{main: "application", sub: "json"}
 	for i := range fields {
-		if fields[i].ID != http1.FieldAccept {
+		if fields[i].ID != message.FieldAccept {
 			continue
 		}
 		for rest := fields[i].Value; rest != ""; {
@@ -48,11 +48,11 @@ func (l *liking) take(r *mediaRange) {
 	switch {
 	case r.main == "*":
 		precision = 2
-	case !http1.EqualFold(r.main, l.main):
+	case !message.EqualFold(r.main, l.main):
 		return
 	case r.sub == "*":
 		precision = 4
-	case http1.EqualFold(r.sub, l.sub):
+	case message.EqualFold(r.sub, l.sub):
 		precision = 6
 	default:
 		return
@@ -71,7 +71,7 @@ func (l *liking) take(r *mediaRange) {
 func readRange(member string) (r mediaRange, ok bool) {
 	media, rest := cutUnquoted(member, ';')
 	r.main, r.sub, ok = strings.Cut(strings.Trim(media, " \t"), "/")
-	if !ok || !http1.ValidFieldName(r.main) || !http1.ValidFieldName(r.sub) || r.main == "*" && r.sub != "*" {
+	if !ok || !message.ValidFieldName(r.main) || !message.ValidFieldName(r.sub) || r.main == "*" && r.sub != "*" {
 		return r, false
 	}
 	r.weight = 1000
@@ -81,11 +81,11 @@ func readRange(member string) (r mediaRange, ok bool) {
 		name, value, _ := strings.Cut(strings.Trim(parameter, " \t"), "=")
 		switch {
 		case name == "" && value == "":
-		case http1.EqualFold(name, "q"): // wherever it stands
+		case message.EqualFold(name, "q"): // wherever it stands
 			if r.weight, ok = readWeight(value); !ok {
 				return r, false
 			}
-		case http1.EqualFold(name, "charset") && http1.EqualFold(strings.Trim(value, `"`), "utf-8"):
+		case message.EqualFold(name, "charset") && message.EqualFold(strings.Trim(value, `"`), "utf-8"):
 			r.charset = true
 		default:
 			return r, false

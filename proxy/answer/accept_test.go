@@ -6,12 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
-func accept(values ...string) (fields []http1.Field) {
+func accept(values ...string) (fields []message.Field) {
 	for _, v := range values {
-		fields = append(fields, http1.Field{Name: "Accept", Value: v, ID: http1.FieldAccept})
+		fields = append(fields, message.Field{Name: "Accept", Value: v, ID: message.FieldAccept})
 	}
 	return fields
 }
@@ -57,7 +57,7 @@ func TestHTMLIsForThoseWhoPreferIt(t *testing.T) {
 			t.Errorf("%s: %q: got %v, want %v", c.name, c.from, got, c.html)
 		}
 	}
-	if PrefersHTML([]http1.Field{{Name: "Accept-Language", Value: "text/html"}}) {
+	if PrefersHTML([]message.Field{{Name: "Accept-Language", Value: "text/html"}}) {
 		t.Error("another field counts")
 	}
 }

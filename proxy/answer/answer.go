@@ -5,7 +5,10 @@
 // It knows no policy in force and no connection but the one that it answers on.
 package answer
 
-import "lictor/proxy/http1"
+import (
+	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
+)
 
 // Form is how a client is told that lictor refuses. The zero Form is JSON.
 type Form struct {
@@ -15,7 +18,7 @@ type Form struct {
 }
 
 // FormFor is how to tell the client of a request, where page may be nil.
-func FormFor(req *http1.RequestHead, page *ErrorPage) Form {
+func FormFor(req *message.RequestHead, page *ErrorPage) Form {
 	f := Form{GRPC: GRPCType(req), Page: page}
 	f.HTML = page != nil && f.GRPC == "" && PrefersHTML(req.Fields)
 	return f
@@ -30,34 +33,34 @@ func (r *Refusal) Append(dst []byte, id string, to Form) (head, body []byte) {
 	bodyless := status == 204 || status == 304 // as a middleware may want it
 	switch {
 	case to.GRPC != "":
-		dst = appendGRPC(http1.AppendStatusLine(dst, 200), to.GRPC, r)
+		dst = appendGRPC(message.AppendStatusLine(dst, 200), to.GRPC, r)
 	case bodyless:
-		dst = http1.AppendStatusLine(dst, status)
+		dst = message.AppendStatusLine(dst, status)
 	case r.Page != nil:
 		body = []byte(r.Page.Body)
-		dst = http1.AppendStatusLine(dst, status)
+		dst = message.AppendStatusLine(dst, status)
 		if r.Page.ContentType != "" {
-			dst = http1.AppendField(dst, "Content-Type", r.Page.ContentType)
+			dst = message.AppendField(dst, "Content-Type", r.Page.ContentType)
 		}
-		dst = http1.AppendLength(dst, int64(len(body)))
+		dst = message.AppendLength(dst, int64(len(body)))
 	case r.Untyped:
 		body = r.appendProblem(make([]byte, 0, 160), id)
-		dst = http1.AppendLength(http1.AppendStatusLine(dst, status), int64(len(body)))
+		dst = message.AppendLength(message.AppendStatusLine(dst, status), int64(len(body)))
 	default:
-		dst, body = r.appendChosen(http1.AppendStatusLine(dst, status), id, to)
+		dst, body = r.appendChosen(message.AppendStatusLine(dst, status), id, to)
 	}
 	for _, f := range r.Fields {
 		if to.GRPC == "" || !speaksOfBody(f.Name) {
-			dst = http1.AppendField(dst, f.Name, f.Value)
+			dst = message.AppendField(dst, f.Name, f.Value)
 		}
 	}
 	switch {
 	case r.Repeatable:
 		dst = append(dst, "Retry-After: 1\r\n"...)
 	case r.Challenge != "" && status == 407:
-		dst = http1.AppendField(dst, "Proxy-Authenticate", r.Challenge)
+		dst = message.AppendField(dst, "Proxy-Authenticate", r.Challenge)
 	case r.Challenge != "":
-		dst = http1.AppendField(dst, "WWW-Authenticate", r.Challenge)
+		dst = message.AppendField(dst, "WWW-Authenticate", r.Challenge)
 	}
 	return dst, body
 }
@@ -77,16 +80,16 @@ func (r *Refusal) appendChosen(dst []byte, id string, to Form) (head, body []byt
 	if body == nil {
 		body = r.appendProblem(make([]byte, 0, 160), id)
 	}
-	dst = http1.AppendField(dst, "Content-Type", contentType)
+	dst = message.AppendField(dst, "Content-Type", contentType)
 	if to.Page != nil {
 		dst = append(dst, "Vary: Accept\r\n"...)
 	}
-	return http1.AppendLength(dst, int64(len(body))), body
+	return message.AppendLength(dst, int64(len(body))), body
 }
 
 // speaksOfBody reports whether a field speaks of a body that a gRPC client does not
 // get.
-func speaksOfBody(name string) bool { return http1.EqualFold(name, "Content-Encoding") }
+func speaksOfBody(name string) bool { return message.EqualFold(name, "Content-Encoding") }
 
 // appendProblem appends the body of the refusal (X5). An empty entry is left out.
 func (r *Refusal) appendProblem(dst []byte, id string) []byte {
@@ -107,7 +110,7 @@ func (r *Refusal) appendProblem(dst []byte, id string) []byte {
 // unless the request is a HEAD. It returns how many bytes of body were sent, and
 // the error of the write; it blocks until the client took all or its time is over.
 func Send(c *http1.Conn, head, body []byte) (sent int64, err error) {
-	head = c.AppendPersistence(http1.AppendDate(head))
+	head = c.AppendPersistence(message.AppendDate(head))
 	head = append(head, "\r\n"...)
 	if c.Request().Method != "HEAD" {
 		head = append(head, body...)

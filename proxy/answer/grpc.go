@@ -3,7 +3,7 @@ package answer
 import (
 	"strings"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Codes of gRPC for answers of lictor's own.
@@ -40,9 +40,9 @@ func grpcCode(status int) string {
 
 // GRPCType is the content type to answer a gRPC request with, "" if it is none:
 // that of the request, without parameters, so that gRPC-Web gets its own.
-func GRPCType(req *http1.RequestHead) string {
+func GRPCType(req *message.RequestHead) string {
 	for i := range req.Fields {
-		if f := &req.Fields[i]; f.ID == http1.FieldContentType {
+		if f := &req.Fields[i]; f.ID == message.FieldContentType {
 			return grpcMedia(f.Value)
 		}
 	}
@@ -51,12 +51,12 @@ func GRPCType(req *http1.RequestHead) string {
 
 func grpcMedia(value string) string {
 	const grpc = "application/grpc"
-	if len(value) < len(grpc) || !http1.EqualFold(value[:len(grpc)], grpc) {
+	if len(value) < len(grpc) || !message.EqualFold(value[:len(grpc)], grpc) {
 		return ""
 	}
 	media, _, _ := strings.Cut(value, ";")
 	media = strings.TrimRight(media, " \t")
-	if len(media) > len(grpc) && media[len(grpc)] != '+' && media[len(grpc)] != '-' || !http1.ValidFieldName(strings.Replace(media, "/", "-", 1)) {
+	if len(media) > len(grpc) && media[len(grpc)] != '+' && media[len(grpc)] != '-' || !message.ValidFieldName(strings.Replace(media, "/", "-", 1)) {
 		return ""
 	}
 	return media
@@ -65,8 +65,8 @@ func grpcMedia(value string) string {
 // appendGRPC appends the fields by which a gRPC client knows that its call ended
 // before it began: a head that is trailers, too ("Trailers-Only").
 func appendGRPC(dst []byte, media string, r *Refusal) []byte {
-	dst = http1.AppendField(dst, "Content-Type", media)
-	dst = http1.AppendField(dst, "grpc-status", grpcCode(r.Status))
+	dst = message.AppendField(dst, "Content-Type", media)
+	dst = message.AppendField(dst, "grpc-status", grpcCode(r.Status))
 	dst = append(dst, "grpc-message: "...)
 	dst = appendPercent(dst, r.Message)
 	return append(dst, "\r\nContent-Length: 0\r\n"...)

@@ -4,7 +4,7 @@ import (
 	"cmp"
 
 	"lictor/internal/trace"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // appendJSON appends the line as a JSON object without its first brace. What is
@@ -90,12 +90,12 @@ func (l *Line) appendUpstream(dst []byte) []byte {
 
 // Read takes from the fields of a request what they say of where it comes from. The
 // first of several counts. The strings are parts of the request.
-func (l *Line) Read(fields []http1.Field) {
+func (l *Line) Read(fields []message.Field) {
 	for i := range fields {
 		switch f := &fields[i]; f.ID {
-		case http1.FieldReferer:
+		case message.FieldReferer:
 			l.Referer = cmp.Or(l.Referer, f.Value)
-		case http1.FieldUserAgent:
+		case message.FieldUserAgent:
 			l.Agent = cmp.Or(l.Agent, f.Value)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"lictor/policy"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Reason says why a listener answered by itself. The set is closed (X5), so that
@@ -27,12 +28,12 @@ const (
 type Refusal struct {
 	Status  int
 	Reason  Reason
-	Message string        // for the client
-	Entry   string        // of a list, as far as the client may know it; "" is left out
-	Page    *policy.Page  // in place of the body that has Message; nil: that body
-	Rule    policy.Rule   // that refused, for the log
-	Plugin  string        // that refused, for the log
-	Fields  []http1.Field // that the answer has besides
+	Message string          // for the client
+	Entry   string          // of a list, as far as the client may know it; "" is left out
+	Page    *policy.Page    // in place of the body that has Message; nil: that body
+	Rule    policy.Rule     // that refused, for the log
+	Plugin  string          // that refused, for the log
+	Fields  []message.Field // that the answer has besides
 
 	Challenge  string // how to say who one is: of a 401 for WWW-Authenticate, of a 407 for Proxy-Authenticate
 	Repeatable bool   // any request may be sent again, for no byte of it reached a backend (X4)
@@ -54,14 +55,14 @@ var (
 )
 
 // Malformed is the refusal of a request that cannot be read.
-func Malformed(err *http1.ParseError) Refusal {
+func Malformed(err *message.ParseError) Refusal {
 	return Refusal{Status: err.Status, Reason: BadRequest, Message: err.Reason, Err: err}
 }
 
 // BadBody is the refusal of a request whose body could not be read; [Left] if
 // that is for want of a client.
 func BadBody(err error) Refusal {
-	if bad, ok := errors.AsType[*http1.ParseError](err); ok {
+	if bad, ok := errors.AsType[*message.ParseError](err); ok {
 		return Malformed(bad)
 	}
 	switch {

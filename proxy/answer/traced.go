@@ -8,7 +8,7 @@ import (
 	"unsafe"
 
 	"lictor/internal/trace"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Why says why the spans of a request are kept.
@@ -104,11 +104,11 @@ func (t *Traced) kept() (own *Traced, size int) {
 // the client began: a traceparent that is not valid, or one of several, begins a new
 // trace (Trace Context 4.3). believed says that the client is one whose word on what
 // is kept counts. A nil Traces keeps none, and passes on what the client says.
-func (t *Traces) Join(p *trace.Place, fields []http1.Field, believed bool) (goesOn bool) {
-	var parent *http1.Field
+func (t *Traces) Join(p *trace.Place, fields []message.Field, believed bool) (goesOn bool) {
+	var parent *message.Field
 	several := false
 	for i := range fields {
-		if f := &fields[i]; f.ID == http1.FieldTraceparent {
+		if f := &fields[i]; f.ID == message.FieldTraceparent {
 			several = parent != nil
 			parent = f
 		}
@@ -129,11 +129,11 @@ func (t *Traces) Join(p *trace.Place, fields []http1.Field, believed bool) (goes
 
 // AppendState appends the tracestate that goes on with a request, as a field; nothing
 // if it has none.
-func AppendState(dst []byte, fields []http1.Field) []byte {
+func AppendState(dst []byte, fields []message.Field) []byte {
 	var s trace.State
 	begun := len(dst)
 	for i := range fields {
-		if f := &fields[i]; f.ID == http1.FieldTracestate {
+		if f := &fields[i]; f.ID == message.FieldTracestate {
 			if len(dst) == begun {
 				dst = append(dst, "tracestate: "...)
 			}

@@ -3,7 +3,7 @@ package egress
 import (
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // refuse answers the request with r. It is the only place where the egress
@@ -20,7 +20,7 @@ func (x *exchange) refuse(r answer.Refusal) bool {
 	}
 	head, body := r.Append(x.c.Scratch(), x.id, answer.Form{})
 	if isDenial(&r) {
-		head = http1.AppendField(head, "X-Proxy-Denied", string(r.Reason))
+		head = message.AppendField(head, "X-Proxy-Denied", string(r.Reason))
 	}
 	x.send(head, body)
 	return false

@@ -36,6 +36,7 @@ import (
 	"lictor/proxy/egress/dns"
 	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/longlived"
 	"lictor/proxy/own"
 )
@@ -237,6 +238,6 @@ func (p *Proxy) sweep() {
 
 // KeepTrailer implements [http1.Handler]: no trailer passes that would not pass as
 // a header field (A13).
-func (p *Proxy) KeepTrailer(_ *http1.Conn, f *http1.Field, _ bool) bool {
-	return !isHopByHop(f) && f.ID != http1.FieldContentLength && f.ID != http1.FieldHost
+func (p *Proxy) KeepTrailer(_ *http1.Conn, f *message.Field, _ bool) bool {
+	return !isHopByHop(f) && f.ID != message.FieldContentLength && f.ID != message.FieldHost
 }

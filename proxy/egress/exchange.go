@@ -18,6 +18,7 @@ import (
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/longlived"
 )
 
@@ -26,7 +27,7 @@ import (
 type exchange struct {
 	p   *Proxy
 	c   *http1.Conn
-	req *http1.RequestHead
+	req *message.RequestHead
 
 	began    time.Time
 	id       string // request id
@@ -54,7 +55,7 @@ type exchange struct {
 	head     time.Duration  // since it began, when the target's answer began; 0 = there was none, or nobody asks
 	in, out  int64          // bytes of the bodies or the tunnel
 
-	onInterim func(*http1.ResponseHead)
+	onInterim func(*message.ResponseHead)
 }
 
 var exchanges = sync.Pool{New: func() any {
@@ -97,7 +98,7 @@ func (x *exchange) contain() {
 
 // Refuse implements [http1.Handler]: it answers a request whose head could not be
 // read.
-func (p *Proxy) Refuse(c *http1.Conn, err *http1.ParseError) {
+func (p *Proxy) Refuse(c *http1.Conn, err *message.ParseError) {
 	x := p.open(c)
 	defer x.finish()
 	defer x.contain()
@@ -290,7 +291,7 @@ func (x *exchange) relayed() {
 }
 
 // interim relays a 1xx answer at once. HTTP/1.0 knows none.
-func (x *exchange) interim(resp *http1.ResponseHead) {
+func (x *exchange) interim(resp *message.ResponseHead) {
 	if x.req.Minor > 0 {
 		_ = x.c.WriteInterim(x.appendInterim(nil, resp)) // the answer itself will tell
 	}

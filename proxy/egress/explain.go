@@ -9,7 +9,7 @@ import (
 	"lictor/admin/api"
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Explain says what would become of a request, by the evaluation that serves
@@ -55,7 +55,7 @@ func (p *Proxy) Explain(ctx context.Context, q *answer.Question) (*api.Explanati
 // question makes the head of the request that is asked about, read by the
 // parser that reads them from the wire. Clients reach an https URL through a
 // tunnel, so that is what is asked about.
-func question(q *answer.Question) (*http1.RequestHead, error) {
+func question(q *answer.Question) (*message.RequestHead, error) {
 	method, target := cmp.Or(q.Method, "GET"), q.URL
 	if u, err := url.Parse(q.URL); err == nil && u.Scheme == "https" && u.Host != "" {
 		method, target = "CONNECT", u.Host
@@ -65,11 +65,11 @@ func question(q *answer.Question) (*http1.RequestHead, error) {
 	}
 	text := method + " " + target + " HTTP/1.1\r\nHost: -\r\n"
 	for _, f := range q.Headers {
-		if !http1.EqualFold(f[0], "Host") {
+		if !message.EqualFold(f[0], "Host") {
 			text += f[0] + ": " + f[1] + "\r\n"
 		}
 	}
-	req := new(http1.RequestHead)
+	req := new(message.RequestHead)
 	err := req.Parse([]byte(text + "\r\n"))
 	return req, err
 }

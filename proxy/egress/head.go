@@ -3,7 +3,7 @@ package egress
 import (
 	"lictor/internal/field"
 	"lictor/proxy/hops"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // appendRequest builds the request head as it goes to the target. Host is the
@@ -19,14 +19,14 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 		dst = append(dst, t.path.Query...)
 	}
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	dst = http1.AppendField(dst, "Host", req.Host)
+	dst = message.AppendField(dst, "Host", req.Host)
 	ours := x.tellsTrace()
 	for i := range req.Fields {
 		switch f := &req.Fields[i]; f.ID {
-		case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldVia:
+		case message.FieldHost, message.FieldContentLength, message.FieldExpect, message.FieldVia:
 		default:
-			if passes(f, req.ConnectionNames) && !(ours && f.ID == http1.FieldTraceparent) && !(x.counted && hops.IsMaxForwards(f)) {
-				dst = http1.AppendField(dst, f.Name, f.Value)
+			if passes(f, req.ConnectionNames) && !(ours && f.ID == message.FieldTraceparent) && !(x.counted && hops.IsMaxForwards(f)) {
+				dst = message.AppendField(dst, f.Name, f.Value)
 			}
 		}
 	}
@@ -42,10 +42,10 @@ func (x *exchange) appendRequest(dst []byte) []byte {
 }
 
 // appendVia appends the Via field: who came before, and us.
-func appendVia(dst []byte, fields []http1.Field, minor uint8, mark hops.Mark) []byte {
+func appendVia(dst []byte, fields []message.Field, minor uint8, mark hops.Mark) []byte {
 	dst = append(dst, "Via: "...)
 	for i := range fields {
-		if f := &fields[i]; f.ID == http1.FieldVia && f.Value != "" {
+		if f := &fields[i]; f.ID == message.FieldVia && f.Value != "" {
 			dst = append(dst, f.Value...)
 			dst = append(dst, ", "...)
 		}
@@ -57,20 +57,20 @@ func appendVia(dst []byte, fields []http1.Field, minor uint8, mark hops.Mark) []
 }
 
 // passes reports whether a field goes on to the other side.
-func passes(f *http1.Field, connection []string) bool {
-	return !isHopByHop(f) && !http1.Listed(connection, f.Name)
+func passes(f *message.Field, connection []string) bool {
+	return !isHopByHop(f) && !message.Listed(connection, f.Name)
 }
 
 // isHopByHop reports whether a field is about one connection only (A13), or could
 // be taken for such a one, or for one that frames the message, by a server to which
 // another character is the same as a dash. Other names with such characters, such
 // as X_Request_ID, are the client's business.
-func isHopByHop(f *http1.Field) bool {
+func isHopByHop(f *message.Field) bool {
 	switch id := f.Means(); id {
-	case http1.FieldTrailer, http1.FieldProxy:
+	case message.FieldTrailer, message.FieldProxy:
 		return true
-	case http1.FieldContentLength, http1.FieldHost:
-		return f.ID == http1.FieldAlias
+	case message.FieldContentLength, message.FieldHost:
+		return f.ID == message.FieldAlias
 	default:
 		return id.HopByHop() || field.HasPrefix(f.Name, "Proxy-")
 	}
@@ -79,13 +79,13 @@ func isHopByHop(f *http1.Field) bool {
 // appendResponse builds the head of the target's answer as the client gets it.
 func (x *exchange) appendResponse(dst []byte) []byte {
 	resp := x.c.Response()
-	dst = x.c.AppendAnswer(dst, func(f *http1.Field) bool { return f.ID != http1.FieldVia && passes(f, resp.ConnectionNames) })
+	dst = x.c.AppendAnswer(dst, func(f *message.Field) bool { return f.ID != message.FieldVia && passes(f, resp.ConnectionNames) })
 	dst = appendVia(dst, resp.Fields, resp.Minor, x.p.mark)
 	dst = x.c.AppendConnection(dst)
 	return append(dst, "\r\n"...)
 }
 
 // appendInterim builds the head of a 1xx answer.
-func (x *exchange) appendInterim(dst []byte, resp *http1.ResponseHead) []byte {
-	return http1.AppendInterim(dst, resp, func(f *http1.Field) bool { return passes(f, resp.ConnectionNames) })
+func (x *exchange) appendInterim(dst []byte, resp *message.ResponseHead) []byte {
+	return message.AppendInterim(dst, resp, func(f *message.Field) bool { return passes(f, resp.ConnectionNames) })
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"lictor/policy"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // credentials are what a client says of itself in Proxy-Authorization: the name
@@ -15,16 +15,16 @@ type credentials struct{ consumer, key string }
 
 // readCredentials reads Proxy-Authorization. Anything but a single Basic field is
 // nobody: the rules say whether that matters.
-func readCredentials(req *http1.RequestHead) credentials {
+func readCredentials(req *message.RequestHead) credentials {
 	text, n := "", 0
 	for i := range req.Fields {
-		if f := &req.Fields[i]; f.ID == http1.FieldProxyAuthorization {
+		if f := &req.Fields[i]; f.ID == message.FieldProxyAuthorization {
 			text = f.Value
 			n++
 		}
 	}
 	scheme, encoded, ok := strings.Cut(text, " ")
-	if n != 1 || !ok || !http1.EqualFold(scheme, "basic") {
+	if n != 1 || !ok || !message.EqualFold(scheme, "basic") {
 		return credentials{}
 	}
 	plain, err := base64.StdEncoding.DecodeString(strings.TrimLeft(encoded, " "))

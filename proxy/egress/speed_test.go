@@ -8,7 +8,7 @@ import (
 
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/own"
 )
 
@@ -24,7 +24,7 @@ func decider(tb testing.TB, entries int) func() answer.Refusal {
 	if len(rejected) > 0 {
 		tb.Fatal(rejected[0].Problems)
 	}
-	var req http1.RequestHead
+	var req message.RequestHead
 	if err := req.Parse([]byte("GET http://www.shop.example/some/path?x=1 HTTP/1.1\r\nHost: www.shop.example\r\n\r\n")); err != nil {
 		tb.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"lictor/internal/uri"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // target is where a request wants to go, read once from the request line. Its
@@ -37,7 +37,7 @@ type scratch struct{ host, path []byte }
 
 // parseTarget reads the target of req. Only the request line counts: the Host
 // field may say what it likes (A1).
-func parseTarget(req *http1.RequestHead, s *scratch) (t target, err error) {
+func parseTarget(req *message.RequestHead, s *scratch) (t target, err error) {
 	rest := ""
 	switch {
 	case req.Method == "CONNECT":
@@ -49,7 +49,7 @@ func parseTarget(req *http1.RequestHead, s *scratch) (t target, err error) {
 		if !ok {
 			return t, errTarget
 		}
-		t.tls = http1.EqualFold(scheme, "https")
+		t.tls = message.EqualFold(scheme, "https")
 		t.port = 80
 		if t.tls {
 			t.port = 443

@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // parse reads a request line as the listener would.
 func parse(t testing.TB, line string) (target, error) {
 	t.Helper()
-	var req http1.RequestHead
+	var req message.RequestHead
 	if err := req.Parse([]byte(line + " HTTP/1.1\r\nHost: other.example\r\n\r\n")); err != nil {
 		return target{}, err
 	}

@@ -5,13 +5,13 @@ import (
 	"strconv"
 
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // tellsTrace reports whether the target is told of lictor's span in place of the
 // client's. Of a trace that the client does not name the outside learns nothing.
 func (x *exchange) tellsTrace() bool {
-	return x.p.traces != nil && x.goesOn && !http1.Listed(x.req.ConnectionNames, "traceparent")
+	return x.p.traces != nil && x.goesOn && !message.Listed(x.req.ConnectionNames, "traceparent")
 }
 
 // keepsTrace says why the spans of the request are to be sent, if they are.

@@ -13,6 +13,7 @@ import (
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/upstream"
 	"lictor/resolver"
 )
@@ -22,7 +23,7 @@ func logged(t *testing.T, head string) *exchange {
 	t.Helper()
 	x := &exchange{decision: new(decision), status: 200, bytesOut: 12}
 	in := &x.in
-	*in = inbound{c: new(http1.Conn), req: new(http1.RequestHead), id: "0123abcd", began: time.Date(2026, 3, 4, 5, 6, 7, 89000, time.UTC),
+	*in = inbound{c: new(http1.Conn), req: new(message.RequestHead), id: "0123abcd", began: time.Date(2026, 3, 4, 5, 6, 7, 89000, time.UTC),
 		client: netip.MustParseAddr("192.0.2.7")}
 	if err := in.req.Parse([]byte(head)); err != nil {
 		t.Fatal(err)

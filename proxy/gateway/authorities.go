@@ -12,6 +12,7 @@ import (
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Bounds of what is asked of authorities (P3), and of what is kept of their answers.
@@ -46,7 +47,7 @@ type authorities struct {
 type remembered struct {
 	of     *policy.ForwardAuth
 	until  time.Time
-	fields []http1.Field // for the backend
+	fields []message.Field // for the backend
 	size   int
 }
 
@@ -83,7 +84,7 @@ func newAuthorities(log hclog.Logger, r prometheus.Registerer) *authorities {
 }
 
 // recall returns the fields of a yes that still stands.
-func (a *authorities) recall(q *question, now time.Time) ([]http1.Field, bool) {
+func (a *authorities) recall(q *question, now time.Time) ([]message.Field, bool) {
 	if !q.remembers {
 		return nil, false
 	}
@@ -145,7 +146,7 @@ func (a *authorities) land(q *question, f *flight) {
 }
 
 // remember keeps a yes, in memory of its own.
-func (a *authorities) remember(q *question, fields []http1.Field, now time.Time) {
+func (a *authorities) remember(q *question, fields []message.Field, now time.Time) {
 	k := remembered{of: q.ask.ForwardAuth, until: now.Add(q.ask.Cache), fields: own(fields)}
 	for _, f := range fields {
 		k.size += len(f.Name) + len(f.Value) + 64

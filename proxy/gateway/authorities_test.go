@@ -15,6 +15,7 @@ import (
 	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 func TestAYesIsRememberedForTheVerySameRequest(t *testing.T) { // P3
@@ -209,7 +210,7 @@ func TestWhatIsRememberedIsBoundedAndRunsOut(t *testing.T) { // P3
 	synctest.Test(t, func(t *testing.T) {
 		a := testAuthorities(nil)
 		f := &policy.ForwardAuth{Cache: time.Minute}
-		large := []http1.Field{{Name: "X", Value: strings.Repeat("x", 8<<10-100)}}
+		large := []message.Field{{Name: "X", Value: strings.Repeat("x", 8<<10-100)}}
 		for i := range 2 * maxRemembered {
 			fields := large
 			if i >= maxRemembered {
@@ -230,7 +231,7 @@ func TestWhatIsRememberedIsBoundedAndRunsOut(t *testing.T) { // P3
 		}
 		tooLarge := questionOf(f, 0)
 		a.forget(tooLarge.key)
-		a.remember(tooLarge, []http1.Field{{Name: "X", Value: strings.Repeat("x", 8<<10)}}, time.Now())
+		a.remember(tooLarge, []message.Field{{Name: "X", Value: strings.Repeat("x", 8<<10)}}, time.Now())
 		if _, ok := a.recall(tooLarge, time.Now()); ok {
 			t.Error("a very large one is remembered")
 		}

@@ -19,7 +19,7 @@ import (
 	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/middleware"
 	"lictor/proxy/upstream"
 	"lictor/resolver"
@@ -356,7 +356,7 @@ func TestChainDoesNotAllocate(t *testing.T) {
 	r.backend(func(http.ResponseWriter, *http.Request) {})
 	head := "GET /svc/a;v=1/%2F?x=1 HTTP/1.1\r\nHost: gw.test\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nX-Internal-A: 1\r\nAccept: */*\r\n\r\n"
 	x := &exchange{gw: r.gw, decision: new(decision)}
-	x.in = inbound{set: r.gw.settings.Load(), req: new(http1.RequestHead), began: time.Now(), peer: mustPrefix("127.0.0.1/32").Addr()}
+	x.in = inbound{set: r.gw.settings.Load(), req: new(message.RequestHead), began: time.Now(), peer: mustPrefix("127.0.0.1/32").Addr()}
 	if err := x.in.req.Parse([]byte(head)); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Where a client's address was taken from.
@@ -60,7 +60,7 @@ func (in *inbound) forwardedClient(peer netip.Addr) netip.Addr {
 	last := peer
 	for i := len(in.req.Fields) - 1; i >= 0; i-- {
 		f := &in.req.Fields[i]
-		if f.ID != http1.FieldXForwardedFor {
+		if f.ID != message.FieldXForwardedFor {
 			continue
 		}
 		rest := f.Value

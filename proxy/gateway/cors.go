@@ -6,7 +6,7 @@ import (
 
 	"lictor/internal/field"
 	"lictor/policy"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // appendCORS appends to a head, as far as it is written, what the plugin cors tells
@@ -25,7 +25,7 @@ func (d *decision) appendCORS(head []byte) []byte {
 		head = append(head, "Access-Control-Allow-Origin: *\r\n"...)
 	case policy.AccessNamed:
 		origin, _ := d.in.Field("Origin")
-		head = http1.AppendField(head, "Access-Control-Allow-Origin", origin)
+		head = message.AppendField(head, "Access-Control-Allow-Origin", origin)
 		if x.Rules.Credentials {
 			head = append(head, "Access-Control-Allow-Credentials: true\r\n"...)
 		}
@@ -63,14 +63,14 @@ func appendGiven(head []byte, name, value string) []byte {
 	if value == "" {
 		return head
 	}
-	return http1.AppendField(head, name, value)
+	return message.AppendField(head, name, value)
 }
 
 // isNameList reports whether a value is a list of names of fields, as a preflight
 // sends it: nothing else is sent back.
 func isNameList(value string) bool {
 	for name := range strings.SplitSeq(value, ",") {
-		if !http1.ValidFieldName(strings.Trim(name, " \t")) {
+		if !message.ValidFieldName(strings.Trim(name, " \t")) {
 			return false
 		}
 	}
@@ -99,11 +99,11 @@ func (d *decision) replaces(name string) bool {
 // stands for all.
 func varies(head []byte, name string) bool {
 	for line := range strings.Lines(unsafe.String(unsafe.SliceData(head), len(head))) {
-		if len(line) < 5 || !http1.EqualFold(line[:5], "Vary:") {
+		if len(line) < 5 || !message.EqualFold(line[:5], "Vary:") {
 			continue
 		}
 		for member := range strings.SplitSeq(line[5:], ",") {
-			if member = strings.Trim(member, " \t\r\n"); member == "*" || http1.EqualFold(member, name) {
+			if member = strings.Trim(member, " \t\r\n"); member == "*" || message.EqualFold(member, name) {
 				return true
 			}
 		}

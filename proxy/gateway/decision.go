@@ -9,7 +9,7 @@ import (
 	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/middleware"
 )
 
@@ -29,7 +29,7 @@ type decision struct {
 	recorder *policy.Recorder // nil if nobody asked for it
 	former   []*policy.Facts  // of decisions for services that middleware took it away from
 	asks     []policy.Ask     // that are to be answered with yes, by all verdicts (P3)
-	granted  []http1.Field    // that authorities have the backend told
+	granted  []message.Field  // that authorities have the backend told
 	cookies  []string         // that they set at the client
 
 	sends       *uri.Path            // that goes on: what came, or what middleware made of it
@@ -358,7 +358,7 @@ func (d *decision) identifies(name string) bool {
 // looked at is the one, and a CGI-style backend may take the other.
 func respelled(names []string, name string) bool {
 	for _, n := range names {
-		if field.Same(n, name) && !http1.EqualFold(n, name) {
+		if field.Same(n, name) && !message.EqualFold(n, name) {
 			return true
 		}
 	}

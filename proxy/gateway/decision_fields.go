@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // appendIdentity appends who the consumer is (C24).
@@ -14,13 +14,13 @@ func (d *decision) appendIdentity(dst []byte) []byte {
 	if who == nil {
 		return dst
 	}
-	dst = http1.AppendField(dst, "X-Consumer-ID", who.ID)
-	dst = http1.AppendField(dst, "X-Consumer-Username", who.Name)
+	dst = message.AppendField(dst, "X-Consumer-ID", who.ID)
+	dst = message.AppendField(dst, "X-Consumer-Username", who.Name)
 	if who.CustomID != "" {
-		dst = http1.AppendField(dst, "X-Consumer-Custom-ID", who.CustomID)
+		dst = message.AppendField(dst, "X-Consumer-Custom-ID", who.CustomID)
 	}
 	if who.GroupsText != "" {
-		dst = http1.AppendField(dst, "X-Consumer-Groups", who.GroupsText)
+		dst = message.AppendField(dst, "X-Consumer-Groups", who.GroupsText)
 	}
 	return dst
 }
@@ -29,7 +29,7 @@ func (d *decision) appendIdentity(dst []byte) []byte {
 func (d *decision) appendClaims(dst []byte) []byte {
 	for i := range d.claims {
 		if c := &d.claims[i]; c.Value != "" {
-			dst = http1.AppendField(dst, c.Name, c.Value)
+			dst = message.AppendField(dst, c.Name, c.Value)
 		}
 	}
 	return dst
@@ -45,7 +45,7 @@ func (x *exchange) appendCookies(dst []byte) []byte {
 	begun := len(dst)
 	for i := range x.in.req.Fields {
 		f := &x.in.req.Fields[i]
-		if f.ID != http1.FieldCookie || http1.Listed(x.in.req.ConnectionNames, f.Name) || !x.passes(f) {
+		if f.ID != message.FieldCookie || message.Listed(x.in.req.ConnectionNames, f.Name) || !x.passes(f) {
 			continue
 		}
 		for pair := range strings.SplitSeq(f.Value, ";") {

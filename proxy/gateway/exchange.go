@@ -12,6 +12,7 @@ import (
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/longlived"
 	"lictor/proxy/upstream"
 )
@@ -92,7 +93,7 @@ func (x *exchange) contain() {
 }
 
 // Refuse answers a request whose head could not be read.
-func (g *Gateway) Refuse(c *http1.Conn, err *http1.ParseError) {
+func (g *Gateway) Refuse(c *http1.Conn, err *message.ParseError) {
 	x := g.open(c)
 	defer x.finish()
 	defer x.contain()

@@ -11,7 +11,7 @@ import (
 	"lictor/admin/api"
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/upstream"
 )
 
@@ -56,24 +56,24 @@ var (
 )
 
 // headOf makes the question the head of a request.
-func headOf(q *answer.Question) (*http1.RequestHead, error) {
+func headOf(q *answer.Question) (*message.RequestHead, error) {
 	target, host, err := targetOf(q)
 	if err != nil {
 		return nil, err
 	}
-	req := &http1.RequestHead{Method: q.Method, Target: target, Host: host, Head: http1.Head{Minor: 1, ContentLength: -1}}
+	req := &message.RequestHead{Method: q.Method, Target: target, Host: host, Head: message.Head{Minor: 1, ContentLength: -1}}
 	if req.Method == "" {
 		req.Method = "GET"
 	}
 	for _, f := range q.Headers {
-		if !http1.ValidFieldName(f[0]) || !http1.ValidFieldValue(f[1]) {
+		if !message.ValidFieldName(f[0]) || !message.ValidFieldValue(f[1]) {
 			return nil, errNoField
 		}
-		if http1.EqualFold(f[0], "Host") {
+		if message.EqualFold(f[0], "Host") {
 			req.Host = f[1]
 			continue
 		}
-		req.Fields = append(req.Fields, http1.Field{Name: f[0], Value: f[1], ID: http1.IDOf(f[0])})
+		req.Fields = append(req.Fields, message.Field{Name: f[0], Value: f[1], ID: message.IDOf(f[0])})
 	}
 	return req, nil
 }
@@ -90,7 +90,7 @@ func targetOf(q *answer.Question) (target, host string, err error) {
 	if i := strings.IndexAny(after, "/?"); i >= 0 {
 		after = after[:i]
 	}
-	if !http1.EqualFold(scheme, "http") && !http1.EqualFold(scheme, "https") || !http1.ValidHost(after) {
+	if !message.EqualFold(scheme, "http") && !message.EqualFold(scheme, "https") || !message.ValidHost(after) {
 		return "", "", errNoURL
 	}
 	return target, after, nil

@@ -9,7 +9,7 @@ import (
 	"lictor/internal/field"
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/upstream"
 )
 
@@ -73,7 +73,7 @@ func (x *exchange) appendDecision(dst []byte) []byte {
 	if x.decision.recorder == nil {
 		return dst
 	}
-	return http1.AppendField(dst, decisionField, x.in.id)
+	return message.AppendField(dst, decisionField, x.in.id)
 }
 
 // keepDecision keeps what was decided and done, once it is over.

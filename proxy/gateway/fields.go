@@ -6,23 +6,24 @@ import (
 	"lictor/internal/field"
 	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // PassesUp implements [upstream.Exchange]. What lictor sets itself, and what
 // speaks of the client's connection only, does not go to the backend.
-func (x *exchange) PassesUp(f *http1.Field) bool {
+func (x *exchange) PassesUp(f *message.Field) bool {
 	switch f.ID {
-	case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldProxy,
-		http1.FieldXForwarded, http1.FieldXForwardedFor, http1.FieldXForwardedProto, http1.FieldXForwardedHost,
-		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded,
-		http1.FieldVia, http1.FieldXRequestID, http1.FieldTraceparent, http1.FieldTracestate, http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
+	case message.FieldHost, message.FieldContentLength, message.FieldExpect, message.FieldProxy,
+		message.FieldXForwarded, message.FieldXForwardedFor, message.FieldXForwardedProto, message.FieldXForwardedHost,
+		message.FieldXForwardedPort, message.FieldXForwardedPrefix, message.FieldXRealIP, message.FieldForwarded,
+		message.FieldVia, message.FieldXRequestID, message.FieldTraceparent, message.FieldTracestate, message.FieldXConsumer, message.FieldXWASP, message.FieldAlias:
 		return false
 	}
 	in, d := &x.in, x.decision
-	if f.ID.HopByHop() || http1.Listed(in.req.ConnectionNames, f.Name) || in.counted && hops.IsMaxForwards(f) {
+	if f.ID.HopByHop() || message.Listed(in.req.ConnectionNames, f.Name) || in.counted && hops.IsMaxForwards(f) {
 		return false
 	}
-	if f.ID == http1.FieldCookie && len(d.hideCookies) > 0 {
+	if f.ID == message.FieldCookie && len(d.hideCookies) > 0 {
 		return false // what is left of it is set anew
 	}
 	return x.passes(f)
@@ -30,7 +31,7 @@ func (x *exchange) PassesUp(f *http1.Field) bool {
 
 // passes reports whether a field of the client's goes to the backend if it speaks
 // neither of the connection nor of what lictor sets.
-func (x *exchange) passes(f *http1.Field) bool {
+func (x *exchange) passes(f *message.Field) bool {
 	in, d := &x.in, x.decision
 	return !asksWhy(f.Name) && !d.hides(f.Name) && !d.owned(f.Name) && !d.edits.drops(f.Name, true) && (in.inside || !d.protected(f.Name))
 }
@@ -43,7 +44,7 @@ func (x *exchange) AppendUp(dst []byte, stripped bool) []byte {
 	}
 	dst = x.decision.edits.appendTo(dst, true)
 	for _, f := range x.decision.granted {
-		dst = http1.AppendField(dst, f.Name, f.Value)
+		dst = message.AppendField(dst, f.Name, f.Value)
 	}
 	dst = x.decision.appendClaims(x.decision.appendIdentity(dst))
 	dst = x.appendCookies(dst)
@@ -54,19 +55,19 @@ func (x *exchange) AppendUp(dst []byte, stripped bool) []byte {
 // tracePasses reports whether the backend may know the trace that the client names.
 func (x *exchange) tracePasses() bool {
 	f := x.in.traceparent()
-	return f != nil && !http1.Listed(x.in.req.ConnectionNames, f.Name) && x.passes(f)
+	return f != nil && !message.Listed(x.in.req.ConnectionNames, f.Name) && x.passes(f)
 }
 
 // PassesDown implements [upstream.Exchange].
-func (x *exchange) PassesDown(f *http1.Field, connection []string) bool {
+func (x *exchange) PassesDown(f *message.Field, connection []string) bool {
 	in, d := &x.in, x.decision
 	switch f.ID {
-	case http1.FieldContentLength:
+	case message.FieldContentLength:
 		return false
-	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
+	case message.FieldXConsumer, message.FieldXWASP, message.FieldAlias:
 		return in.inside
 	}
-	if f.ID.HopByHop() || http1.Listed(connection, f.Name) || x.tells(f.Name) {
+	if f.ID.HopByHop() || message.Listed(connection, f.Name) || x.tells(f.Name) {
 		return false
 	}
 	x.relocate(f)
@@ -97,7 +98,7 @@ func (x *exchange) appendHSTS(dst []byte, by *edits) []byte {
 	if !x.in.tellsHSTS() || by.drops(hstsName, false) {
 		return dst
 	}
-	return http1.AppendField(dst, hstsName, x.in.set.HSTS)
+	return message.AppendField(dst, hstsName, x.in.set.HSTS)
 }
 
 // appendOwn appends what every answer, a refusal as well, says of the decision.
@@ -107,17 +108,17 @@ func (x *exchange) appendOwn(dst []byte) []byte {
 }
 
 // KeepTrailer drops trailers that would not pass as header fields (D18).
-func (g *Gateway) KeepTrailer(c *http1.Conn, f *http1.Field, up bool) bool {
+func (g *Gateway) KeepTrailer(c *http1.Conn, f *message.Field, up bool) bool {
 	x, ok := c.User.(*exchange)
 	if !ok {
 		return false
 	}
 	in, d := &x.in, x.decision
 	switch f.ID {
-	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias:
+	case message.FieldXConsumer, message.FieldXWASP, message.FieldAlias:
 		return in.inside && !up
 	}
-	if up && (d.hides(f.Name) || d.owned(f.Name) || d.identifies(f.Name) || asksWhy(f.Name) || f.ID == http1.FieldCookie && len(d.hideCookies) > 0) {
+	if up && (d.hides(f.Name) || d.owned(f.Name) || d.identifies(f.Name) || asksWhy(f.Name) || f.ID == message.FieldCookie && len(d.hideCookies) > 0) {
 		return false
 	}
 	if !up && x.tells(f.Name) {

@@ -11,6 +11,7 @@ import (
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/middleware"
 	"lictor/proxy/upstream"
 )
@@ -49,7 +50,7 @@ func (x *exchange) askAuthorities() answer.Refusal {
 }
 
 // ask puts a question and returns what the backend is to be told, or a refusal.
-func (x *exchange) ask(a *policy.Ask) ([]http1.Field, answer.Refusal) {
+func (x *exchange) ask(a *policy.Ask) ([]message.Field, answer.Refusal) {
 	g := x.gw.authorities
 	q := x.decision.question(a, x.gw.mark)
 	if fields, ok := g.recall(q, time.Now()); ok {
@@ -161,7 +162,7 @@ func (x *exchange) askAside(a *policy.Ask) {
 }
 
 // grant has the backend told fields, and what else goes by their names from nobody.
-func (d *decision) grant(a *policy.Ask, fields []http1.Field) {
+func (d *decision) grant(a *policy.Ask, fields []message.Field) {
 	if len(a.ResponseHeaders) == 0 {
 		return
 	}
@@ -183,7 +184,7 @@ func (d *decision) grant(a *policy.Ask, fields []http1.Field) {
 }
 
 // granted are the fields of a yes that the backend is told.
-func granted(a *policy.Ask, reply *http1.Fetched) (fields []http1.Field) {
+func granted(a *policy.Ask, reply *http1.Fetched) (fields []message.Field) {
 	for i := range reply.Fields {
 		if f := &reply.Fields[i]; anyName(a.ResponseHeaders, f.Name) && mayGrant(f) {
 			fields = append(fields, *f)
@@ -194,13 +195,13 @@ func granted(a *policy.Ask, reply *http1.Fetched) (fields []http1.Field) {
 
 // mayGrant reports whether an authority may set a field: not what lictor says
 // itself, nor what speaks of the answer that it came with.
-func mayGrant(f *http1.Field) bool {
+func mayGrant(f *message.Field) bool {
 	switch f.Means() {
-	case http1.FieldHost, http1.FieldContentLength, http1.FieldExpect, http1.FieldProxy, http1.FieldTrailer,
-		http1.FieldXForwarded, http1.FieldXForwardedFor, http1.FieldXForwardedProto, http1.FieldXForwardedHost,
-		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded, http1.FieldVia,
-		http1.FieldXRequestID, http1.FieldTraceparent, http1.FieldTracestate, http1.FieldXConsumer, http1.FieldXWASP,
-		http1.FieldDate, http1.FieldServer, http1.FieldSetCookie, http1.FieldContentType, http1.FieldContentEncoding:
+	case message.FieldHost, message.FieldContentLength, message.FieldExpect, message.FieldProxy, message.FieldTrailer,
+		message.FieldXForwarded, message.FieldXForwardedFor, message.FieldXForwardedProto, message.FieldXForwardedHost,
+		message.FieldXForwardedPort, message.FieldXForwardedPrefix, message.FieldXRealIP, message.FieldForwarded, message.FieldVia,
+		message.FieldXRequestID, message.FieldTraceparent, message.FieldTracestate, message.FieldXConsumer, message.FieldXWASP,
+		message.FieldDate, message.FieldServer, message.FieldSetCookie, message.FieldContentType, message.FieldContentEncoding:
 		return false
 	}
 	return !f.Means().HopByHop() && !asksWhy(f.Name)
@@ -209,7 +210,7 @@ func mayGrant(f *http1.Field) bool {
 // cookiesOf are the values of Set-Cookie.
 func cookiesOf(reply *http1.Fetched) (values []string) {
 	for i := range reply.Fields {
-		if f := &reply.Fields[i]; f.ID == http1.FieldSetCookie {
+		if f := &reply.Fields[i]; f.ID == message.FieldSetCookie {
 			values = append(values, f.Value)
 		}
 	}
@@ -227,16 +228,16 @@ func passOn(a *policy.Ask, reply *http1.Fetched) answer.Refusal {
 	r := answer.Refusal{Status: reply.Status, Reason: ForwardAuth, Message: "The authority does not let you do this", Page: page, Rule: a.Rule, Plugin: "forward-auth"}
 	for i := range reply.Fields {
 		f := &reply.Fields[i]
-		if f.ID == http1.FieldContentType {
+		if f.ID == message.FieldContentType {
 			page.ContentType = f.Value
 		}
 		for _, name := range passedOn {
-			if http1.EqualFold(f.Name, name) {
+			if message.EqualFold(f.Name, name) {
 				r.Fields = append(r.Fields, *f)
 			}
 		}
 	}
-	r.Fields = append(r.Fields, http1.Field{Name: "Cache-Control", Value: "no-store"})
+	r.Fields = append(r.Fields, message.Field{Name: "Cache-Control", Value: "no-store"})
 	return r
 }
 
@@ -252,16 +253,16 @@ func (x *exchange) tellAsked(a *policy.Ask, verdict, note string) {
 // session that goes on.
 func (d *decision) appendCookies(dst []byte) []byte {
 	for _, value := range d.cookies {
-		dst = http1.AppendField(dst, "Set-Cookie", value)
+		dst = message.AppendField(dst, "Set-Cookie", value)
 	}
 	return dst
 }
 
 // own copies fields into memory of their own.
-func own(fields []http1.Field) []http1.Field {
-	copied := make([]http1.Field, len(fields))
+func own(fields []message.Field) []message.Field {
+	copied := make([]message.Field, len(fields))
 	for i, f := range fields {
-		copied[i] = http1.Field{Name: strings.Clone(f.Name), Value: strings.Clone(f.Value), ID: f.ID}
+		copied[i] = message.Field{Name: strings.Clone(f.Name), Value: strings.Clone(f.Value), ID: f.ID}
 	}
 	return copied
 }

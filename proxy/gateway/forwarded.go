@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // hop is one element of Forwarded (RFC 7239): what a proxy says of the
@@ -28,11 +28,11 @@ func (h *hop) addr() (netip.Addr, bool) {
 
 // readForwarded reads all fields Forwarded, nil if there is none, or one that
 // does not follow the grammar: of such a one nothing is believed.
-func readForwarded(fields []http1.Field) []hop {
+func readForwarded(fields []message.Field) []hop {
 	var hops []hop
 	for i := range fields {
 		f := &fields[i]
-		if f.ID != http1.FieldForwarded {
+		if f.ID != message.FieldForwarded {
 			continue
 		}
 		for rest, more := f.Value, true; more; {
@@ -78,11 +78,11 @@ func (h *hop) set(name, value string) bool {
 	h.told = true
 	var to *string
 	switch {
-	case http1.EqualFold(name, "for"):
+	case message.EqualFold(name, "for"):
 		to = &h.node
-	case http1.EqualFold(name, "proto"):
+	case message.EqualFold(name, "proto"):
 		to = &h.proto
-	case http1.EqualFold(name, "host"):
+	case message.EqualFold(name, "host"):
 		to = &h.host
 	default:
 		return true // "by", and extensions
@@ -97,7 +97,7 @@ func (h *hop) set(name, value string) bool {
 // readPair reads token "=" ( token / quoted-string ).
 func readPair(s string) (name, value, rest string, ok bool) {
 	name, s, ok = strings.Cut(s, "=")
-	if !ok || !http1.ValidFieldName(name) || s == "" {
+	if !ok || !message.ValidFieldName(name) || s == "" {
 		return "", "", "", false
 	}
 	if s[0] == '"' {
@@ -149,7 +149,7 @@ func unquote(s string) (value, rest string, ok bool) {
 }
 
 // members yields the members of the lists in all fields of an id, in order.
-func members(fields []http1.Field, id http1.FieldID) func(yield func(string) bool) {
+func members(fields []message.Field, id message.FieldID) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for i := range fields {
 			f := &fields[i]
@@ -166,7 +166,7 @@ func members(fields []http1.Field, id http1.FieldID) func(yield func(string) boo
 }
 
 // first returns the first of them: what the outermost proxy said.
-func first(fields []http1.Field, id http1.FieldID) string {
+func first(fields []message.Field, id message.FieldID) string {
 	for s := range members(fields, id) {
 		return s
 	}
@@ -176,9 +176,9 @@ func first(fields []http1.Field, id http1.FieldID) string {
 // agree reports whether Forwarded names the same addresses as X-Forwarded-For. A
 // proxy that writes one of them and passes the other one on as the client sent
 // it does not make the client's believed.
-func agree(hops []hop, fields []http1.Field) bool {
+func agree(hops []hop, fields []message.Field) bool {
 	i := 0
-	for s := range members(fields, http1.FieldXForwardedFor) {
+	for s := range members(fields, message.FieldXForwardedFor) {
 		if i == len(hops) {
 			return false
 		}
@@ -198,22 +198,22 @@ func (in *inbound) told() (proto, host, port string) {
 	own, _ := in.scheme()
 	proto, host = own, in.req.Host
 	said := false // of proto or host
-	if p, ok := schemeOf(first(in.req.Fields, http1.FieldXForwardedProto)); ok {
+	if p, ok := schemeOf(first(in.req.Fields, message.FieldXForwardedProto)); ok {
 		proto, said = p, true
 	} else if p, ok := schemeOf(in.hopsSay(func(h *hop) string { return h.proto })); ok {
 		proto, said = p, true
 	}
-	for _, h := range [...]string{first(in.req.Fields, http1.FieldXForwardedHost), in.hopsSay(func(h *hop) string { return h.host })} {
-		if h = strings.TrimSuffix(h, ":"); http1.ValidHost(h) {
+	for _, h := range [...]string{first(in.req.Fields, message.FieldXForwardedHost), in.hopsSay(func(h *hop) string { return h.host })} {
+		if h = strings.TrimSuffix(h, ":"); message.ValidHost(h) {
 			host, said = h, true
 			break
 		}
 	}
-	port = first(in.req.Fields, http1.FieldXForwardedPort)
+	port = first(in.req.Fields, message.FieldXForwardedPort)
 	if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {
 		return proto, host, strings.TrimLeft(port, "0")
 	}
-	switch port = http1.PortOf(host); {
+	switch port = message.PortOf(host); {
 	case port != "":
 	case !said: // it only said who the client is
 	case proto == "https":
@@ -237,9 +237,9 @@ func (in *inbound) hopsSay(of func(*hop) string) string {
 // schemeOf reads a scheme; that of a WebSocket is the one it began with.
 func schemeOf(s string) (string, bool) {
 	switch {
-	case http1.EqualFold(s, "https"), http1.EqualFold(s, "wss"):
+	case message.EqualFold(s, "https"), message.EqualFold(s, "wss"):
 		return "https", true
-	case http1.EqualFold(s, "http"), http1.EqualFold(s, "ws"):
+	case message.EqualFold(s, "http"), message.EqualFold(s, "ws"):
 		return "http", true
 	}
 	return "", false
@@ -248,7 +248,7 @@ func schemeOf(s string) (string, bool) {
 // appendFor appends the addresses of X-Forwarded-For.
 func (in *inbound) appendFor(dst []byte) []byte {
 	if in.trusted {
-		for s := range members(in.req.Fields, http1.FieldXForwardedFor) {
+		for s := range members(in.req.Fields, message.FieldXForwardedFor) {
 			dst = append(append(dst, s...), ", "...)
 		}
 		if !in.forwardedFor() {
@@ -291,12 +291,12 @@ func (in *inbound) appendElements(dst []byte, proto, host string) []byte {
 	if in.trusted {
 		if in.hops != nil {
 			for i := range in.req.Fields {
-				if f := &in.req.Fields[i]; f.ID == http1.FieldForwarded && f.Value != "" {
+				if f := &in.req.Fields[i]; f.ID == message.FieldForwarded && f.Value != "" {
 					dst = append(append(dst, f.Value...), ", "...)
 				}
 			}
 		} else {
-			for s := range members(in.req.Fields, http1.FieldXForwardedFor) {
+			for s := range members(in.req.Fields, message.FieldXForwardedFor) {
 				dst = append(appendElement(dst, s), ", "...)
 			}
 		}
@@ -331,4 +331,4 @@ func appendNode(dst []byte, a netip.Addr, text []byte) []byte {
 }
 
 // forwardedFor reports whether the request has an address in X-Forwarded-For.
-func (in *inbound) forwardedFor() bool { return first(in.req.Fields, http1.FieldXForwardedFor) != "" }
+func (in *inbound) forwardedFor() bool { return first(in.req.Fields, message.FieldXForwardedFor) != "" }

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // What a trusted proxy says of the client's connection reaches the backend in
@@ -86,13 +86,13 @@ func FuzzForwarded(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		if !http1.ValidFieldValue(value) {
+		if !message.ValidFieldValue(value) {
 			return
 		}
-		hops := readForwarded([]http1.Field{{Name: "Forwarded", Value: value, ID: http1.FieldForwarded}})
+		hops := readForwarded([]message.Field{{Name: "Forwarded", Value: value, ID: message.FieldForwarded}})
 		for i := range hops {
 			h := &hops[i]
-			if !http1.ValidFieldValue(h.node) || !http1.ValidFieldValue(h.host) || !http1.ValidFieldValue(h.proto) {
+			if !message.ValidFieldValue(h.node) || !message.ValidFieldValue(h.host) || !message.ValidFieldValue(h.proto) {
 				t.Fatalf("%q has %+v", value, *h)
 			}
 			if a, ok := h.addr(); ok && !a.IsValid() {
@@ -101,7 +101,7 @@ func FuzzForwarded(f *testing.F) {
 		}
 		// What was kept is still what it was with another element behind it.
 		if hops != nil {
-			if again := readForwarded([]http1.Field{{Value: value + ", for=192.0.2.9", ID: http1.FieldForwarded}}); len(again) != len(hops)+1 {
+			if again := readForwarded([]message.Field{{Value: value + ", for=192.0.2.9", ID: message.FieldForwarded}}); len(again) != len(hops)+1 {
 				t.Fatalf("%q is %d elements, with one more %d", value, len(hops), len(again))
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // inbound is what came: a request as its client and the proxies in front of
@@ -19,7 +20,7 @@ import (
 type inbound struct {
 	set *Settings
 	c   *http1.Conn // nil in an explanation
-	req *http1.RequestHead
+	req *message.RequestHead
 
 	listener int            // that it came by; 0 = the gateway's own
 	proxies  []netip.Prefix // that are trusted there
@@ -79,13 +80,13 @@ func (in *inbound) Field(name string) (value string, count int) { return in.req.
 // upgradeOf is the protocol that the request asks to switch to. h2c is never
 // passed on: a backend that agrees would be spoken to behind our back (D20).
 // Nor is an upgrade that comes by HTTP/1.0.
-func upgradeOf(req *http1.RequestHead) string {
+func upgradeOf(req *message.RequestHead) string {
 	if req.Upgrade == "" || req.Minor == 0 {
 		return ""
 	}
 	for p := range strings.SplitSeq(req.Upgrade, ",") {
 		name, _, _ := strings.Cut(strings.Trim(p, " \t"), "/")
-		if http1.EqualFold(name, "h2c") || http1.EqualFold(name, "h2") {
+		if message.EqualFold(name, "h2c") || message.EqualFold(name, "h2") {
 			return ""
 		}
 	}
@@ -97,7 +98,7 @@ func upgradeOf(req *http1.RequestHead) string {
 func (in *inbound) nameRequest() {
 	if in.trusted {
 		for i := range in.req.Fields {
-			if f := &in.req.Fields[i]; f.ID == http1.FieldXRequestID && validID(f.Value) {
+			if f := &in.req.Fields[i]; f.ID == message.FieldXRequestID && validID(f.Value) {
 				in.id = f.Value
 				return
 			}

@@ -5,7 +5,7 @@ import (
 	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/middleware"
 )
 
@@ -35,7 +35,7 @@ func (e *edits) appendTo(dst []byte, up bool) []byte {
 		o = &e.up
 	}
 	for _, f := range o.Fields() {
-		dst = http1.AppendField(dst, f.Name, f.Value)
+		dst = message.AppendField(dst, f.Name, f.Value)
 	}
 	return dst
 }
@@ -127,15 +127,15 @@ func (d *decision) Nth(name string, n int) (value string, ok bool) {
 	return "", false
 }
 
-func (d *decision) believes(f *http1.Field) bool { return !d.owned(f.Name) && d.admits(f) }
+func (d *decision) believes(f *message.Field) bool { return !d.owned(f.Name) && d.admits(f) }
 
 // admits reports whether the client may send a field to the inside.
-func (d *decision) admits(f *http1.Field) bool {
+func (d *decision) admits(f *message.Field) bool {
 	switch f.ID {
-	case http1.FieldXConsumer, http1.FieldXWASP, http1.FieldAlias, http1.FieldProxy:
+	case message.FieldXConsumer, message.FieldXWASP, message.FieldAlias, message.FieldProxy:
 		return false
-	case http1.FieldXForwarded, http1.FieldXForwardedFor, http1.FieldXForwardedProto, http1.FieldXForwardedHost,
-		http1.FieldXForwardedPort, http1.FieldXForwardedPrefix, http1.FieldXRealIP, http1.FieldForwarded:
+	case message.FieldXForwarded, message.FieldXForwardedFor, message.FieldXForwardedProto, message.FieldXForwardedHost,
+		message.FieldXForwardedPort, message.FieldXForwardedPrefix, message.FieldXRealIP, message.FieldForwarded:
 		return d.in.trusted
 	}
 	return d.in.inside || !d.protected(f.Name)

@@ -7,7 +7,7 @@ import (
 	"lictor/internal/trace"
 	"lictor/proxy/answer"
 	"lictor/proxy/hops"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // appendForwarded appends what tells the backend where the request came from
@@ -74,7 +74,7 @@ func (in *inbound) appendPrefix(dst []byte, stripped string) []byte {
 func (in *inbound) prefixBefore() (before string) {
 	if in.trusted {
 		for i := range in.req.Fields {
-			if f := &in.req.Fields[i]; f.ID == http1.FieldXForwardedPrefix {
+			if f := &in.req.Fields[i]; f.ID == message.FieldXForwardedPrefix {
 				before = strings.TrimRight(f.Value, "/")
 			}
 		}
@@ -85,7 +85,7 @@ func (in *inbound) prefixBefore() (before string) {
 // appendVia appends the received Via fields, each with its comma.
 func (in *inbound) appendVia(dst []byte) []byte {
 	for i := range in.req.Fields {
-		if f := &in.req.Fields[i]; f.ID == http1.FieldVia && f.Value != "" {
+		if f := &in.req.Fields[i]; f.ID == message.FieldVia && f.Value != "" {
 			dst = append(dst, f.Value...)
 			dst = append(dst, ", "...)
 		}
@@ -116,9 +116,9 @@ func (in *inbound) appendTrace(dst []byte, n int, passes bool) []byte {
 }
 
 // traceparent is the field of that name, nil if there is none.
-func (in *inbound) traceparent() *http1.Field {
+func (in *inbound) traceparent() *message.Field {
 	for i := range in.req.Fields {
-		if f := &in.req.Fields[i]; f.ID == http1.FieldTraceparent {
+		if f := &in.req.Fields[i]; f.ID == message.FieldTraceparent {
 			return f
 		}
 	}

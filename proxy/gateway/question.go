@@ -10,7 +10,7 @@ import (
 
 	"lictor/policy"
 	"lictor/proxy/hops"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/upstream"
 )
 
@@ -42,11 +42,11 @@ func (d *decision) question(ask *policy.Ask, mark hops.Mark) *question {
 	}
 	key.add(port, string(d.in.appendFor(nil)))
 	q.same = key.sum()
-	q.fields = http1.AppendField(q.fields, "X-Forwarded-Method", d.in.req.Method)
-	q.fields = http1.AppendField(q.fields, "X-Forwarded-Uri", uri)
-	q.fields = http1.AppendField(q.fields, "X-Original-Method", d.in.req.Method)
-	q.fields = http1.AppendField(q.fields, "X-Original-URL", proto+"://"+host+uri)
-	q.fields = http1.AppendField(q.fields, "Accept-Encoding", "identity")
+	q.fields = message.AppendField(q.fields, "X-Forwarded-Method", d.in.req.Method)
+	q.fields = message.AppendField(q.fields, "X-Forwarded-Uri", uri)
+	q.fields = message.AppendField(q.fields, "X-Original-Method", d.in.req.Method)
+	q.fields = message.AppendField(q.fields, "X-Original-URL", proto+"://"+host+uri)
+	q.fields = message.AppendField(q.fields, "Accept-Encoding", "identity")
 	q.fields = d.in.appendTrace(d.in.appendForwarded(q.fields, "", mark), 0, true)
 	return q
 }
@@ -56,19 +56,19 @@ func (d *decision) question(ask *policy.Ask, mark hops.Mark) *question {
 // says anything, and returns the values of the others.
 func (d *decision) credentials(q *question, key *digest) (by bool, told []string) {
 	for _, name := range q.ask.RequestHeaders {
-		goes := slices.ContainsFunc(q.ask.CacheHeaders, func(n string) bool { return http1.EqualFold(n, name) })
+		goes := slices.ContainsFunc(q.ask.CacheHeaders, func(n string) bool { return message.EqualFold(n, name) })
 		for i := range d.in.req.Fields {
 			f := &d.in.req.Fields[i]
-			if !http1.EqualFold(f.Name, name) || !d.tells(f) {
+			if !message.EqualFold(f.Name, name) || !d.tells(f) {
 				continue
 			}
 			value := f.Value
-			if f.ID == http1.FieldCookie && q.ask.Cookies != nil {
+			if f.ID == message.FieldCookie && q.ask.Cookies != nil {
 				if value = only(value, q.ask.Cookies); value == "" {
 					continue
 				}
 			}
-			q.fields = http1.AppendField(q.fields, f.Name, value)
+			q.fields = message.AppendField(q.fields, f.Name, value)
 			if goes {
 				key.add(name, value)
 				by = by || value != "" && !impersonal(f)
@@ -81,14 +81,14 @@ func (d *decision) credentials(q *question, key *digest) (by bool, told []string
 }
 
 // impersonal reports whether a field says nothing of who somebody is.
-func impersonal(f *http1.Field) bool {
-	return f.ID == http1.FieldAccept || f.ID == http1.FieldUserAgent || http1.EqualFold(f.Name, "X-Requested-With") || http1.EqualFold(f.Name, "Accept-Language")
+func impersonal(f *message.Field) bool {
+	return f.ID == message.FieldAccept || f.ID == message.FieldUserAgent || message.EqualFold(f.Name, "X-Requested-With") || message.EqualFold(f.Name, "Accept-Language")
 }
 
 // tells reports whether an authority may be told a field: it is inside, so that a
 // field which clients may not send there is not told it either.
-func (d *decision) tells(f *http1.Field) bool {
-	return !f.ID.HopByHop() && !http1.Listed(d.in.req.ConnectionNames, f.Name) && d.admits(f) && !isClaim(d.claims, f.Name)
+func (d *decision) tells(f *message.Field) bool {
+	return !f.ID.HopByHop() && !message.Listed(d.in.req.ConnectionNames, f.Name) && d.admits(f) && !isClaim(d.claims, f.Name)
 }
 
 // uri is the path and query as the client sent them, but that dot segments are

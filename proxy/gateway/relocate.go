@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"lictor/internal/uri"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // prefix is where clients find the service that gets their paths without it (D25).
@@ -16,8 +16,8 @@ type prefix struct {
 
 // relocate puts right what a field of an answer says of the service's own paths,
 // which clients reach below the prefix that was taken off.
-func (x *exchange) relocate(f *http1.Field) {
-	cookie := f.ID == http1.FieldSetCookie
+func (x *exchange) relocate(f *message.Field) {
+	cookie := f.ID == message.FieldSetCookie
 	if !cookie && !isLocation(f) || !x.outgoing.RewritesLocation() {
 		return
 	}
@@ -33,8 +33,8 @@ func (x *exchange) relocate(f *http1.Field) {
 
 // isLocation reports whether a field of an answer holds a reference to a resource of
 // the same service, as far as that says (RFC 9110 10.2.2, 8.7).
-func isLocation(f *http1.Field) bool {
-	return f.ID == http1.Other && (http1.EqualFold(f.Name, "Location") || http1.EqualFold(f.Name, "Content-Location"))
+func isLocation(f *message.Field) bool {
+	return f.ID == message.Other && (message.EqualFold(f.Name, "Location") || message.EqualFold(f.Name, "Content-Location"))
 }
 
 // prefixOf returns the prefix of a request of which a segment called name was taken
@@ -98,7 +98,9 @@ func isBelow(path, prefix string) bool {
 	return ok && (rest == "" || strings.IndexByte("/?#", rest[0]) >= 0)
 }
 
-func isWebScheme(s string) bool { return http1.EqualFold(s, "http:") || http1.EqualFold(s, "https:") }
+func isWebScheme(s string) bool {
+	return message.EqualFold(s, "http:") || message.EqualFold(s, "https:")
+}
 
 // isOwn reports whether an authority is that of the request, as the client or the
 // proxy in front of lictor says it. The ports that http and https have without
@@ -129,7 +131,7 @@ func plainPort(port uint16) uint16 {
 // request, and so is a cookie that they take with "/" only.
 func (p *prefix) cookie(line string) string {
 	name, attributes, _ := strings.Cut(line, ";")
-	if trimmed := strings.Trim(name, " \t"); len(trimmed) >= len(hostPrefix) && http1.EqualFold(trimmed[:len(hostPrefix)], hostPrefix) {
+	if trimmed := strings.Trim(name, " \t"); len(trimmed) >= len(hostPrefix) && message.EqualFold(trimmed[:len(hostPrefix)], hostPrefix) {
 		return line
 	}
 	out := name
@@ -144,7 +146,7 @@ func (p *prefix) cookie(line string) string {
 // attribute returns an attribute of a cookie; of a Path, with the prefix in front.
 func (p *prefix) attribute(s string) string {
 	name, value, _ := strings.Cut(s, "=")
-	if !http1.EqualFold(strings.Trim(name, " \t"), "Path") {
+	if !message.EqualFold(strings.Trim(name, " \t"), "Path") {
 		return s
 	}
 	path := strings.TrimLeft(value, " \t")

@@ -22,7 +22,7 @@ type Settings struct {
 	Body               time.Duration // to the first byte of a body; 0: as Stream
 	Admission          http1.Admission
 	MaxHeader          int               // bytes of a request head
-	MaxFields          int               // of a request head; 0: what http1 says
+	MaxFields          int               // of a request head; 0: message.MaxFields
 	MaxBody            int64             // bytes of a request body; 0 = no limit
 	Drain              time.Duration     // for requests in flight at the end
 	MoreTrustedProxies [][]netip.Prefix  // the same of the further listeners, in their order

@@ -22,6 +22,7 @@ import (
 	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // newTLSRig is a gateway that speaks TLS, and the authority it is signed by.
@@ -62,7 +63,7 @@ func TestTLSTakesTheSamePath(t *testing.T) {
 	for _, body := range []string{"", "a", large, "b"} {
 		c.send("POST /svc/ HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n")
 		if body != "" {
-			chunk := http1.AppendChunk(nil, []byte(body))
+			chunk := message.AppendChunk(nil, []byte(body))
 			c.send(string(chunk[:1]))
 			c.send(string(chunk[1:]))
 		}

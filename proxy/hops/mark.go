@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"strings"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // product is what every lictor is called in Via, followed by a dash and an id.
@@ -34,11 +34,11 @@ func NewMark() Mark {
 // more lictors than a request may. It looks for the marks wherever they stand,
 // not only where the grammar of Via wants them: whoever sends a comment that does
 // not end would hide the marks behind it, and nobody can make one up.
-func (m Mark) Loops(fields []http1.Field) bool {
+func (m Mark) Loops(fields []message.Field) bool {
 	marks := 0
 	for i := range fields {
 		f := &fields[i]
-		if f.ID != http1.FieldVia {
+		if f.ID != message.FieldVia {
 			continue
 		}
 		if strings.Contains(f.Value, string(m)) {

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 func TestMarkLoops(t *testing.T) {
@@ -35,9 +35,9 @@ func TestMarkLoops(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var fields []http1.Field
+			var fields []message.Field
 			for _, v := range tt.via {
-				fields = append(fields, http1.Field{Name: "via", Value: v, ID: http1.IDOf("via")})
+				fields = append(fields, message.Field{Name: "via", Value: v, ID: message.IDOf("via")})
 			}
 			if got := m.Loops(fields); got != tt.want {
 				t.Errorf("got %v for %q", got, tt.via)

@@ -1,30 +1,32 @@
 package http1
 
+import "lictor/proxy/http1/message"
+
 // AppendAnswer appends the head of the upstream's answer as it goes on: its
 // status, its Content-Length, the other fields that pass, and a Date if it has
 // none. The caller adds its own fields, and those of [Conn.AppendConnection].
-func (c *Conn) AppendAnswer(dst []byte, passes func(*Field) bool) []byte {
+func (c *Conn) AppendAnswer(dst []byte, passes func(*message.Field) bool) []byte {
 	resp := &c.ws.resp
-	dst = AppendStatusLine(dst, resp.Status)
+	dst = message.AppendStatusLine(dst, resp.Status)
 	framing := resp.Framing(c.ws.req.Method)
 	dated := false
 	for i := range resp.Fields {
 		f := &resp.Fields[i]
 		switch f.ID {
-		case FieldDate:
+		case message.FieldDate:
 			dated = true
-		case FieldContentLength:
-			if framing == Length || resp.Status != 204 && resp.Status >= 200 { // RFC 9110 8.6
-				dst = AppendField(dst, f.Name, f.Value)
+		case message.FieldContentLength:
+			if framing == message.Length || resp.Status != 204 && resp.Status >= 200 { // RFC 9110 8.6
+				dst = message.AppendField(dst, f.Name, f.Value)
 			}
 			continue
 		}
 		if passes(f) {
-			dst = AppendField(dst, f.Name, f.Value)
+			dst = message.AppendField(dst, f.Name, f.Value)
 		}
 	}
 	if !dated {
-		dst = AppendDate(dst)
+		dst = message.AppendDate(dst)
 	}
 	return dst
 }
@@ -36,7 +38,7 @@ func (c *Conn) AppendAnswer(dst []byte, passes func(*Field) bool) []byte {
 func (c *Conn) AppendConnection(dst []byte) []byte {
 	req := &c.ws.req
 	switch c.ws.resp.Framing(req.Method) {
-	case Chunked, UntilClose:
+	case message.Chunked, message.UntilClose:
 		if req.Minor == 0 {
 			c.closing = true
 		} else {

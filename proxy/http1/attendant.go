@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lictor/internal/crash"
+	"lictor/proxy/http1/message"
 )
 
 // attend starts the attendant. It ends with end.
@@ -105,7 +106,7 @@ func (t *trip) failed() error {
 func (t *trip) sendBody() error {
 	c, stall := t.c, t.c.srv.limits.Load().Stream
 	b := &c.ws.body
-	if b.framing == Length && b.left > spliceMin && c.s.rc != nil && t.u.s.rc != nil && c.r == c.w && (b.max == 0 || b.read+b.left <= b.max) {
+	if b.framing == message.Length && b.left > spliceMin && c.s.rc != nil && t.u.s.rc != nil && c.r == c.w && (b.max == 0 || b.read+b.left <= b.max) {
 		if err := t.spliceUp(stall); err != errNoPipe {
 			return err
 		}
@@ -130,12 +131,12 @@ func (t *trip) sendBody() error {
 // frame puts n body bytes, read into their place in buf, into the framing in
 // which the request goes upstream.
 func (c *Conn) frame(buf *[bulkSize]byte, n int) []byte {
-	if c.ws.body.framing == Length {
+	if c.ws.body.framing == message.Length {
 		return buf[chunkRoom : chunkRoom+n]
 	}
 	p := frameChunk(buf, n)
 	if c.ws.body.done {
-		p = AppendLastChunk(p, c.filterTrailers(c.ws.dec.Trailers(), true))
+		p = message.AppendLastChunk(p, c.filterTrailers(c.ws.dec.Trailers(), true))
 	}
 	return p
 }
@@ -152,7 +153,7 @@ func frameChunk(buf *[bulkSize]byte, n int) []byte {
 		return buf[:0]
 	}
 	var tmp [chunkRoom]byte
-	head := AppendChunkHead(tmp[:0], n)
+	head := message.AppendChunkHead(tmp[:0], n)
 	at := chunkRoom - len(head)
 	copy(buf[at:], head)
 	end := chunkRoom + n

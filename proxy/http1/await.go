@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"lictor/proxy/http1/message"
 )
 
 // Errors of reading a request head besides ParseError.
@@ -15,7 +17,7 @@ var (
 )
 
 // errHeadTimeout is a head that began and did not end in time.
-var errHeadTimeout = &ParseError{Status: 408, Reason: "the head took too long"}
+var errHeadTimeout = &message.ParseError{Status: 408, Reason: "the head took too long"}
 
 // maxBlank is how many bytes of empty lines may come before a request.
 const maxBlank = 4
@@ -35,18 +37,18 @@ func (c *Conn) readHead() error {
 				return err
 			}
 		}
-		if skip := min(SkipEmptyLines(c.ws.in[c.r:c.w]), maxBlank-blank); skip > 0 {
+		if skip := min(message.SkipEmptyLines(c.ws.in[c.r:c.w]), maxBlank-blank); skip > 0 {
 			blank += skip
 			c.r += skip
 			scanned = 0
 			continue
 		}
-		n, next, err := HeadEnd(c.ws.in[c.r:c.w], scanned)
+		n, next, err := message.HeadEnd(c.ws.in[c.r:c.w], scanned)
 		if err != nil {
 			return err
 		}
 		if n > lim.MaxHeader || n == 0 && c.w-c.r >= lim.MaxHeader {
-			return TooLarge(c.ws.in[c.r:min(c.w, c.r+lim.MaxHeader)])
+			return message.TooLarge(c.ws.in[c.r:min(c.w, c.r+lim.MaxHeader)])
 		}
 		if n > 0 {
 			return c.parseHead(n)
@@ -147,7 +149,7 @@ func (c *Conn) readMore(began int64, lim *Limits) error {
 		case isTimeout(err):
 			return errHeadTimeout
 		case err == io.EOF:
-			return ErrIncomplete // it may still listen
+			return message.ErrIncomplete // it may still listen
 		default:
 			return errIdle
 		}

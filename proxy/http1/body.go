@@ -4,11 +4,13 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"lictor/proxy/http1/message"
 )
 
 // body is the state of reading a request's body.
 type body struct {
-	framing Framing
+	framing message.Framing
 	left    int64 // of a body with a length
 	done    bool
 	read    int64 // body bytes so far
@@ -27,13 +29,13 @@ var (
 	errBodyTimeout  = errors.New("http1: client stopped sending the body")
 )
 
-func (b *body) begin(req *RequestHead) {
+func (b *body) begin(req *message.RequestHead) {
 	*b = body{}
 	b.framing = req.Framing()
 	switch b.framing {
-	case NoBody:
+	case message.NoBody:
 		b.done = true
-	case Length:
+	case message.Length:
 		b.left = req.ContentLength
 		b.done = b.left == 0
 	}
@@ -70,8 +72,8 @@ func (c *Conn) BodyBytes() int64 {
 func (c *Conn) HasBody() bool { return c.ws != nil && !c.ws.body.done }
 
 // Trailers of a chunked request body, once it is read.
-func (c *Conn) Trailers() []Field {
-	if c.ws.body.framing != Chunked || !c.ws.body.done {
+func (c *Conn) Trailers() []message.Field {
+	if c.ws.body.framing != message.Chunked || !c.ws.body.done {
 		return nil
 	}
 	return c.ws.dec.Trailers()
@@ -88,7 +90,7 @@ func (c *Conn) ReadBody(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	var n int
-	if b.framing == Length {
+	if b.framing == message.Length {
 		n, b.err = c.readLength(p)
 	} else {
 		n, b.err = c.readChunked(p)
@@ -217,14 +219,14 @@ func (c *Conn) PrepareBody() error {
 		return nil
 	}
 	switch b.framing {
-	case Length:
+	case message.Length:
 		n := int(min(b.left, int64(c.w-c.r)))
 		ws.first = append(ws.first, ws.in[c.r:c.r+n]...)
 		c.r += n
 		b.left -= int64(n)
 		b.read += int64(n)
 		b.done = b.left == 0
-	case Chunked:
+	case message.Chunked:
 		buf := bulks.Get().(*[bulkSize]byte)
 		defer bulks.Put(buf)
 		src := ws.in[c.r:min(c.w, c.r+len(buf))]
@@ -237,10 +239,10 @@ func (c *Conn) PrepareBody() error {
 		b.read += int64(n)
 		b.done = ws.dec.Done()
 		if n > 0 { // a chunk of no bytes would end the body
-			ws.first = AppendChunk(ws.first, buf[:n])
+			ws.first = message.AppendChunk(ws.first, buf[:n])
 		}
 		if b.done {
-			ws.first = AppendLastChunk(ws.first, c.filterTrailers(ws.dec.Trailers(), true))
+			ws.first = message.AppendLastChunk(ws.first, c.filterTrailers(ws.dec.Trailers(), true))
 		}
 	}
 	if b.max > 0 && b.read > b.max {
@@ -260,7 +262,7 @@ func (c *Conn) SettleBody() {
 	if b.done {
 		return
 	}
-	if b.err != nil || b.framing == Chunked || b.left > discardMax || c.ws.req.Expect100 {
+	if b.err != nil || b.framing == message.Chunked || b.left > discardMax || c.ws.req.Expect100 {
 		c.closing = true
 	}
 }

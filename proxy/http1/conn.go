@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lictor/proxy/http1/message"
 )
 
 // Conn is a client's HTTP/1.x connection and the request on it that is being
@@ -38,15 +40,15 @@ type Conn struct {
 type workspace struct {
 	in    []byte // what was read and is not used yet
 	small []byte // a copy of the request head, if it fits; else it lies in in. Strings of req point into it
-	req   RequestHead
+	req   message.RequestHead
 	body  body
-	resp  ResponseHead
-	dec   ChunkDecoder // of the request body
-	updec ChunkDecoder // of the response body
-	first []byte       // body bytes that came with the head, as they go upstream
-	out   []byte       // what is written next
-	up    []byte       // the answer's head and first body bytes
-	loan  loan         // of the rest of a body
+	resp  message.ResponseHead
+	dec   message.ChunkDecoder // of the request body
+	updec message.ChunkDecoder // of the response body
+	first []byte               // body bytes that came with the head, as they go upstream
+	out   []byte               // what is written next
+	up    []byte               // the answer's head and first body bytes
+	loan  loan                 // of the rest of a body
 }
 
 const (
@@ -92,10 +94,10 @@ func (l *loan) giveBack() {
 
 // Request is the head of the request being served. It and all its strings are
 // valid until the handler returns.
-func (c *Conn) Request() *RequestHead { return &c.ws.req }
+func (c *Conn) Request() *message.RequestHead { return &c.ws.req }
 
 // Response is the head of the upstream's answer, after RoundTrip and until Relay.
-func (c *Conn) Response() *ResponseHead { return &c.ws.resp }
+func (c *Conn) Response() *message.ResponseHead { return &c.ws.resp }
 
 // Scratch is an empty buffer for building heads; give the grown one back by
 // passing it to RoundTrip, Relay or Answer.

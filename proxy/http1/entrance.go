@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"lictor/proxy/http1/message"
 )
 
 // Entrance is what happens to the connections of one listener before a request is
@@ -176,7 +178,7 @@ func hasAlternativeNames(cert *x509.Certificate) bool {
 var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 // errPlain is a request in plain text where TLS is expected.
-var errPlain = &ParseError{Status: 400, Reason: "This port speaks TLS, and the request came as plain HTTP"}
+var errPlain = &message.ParseError{Status: 400, Reason: "This port speaks TLS, and the request came as plain HTTP"}
 
 // refusePlain answers a plain HTTP request on a port that speaks TLS, as any
 // other that cannot be read.

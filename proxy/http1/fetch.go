@@ -4,13 +4,15 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"lictor/proxy/http1/message"
 )
 
 // Fetched is a whole answer to a request of lictor's own. It lies in memory of
 // its own, all of which its strings hold on to.
 type Fetched struct {
 	Status int
-	Fields []Field
+	Fields []message.Field
 	Body   []byte
 }
 
@@ -43,7 +45,7 @@ func (u *Upstream) Fetch(head []byte, timeout time.Duration, maxBody int) (*Fetc
 	if err != nil {
 		return nil, f.failure(err)
 	}
-	whole = !f.resp.Close && f.resp.Minor == 1 && f.used == len(f.in) && f.resp.Framing("GET") != UntilClose
+	whole = !f.resp.Close && f.resp.Minor == 1 && f.used == len(f.in) && f.resp.Framing("GET") != message.UntilClose
 	return &Fetched{Status: f.resp.Status, Fields: f.resp.Fields, Body: f.body}, nil
 }
 
@@ -54,7 +56,7 @@ type fetch struct {
 	maxBody int
 	in      []byte // all that was read
 	used    int    // of in
-	resp    ResponseHead
+	resp    message.ResponseHead
 	body    []byte
 }
 
@@ -95,14 +97,14 @@ func (f *fetch) more(most int) error {
 // readHead reads heads until the final one.
 func (f *fetch) readHead() error {
 	for interims, scanned := 0, 0; ; {
-		n, next, err := HeadEnd(f.in[f.used:], scanned)
+		n, next, err := message.HeadEnd(f.in[f.used:], scanned)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
 			scanned = next
 			if len(f.in) >= maxResponseHead {
-				return ErrHeadTooLarge
+				return message.ErrHeadTooLarge
 			}
 			if err := f.more(maxResponseHead); err != nil {
 				return err
@@ -130,11 +132,11 @@ func (f *fetch) readBody() error {
 	rest := f.in[f.used:] // aside: what came before it is what the fields are made of
 	f.in, f.used = append(make([]byte, 0, max(4<<10, len(rest))), rest...), 0
 	switch f.resp.Framing("GET") {
-	case NoBody:
+	case message.NoBody:
 		return nil
-	case Length:
+	case message.Length:
 		return f.readLength()
-	case Chunked:
+	case message.Chunked:
 		return f.readChunks()
 	}
 	for len(f.in) <= f.maxBody {
@@ -163,7 +165,7 @@ func (f *fetch) readLength() error {
 }
 
 func (f *fetch) readChunks() error {
-	dec := ChunkDecoder{Lenient: true}
+	dec := message.ChunkDecoder{Lenient: true}
 	for {
 		data := make([]byte, len(f.in))
 		n, used, err := dec.Decode(data, f.in)

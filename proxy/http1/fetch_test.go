@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lictor/proxy/http1/message"
 )
 
 // fetchFrom fetches from a server that sends text and, if it ends, hangs up.
@@ -112,7 +114,7 @@ func FuzzFetch(f *testing.F) {
 			t.Errorf("got %d, %d bytes", got.Status, len(got.Body))
 		}
 		for i := range got.fields() {
-			if x := got.Fields[i]; !ValidFieldName(x.Name) || !ValidFieldValue(x.Value) {
+			if x := got.Fields[i]; !message.ValidFieldName(x.Name) || !message.ValidFieldValue(x.Value) {
 				t.Errorf("got the field %q: %q", x.Name, x.Value)
 			}
 		}
@@ -122,7 +124,7 @@ func FuzzFetch(f *testing.F) {
 	})
 }
 
-func (f *Fetched) fields() []Field {
+func (f *Fetched) fields() []message.Field {
 	if f == nil {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/internal/eventually"
+	"lictor/proxy/http1/message"
 )
 
 // panicker is a handler that panics where the path says so.
@@ -27,7 +28,7 @@ func (p panicker) Serve(c *Conn) {
 	_ = c.Answer([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
 }
 
-func (p panicker) Refuse(*Conn, *ParseError) { panic("as the test wants it") }
+func (p panicker) Refuse(*Conn, *message.ParseError) { panic("as the test wants it") }
 
 // TestPanicsCutTheirConnection has handlers panic: the client sees a broken
 // connection, not the end of an answer, and others are served.

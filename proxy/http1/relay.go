@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"io"
 	"slices"
+
+	"lictor/proxy/http1/message"
 )
 
 // Relay writes head, the head of the answer as the client gets it, and what is
@@ -16,13 +18,13 @@ func (c *Conn) Relay(head []byte) {
 	t := &c.trip
 	var err error
 	switch c.ws.resp.Framing(c.ws.req.Method) {
-	case NoBody:
+	case message.NoBody:
 		err = c.write(head)
-	case Length:
+	case message.Length:
 		err = t.relayLength(head)
-	case Chunked:
+	case message.Chunked:
 		err = t.relayStream(head, true)
-	case UntilClose:
+	case message.UntilClose:
 		err = t.relayStream(head, false)
 	}
 	c.ws.out = head[:0]
@@ -42,10 +44,10 @@ func (t *trip) relayed(err error) {
 	resp := &c.ws.resp
 	if err != nil {
 		c.closing = true
-		c.reset = c.ws.req.Minor == 0 && resp.Framing(c.ws.req.Method) != Length
+		c.reset = c.ws.req.Minor == 0 && resp.Framing(c.ws.req.Method) != message.Length
 	}
 	t.err = err
-	whole := err == nil && !resp.Close && resp.Minor == 1 && t.seen == t.up && resp.Framing(c.ws.req.Method) != UntilClose
+	whole := err == nil && !resp.Close && resp.Minor == 1 && t.seen == t.up && resp.Framing(c.ws.req.Method) != message.UntilClose
 	t.leave(whole)
 }
 
@@ -258,21 +260,21 @@ func (t *trip) endOf(p []byte) []byte {
 	if !s.frames {
 		return p
 	}
-	var trailers []Field
+	var trailers []message.Field
 	if s.chunked {
 		trailers = t.c.filterTrailers(t.c.ws.updec.Trailers(), false)
 	}
-	return AppendLastChunk(p, trailers)
+	return message.AppendLastChunk(p, trailers)
 }
 
 // filterTrailers drops the trailers that the sender's Connection lists, as it does
 // fields of the head (RFC 9110 7.6.1), and those that the handler does not let pass.
-func (c *Conn) filterTrailers(trailers []Field, upstream bool) []Field {
+func (c *Conn) filterTrailers(trailers []message.Field, upstream bool) []message.Field {
 	listed := c.ws.resp.ConnectionNames
 	if upstream {
 		listed = c.ws.req.ConnectionNames
 	}
-	return slices.DeleteFunc(trailers, func(f Field) bool {
-		return Listed(listed, f.Name) || !c.srv.handler.KeepTrailer(c, &f, upstream)
+	return slices.DeleteFunc(trailers, func(f message.Field) bool {
+		return message.Listed(listed, f.Name) || !c.srv.handler.KeepTrailer(c, &f, upstream)
 	})
 }

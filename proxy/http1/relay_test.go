@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"lictor/internal/eventually"
+	"lictor/proxy/http1/message"
 )
 
 // forwarder is a handler that sends every request to one pool.
@@ -62,9 +63,9 @@ func (f *forwarder) Serve(c *Conn) {
 		c.Tunnel(append(c.Scratch(), "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"...))
 		return
 	}
-	head := AppendStatusLine(c.Scratch(), c.Response().Status)
+	head := message.AppendStatusLine(c.Scratch(), c.Response().Status)
 	if n := c.Response().ContentLength; n >= 0 {
-		head = AppendField(head, "Content-Length", strconv.FormatInt(n, 10))
+		head = message.AppendField(head, "Content-Length", strconv.FormatInt(n, 10))
 	}
 	c.Relay(append(c.AppendConnection(head), "\r\n"...))
 }
@@ -73,10 +74,10 @@ func (f *forwarder) request(c *Conn) []byte {
 	req := c.Request()
 	head := append(c.Scratch(), req.Method+" "+req.Target+" HTTP/1.1\r\nHost: x\r\n"...)
 	switch req.Framing() {
-	case Length:
-		head = AppendField(head, "Content-Length", strconv.FormatInt(req.ContentLength, 10))
-	case Chunked:
-		head = AppendField(head, "Transfer-Encoding", "chunked")
+	case message.Length:
+		head = message.AppendField(head, "Content-Length", strconv.FormatInt(req.ContentLength, 10))
+	case message.Chunked:
+		head = message.AppendField(head, "Transfer-Encoding", "chunked")
 	}
 	if req.Upgrade != "" {
 		head = append(head, "Connection: upgrade\r\nUpgrade: x\r\n"...)
@@ -105,11 +106,11 @@ func (f *forwarder) cutSome() {
 	}
 }
 
-func (f *forwarder) Refuse(c *Conn, err *ParseError) {
+func (f *forwarder) Refuse(c *Conn, err *message.ParseError) {
 	c.Answer(append(c.AppendPersistence(append(c.Scratch(), "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n"...)), "\r\n"...))
 }
-func (f *forwarder) Lasting(*Conn)                        {}
-func (f *forwarder) KeepTrailer(*Conn, *Field, bool) bool { return true }
+func (f *forwarder) Lasting(*Conn)                                {}
+func (f *forwarder) KeepTrailer(*Conn, *message.Field, bool) bool { return true }
 
 var testLimits = Limits{Idle: 10 * time.Second, Header: 5 * time.Second, Stream: 10 * time.Second, MaxHeader: 32 << 10}
 

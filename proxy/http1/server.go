@@ -1,11 +1,9 @@
-// Package http1 is HTTP/1.x on the wire: a strict parser and writer of message
-// heads and chunked bodies (RFC 9112), the server side of client connections,
-// the upstream side with its pool of kept-alive connections, and the relay
-// between the two.
+// Package http1 is HTTP/1.x on the wire: the server side of client connections, the
+// upstream side with its pool of kept-alive connections, and the relay between the
+// two. What is said there is read and written by package message.
 //
-// Messages are parsed in place: every string of a head points into the buffer
-// it was read into and is valid until the handler returns. A connection holds
-// buffers only while a request is active on it.
+// Every string of a head points into the buffer it was read into and is valid until
+// the handler returns. A connection holds buffers only while a request is active on it.
 package http1
 
 import (
@@ -21,6 +19,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/internal/guarded"
+	"lictor/proxy/http1/message"
 )
 
 // Handler serves requests. All methods but KeepTrailer are called in the
@@ -33,14 +32,14 @@ type Handler interface {
 	// over. The request's head is valid until it returns.
 	Done(c *Conn)
 	// Refuse answers a request whose head could not be read; the connection ends after it.
-	Refuse(c *Conn, err *ParseError)
+	Refuse(c *Conn, err *message.ParseError)
 	// Lasting is called, before Done, when the exchange turns out to take long: the
 	// upstream is slow, or a body or a tunnel did not pass at once. It may be called
 	// more than once.
 	Lasting(c *Conn)
 	// KeepTrailer reports whether a trailer may pass, to the upstream or to
 	// the client. It may be called from another goroutine, until Done is.
-	KeepTrailer(c *Conn, f *Field, upstream bool) bool
+	KeepTrailer(c *Conn, f *message.Field, upstream bool) bool
 }
 
 // Limits bound a connection. All but Nap and Lull are required.
@@ -52,7 +51,7 @@ type Limits struct {
 	Stream    time.Duration // without a byte either way on a body or tunnel
 	Begin     time.Duration // to the first byte of a body, while there is no answer either; 0: as Stream
 	MaxHeader int           // bytes of a request head
-	MaxFields int           // of a request head; 0: MaxFields
+	MaxFields int           // of a request head; 0: message.MaxFields
 	Admission Admission
 }
 
@@ -202,11 +201,11 @@ func (c *Conn) run() {
 			c.srv.later(c.s.nc, c.s.deadline, c.run)
 		}
 		return
-	case err == error(ErrHTTP2Preface) && !c.served && c.srv.http2 != nil:
+	case err == error(message.ErrHTTP2Preface) && !c.served && c.srv.http2 != nil:
 		c.becomeHTTP2()
 		return
 	case err != nil:
-		if bad, ok := errors.AsType[*ParseError](err); ok {
+		if bad, ok := errors.AsType[*message.ParseError](err); ok {
 			c.refuse(bad)
 			linger = true
 		}
@@ -264,10 +263,10 @@ func (c *Conn) handle() (served bool) {
 	return served
 }
 
-func (c *Conn) refuse(err *ParseError) {
+func (c *Conn) refuse(err *message.ParseError) {
 	c.closing = true
 	c.lend()
-	c.ws.req = RequestHead{Head: Head{Fields: c.ws.req.Fields[:0], Minor: 1, ContentLength: -1}} // not another request's
+	c.ws.req = message.RequestHead{Head: message.Head{Fields: c.ws.req.Fields[:0], Minor: 1, ContentLength: -1}} // not another request's
 	c.ws.body = body{done: true}
 	defer crash.Contain("request", c.Crash)
 	c.srv.handler.Refuse(c, err)

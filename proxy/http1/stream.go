@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/proxy/http1/message"
 )
 
 // Stream is a net.Conn that is one request's part of a connection which
@@ -36,7 +37,7 @@ func (s *Server) ServeStream(st Stream, p *Peer) {
 	defer func() { s.track(c, false); s.counts(p, 1) }()
 	defer c.finish(false)
 	if err := c.readHead(); err != nil {
-		if bad, ok := errors.AsType[*ParseError](err); ok {
+		if bad, ok := errors.AsType[*message.ParseError](err); ok {
 			c.refuse(bad)
 		}
 		return

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lictor/proxy/http1/message"
 )
 
 // trip is a request under way: the client's connection, an upstream's, and
@@ -99,7 +101,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 // answers are handed to interim, which may write them to the client; nil
 // drops them. timeout bounds the wait for the answer, from the moment the
 // request (its last body byte) was sent. On a *Failure u is closed.
-func (c *Conn) RoundTrip(u *Upstream, head []byte, timeout time.Duration, interim func(*ResponseHead)) *Failure {
+func (c *Conn) RoundTrip(u *Upstream, head []byte, timeout time.Duration, interim func(*message.ResponseHead)) *Failure {
 	t := &c.trip
 	t.begin(c, u)
 	err := t.send(head, max(timeout, time.Millisecond))
@@ -160,13 +162,13 @@ func (t *trip) send(head []byte, timeout time.Duration) error {
 const maxInterim = 64
 
 // await reads heads until the final one.
-func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
+func (t *trip) await(timeout time.Duration, interim func(*message.ResponseHead)) error {
 	ws := t.c.ws
 	method := ws.req.Method
 	scanned, interims, began := 0, 0, int64(0)
 	for {
-		n, next, err := HeadEnd(ws.up[t.seen:t.up], scanned)
-		if err == error(ErrBareLF) {
+		n, next, err := message.HeadEnd(ws.up[t.seen:t.up], scanned)
+		if err == error(message.ErrBareLF) {
 			n, err = t.headOfLines()
 			next = 0
 		}
@@ -213,7 +215,7 @@ func (t *trip) await(timeout time.Duration, interim func(*ResponseHead)) error {
 // its end is not there.
 func (t *trip) headOfLines() (n int, err error) {
 	ws := t.c.ws
-	head, used, err := HeadOfLines(ws.up[t.seen:t.up])
+	head, used, err := message.HeadOfLines(ws.up[t.seen:t.up])
 	if used == 0 {
 		return 0, err
 	}
@@ -243,7 +245,7 @@ func (t *trip) moreHead() error {
 		return nil
 	}
 	if len(ws.up) >= maxResponseHead {
-		return ErrHeadTooLarge
+		return message.ErrHeadTooLarge
 	}
 	ws.up = append(ws.up, make([]byte, len(ws.up))...)
 	return nil

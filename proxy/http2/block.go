@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // block is a header block that is being decoded: the head of a request, which
@@ -92,7 +92,7 @@ func (b *block) regular(name, value string) {
 	if !b.begun {
 		b.requestLine()
 	}
-	if http1.ConnectionSpecific(name) {
+	if message.ConnectionSpecific(name) {
 		b.wrong("a field of the connection")
 		return
 	}
@@ -117,7 +117,7 @@ func (b *block) regular(name, value string) {
 		b.cookies = append(b.cookies, value...)
 		return
 	}
-	b.text = http1.AppendField(b.text, name, value)
+	b.text = message.AppendField(b.text, name, value)
 }
 
 func (b *block) contentLength(s string) {
@@ -148,7 +148,7 @@ func (b *block) requestLine() {
 	case b.path == "" || b.path[0] != '/' && (b.path != "*" || method != "OPTIONS"):
 		b.wrong("bad :path")
 	}
-	if !plainPath(b.path) || b.authority != "" && !http1.ValidHost(b.authority) {
+	if !plainPath(b.path) || b.authority != "" && !message.ValidHost(b.authority) {
 		b.wrong("bad :path or :authority")
 	}
 	if b.malformed != "" {
@@ -176,7 +176,7 @@ func (b *block) finish() {
 		return
 	case b.authority == "":
 		b.authority = b.host
-	case b.host != "" && !http1.EqualFold(b.host, b.authority):
+	case b.host != "" && !message.EqualFold(b.host, b.authority):
 		b.wrong("Host is not :authority")
 		return
 	}
@@ -185,16 +185,16 @@ func (b *block) finish() {
 		return
 	}
 	if b.authority != "" {
-		b.text = http1.AppendField(b.text, "host", b.authority)
+		b.text = message.AppendField(b.text, "host", b.authority)
 	}
 	if len(b.cookies) > 0 {
 		b.text = append(append(append(b.text, "cookie: "...), b.cookies...), "\r\n"...)
 	}
 	if b.protocol != "" {
 		b.text = append(b.text, "connection: upgrade\r\n"...)
-		b.text = http1.AppendField(b.text, "upgrade", b.protocol)
+		b.text = message.AppendField(b.text, "upgrade", b.protocol)
 		if b.protocol == "websocket" {
-			b.text = http1.AppendField(b.text, "sec-websocket-key", websocketKey())
+			b.text = message.AppendField(b.text, "sec-websocket-key", websocketKey())
 		}
 	}
 }
@@ -215,7 +215,7 @@ func plainName(s string) bool {
 			return false
 		}
 	}
-	return http1.ValidFieldName(s)
+	return message.ValidFieldName(s)
 }
 
 // plainValue reports whether s is a field value without blanks around it.
@@ -224,7 +224,7 @@ func plainValue(s string) bool {
 		return true
 	}
 	first, last := s[0], s[len(s)-1]
-	return first != ' ' && first != '\t' && last != ' ' && last != '\t' && http1.ValidFieldValue(s)
+	return first != ' ' && first != '\t' && last != ' ' && last != '\t' && message.ValidFieldValue(s)
 }
 
 func plainPath(s string) bool {
@@ -236,4 +236,4 @@ func plainPath(s string) bool {
 	return true
 }
 
-func token(s string) bool { return http1.ValidFieldName(s) }
+func token(s string) bool { return message.ValidFieldName(s) }

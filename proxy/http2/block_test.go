@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // TestHeadsThatMustNotBecomeText sends heads that a text of HTTP/1.1 would
@@ -189,14 +189,14 @@ func FuzzHead(f *testing.F) {
 			return
 		}
 		text := append(b.text, "\r\n"...)
-		n, _, err := http1.HeadEnd(text, 0)
+		n, _, err := message.HeadEnd(text, 0)
 		if err != nil {
 			return
 		}
 		if n != len(text) {
 			t.Fatalf("the head ends after %d of %d bytes: %q", n, len(text), text)
 		}
-		var req http1.RequestHead
+		var req message.RequestHead
 		if req.Parse(text) != nil {
 			return
 		}
@@ -204,7 +204,7 @@ func FuzzHead(f *testing.F) {
 		if method == "CONNECT" {
 			want = authority
 		}
-		if req.Method != method || req.Target != want || req.Framing() != http1.NoBody || req.Upgrade != "" || req.Close {
+		if req.Method != method || req.Target != want || req.Framing() != message.NoBody || req.Upgrade != "" || req.Close {
 			t.Errorf("%q %q became %q", method, path, text)
 		}
 		for _, f := range req.Fields {

@@ -20,6 +20,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // call is one request to an instance, as a connection that speaks the text of
@@ -102,7 +103,7 @@ func (k *call) begin(p []byte) (int, error) {
 	if n < 4 {
 		return 0, errCallText
 	}
-	var head http1.RequestHead
+	var head message.RequestHead
 	head.LimitFields(n)                                    // none: it is lictor's own, with more fields than the client sent
 	if err := head.Parse(bytes.Clone(p[:n])); err != nil { // the library keeps the strings
 		return 0, err
@@ -117,10 +118,10 @@ func (k *call) begin(p []byte) (int, error) {
 	k.login = head.BindsLogin()
 	u := &k.upload
 	u.begin(&head)
-	if !u.done || u.framing == http1.Chunked {
+	if !u.done || u.framing == message.Chunked {
 		req.Body, req.GetBody = u.body()
 	}
-	if u.framing == http1.Chunked {
+	if u.framing == message.Chunked {
 		req.ContentLength = -1
 		req.Trailer = make(http.Header) // filled at the end of the body
 		u.trailers = req.Trailer
@@ -145,7 +146,7 @@ func (k *call) wants() need {
 }
 
 // request turns a head into what the library wants.
-func (c *Client) request(head *http1.RequestHead) (*http.Request, error) {
+func (c *Client) request(head *message.RequestHead) (*http.Request, error) {
 	req := &http.Request{
 		Method: head.Method, Host: head.Host, Proto: "HTTP/2.0", ProtoMajor: 2,
 		URL:           &url.URL{Scheme: c.scheme, Host: c.cfg.Address, Opaque: head.Target},
@@ -165,8 +166,8 @@ func (c *Client) request(head *http1.RequestHead) (*http.Request, error) {
 	for i := range head.Fields {
 		f := &head.Fields[i]
 		switch {
-		case f.ID.HopByHop(), f.ID == http1.FieldHost, f.ID == http1.FieldContentLength:
-		case f.ID == http1.FieldUserAgent:
+		case f.ID.HopByHop(), f.ID == message.FieldHost, f.ID == message.FieldContentLength:
+		case f.ID == message.FieldUserAgent:
 			req.Header["User-Agent"] = []string{f.Value}
 		default:
 			req.Header[f.Name] = append(req.Header[f.Name], f.Value)
@@ -210,7 +211,7 @@ func (k *call) relay(resp *http.Response, chunked bool) error {
 			var head []byte
 			data := buf[:n]
 			if chunked {
-				head = http1.AppendChunkHead(nil, n)
+				head = message.AppendChunkHead(nil, n)
 				data = append(data, "\r\n"...)
 			}
 			if err := k.put(head, data); err != nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // handler answers with what it saw of the request: the path tells how.
@@ -112,7 +113,7 @@ func replyWith(c *http1.Conn, kind string, n int) {
 	}
 }
 
-func (h *handler) Refuse(c *http1.Conn, err *http1.ParseError) {
+func (h *handler) Refuse(c *http1.Conn, err *message.ParseError) {
 	h.refused.Add(1)
 	reply(c, strconv.Itoa(err.Status)+" Bad", []byte(err.Reason))
 }
@@ -125,8 +126,8 @@ func reply(c *http1.Conn, status string, body []byte) {
 	_ = c.Answer(append([]byte(head), body...)) // a client that left
 }
 
-func (h *handler) Lasting(*http1.Conn)                              {}
-func (h *handler) KeepTrailer(*http1.Conn, *http1.Field, bool) bool { return true }
+func (h *handler) Lasting(*http1.Conn)                                {}
+func (h *handler) KeepTrailer(*http1.Conn, *message.Field, bool) bool { return true }
 
 func testLimits() http1.Limits {
 	return http1.Limits{Idle: 10 * time.Second, Header: 5 * time.Second, Stream: 5 * time.Second, MaxHeader: 8 << 10}

@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"lictor/internal/field"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // The header blocks that we write use the static table only: that costs the
@@ -30,7 +30,7 @@ var staticNames = map[string]uint8{
 // names are those of staticNames and of all that is dropped.
 var names = func() *field.Table {
 	all := maps.Clone(staticNames)
-	for _, name := range append(http1.ConnectionNames(), "sec-websocket-accept") {
+	for _, name := range append(message.ConnectionNames(), "sec-websocket-accept") {
 		all[name] = dropped
 	}
 	return field.NewTable(all)
@@ -40,7 +40,7 @@ var names = func() *field.Table {
 const (
 	notStatic     = 0
 	contentLength = 28
-	dropped       = 0xff // it speaks of the connection (http1.ConnectionSpecific), or of a handshake that HTTP/2 has none of
+	dropped       = 0xff // it speaks of the connection (message.ConnectionSpecific), or of a handshake that HTTP/2 has none of
 )
 
 // staticStatus are the statuses that have an index of their own.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Streams that are over before their end: by the client, and by us.
@@ -102,7 +103,7 @@ func (st *stream) complete() {
 }
 
 func (st *stream) frame(length int64) {
-	st.text = http1.AppendLength(st.text, length)
+	st.text = message.AppendLength(st.text, length)
 }
 
 // Read implements net.Conn: the request as text.
@@ -170,7 +171,7 @@ func (st *stream) more() bool {
 	}
 	if there > 0 {
 		st.begun = true
-		st.text = http1.AppendChunkHead(st.text, there)
+		st.text = message.AppendChunkHead(st.text, there)
 		st.run = there
 		return true
 	}

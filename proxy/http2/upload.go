@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // upload is the body of a request on its way to the library: decoded from the
@@ -19,9 +19,9 @@ type upload struct {
 	req   *http.Request
 	begun bool // the head was written
 
-	framing  http1.Framing
+	framing  message.Framing
 	left     int64 // with a length
-	dec      http1.ChunkDecoder
+	dec      message.ChunkDecoder
 	done     bool        // all of it was written
 	whole    bool        // it came with the head
 	trailers http.Header // of the request, to be filled when its end is read
@@ -36,10 +36,10 @@ type upload struct {
 
 var errReplay = errors.New("http2: the body is gone")
 
-func (u *upload) begin(head *http1.RequestHead) {
+func (u *upload) begin(head *message.RequestHead) {
 	u.framing, u.keep = head.Framing(), true
 	u.left = max(head.ContentLength, 0)
-	u.done = u.framing == http1.NoBody
+	u.done = u.framing == message.NoBody
 }
 
 // write takes body text.
@@ -78,7 +78,7 @@ func (u *upload) held() int64 { return u.from + int64(len(u.data)) - u.taken }
 
 // decode appends what p holds to data, and returns how much of p it used.
 func (u *upload) decode(p []byte) (int, error) {
-	if u.framing == http1.Length {
+	if u.framing == message.Length {
 		n := int(min(u.left, int64(len(p))))
 		u.data = append(u.data, p[:n]...)
 		u.left -= int64(n)

@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Limits of AMQP 0-9-1. A name or value past them would make the library end
@@ -110,7 +110,7 @@ func headerTable(fields []Field, own *copies) (amqp.Table, int) {
 	size := 0
 	for _, f := range fields {
 		name := textproto.CanonicalMIMEHeaderKey(f.Name)
-		if len(name) > maxShortString || !http1.ValidFieldName(name) || strings.HasPrefix(name, prefixWASP) || endsHere(name, named) {
+		if len(name) > maxShortString || !message.ValidFieldName(name) || strings.HasPrefix(name, prefixWASP) || endsHere(name, named) {
 			continue
 		}
 		size += len(name) + len(f.Value) + 6
@@ -193,13 +193,13 @@ func replyStatus(headers amqp.Table) (int, bool) {
 func appendFields(fields []Field, name string, value any) []Field {
 	if list, ok := value.([]any); ok {
 		for _, v := range list {
-			if text, ok := fieldText(v); ok && http1.ValidFieldName(name) && http1.ValidFieldValue(text) {
+			if text, ok := fieldText(v); ok && message.ValidFieldName(name) && message.ValidFieldValue(text) {
 				fields = append(fields, Field{name, text})
 			}
 		}
 		return fields
 	}
-	if text, ok := fieldText(value); ok && http1.ValidFieldName(name) && http1.ValidFieldValue(text) {
+	if text, ok := fieldText(value); ok && message.ValidFieldName(name) && message.ValidFieldValue(text) {
 		fields = append(fields, Field{name, text})
 	}
 	return fields
@@ -223,8 +223,8 @@ func fieldText(value any) (string, bool) {
 // endsHere reports whether the field called name is not passed on; named are the
 // names that the message's Connection fields list. A message has no trailers.
 func endsHere(name string, named []string) bool {
-	id := http1.IDOf(name)
-	return id.HopByHop() || id == http1.FieldTrailer || http1.Listed(named, name)
+	id := message.IDOf(name)
+	return id.HopByHop() || id == message.FieldTrailer || message.Listed(named, name)
 }
 
 func connectionNames(fields []Field) []string {

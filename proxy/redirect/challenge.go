@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 const (
@@ -39,9 +39,9 @@ func (s *Server) challenge(x *request) bool {
 	if !s.cfg.Challenge(out, req) {
 		return false
 	}
-	text := http1.AppendStatusLine(x.c.Scratch(), out.status)
+	text := message.AppendStatusLine(x.c.Scratch(), out.status)
 	text = append(text, "Content-Type: text/plain\r\n"...)
-	s.answer(x, out.status, answer.Refusal{}, http1.AppendLength(text, int64(out.body.Len())), out.body.Bytes())
+	s.answer(x, out.status, answer.Refusal{}, message.AppendLength(text, int64(out.body.Len())), out.body.Bytes())
 	return true
 }
 

@@ -22,6 +22,7 @@ import (
 	"lictor/internal/uri"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Name is what the listener is called in logs, metrics and status.
@@ -48,7 +49,7 @@ type Settings struct {
 	Port      uint16        // that https is at; 443 is left out of the URL
 	Header    time.Duration // to read a request head, and to write an answer
 	MaxHeader int           // bytes of a request head
-	MaxFields int           // of a request head; 0: what http1 says
+	MaxFields int           // of a request head; 0: message.MaxFields
 	Admission http1.Admission
 }
 
@@ -133,8 +134,8 @@ func (s *Server) Serve(c *http1.Conn) {
 		s.refuse(x, refuseTarget.Because(err))
 		return
 	}
-	head := http1.AppendStatusLine(c.Scratch(), http.StatusPermanentRedirect)
-	s.answer(x, http.StatusPermanentRedirect, answer.Refusal{}, http1.AppendLength(http1.AppendField(head, "Location", to), 0), nil)
+	head := message.AppendStatusLine(c.Scratch(), http.StatusPermanentRedirect)
+	s.answer(x, http.StatusPermanentRedirect, answer.Refusal{}, message.AppendLength(message.AppendField(head, "Location", to), 0), nil)
 }
 
 var refuseTarget = answer.Refusal{Status: 400, Reason: answer.BadRequest, Message: "There is no https URL that says the same"}
@@ -142,7 +143,7 @@ var refuseTarget = answer.Refusal{Status: 400, Reason: answer.BadRequest, Messag
 // target is the URL that says the same by https. Only a host and a path that can
 // be read in one way become part of it: a name that ends early for one reader and
 // late for another one would send clients to somebody else.
-func target(req *http1.RequestHead, port uint16) (string, error) {
+func target(req *message.RequestHead, port uint16) (string, error) {
 	host, _, _, err := uri.Host(req.Host, nil)
 	if err == nil && host == "" {
 		err = uri.ErrBadHost
@@ -164,7 +165,7 @@ func target(req *http1.RequestHead, port uint16) (string, error) {
 }
 
 // Refuse implements [http1.Handler].
-func (s *Server) Refuse(c *http1.Conn, err *http1.ParseError) {
+func (s *Server) Refuse(c *http1.Conn, err *message.ParseError) {
 	s.refuse(begin(c), answer.Malformed(err))
 }
 
@@ -193,4 +194,4 @@ func (s *Server) answer(x *request, status int, r answer.Refusal, head, body []b
 func (s *Server) Lasting(*http1.Conn) {}
 
 // KeepTrailer implements [http1.Handler].
-func (s *Server) KeepTrailer(*http1.Conn, *http1.Field, bool) bool { return false }
+func (s *Server) KeepTrailer(*http1.Conn, *message.Field, bool) bool { return false }

@@ -18,6 +18,7 @@ import (
 	"lictor/internal/eventually"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 func testSettings() Settings {
@@ -113,7 +114,7 @@ func TestTarget(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			req := &http1.RequestHead{Method: tt.method, Target: tt.path, Host: tt.host}
+			req := &message.RequestHead{Method: tt.method, Target: tt.path, Host: tt.host}
 			got, err := target(req, tt.port)
 			if got != tt.want || (err == nil) != (tt.want != "") {
 				t.Errorf("got %q %v, want %q", got, err, tt.want)

@@ -10,6 +10,7 @@ import (
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Question is a GET of lictor's own. All fields but Host are required.
@@ -57,7 +58,7 @@ func (s *Sender) Ask(p policy.Permit, ask *Question) (*http1.Fetched, error) {
 	return nil, unanswered(&o, refused)
 }
 
-var askHead = &http1.RequestHead{Method: "GET"}
+var askHead = &message.RequestHead{Method: "GET"}
 
 // unanswered says why nobody was asked.
 func unanswered(o *Outcome, refused *answer.Refusal) error {

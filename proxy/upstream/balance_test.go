@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/resolver"
 )
 
@@ -27,7 +27,7 @@ func memberSet(weights ...int) (*group, *roster) {
 
 // asker makes a request that picks in g by a mode.
 func asker(g *group, mode resolver.Balance, client int) *Request {
-	q := &Request{Settings: &Settings{Balance: mode}, Head: new(http1.RequestHead),
+	q := &Request{Settings: &Settings{Balance: mode}, Head: new(message.RequestHead),
 		Client: netip.AddrFrom4([4]byte{10, 0, byte(client >> 8), byte(client)})}
 	q.out, q.group = new(Outcome), g
 	return q

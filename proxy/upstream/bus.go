@@ -13,7 +13,7 @@ import (
 
 	"lictor/policy"
 	"lictor/proxy/answer"
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/rabbitmq"
 )
 
@@ -211,22 +211,22 @@ var busMessages = map[string]string{
 // answerReply writes a reply as the answer (D14).
 func (q *Request) answerReply(r *rabbitmq.Reply) {
 	q.out.Status = r.Status
-	dst := http1.AppendStatusLine(q.Conn.Scratch(), r.Status)
+	dst := message.AppendStatusLine(q.Conn.Scratch(), r.Status)
 	dated := false
 	for i := range r.Fields {
-		f := http1.Field{Name: r.Fields[i].Name, Value: r.Fields[i].Value, ID: http1.IDOf(r.Fields[i].Name)}
-		if !http1.ValidFieldName(f.Name) || !http1.ValidFieldValue(f.Value) || !q.Exchange.PassesDown(&f, nil) {
+		f := message.Field{Name: r.Fields[i].Name, Value: r.Fields[i].Value, ID: message.IDOf(r.Fields[i].Name)}
+		if !message.ValidFieldName(f.Name) || !message.ValidFieldValue(f.Value) || !q.Exchange.PassesDown(&f, nil) {
 			continue
 		}
-		dated = dated || f.ID == http1.FieldDate
-		dst = http1.AppendField(dst, f.Name, f.Value)
+		dated = dated || f.ID == message.FieldDate
+		dst = message.AppendField(dst, f.Name, f.Value)
 	}
 	if !dated {
-		dst = http1.AppendDate(dst)
+		dst = message.AppendDate(dst)
 	}
 	bodyless, head := r.Status == 204 || r.Status == 304, q.Head.Method == "HEAD"
 	if !bodyless && !(head && len(r.Body) == 0) { // of a HEAD it would speak of the GET (RFC 9110 8.6)
-		dst = http1.AppendLength(dst, int64(len(r.Body)))
+		dst = message.AppendLength(dst, int64(len(r.Body)))
 	}
 	dst = q.Exchange.AppendDown(dst)
 	dst = q.Conn.AppendPersistence(dst)

@@ -3,7 +3,7 @@ package upstream
 import (
 	"strings"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // hashKey is what the balance "hash" goes by: hash_on, or the client's address
@@ -29,10 +29,10 @@ func (q *Request) hashKey() uint64 {
 }
 
 // cookie returns the first cookie called name.
-func cookie(req *http1.RequestHead, name string) (string, bool) {
+func cookie(req *message.RequestHead, name string) (string, bool) {
 	for i := range req.Fields {
 		f := &req.Fields[i]
-		if f.ID != http1.FieldCookie {
+		if f.ID != message.FieldCookie {
 			continue
 		}
 		for pair := range strings.SplitSeq(f.Value, ";") {

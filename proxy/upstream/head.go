@@ -3,7 +3,7 @@ package upstream
 import (
 	"strings"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // appendRequest builds the request head as it goes to m. Framing is made from
@@ -23,10 +23,10 @@ func (q *Request) appendRequest(dst []byte, m *member, r *roster) []byte {
 	if r.service.Options.UpstreamHost || host == "" {
 		host = hostOf(m)
 	}
-	dst = http1.AppendField(dst, "Host", host)
+	dst = message.AppendField(dst, "Host", host)
 	for i := range req.Fields {
 		if f := &req.Fields[i]; q.Exchange.PassesUp(f) {
-			dst = http1.AppendField(dst, f.Name, f.Value)
+			dst = message.AppendField(dst, f.Name, f.Value)
 		}
 	}
 	dst = q.appendFraming(dst)
@@ -51,7 +51,7 @@ func (q *Request) appendFraming(dst []byte) []byte {
 	switch {
 	case q.Upgrade != "":
 		dst = append(dst, "Connection: Upgrade\r\n"...)
-		dst = http1.AppendField(dst, "Upgrade", q.Upgrade)
+		dst = message.AppendField(dst, "Upgrade", q.Upgrade)
 	case q.Head.TETrailers:
 		dst = append(dst, "Connection: TE\r\nTE: trailers\r\n"...)
 	}
@@ -61,11 +61,11 @@ func (q *Request) appendFraming(dst []byte) []byte {
 // appendResponse builds the head of the answer as the client gets it.
 func (q *Request) appendResponse(dst []byte) []byte {
 	resp := q.Conn.Response()
-	dst = q.Conn.AppendAnswer(dst, func(f *http1.Field) bool { return q.Exchange.PassesDown(f, resp.ConnectionNames) })
+	dst = q.Conn.AppendAnswer(dst, func(f *message.Field) bool { return q.Exchange.PassesDown(f, resp.ConnectionNames) })
 	dst = q.Exchange.AppendDown(dst)
 	if resp.Status == 101 {
 		dst = append(dst, "Connection: Upgrade\r\n"...)
-		dst = http1.AppendField(dst, "Upgrade", resp.Upgrade)
+		dst = message.AppendField(dst, "Upgrade", resp.Upgrade)
 	} else {
 		dst = q.Conn.AppendConnection(dst)
 	}
@@ -73,6 +73,6 @@ func (q *Request) appendResponse(dst []byte) []byte {
 }
 
 // appendInterim builds the head of a 1xx answer.
-func (q *Request) appendInterim(dst []byte, resp *http1.ResponseHead) []byte {
-	return http1.AppendInterim(dst, resp, func(f *http1.Field) bool { return q.Exchange.PassesDown(f, resp.ConnectionNames) })
+func (q *Request) appendInterim(dst []byte, resp *message.ResponseHead) []byte {
+	return message.AppendInterim(dst, resp, func(f *message.Field) bool { return q.Exchange.PassesDown(f, resp.ConnectionNames) })
 }

@@ -12,6 +12,7 @@ import (
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/resolver"
 )
 
@@ -58,7 +59,7 @@ func holdRig(t *testing.T) (*Sender, *liveSource, policy.Permit) {
 // which time.
 func waiter(t *testing.T, s *Sender, p policy.Permit, set Settings) (refused answer.Refusal, looks int, took time.Duration) {
 	began := time.Now()
-	q := &Request{Exchange: passes{}, Settings: &set, Conn: new(http1.Conn), Head: new(http1.RequestHead), Path: pathTo(t, "/svc/x"), Stripped: true}
+	q := &Request{Exchange: passes{}, Settings: &set, Conn: new(http1.Conn), Head: new(message.RequestHead), Path: pathTo(t, "/svc/x"), Stripped: true}
 	q.begin(s, p, new(Outcome), false)
 	for {
 		looks++

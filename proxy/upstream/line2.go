@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/proxy/http2"
 	"lictor/resolver"
 )
@@ -140,7 +141,7 @@ func (q *Request) byHTTP2(m *member) bool {
 
 func (q *Request) isGRPC() bool {
 	for i := range q.Head.Fields {
-		if f := &q.Head.Fields[i]; f.ID == http1.FieldContentType {
+		if f := &q.Head.Fields[i]; f.ID == message.FieldContentType {
 			const grpc = "application/grpc"
 			return strings.HasPrefix(f.Value, grpc) && (len(f.Value) == len(grpc) || strings.IndexByte("+;", f.Value[len(grpc)]) >= 0)
 		}

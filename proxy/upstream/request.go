@@ -12,6 +12,7 @@ import (
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/resolver"
 )
 
@@ -39,14 +40,14 @@ type Settings struct {
 // header fields go on, and which are added.
 type Exchange interface {
 	// PassesUp reports whether a field of the request goes to the backend.
-	PassesUp(f *http1.Field) bool
+	PassesUp(f *message.Field) bool
 	// AppendUp appends what lictor adds for the backend; stripped says that the
 	// path goes without its first segment.
 	AppendUp(dst []byte, stripped bool) []byte
 	// PassesDown reports whether a field of the answer goes to the client, and puts
 	// right what its value says of paths, if it has to (RewritesLocation);
 	// connection are the names that its Connection lists.
-	PassesDown(f *http1.Field, connection []string) bool
+	PassesDown(f *message.Field, connection []string) bool
 	// AppendDown appends what lictor adds for the client.
 	AppendDown(dst []byte) []byte
 	// Lasts is called when the request turns out to take long, maybe by another
@@ -61,7 +62,7 @@ type Request struct {
 	Exchange Exchange
 	Settings *Settings
 	Conn     *http1.Conn
-	Head     *http1.RequestHead
+	Head     *message.RequestHead
 	Began    time.Time
 	Client   netip.Addr
 	Path     *uri.Path
@@ -74,7 +75,7 @@ type Request struct {
 	Timed    bool          // when each attempt began is to be told exactly
 
 	progress
-	onInterim func(*http1.ResponseHead)
+	onInterim func(*message.ResponseHead)
 }
 
 // progress is how far a request came.

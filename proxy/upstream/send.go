@@ -9,6 +9,7 @@ import (
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 )
 
 // Send sends a request to where p permits, begins to relay the answer, and overwrites
@@ -347,7 +348,7 @@ func (q *Request) Done() bool {
 
 // relayUpgrade turns both connections into a tunnel (D20).
 func (q *Request) relayUpgrade(to string) {
-	if to == "" || !http1.HasToken(q.Upgrade, to) {
+	if to == "" || !message.HasToken(q.Upgrade, to) {
 		q.out.Err = errors.New("proxy: 101 to a protocol that was not asked for")
 		q.Conn.Abandon()
 		q.refuse(refuseBadGateway)
@@ -358,7 +359,7 @@ func (q *Request) relayUpgrade(to string) {
 }
 
 // interim relays a 1xx answer at once. HTTP/1.0 knows none.
-func (q *Request) interim(resp *http1.ResponseHead) {
+func (q *Request) interim(resp *message.ResponseHead) {
 	if q.Head.Minor == 0 {
 		return
 	}

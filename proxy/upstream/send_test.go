@@ -12,6 +12,7 @@ import (
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
+	"lictor/proxy/http1/message"
 	"lictor/resolver"
 )
 
@@ -61,7 +62,7 @@ func TestNothingIsSentWithoutAPermit(t *testing.T) {
 	s := newSender(t, &resolver.Service{Name: "svc", Loaded: true, Instances: []*resolver.Instance{{ID: "a", Address: "192.0.2.1:80", Weight: 1, State: resolver.Passing}}})
 	path := pathTo(t, "/svc/x")
 	for name, permit := range map[string]policy.Permit{"the zero one": {}, "one to look only": dryPermit(t, path)} {
-		q := &Request{Settings: new(Settings), Head: new(http1.RequestHead), Path: path}
+		q := &Request{Settings: new(Settings), Head: new(message.RequestHead), Path: path}
 		var o Outcome
 		if s.Send(permit, q, &o); o.Refusal.Status != 403 || o.Tries != 0 || len(*s.groups.Load()) != 0 {
 			t.Errorf("%s: got %+v", name, o)
@@ -163,14 +164,14 @@ func TestServicesOnTheBusAreForgotten(t *testing.T) {
 // passes lets every field pass.
 type passes struct{}
 
-func (passes) PassesUp(*http1.Field) bool             { return true }
-func (passes) AppendUp(dst []byte, _ bool) []byte     { return dst }
-func (passes) PassesDown(*http1.Field, []string) bool { return true }
-func (passes) AppendDown(dst []byte) []byte           { return dst }
-func (passes) Lasts()                                 {}
+func (passes) PassesUp(*message.Field) bool             { return true }
+func (passes) AppendUp(dst []byte, _ bool) []byte       { return dst }
+func (passes) PassesDown(*message.Field, []string) bool { return true }
+func (passes) AppendDown(dst []byte) []byte             { return dst }
+func (passes) Lasts()                                   {}
 
 func BenchmarkRequestToInstance(b *testing.B) {
-	q := &Request{Exchange: passes{}, Settings: new(Settings), Conn: new(http1.Conn), Head: new(http1.RequestHead), Path: pathTo(b, "/svc/index.html?x=1"), Stripped: true, Query: "x=1"}
+	q := &Request{Exchange: passes{}, Settings: new(Settings), Conn: new(http1.Conn), Head: new(message.RequestHead), Path: pathTo(b, "/svc/index.html?x=1"), Stripped: true, Query: "x=1"}
 	if err := q.Head.Parse([]byte("GET /svc/index.html?x=1 HTTP/1.1\r\nHost: example.org\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")); err != nil {
 		b.Fatal(err)
 	}

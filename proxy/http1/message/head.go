@@ -1,4 +1,10 @@
-package http1
+// Package message is the text of HTTP/1.x messages (RFC 9112): heads, fields and
+// chunked bodies, read, checked and written. It knows no connection: who has bytes
+// hands them in, and gets bytes to send.
+//
+// It is strict, for what two readers take differently smuggles. Heads are parsed in
+// place: every string of one points into the bytes that it was read from.
+package message
 
 import (
 	"bytes"

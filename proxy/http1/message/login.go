@@ -1,4 +1,4 @@
-package http1
+package message
 
 // Some logins belong to the connection on which they were made and not to the
 // request: who uses it next is taken for the one who logged in (RFC 9110 3.3
