@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lictor/internal/crash"
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 )
 
@@ -120,7 +121,7 @@ func (t *trip) sendBody() error {
 		if err != nil && err != io.EOF {
 			return err
 		}
-		t.progress.Store(monotonic())
+		t.progress.Store(monotonic.Now())
 		if _, err := t.u.s.write(c.frame(buf, n), stall); err != nil {
 			return &writeError{err}
 		}
@@ -183,7 +184,7 @@ func (t *trip) spliceUp(stall time.Duration) error {
 		moved: func(n int) {
 			b.left -= int64(n)
 			b.read += int64(n)
-			t.progress.Store(monotonic())
+			t.progress.Store(monotonic.Now())
 			t.u.s.pulse.Wrote()
 		},
 	})

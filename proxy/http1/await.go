@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 )
 
@@ -55,7 +56,7 @@ func (c *Conn) readHead() error {
 		}
 		scanned = next
 		if began == 0 {
-			began = monotonic()
+			began = monotonic.Now()
 		}
 		if err := c.readMore(began, lim); err != nil {
 			return err
@@ -134,7 +135,7 @@ func (c *Conn) readMore(began int64, lim *Limits) error {
 		c.makeRoom(lim.MaxHeader)
 	}
 	for {
-		rest := lim.Header - time.Duration(monotonic()-began)
+		rest := lim.Header - time.Duration(monotonic.Now()-began)
 		if rest <= 0 {
 			return errHeadTimeout
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 )
 
@@ -47,7 +48,7 @@ func (c *Conn) LimitBody(n int64) { c.ws.body.max = n }
 // PaceBody has the body fail, as one whose client sends no more, once it falls
 // behind bytes a second after a time of grace. For handlers that hold it in memory.
 func (c *Conn) PaceBody(grace time.Duration, bytes int64) {
-	c.ws.body.pace, c.ws.body.grace, c.ws.body.began = bytes, grace, monotonic()
+	c.ws.body.pace, c.ws.body.grace, c.ws.body.began = bytes, grace, monotonic.Now()
 }
 
 // rest is how long the client may take for its next byte, at most limit.
@@ -56,7 +57,7 @@ func (b *body) rest(limit time.Duration) time.Duration {
 		return limit
 	}
 	earned := time.Duration(float64(b.read) / float64(b.pace) * float64(time.Second))
-	return min(limit, b.grace+earned-time.Duration(monotonic()-b.began))
+	return min(limit, b.grace+earned-time.Duration(monotonic.Now()-b.began))
 }
 
 // BodyBytes is how much of the request's body was read.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 )
 
@@ -249,7 +250,7 @@ func (c *Conn) linger() {
 	c.s.woken()
 	l := loan{to: bulkSize}
 	defer l.giveBack()
-	for began := monotonic(); time.Duration(monotonic()-began) < lingerMost; {
+	for began := monotonic.Now(); time.Duration(monotonic.Now()-began) < lingerMost; {
 		c.s.readBy(lingerTime)
 		if _, err := c.s.readLent(&l); err != nil {
 			return

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lictor/internal/monotonic"
 )
 
 // waitGone waits until the peer closed its side or the read deadline passes.
@@ -88,7 +90,7 @@ func (s *sock) readBy(d time.Duration) {
 		}
 		return
 	}
-	now := monotonic()
+	now := monotonic.Now()
 	at := now + int64(d)
 	if s.deadline <= at && at-s.deadline < int64(min(d/5, time.Second)) {
 		return
@@ -121,7 +123,7 @@ func (s *sock) writeBy(d time.Duration) (err error) {
 // expired reports whether a read that failed with a deadline error failed by
 // the one of readBy. If not, it was woken.
 func (s *sock) expired() bool {
-	return s.halted.Load() || s.deadline > 0 && monotonic() >= s.deadline
+	return s.halted.Load() || s.deadline > 0 && monotonic.Now() >= s.deadline
 }
 
 // halt makes every read and write that waits, or comes later, fail with a
@@ -146,13 +148,8 @@ func Wake(nc net.Conn) {
 // woken is to be called by the reader after wake, so that readBy sets anew.
 func (s *sock) woken() { s.deadline = -1 }
 
-var (
-	past  = time.Unix(1, 0)
-	start = time.Now()
-)
-
-// monotonic is the time since the process started, in nanoseconds.
-func monotonic() int64 { return int64(time.Since(start)) }
+// past is a deadline that has passed.
+var past = time.Unix(1, 0)
 
 // isTimeout reports whether err is a passed deadline.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 )
 
@@ -26,7 +27,7 @@ var errSwitched = errors.New("http1: upstream switched to a protocol that nobody
 // an answer relayed to a client would fail by. u is given back, or closed. No
 // client has a part in it, so it blocks for timeout at most.
 func (u *Upstream) Fetch(head []byte, timeout time.Duration, maxBody int) (*Fetched, *Failure) {
-	f := &fetch{u: u, until: monotonic() + int64(timeout), maxBody: maxBody, in: make([]byte, 0, 4<<10)}
+	f := &fetch{u: u, until: monotonic.Now() + int64(timeout), maxBody: maxBody, in: make([]byte, 0, 4<<10)}
 	whole := false
 	defer func() { // after a panic as well
 		if whole {
@@ -80,7 +81,7 @@ func (f *fetch) more(most int) error {
 		f.in = grown
 	}
 	for {
-		rest := time.Duration(f.until - monotonic())
+		rest := time.Duration(f.until - monotonic.Now())
 		if rest <= 0 {
 			return errTimeout
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lictor/internal/crash"
+	"lictor/internal/monotonic"
 )
 
 // lot is where connections wait on which nothing happened for a while. None of them
@@ -127,7 +128,7 @@ func (l *lot) watchBy() {
 		l.deadline = until
 		at := time.Time{}
 		if until != math.MaxInt64 {
-			at = start.Add(time.Duration(until))
+			at = monotonic.Time(until)
 		}
 		_ = l.poller.SetReadDeadline(at) // open found that it has deadlines
 	}
@@ -210,7 +211,7 @@ func (l *lot) free() bool {
 			l.leave(s)
 		}
 	}
-	for now := monotonic(); len(l.due) > 0 && l.due[0].until <= now; {
+	for now := monotonic.Now(); len(l.due) > 0 && l.due[0].until <= now; {
 		l.leave(l.due[0])
 	}
 	if l.watched = len(l.due) > 0; l.watched {

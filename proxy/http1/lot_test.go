@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lictor/internal/eventually"
+	"lictor/internal/monotonic"
 )
 
 // pair is both ends of a TCP connection.
@@ -78,10 +79,10 @@ func TestWaitsEndInTime(t *testing.T) {
 	order := make(chan time.Duration, 3)
 	for _, d := range []time.Duration{60 * time.Millisecond, 20 * time.Millisecond, 40 * time.Millisecond} {
 		ours, _ := pair(t)
-		at := monotonic() + int64(d)
-		ours.SetReadDeadline(start.Add(time.Duration(at)))
+		at := monotonic.Now() + int64(d)
+		ours.SetReadDeadline(monotonic.Time(at))
 		if !parked.park(ours, unix.EPOLLIN, at, &wg, func() {
-			if monotonic() < at {
+			if monotonic.Now() < at {
 				t.Errorf("%v came early", d)
 			}
 			order <- d
@@ -286,7 +287,7 @@ func TestACutExchangeDoesNotWait(t *testing.T) {
 	c.lend()
 	c.ws.body.done = true
 	c.trip.begin(c, NewPool(PoolConfig{Address: "unused"}).Adopt(instance))
-	c.trip.rest, c.trip.left, c.trip.since = ofLength, 10, monotonic()
+	c.trip.rest, c.trip.left, c.trip.since = ofLength, 10, monotonic.Now()
 	c.trip.fail(ErrClientGone)
 	c.move()
 	eventually.True(t, "it ends", func() bool { return s.Open() == 0 })

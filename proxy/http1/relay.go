@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 )
 
@@ -28,7 +29,7 @@ func (c *Conn) Relay(head []byte) {
 		err = t.relayStream(head, false)
 	}
 	c.ws.out = head[:0]
-	t.since = monotonic()
+	t.since = monotonic.Now()
 	if err != nil || t.rest == nothing {
 		t.relayed(err)
 	}
@@ -114,7 +115,7 @@ func (t *trip) copyDown() error {
 			return err
 		}
 		l.giveBack()
-		t.since = monotonic() // the time that the client took is not the upstream's
+		t.since = monotonic.Now() // the time that the client took is not the upstream's
 		t.out += int64(n)
 		t.left -= int64(n)
 	}
@@ -139,7 +140,7 @@ func (t *trip) spliceDown() error {
 		arm:    func() error { return t.arm(limit, t.since) },
 		lapsed: t.lapsed,
 		moved: func(n int) {
-			t.since = monotonic()
+			t.since = monotonic.Now()
 			t.fresh = false
 			t.out += int64(n)
 			t.left -= int64(n)
@@ -189,7 +190,7 @@ func (t *trip) relayMore() error {
 		if err := t.pass(l, n, err); err != nil {
 			return err
 		}
-		t.since = monotonic() // as in copyDown
+		t.since = monotonic.Now() // as in copyDown
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/internal/guarded"
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 )
 
@@ -143,7 +144,7 @@ func (s *Server) serveConn(nc net.Conn, peer *Peer) {
 func (s *Server) Later(nc net.Conn, by time.Time, f func()) {
 	until := int64(0)
 	if !by.IsZero() {
-		until = int64(by.Sub(start))
+		until = monotonic.Of(by)
 	}
 	s.later(nc, until, f)
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 )
 
@@ -199,7 +200,7 @@ func (t *trip) await(timeout time.Duration, interim func(*message.ResponseHead))
 			return err
 		}
 		if began == 0 {
-			began = monotonic()
+			began = monotonic.Now()
 		}
 		n, err = t.read(ws.up[t.up:], nil, timeout, began)
 		if err != nil {
@@ -277,7 +278,7 @@ func (t *trip) read(p []byte, l *loan, limit time.Duration, since int64) (n int,
 // arm sets the deadline for the next read from the upstream. The first one is
 // short, for the client is watched only once the upstream is slow.
 func (t *trip) arm(limit time.Duration, since int64) error {
-	rest := limit - time.Duration(monotonic()-max(since, t.progress.Load()))
+	rest := limit - time.Duration(monotonic.Now()-max(since, t.progress.Load()))
 	if rest <= 0 {
 		if !t.clientOwes() {
 			return errTimeout

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lictor/internal/crash"
+	"lictor/internal/monotonic"
 )
 
 // Tunnel writes head, a 101 or 200 answer. Once the handler's Serve has returned,
@@ -72,7 +73,7 @@ func (t *trip) openTunnel(over func()) {
 	c, u := t.c, t.u
 	lim := c.srv.limits.Load()
 	tn := &tunnel{t: t, limit: lim.Stream, lull: lim.Quiet(), over: over}
-	tn.last.Store(monotonic())
+	tn.last.Store(monotonic.Now())
 	tn.under.Store(2)
 	tn.up = direction{tunnel: tn, dst: &u.s, src: &c.s, total: &t.in, loan: loan{to: bulkSize}}
 	tn.down = direction{tunnel: tn, dst: &c.s, src: &u.s, total: &t.out, loan: loan{to: bulkSize}}
@@ -210,7 +211,7 @@ func (d *direction) mayRest() bool { return d.grown || d.src.tcp != nil }
 func (d *direction) pass(n int) error {
 	defer d.loan.giveBack()
 	d.grown, d.lulled = true, false
-	now := monotonic()
+	now := monotonic.Now()
 	if time.Duration(now-d.came) > quiet {
 		d.burst = 0
 	}
@@ -219,14 +220,14 @@ func (d *direction) pass(n int) error {
 	if _, err := d.dst.write(d.loan.buf[:n], d.limit); err != nil {
 		return &writeError{err}
 	}
-	d.last.Store(monotonic())
+	d.last.Store(monotonic.Now())
 	*d.total += int64(n)
 	return nil
 }
 
 // splice is step again and again, by splice(2), until nothing comes for a while.
 func (d *direction) splice() error {
-	touch := func() { d.last.Store(monotonic()) }
+	touch := func() { d.last.Store(monotonic.Now()) }
 	err := spliceBody(d.dst, d.src, math.MaxInt64, d.limit, flow{
 		arm:    func() error { return d.arm(quiet) },
 		lapsed: func() error { d.src.woken(); return errQuiet },
@@ -242,7 +243,7 @@ func (d *direction) splice() error {
 // arm limits the next wait for bytes, to most at most. It fails if they are not to
 // be waited for: nothing came for too long, or the tunnel is over.
 func (d *direction) arm(most time.Duration) error {
-	rest := d.limit - time.Duration(monotonic()-d.last.Load())
+	rest := d.limit - time.Duration(monotonic.Now()-d.last.Load())
 	if rest <= 0 {
 		return errTimeout
 	}

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"lictor/internal/monotonic"
 )
 
 // Upstream is a connection to an instance. While a request is under way it
@@ -168,7 +170,7 @@ func introduce(nc net.Conn, header []byte) error {
 func (p *Pool) put(u *Upstream, c *Conn) {
 	p.active.Add(-1)
 	u.reused = true
-	u.idle = monotonic()
+	u.idle = monotonic.Now()
 	// Closing takes long, and every request to the instance would wait for it.
 	if over := p.keep(u, c); over != nil {
 		over.close()
@@ -241,7 +243,7 @@ func (u *Upstream) close() {
 // Expire closes connections that were idle for too long, or were closed by
 // the peer.
 func (p *Pool) Expire() {
-	now := monotonic()
+	now := monotonic.Now()
 	limit := now - int64(p.cfg.IdleTimeout)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/internal/uri"
 	"lictor/policy"
 	"lictor/proxy/answer"
@@ -98,7 +99,7 @@ func (q *Request) askMember(m *member, r *roster, ask *Question) (reply *http1.F
 		reused := u.Reused()
 		reply, f := u.Fetch(ask.head(m), ask.Timeout-time.Since(q.Began), ask.MaxBody)
 		if f == nil {
-			m.worked(monotonic())
+			m.worked(monotonic.Now())
 			q.judge(m, r, reply.Status)
 			return reply, false, nil
 		}
@@ -133,7 +134,7 @@ func (q *Request) askFailed(m *member, f *http1.Failure, reused bool) bool {
 	case http1.Stale:
 		q.hungUp(m, f.Err)
 	case http1.TimedOut:
-		m.silent(int64(q.Began.Sub(processStart)))
+		m.silent(monotonic.Of(q.Began))
 		return false
 	case http1.Broken:
 		once := f.Clean && !q.resent

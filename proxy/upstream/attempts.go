@@ -3,6 +3,7 @@ package upstream
 import (
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/proxy/answer"
 )
 
@@ -31,7 +32,7 @@ func (q *Request) trying(m *member, began time.Time) {
 
 // asked is the time of monotonic at which the attempt under way began.
 func (q *Request) asked() time.Duration {
-	return q.Began.Sub(processStart) + q.out.tries[len(q.out.tries)-1].began
+	return time.Duration(monotonic.Of(q.Began)) + q.out.tries[len(q.out.tries)-1].began
 }
 
 // missedBy notes why the attempt under way brought no answer, so that another one

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/monotonic"
 	"lictor/internal/trace"
 	"lictor/policy"
 	"lictor/proxy/answer"
@@ -93,7 +94,7 @@ func (m *serviceMetrics) observe(took time.Duration, id *trace.ID) {
 		m.duration.Observe(took.Seconds())
 		return
 	}
-	now, last := monotonic(), m.exemplar.Load()
+	now, last := monotonic.Now(), m.exemplar.Load()
 	if now-last < exemplarEvery {
 		m.duration.Observe(took.Seconds())
 		return

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 	"lictor/resolver"
 )
@@ -162,7 +163,7 @@ func TestEjectedMembers(t *testing.T) {
 			if x.out.tries[0].member == x.out.tries[1].member || x.pick(r) != nil {
 				t.Error("a member was picked twice")
 			}
-			bad.worked(monotonic())
+			bad.worked(monotonic.Now())
 			got := 0
 			for i := range 100 {
 				if asker(g, mode, i).pick(r) == bad {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1/message"
@@ -179,7 +180,7 @@ func (s *Sender) busGroup(name string, answered bool) *group {
 	}
 	grp := s.group(name)
 	grp.onBus.Store(true)
-	grp.used.Store(monotonic())
+	grp.used.Store(monotonic.Now())
 	return grp
 }
 

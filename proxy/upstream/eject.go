@@ -11,6 +11,7 @@ import (
 
 	"lictor/internal/consul/mesh"
 	"lictor/internal/crash"
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1"
 	"lictor/proxy/http2"
 	"lictor/resolver"
@@ -122,7 +123,7 @@ func (g *group) spares(p *peer) bool {
 func (p *peer) readmit(why string) {
 	p.fails.Store(0)
 	if e := p.ejection.Swap(nil); e != nil {
-		p.born.Store(monotonic())
+		p.born.Store(monotonic.Now())
 		p.group.log.Info("instance is back", "service", p.group.name, "address", p.pool.Address(), "why", why, "took_ms", time.Since(e.since).Milliseconds())
 	}
 }

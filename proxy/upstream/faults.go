@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"lictor/internal/monotonic"
 	"lictor/resolver"
 )
 
@@ -51,7 +52,7 @@ func (q *Request) judge(m *member, r *roster, status int) {
 		m.leaveOut(&ejection{why: q.trial.why, answers: true})
 	case q.trial != nil:
 		m.readmit("it answers well")
-	case bad && !m.ejected() && m.faults.add(rule, monotonic()):
+	case bad && !m.ejected() && m.faults.add(rule, monotonic.Now()):
 		m.leaveOut(&ejection{why: fmt.Sprintf("its answers: %s", rule), answers: true})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/resolver"
 )
 
@@ -15,7 +16,7 @@ func answered(g *group, r *roster, m *member, rule resolver.Faults, statuses ...
 	for _, status := range statuses {
 		q := careful(g, r, resolver.RoundRobin, 0, Settings{Eject: rule})
 		q.enter(m)
-		m.worked(monotonic())
+		m.worked(monotonic.Now())
 		q.judge(m, r, status)
 		q.leave(m)
 	}
@@ -76,7 +77,7 @@ func TestBackByTrial(t *testing.T) {
 			return n
 		}
 		answered(g, r, m, fiveIn10s, 500, 500, 500, 500, 500)
-		before := monotonic()
+		before := monotonic.Now()
 		if got() != 0 {
 			t.Fatal("it gets requests at once")
 		}
@@ -118,7 +119,7 @@ func TestBackByTrial(t *testing.T) {
 		if m.ejected() || got() == 0 || m.fails.Load() != 0 {
 			t.Error("a good answer to the trial did not bring it back")
 		}
-		if monotonic()-before > int64(10*time.Second) {
+		if monotonic.Now()-before > int64(10*time.Second) {
 			t.Error("the test is too slow for what follows")
 		}
 		answered(g, r, m, fiveIn10s, 500, 500, 500, 500)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/monotonic"
 	"lictor/policy"
 	"lictor/proxy/http1"
 	"lictor/resolver"
@@ -120,7 +121,7 @@ func (g *group) member(kept map[memberKey]*member, inst *resolver.Instance, cfg 
 	if !ok {
 		m := &member{inst: inst, peer: newPeer(g, inst, cfg)}
 		if g.current.Load() != nil {
-			m.born.Store(monotonic())
+			m.born.Store(monotonic.Now())
 		}
 		return m
 	}
@@ -224,7 +225,7 @@ type fixedService struct {
 
 // fix returns the service that stands for b, the same one until b changes.
 func (g *group) fix(b *policy.Backends) *resolver.Service {
-	g.used.Store(monotonic())
+	g.used.Store(monotonic.Now())
 	if f := g.fixed.Load(); f != nil && f.backends == b {
 		return f.service
 	}

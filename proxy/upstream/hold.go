@@ -8,6 +8,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/internal/limits"
+	"lictor/internal/monotonic"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/resolver"
@@ -168,7 +169,7 @@ func (q *Request) patience(p *policy.Permit) (*group, time.Duration) {
 	if g == nil || reason != NoHealthy && reason != UnknownService && reason != answer.Unreachable {
 		return nil, 0
 	}
-	now := monotonic()
+	now := monotonic.Now()
 	if q.since == 0 {
 		q.since = now
 	}
@@ -262,7 +263,7 @@ func (g *group) awaited(set *Settings) bool {
 	if most == 0 {
 		return false
 	}
-	now := monotonic()
+	now := monotonic.Now()
 	g.lost.CompareAndSwap(0, now)
 	return now-g.lost.Load() <= int64(most)
 }

@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"lictor/internal/monotonic"
+)
 
 // InstanceState is what this process knows of an instance that it asked.
 type InstanceState struct {
@@ -22,7 +26,7 @@ func (s *Sender) Instances(service string) (all []InstanceState) {
 	if g == nil {
 		return nil
 	}
-	now := monotonic()
+	now := monotonic.Now()
 	for site := range g.sites() {
 		r := site.current.Load()
 		if r == nil {

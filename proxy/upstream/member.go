@@ -38,10 +38,6 @@ type peer struct {
 	latencies latencies
 }
 
-var processStart = time.Now()
-
-func monotonic() int64 { return int64(time.Since(processStart)) }
-
 // newPeer makes what lictor has with an instance.
 func newPeer(g *group, inst *resolver.Instance, cfg *Settings) *peer {
 	p := &peer{group: g, patience: cfg.ConnectTimeout}

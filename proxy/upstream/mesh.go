@@ -8,6 +8,7 @@ import (
 
 	"lictor/admin/api"
 	"lictor/internal/consul/mesh"
+	"lictor/internal/monotonic"
 	"lictor/proxy/http1"
 )
 
@@ -64,7 +65,7 @@ func (q *Request) barred(m *member) bool {
 		return false
 	}
 	until := q.group.forbidden.Load()
-	if until == 0 || until < monotonic() {
+	if until == 0 || until < monotonic.Now() {
 		return false
 	}
 	q.refuse(refuseIntention)
@@ -82,7 +83,7 @@ func (q *Request) forbidden(m *member, err error) bool {
 	if allowed || unknown != nil {
 		return false
 	}
-	q.group.forbidden.Store(monotonic() + int64(mesh.Remembered))
+	q.group.forbidden.Store(monotonic.Now() + int64(mesh.Remembered))
 	q.group.renewMesh()
 	q.out.Err = err
 	q.refuse(refuseIntention)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/monotonic"
 	"lictor/internal/trace"
 	"lictor/proxy/answer"
 )
@@ -93,15 +94,15 @@ func TestExemplarsArePaced(t *testing.T) {
 		return n
 	}
 	traced := &trace.ID{0x0a, 0xf7, 0x65}
-	of.exemplar.Store(monotonic() + int64(time.Hour))
+	of.exemplar.Store(monotonic.Now() + int64(time.Hour))
 	if of.observe(time.Millisecond, traced); exemplars() != 0 {
 		t.Error("a second exemplar within a second")
 	}
-	of.exemplar.Store(monotonic() - 2*exemplarEvery)
+	of.exemplar.Store(monotonic.Now() - 2*exemplarEvery)
 	if of.observe(time.Second, new(trace.ID)); exemplars() != 0 {
 		t.Error("an exemplar without a trace")
 	}
-	if of.observe(2*time.Second, traced); exemplars() != 1 || monotonic()-of.exemplar.Load() > int64(time.Minute) {
+	if of.observe(2*time.Second, traced); exemplars() != 1 || monotonic.Now()-of.exemplar.Load() > int64(time.Minute) {
 		t.Errorf("got %d exemplars, want one, and its time", exemplars())
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"lictor/admin/api"
 	"lictor/internal/limits"
+	"lictor/internal/monotonic"
 	"lictor/policy"
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
@@ -194,7 +195,7 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 		f := q.Conn.RoundTrip(u, q.appendRequest(q.Conn.Scratch(), m, r), rest, q.onInterim)
 		if f == nil {
 			q.out.Answered = time.Since(began)
-			at := began.Sub(processStart) + q.out.Answered
+			at := time.Duration(monotonic.Of(began)) + q.out.Answered
 			m.worked(int64(at))
 			m.latencies.note(at-q.asked(), int64(at))
 			q.judge(m, r, q.Conn.Response().Status)
@@ -286,8 +287,8 @@ func (q *Request) failed(m *member, r *roster, f *http1.Failure, reused bool) ve
 		q.hungUp(m, f.Err)
 		return another
 	case f.Kind == http1.TimedOut:
-		m.silent(int64(q.Began.Sub(processStart)))
-		now := monotonic()
+		m.silent(monotonic.Of(q.Began))
+		now := monotonic.Now()
 		m.latencies.note(time.Duration(now)-q.asked(), now)
 		q.refuse(refuseTimeout)
 	case f.Kind == http1.ClientLeft, f.Kind == http1.WasCut:

@@ -1,6 +1,10 @@
 package upstream
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+
+	"lictor/internal/monotonic"
+)
 
 // An instance that appears while its service is in use, or that is back from an
 // ejection, gets a part of its share at first, if its service wants it so: caches
@@ -19,7 +23,7 @@ func (q *Request) share(m *member) float64 {
 	if born == 0 {
 		return 1
 	}
-	age := monotonic() - born
+	age := monotonic.Now() - born
 	if age >= q.slow {
 		m.born.CompareAndSwap(born, 0)
 		return 1

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lictor/internal/monotonic"
 	"lictor/resolver"
 )
 
@@ -97,7 +98,7 @@ func TestWhoIsNew(t *testing.T) {
 			t.Errorf("at the first request a member has %v of its share", got)
 		}
 		r.members[0].eject("a test", nil)
-		r.members[0].worked(monotonic())
+		r.members[0].worked(monotonic.Now())
 		if got := q.share(r.members[0]); got != slowFrom {
 			t.Errorf("back from an ejection a member has %v of its share", got)
 		}

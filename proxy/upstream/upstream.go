@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lictor/internal/monotonic"
 	"lictor/proxy/answer"
 	"lictor/resolver"
 )
@@ -116,7 +117,7 @@ func (s *Sender) Sweep(set *Settings) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.metrics.expireLocked(monotonic())
+	s.metrics.expireLocked(monotonic.Now())
 }
 
 // fixedIdle is how long a group that no resolver knows is kept without a request.
@@ -125,7 +126,7 @@ const fixedIdle = 10 * time.Minute
 // needs reports whether a group is still needed.
 func (s *Sender) needs(g *group) bool {
 	if g.fixed.Load() != nil || g.onBus.Load() {
-		if monotonic()-g.used.Load() < int64(fixedIdle) {
+		if monotonic.Now()-g.used.Load() < int64(fixedIdle) {
 			return true
 		}
 	}
@@ -142,7 +143,7 @@ func (s *Sender) following(site *group) *resolver.Service {
 	if f := site.fixed.Load(); f != nil {
 		return f.service
 	}
-	if site.onBus.Load() && monotonic()-site.used.Load() < int64(fixedIdle) {
+	if site.onBus.Load() && monotonic.Now()-site.used.Load() < int64(fixedIdle) {
 		return nil
 	}
 	if found := s.sources[site.source].Catalog().Lookup(site.name); found != nil && found.Loaded {
@@ -181,7 +182,7 @@ func (s *Sender) drop(name string) {
 		g.close()
 		delete(next, name)
 		s.groups.Store(&next)
-		s.metrics.retireLocked(name, monotonic())
+		s.metrics.retireLocked(name, monotonic.Now())
 	}
 }
 
