@@ -90,7 +90,7 @@ func (s *Server) admits(nc net.Conn, p *Peer) bool {
 	p.Remote, p.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	most := s.limits.Load().Admission.Connections
 	switch {
-	case spent(nc):
+	case Beyond(descriptors.ForClients(), nc): // it uses one that is kept back
 		limits.Hit("descriptors")
 	case p.entrance.Introduce == nil && !s.welcome(p):
 	case most > 0 && s.accepted.Load() >= int64(most):
@@ -138,20 +138,6 @@ func (c *Conn) endIfIdle() {
 	if c.state.CompareAndSwap(stateIdle, stateStopped) {
 		c.s.wake()
 	}
-}
-
-// spent reports whether nc uses a descriptor that is kept back.
-func spent(nc net.Conn) (is bool) {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		return false
-	}
-	rc, err := tcp.SyscallConn()
-	if err != nil {
-		return false
-	}
-	_ = rc.Control(func(fd uintptr) { is = descriptors.Beyond(descriptors.ForClients(), fd) }) // closed: nobody cares
-	return is
 }
 
 // welcome counts the connection with its client's others, and reports whether

@@ -4,8 +4,6 @@ import (
 	"io"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"lictor/internal/crash"
 	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
@@ -44,7 +42,7 @@ func (t *trip) attend() {
 func (t *trip) watch() {
 	t.attended = true
 	t.c.s.readBy(0)
-	if !parked.park(t.c.s.nc, unix.EPOLLRDHUP, 0, &t.wg, t.watchClient) {
+	if !t.c.s.parkForEnd(&t.wg, t.watchClient) {
 		t.wg.Go(t.watchClient)
 	}
 }

@@ -95,7 +95,7 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 	var err error
 	if c.srv.draining.Load() { // Shutdown may have come too early to see the idle state
 		c.state.Store(stateStopped)
-	} else if c.w, err = c.s.readLent(c); c.w > 0 {
+	} else if c.w, err = c.s.readLent((*lending)(c)); c.w > 0 {
 		if !c.state.CompareAndSwap(stateIdle, stateActive) {
 			c.s.woken()
 		}
@@ -123,7 +123,7 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 	} else {
 		c.s.readBy(firstLook)
 	}
-	if c.w, _ = c.s.readLent(c); c.w == 0 {
+	if c.w, _ = c.s.readLent((*lending)(c)); c.w == 0 {
 		return errDrain
 	}
 	return nil

@@ -73,20 +73,22 @@ const bulkSize = 64 << 10
 
 var bulks = sync.Pool{New: func() any { return new([bulkSize]byte) }}
 
-// loan is a bulk buffer that is held only while bytes are there.
+// loan is a bulk buffer that is held only while bytes are there, by whoever reads.
 type loan struct {
 	buf      *[bulkSize]byte
 	from, to int // the part to read into
 }
 
-func (l *loan) lend() []byte {
+// Lend gives the buffer out.
+func (l *loan) Lend() []byte {
 	if l.buf == nil {
 		l.buf = bulks.Get().(*[bulkSize]byte)
 	}
 	return l.buf[l.from:l.to]
 }
 
-func (l *loan) giveBack() {
+// GiveBack takes it back, if it was given out.
+func (l *loan) GiveBack() {
 	if l.buf != nil {
 		bulks.Put(l.buf)
 		l.buf = nil
@@ -125,6 +127,15 @@ func (c *Conn) lend() []byte {
 	}
 	return c.ws.in
 }
+
+// lending is a Conn as that which a read for its next request has its buffer from.
+type lending Conn
+
+// Lend gives it out.
+func (l *lending) Lend() []byte { return (*Conn)(l).lend() }
+
+// GiveBack takes it back.
+func (l *lending) GiveBack() { (*Conn)(l).giveBack() }
 
 // giveBack returns the memory; nothing of it may be in use.
 func (c *Conn) giveBack() {
@@ -185,19 +196,6 @@ func (c *Conn) abort() {
 	c.srv.forget(c.peer)
 }
 
-// Abort ends a connection at once, by RST and, with TLS, without its farewell:
-// nothing that was half sent may look whole.
-func Abort(nc net.Conn) {
-	nc = lowest(nc)
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		nc.Close()
-		return
-	}
-	_ = tcp.SetLinger(0) // it ends either way
-	parked.close(tcp)
-}
-
 // Abandon closes the upstream of a RoundTrip whose answer is not relayed.
 func (c *Conn) Abandon() { c.trip.leave(false) }
 
@@ -249,13 +247,13 @@ func (c *Conn) linger() {
 	}
 	c.s.woken()
 	l := loan{to: bulkSize}
-	defer l.giveBack()
+	defer l.GiveBack()
 	for began := monotonic.Now(); time.Duration(monotonic.Now()-began) < lingerMost; {
 		c.s.readBy(lingerTime)
 		if _, err := c.s.readLent(&l); err != nil {
 			return
 		}
-		l.giveBack()
+		l.GiveBack()
 	}
 }
 

@@ -71,6 +71,19 @@ func socketOf(nc net.Conn) *net.TCPConn {
 	return tcp
 }
 
+// Abort ends a connection at once, by RST and, with TLS, without its farewell:
+// nothing that was half sent may look whole.
+func Abort(nc net.Conn) {
+	nc = lowest(nc)
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		nc.Close()
+		return
+	}
+	_ = tcp.SetLinger(0) // it ends either way
+	parked.close(tcp)
+}
+
 // NetConn returns the socket.
 func (g *ground) NetConn() net.Conn { return g.TCPConn }
 

@@ -49,11 +49,50 @@ type seat struct {
 
 var parked lot
 
-// park has resume called, in a goroutine that wg counts, once events come on the
-// socket that nc runs on, or the time until, at which its read deadline has passed; 0
-// is never. It is for a connection of which a read just found nothing: what TLS holds
-// of a record is not seen. wg counts the wait too. It reports false, and does nothing,
-// if nc cannot be waited for in this way, or its deadline has passed.
+// place is where a panic is counted that comes while connections wait.
+const place = "http1 connection"
+
+// Park has resume called, in a goroutine that wg counts, once something comes on the
+// socket that nc runs on, or at the time by, when its read deadline passes; the zero by
+// is never. Meanwhile there is no goroutine. It is for a connection of which a read
+// just found nothing: what TLS holds of a record is not seen. wg counts the wait too.
+// It reports false, and does nothing, if nc cannot be waited for in this way, or its
+// deadline has passed. resume begins with a deferred crash.Contain.
+func Park(nc net.Conn, by time.Time, wg *sync.WaitGroup, resume func()) bool {
+	until := int64(0)
+	if !by.IsZero() {
+		until = monotonic.Of(by)
+	}
+	return parked.park(nc, anything, until, wg, resume)
+}
+
+// park is [Park] for s, by the deadline that readBy set.
+func (s *sock) park(wg *sync.WaitGroup, resume func()) bool {
+	return parked.park(s.nc, anything, s.deadline, wg, resume)
+}
+
+// parkForEnd is [Park] for s, however long it takes, until the peer closes its side:
+// bytes that come meanwhile stay unread.
+func (s *sock) parkForEnd(wg *sync.WaitGroup, resume func()) bool {
+	return parked.park(s.nc, unix.EPOLLRDHUP, 0, wg, resume)
+}
+
+// anything is whatever may be read of a socket, its end included.
+const anything = unix.EPOLLIN | unix.EPOLLRDHUP
+
+// Parked is how many connections wait that wg counts; with nil, how many wait at all.
+func Parked(wg *sync.WaitGroup) (n int) {
+	parked.mu.Lock()
+	defer parked.mu.Unlock()
+	for _, s := range parked.seats {
+		if wg == nil || s.wg == wg {
+			n++
+		}
+	}
+	return n
+}
+
+// park is [Park] until a moment, 0 for never, and for some events only.
 func (l *lot) park(nc net.Conn, events uint32, until int64, wg *sync.WaitGroup, resume func()) bool {
 	tcp := socketOf(nc)
 	if tcp == nil {
@@ -134,7 +173,7 @@ func (l *lot) watchBy() {
 	}
 	if !l.watched {
 		l.watched = true
-		crash.Go(where, l.watch, l.evacuate)
+		crash.Go(place, l.watch, l.evacuate)
 	}
 }
 
@@ -227,7 +266,7 @@ func (l *lot) leave(s *seat) {
 		delete(l.seats, s.fd)
 	}
 	go func() {
-		defer crash.Contain(where, nil)
+		defer crash.Contain(place, nil)
 		defer s.wg.Done()
 		s.resume()
 	}()

@@ -33,7 +33,6 @@ func pair(t *testing.T) (ours, theirs net.Conn) {
 }
 
 func TestAWaitInTheLot(t *testing.T) {
-	anything := uint32(unix.EPOLLIN | unix.EPOLLRDHUP)
 	for _, tt := range []struct {
 		name   string
 		events uint32
@@ -163,16 +162,7 @@ func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
 		wantAnswer(t, c, bufio.NewReader(c), plainGet)
 		all = append(all, c)
 	}
-	waiting := func() (n int) {
-		parked.mu.Lock()
-		defer parked.mu.Unlock()
-		for _, seat := range parked.seats {
-			if seat.wg == &s.wg {
-				n++
-			}
-		}
-		return n
-	}
+	waiting := func() int { return Parked(&s.wg) }
 	for range 2 {
 		eventually.True(t, "all wait in the lot", func() bool { return waiting() == conns })
 		for _, c := range all {

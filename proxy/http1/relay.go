@@ -91,6 +91,11 @@ func (t *trip) join(head []byte, n int) []byte {
 	return up[at : t.seen+n]
 }
 
+// spliceMin is the size from which a body of known length goes from socket to
+// socket inside the kernel. Below it the two extra calls per piece cost more
+// than the copies they save.
+const spliceMin = 64 << 10
+
 // relayLeft relays the bytes that are left of a body of known length.
 func (t *trip) relayLeft() error {
 	if t.left > spliceMin && t.c.s.rc != nil && t.u.s.rc != nil {
@@ -104,7 +109,7 @@ func (t *trip) relayLeft() error {
 // copyDown relays what is left through a buffer.
 func (t *trip) copyDown() error {
 	var l loan
-	defer l.giveBack()
+	defer l.GiveBack()
 	for t.left > 0 {
 		l.to = int(min(t.left, bulkSize))
 		n, err := t.readBody(&l)
@@ -114,7 +119,7 @@ func (t *trip) copyDown() error {
 		if err := t.c.write(l.buf[:n]); err != nil {
 			return err
 		}
-		l.giveBack()
+		l.GiveBack()
 		t.since = monotonic.Now() // the time that the client took is not the upstream's
 		t.out += int64(n)
 		t.left -= int64(n)
@@ -136,7 +141,7 @@ func (t *trip) readBody(l *loan) (int, error) {
 
 func (t *trip) spliceDown() error {
 	limit := t.c.srv.limits.Load().Stream
-	return spliceBody(&t.c.s, &t.u.s, t.left, limit, flow{
+	return cutShort(spliceBody(&t.c.s, &t.u.s, t.left, limit, flow{
 		arm:    func() error { return t.arm(limit, t.since) },
 		lapsed: t.lapsed,
 		moved: func(n int) {
@@ -145,7 +150,7 @@ func (t *trip) spliceDown() error {
 			t.out += int64(n)
 			t.left -= int64(n)
 		},
-	})
+	}))
 }
 
 // relayStream relays a body whose length is not known: chunked, or until the
@@ -158,8 +163,8 @@ func (t *trip) relayStream(head []byte, chunked bool) error {
 	ws.updec.Lenient = true
 	ws.updec.Reset()
 	l := loan{from: chunkRoom, to: chunkRoom + streamMax}
-	defer l.giveBack()
-	l.lend()
+	defer l.GiveBack()
+	l.Lend()
 	var bad error
 	for bad == nil && !s.done && t.seen < t.up {
 		var p []byte
@@ -201,11 +206,11 @@ func (t *trip) relayMore() error {
 //
 //go:noinline
 func (t *trip) pass(l *loan, n int, err error) error {
-	defer l.giveBack()
+	defer l.GiveBack()
 	var p []byte
 	switch {
 	case err == io.EOF && !t.stream.chunked:
-		p, err = t.endOf(l.lend()[:0]), nil
+		p, err = t.endOf(l.Lend()[:0]), nil
 	case err != nil:
 		return cutShort(err)
 	default:

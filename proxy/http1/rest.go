@@ -83,7 +83,7 @@ func (c *Conn) move() {
 		c.srv.wg.Go(c.resume) // which finds out: nobody would wake it any more
 		return
 	}
-	c.srv.later(t.u.s.nc, t.u.s.deadline, c.resume)
+	c.srv.later(&t.u.s, c.resume)
 }
 
 // resume goes on with what is left to be done, and then with the connection.

@@ -37,11 +37,7 @@ func limited(t *testing.T, lim Limits, serve func(c net.Conn, in *bufio.Reader))
 // moved waits until the rest of an answer waits without a goroutine.
 func moved(t *testing.T) {
 	t.Helper()
-	eventually.True(t, "the answer waits in the lot", func() bool {
-		parked.mu.Lock()
-		defer parked.mu.Unlock()
-		return len(parked.seats) > 0
-	})
+	eventually.True(t, "the answer waits in the lot", func() bool { return Parked(nil) > 0 })
 }
 
 func TestAnAnswerThatMovesLosesNothing(t *testing.T) {

@@ -15,11 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"lictor/internal/crash"
 	"lictor/internal/guarded"
-	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
 )
 
@@ -142,15 +139,14 @@ func (s *Server) serveConn(nc net.Conn, peer *Peer) {
 // the zero by is never. Meanwhile there is no goroutine, if that can be, or f is called
 // at once. f begins with a deferred crash.Contain.
 func (s *Server) Later(nc net.Conn, by time.Time, f func()) {
-	until := int64(0)
-	if !by.IsZero() {
-		until = monotonic.Of(by)
+	if !Park(nc, by, &s.wg, f) {
+		s.wg.Go(f)
 	}
-	s.later(nc, until, f)
 }
 
-func (s *Server) later(nc net.Conn, until int64, resume func()) {
-	if !parked.park(nc, unix.EPOLLIN|unix.EPOLLRDHUP, until, &s.wg, resume) {
+// later is Later for a connection that a sock is made of.
+func (s *Server) later(of *sock, resume func()) {
+	if !of.park(&s.wg, resume) {
 		s.wg.Go(resume)
 	}
 }
@@ -199,7 +195,7 @@ func (c *Conn) run() {
 		if c.naps == 1 {
 			c.srv.wg.Go(c.run)
 		} else {
-			c.srv.later(c.s.nc, c.s.deadline, c.run)
+			c.srv.later(&c.s, c.run)
 		}
 		return
 	case err == error(message.ErrHTTP2Preface) && !c.served && c.srv.http2 != nil:

@@ -34,7 +34,7 @@ type sock struct {
 	rbuf   []byte
 	rn     int
 	rerr   error
-	lender lender // gives rbuf when bytes are there
+	lender Lender // gives rbuf when bytes are there
 	out    []byte // what exchange writes first
 	onRead func(uintptr) bool
 	onPeek func(uintptr) bool
@@ -87,16 +87,16 @@ func (s *sock) read(p []byte) (int, error) {
 	return s.readRaw()
 }
 
-// lender owns a buffer that a read holds only while bytes are there.
-type lender interface {
-	lend() []byte // the room for a read; called again after giveBack
-	giveBack()    // nothing was read: the buffer is not needed for now
+// Lender owns a buffer that a read holds only while bytes are there.
+type Lender interface {
+	Lend() []byte // the room for a read; called again after GiveBack
+	GiveBack()    // nothing was read: the buffer is not needed for now
 }
 
 // readLent is read into the buffer of l, which is held while bytes are there
 // and not while waiting for them. If err is not nil the buffer was given back,
 // if it was ever lent.
-func (s *sock) readLent(l lender) (int, error) {
+func (s *sock) readLent(l Lender) (int, error) {
 	if s.rc == nil {
 		return s.readOver(l)
 	}
@@ -118,11 +118,11 @@ func (s *sock) readRaw() (int, error) {
 
 func (s *sock) tryRead(fd uintptr) bool {
 	if s.lender != nil {
-		s.rbuf = s.lender.lend()
+		s.rbuf = s.lender.Lend()
 	}
 	n, errno := rawRead(fd, s.rbuf)
 	if n == 0 && s.lender != nil {
-		s.lender.giveBack()
+		s.lender.GiveBack()
 		s.rbuf = nil
 	}
 	switch {

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -11,11 +12,6 @@ import (
 
 	"lictor/internal/descriptors"
 )
-
-// spliceMin is the size from which a body of known length goes from socket to
-// socket inside the kernel. Below it the two extra calls per piece cost more
-// than the copies they save.
-const spliceMin = 64 << 10
 
 // pipe is the kernel buffer between two sockets. It is empty between uses.
 type pipe struct {
@@ -132,7 +128,7 @@ func (m *mover) tryFill(fd uintptr) bool {
 	case errno != 0:
 		m.err = errno
 	case n == 0:
-		m.err = errCut
+		m.err = io.EOF
 	}
 	m.moved = n
 	return true
@@ -170,7 +166,8 @@ type flow struct {
 // errNoPipe is spliceBody's error before anything was moved.
 var errNoPipe = errors.New("http1: no pipe to be had")
 
-// spliceBody moves n bytes from src to dst. A failed write is told as *writeError.
+// spliceBody moves n bytes from src to dst, which are both plain. A failed write is
+// told as *writeError, a source that ends before as io.EOF.
 func spliceBody(dst, src *sock, n int64, stall time.Duration, f flow) error {
 	p := takePipe()
 	if p == nil {

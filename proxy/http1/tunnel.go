@@ -109,7 +109,7 @@ func (d *direction) run() {
 	if err == errNap {
 		d.grown, d.lulled = false, true
 		if err = d.arm(d.limit); err == nil {
-			d.t.c.srv.later(d.src.nc, d.src.deadline, d.run)
+			d.t.c.srv.later(d.src, d.run)
 			return
 		}
 	}
@@ -209,7 +209,7 @@ func (d *direction) mayRest() bool { return d.grown || d.src.tcp != nil }
 //
 //go:noinline
 func (d *direction) pass(n int) error {
-	defer d.loan.giveBack()
+	defer d.loan.GiveBack()
 	d.grown, d.lulled = true, false
 	now := monotonic.Now()
 	if time.Duration(now-d.came) > quiet {
@@ -228,16 +228,12 @@ func (d *direction) pass(n int) error {
 // splice is step again and again, by splice(2), until nothing comes for a while.
 func (d *direction) splice() error {
 	touch := func() { d.last.Store(monotonic.Now()) }
-	err := spliceBody(d.dst, d.src, math.MaxInt64, d.limit, flow{
+	return spliceBody(d.dst, d.src, math.MaxInt64, d.limit, flow{
 		arm:    func() error { return d.arm(quiet) },
 		lapsed: func() error { d.src.woken(); return errQuiet },
 		taken:  touch,
 		moved:  func(n int) { touch(); *d.total += int64(n); d.dst.pulse.Wrote() },
 	})
-	if err == errCut { // of a body it would be; here it is the end
-		return io.EOF
-	}
-	return err
 }
 
 // arm limits the next wait for bytes, to most at most. It fails if they are not to

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"lictor/internal/descriptors"
 	"lictor/internal/monotonic"
 )
 
@@ -22,7 +23,7 @@ type Upstream struct {
 	introduced bool   // it began with the address of one client, and is of use to nobody else
 	alone      bool   // a login belongs to it: it is one client connection's, and ends with that
 	slot       bool   // it holds one of the pool's
-	late       bool   // few descriptors were left when it was made
+	late       bool   // made when more than half of the descriptors for connections to instances were taken: idle ones shall not use up the others
 	era        uint64 // of its pool when it was made
 	idle       int64  // monotonic time of the last use
 }
@@ -122,7 +123,7 @@ func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 		p.cfg.Slots.GiveBack()
 		return nil, err
 	}
-	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true, era: era, late: madeLate(nc)}
+	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true, era: era, late: Beyond(descriptors.ForUpstreams()/2, nc)}
 	u.s.init(nc)
 	u.s.pulse = NewPulse(nc, p.cfg.Patience)
 	if shared, ok := nc.(interface{ Reused() bool }); ok { // of HTTP/2

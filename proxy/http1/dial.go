@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"errors"
 	"net"
 	"syscall"
 	"time"
@@ -29,15 +28,15 @@ func KeepBack(_, _ string, rc syscall.RawConn) error {
 	return nil
 }
 
-// madeLate reports whether nc got its descriptor when more than half of those for
-// connections to instances were taken: idle ones shall not use up the others.
-func madeLate(nc net.Conn) (late bool) {
+// Beyond reports whether the descriptor of the socket that nc runs on is past the first
+// n; what has none, or is closed, is not.
+func Beyond(n int, nc net.Conn) (is bool) {
 	if tcp := socketOf(nc); tcp != nil {
 		if rc, err := tcp.SyscallConn(); err == nil {
-			_ = rc.Control(func(fd uintptr) { late = descriptors.Beyond(descriptors.ForUpstreams()/2, fd) })
+			_ = rc.Control(func(fd uintptr) { is = descriptors.Beyond(n, fd) })
 		}
 	}
-	return late
+	return is
 }
 
 // DialerWith returns a Dialer whose connections control may refuse, which sees
@@ -54,22 +53,3 @@ func DialerWith(control func(network, address string, rc syscall.RawConn) error)
 	}
 	return &d
 }
-
-// Adopt makes nc, which was dialled elsewhere, a connection of the pool; the
-// pool's limits hold for it once it is idle.
-func (p *Pool) Adopt(nc net.Conn) *Upstream {
-	u := &Upstream{pool: p}
-	u.s.init(nc)
-	u.s.pulse = NewPulse(nc, p.cfg.Patience)
-	p.active.Add(1)
-	return u
-}
-
-// Connect begins the exchange of a CONNECT, whose target u is: nothing is sent
-// to it. [Conn.Tunnel] is what follows.
-func (c *Conn) Connect(u *Upstream) { c.trip.begin(c, u) }
-
-// ErrUnprocessed is what a connection that PoolConfig.Dial returned may fail
-// its first Read with, if the whole request came in one Write: nothing of it
-// was acted on, and it may be sent elsewhere.
-var ErrUnprocessed = errors.New("http1: the request was not processed")
