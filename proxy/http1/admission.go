@@ -136,7 +136,7 @@ func (s *Server) endIdle() {
 // endIfIdle ends a connection that waits for a request.
 func (c *Conn) endIfIdle() {
 	if c.state.CompareAndSwap(stateIdle, stateStopped) {
-		c.s.wake()
+		c.s.Wake()
 	}
 }
 

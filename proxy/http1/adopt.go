@@ -9,8 +9,8 @@ import (
 // pool's limits hold for it once it is idle.
 func (p *Pool) Adopt(nc net.Conn) *Upstream {
 	u := &Upstream{pool: p}
-	u.s.init(nc)
-	u.s.pulse = NewPulse(nc, p.cfg.Patience)
+	u.s.Init(nc)
+	u.s.Pulse = NewPulse(nc, p.cfg.Patience)
 	p.active.Add(1)
 	return u
 }

@@ -13,7 +13,7 @@ const maxAlone = 8
 // and notes p, so that the connection ends with c.
 func (c *Conn) keepsFor(p *Pool) bool {
 	switch {
-	case c.closing || c.s.stream != nil:
+	case c.closing || c.s.Stream != nil:
 		return false
 	case slices.Contains(c.alone, p):
 		return true

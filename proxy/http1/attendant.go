@@ -12,7 +12,7 @@ import (
 // attend starts the attendant. It ends with end.
 func (t *trip) attend() {
 	t.attended = true
-	t.u.s.pulse.Wrote() // the request, of late
+	t.u.s.Pulse.Wrote() // the request, of late
 	t.c.srv.handler.Lasting(t.c)
 	var sent chan struct{}
 	if !t.sent.Load() {
@@ -32,7 +32,7 @@ func (t *trip) attend() {
 				return
 			}
 		}
-		t.c.s.readBy(0)
+		t.c.s.ReadBy(0)
 		t.watchClient()
 	})
 }
@@ -41,8 +41,8 @@ func (t *trip) attend() {
 // goroutine.
 func (t *trip) watch() {
 	t.attended = true
-	t.c.s.readBy(0)
-	if !t.c.s.parkForEnd(&t.wg, t.watchClient) {
+	t.c.s.ReadBy(0)
+	if !t.c.s.ParkForEnd(&t.wg, t.watchClient) {
 		t.wg.Go(t.watchClient)
 	}
 }
@@ -50,7 +50,7 @@ func (t *trip) watch() {
 // watchClient ends the exchange when the client leaves.
 func (t *trip) watchClient() {
 	defer crash.Contain("upload", func() { t.fail(errCrashed) })
-	if !t.stopped.Load() && t.c.s.waitGone() && !t.stopped.Load() {
+	if !t.stopped.Load() && t.c.s.WaitGone() && !t.stopped.Load() {
 		t.fail(ErrClientGone)
 	}
 }
@@ -85,11 +85,11 @@ func (t *trip) wholeBody() bool {
 // fail ends the exchange with err, unless it has ended. A write error to the
 // upstream does not: the upstream may have answered before it read everything.
 func (t *trip) fail(err error) {
-	if _, ok := err.(*writeError); ok || err == errStopped {
+	if _, ok := err.(*WriteError); ok || err == errStopped {
 		return
 	}
 	if t.failure.CompareAndSwap(nil, &err) {
-		t.u.s.wake()
+		t.u.s.Wake()
 	}
 }
 
@@ -105,8 +105,8 @@ func (t *trip) failed() error {
 func (t *trip) sendBody() error {
 	c, stall := t.c, t.c.srv.limits.Load().Stream
 	b := &c.ws.body
-	if b.framing == message.Length && b.left > spliceMin && c.s.rc != nil && t.u.s.rc != nil && c.r == c.w && (b.max == 0 || b.read+b.left <= b.max) {
-		if err := t.spliceUp(stall); err != errNoPipe {
+	if b.framing == message.Length && b.left > spliceMin && c.s.Plain() && t.u.s.Plain() && c.r == c.w && (b.max == 0 || b.read+b.left <= b.max) {
+		if err := t.spliceUp(stall); err != ErrNoPipe {
 			return err
 		}
 	}
@@ -120,8 +120,8 @@ func (t *trip) sendBody() error {
 			return err
 		}
 		t.progress.Store(monotonic.Now())
-		if _, err := t.u.s.write(c.frame(buf, n), stall); err != nil {
-			return &writeError{err}
+		if _, err := t.u.s.Write(c.frame(buf, n), stall); err != nil {
+			return &WriteError{Err: err}
 		}
 	}
 	return nil
@@ -162,34 +162,34 @@ func frameChunk(buf *[bulkSize]byte, n int) []byte {
 
 func (t *trip) spliceUp(stall time.Duration) error {
 	c, b := t.c, &t.c.ws.body
-	err := spliceBody(&t.u.s, &c.s, b.left, stall, flow{
-		arm: func() error {
+	err := Splice(&t.u.s, &c.s, b.left, stall, Flow{
+		Arm: func() error {
 			t.owing.Store(true)
-			c.s.readBy(stall)
+			c.s.ReadBy(stall)
 			if t.stopped.Load() {
 				return errStopped
 			}
 			return nil
 		},
-		lapsed: func() error {
-			if c.s.expired() {
+		Lapsed: func() error {
+			if c.s.Expired() {
 				return errBodyTimeout
 			}
-			c.s.woken()
+			c.s.Woken()
 			return nil
 		},
-		taken: func() { t.owing.Store(false) },
-		moved: func(n int) {
+		Taken: func() { t.owing.Store(false) },
+		Moved: func(n int) {
 			b.left -= int64(n)
 			b.read += int64(n)
 			t.progress.Store(monotonic.Now())
-			t.u.s.pulse.Wrote()
+			t.u.s.Pulse.Wrote()
 		},
 	})
 	t.owing.Store(false)
 	b.done = b.left == 0
-	switch _, up := err.(*writeError); {
-	case err == nil || up || err == errNoPipe || t.stopped.Load():
+	switch _, up := err.(*WriteError); {
+	case err == nil || up || err == ErrNoPipe || t.stopped.Load():
 		return err
 	case err == errBodyTimeout:
 		b.err = err
@@ -209,11 +209,11 @@ func (t *trip) end() {
 	t.stopped.Store(true)
 	if !t.sent.Load() {
 		t.spoiled = true
-		t.u.s.halt()
+		t.u.s.Halt()
 	}
-	t.c.s.wake()
+	t.c.s.Wake()
 	t.wg.Wait()
-	t.c.s.woken()
+	t.c.s.Woken()
 	t.stopped.Store(false)
 	if t.spoiled || t.c.ws.body.err != nil {
 		t.spoiled = true

@@ -84,25 +84,25 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 	switch c.naps {
 	case 0:
 		wait = min(cmp.Or(lim.Nap, defaultNap), wait)
-		c.s.readBy(max(wait, 1))
+		c.s.ReadBy(max(wait, 1))
 	case 1:
 		wait = min(lim.Quiet(), wait)
 	}
 	c.state.CompareAndSwap(stateActive, stateIdle)
 	if c.naps > 0 && !c.srv.draining.Load() {
-		c.s.awaitBytes()
+		c.s.AwaitBytes()
 	}
 	var err error
 	if c.srv.draining.Load() { // Shutdown may have come too early to see the idle state
 		c.state.Store(stateStopped)
-	} else if c.w, err = c.s.readLent((*lending)(c)); c.w > 0 {
+	} else if c.w, err = c.s.ReadLent((*lending)(c)); c.w > 0 {
 		if !c.state.CompareAndSwap(stateIdle, stateActive) {
-			c.s.woken()
+			c.s.Woken()
 		}
 		return nil
 	}
 	if c.state.Load() != stateStopped {
-		if c.naps == 2 || c.waited+wait >= lim.Idle || !isTimeout(err) || c.s.halted.Load() {
+		if c.naps == 2 || c.waited+wait >= lim.Idle || !IsTimeout(err) || c.s.Halted() {
 			return errIdle // closed, timed out: nobody waits for an answer
 		}
 		c.naps++
@@ -111,19 +111,19 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 		if c.naps == 1 {
 			next = min(lim.Quiet(), next)
 		}
-		c.s.readBy(max(next, 1)) // here, for it would make the new stack grow
+		c.s.ReadBy(max(next, 1)) // here, for it would make the new stack grow
 		if c.state.Load() != stateStopped {
 			return errNap
 		}
 		// It was stopped since: the deadline that was to wake it is lost.
 	}
-	c.s.woken()
+	c.s.Woken()
 	if c.served || !c.srv.draining.Load() {
-		c.s.readBy(lastLook)
+		c.s.ReadBy(lastLook)
 	} else {
-		c.s.readBy(firstLook)
+		c.s.ReadBy(firstLook)
 	}
-	if c.w, _ = c.s.readLent((*lending)(c)); c.w == 0 {
+	if c.w, _ = c.s.ReadLent((*lending)(c)); c.w == 0 {
 		return errDrain
 	}
 	return nil
@@ -139,15 +139,15 @@ func (c *Conn) readMore(began int64, lim *Limits) error {
 		if rest <= 0 {
 			return errHeadTimeout
 		}
-		c.s.readBy(rest)
-		n, err := c.s.read(c.ws.in[c.w:])
+		c.s.ReadBy(rest)
+		n, err := c.s.Read(c.ws.in[c.w:])
 		switch {
 		case err == nil:
 			c.w += n
 			return nil
-		case isTimeout(err) && !c.s.expired():
-			c.s.woken() // by a Shutdown that took the connection for idle
-		case isTimeout(err):
+		case IsTimeout(err) && !c.s.Expired():
+			c.s.Woken() // by a Shutdown that took the connection for idle
+		case IsTimeout(err):
 			return errHeadTimeout
 		case err == io.EOF:
 			return message.ErrIncomplete // it may still listen

@@ -177,22 +177,22 @@ func (c *Conn) readSocket(p []byte) (int, error) {
 		if rest <= 0 {
 			return 0, errBodyTimeout
 		}
-		c.s.readBy(rest)
+		c.s.ReadBy(rest)
 		if c.trip.stopped.Load() {
 			return 0, errStopped
 		}
-		n, err := c.s.read(p)
+		n, err := c.s.Read(p)
 		switch {
 		case err == nil:
 			return n, nil
-		case !isTimeout(err):
+		case !IsTimeout(err):
 			return 0, ErrClientGone
 		case c.trip.stopped.Load():
 			return 0, errStopped
-		case c.s.expired() && c.bodyPatience() <= limit:
+		case c.s.Expired() && c.bodyPatience() <= limit:
 			return 0, errBodyTimeout
 		}
-		c.s.woken() // by a Shutdown that took the connection for idle
+		c.s.Woken() // by a Shutdown that took the connection for idle
 	}
 }
 

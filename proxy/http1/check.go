@@ -17,13 +17,13 @@ func (p *Pool) Check(timeout time.Duration) error {
 		return err
 	}
 	defer u.Discard()
-	nc := u.s.nc
+	nc := u.s.Conn
 	nc.SetDeadline(time.Now().Add(timeout))
 	_, err = nc.Write([]byte("OPTIONS * HTTP/1.1\r\nHost: " + p.cfg.Address + "\r\nUser-Agent: lictor\r\nConnection: close\r\n\r\n"))
 	if err == nil {
 		_, err = nc.Read(make([]byte, 1))
 	}
-	if isTimeout(err) {
+	if IsTimeout(err) {
 		return os.ErrDeadlineExceeded
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 // called by others. Between requests it holds no buffer.
 type Conn struct {
 	srv  *Server
-	s    sock
+	s    Socket
 	peer *Peer // not changed any more
 
 	ws      *workspace // nil while idle
@@ -191,7 +191,7 @@ func (c *Conn) Crash() {
 
 // abort ends a connection in whose service something panicked.
 func (c *Conn) abort() {
-	Abort(c.s.nc)
+	Abort(c.s.Conn)
 	c.srv.track(c, false)
 	c.srv.forget(c.peer)
 }
@@ -200,21 +200,16 @@ func (c *Conn) abort() {
 func (c *Conn) Abandon() { c.trip.leave(false) }
 
 func (c *Conn) write(p []byte) error {
-	if c.s.stream != nil && c.s.stream.Full() {
+	if c.s.Stream != nil && c.s.Stream.Full() {
 		c.srv.handler.Lasting(c)
 	}
-	_, err := c.s.write(p, c.srv.limits.Load().Stream)
+	_, err := c.s.Write(p, c.srv.limits.Load().Stream)
 	if err != nil {
 		c.closing = true
-		return &writeError{err}
+		return &WriteError{Err: err}
 	}
 	return nil
 }
-
-// writeError is a failure of writing to the client, or of a copy's receiving side.
-type writeError struct{ err error }
-
-func (e *writeError) Error() string { return e.err.Error() }
 
 // finish ends the connection. Unread bytes of a request would make the kernel
 // answer with RST, which may destroy the answer before the client read it: so
@@ -222,13 +217,13 @@ func (e *writeError) Error() string { return e.err.Error() }
 func (c *Conn) finish(linger bool) {
 	c.letGo()
 	switch {
-	case (c.reset || c.cut.Load()) && c.s.tcp != nil:
-		Abort(c.s.nc) // what a client did not read of a cut answer goes as well
+	case (c.reset || c.cut.Load()) && c.s.OnTCP():
+		Abort(c.s.Conn) // what a client did not read of a cut answer goes as well
 	case linger:
 		c.linger()
 		fallthrough
 	default:
-		c.s.nc.Close()
+		c.s.Conn.Close()
 	}
 	if c.ws != nil {
 		c.giveBack()
@@ -241,16 +236,16 @@ const (
 )
 
 func (c *Conn) linger() {
-	cw, ok := c.s.nc.(interface{ CloseWrite() error })
+	cw, ok := c.s.Conn.(interface{ CloseWrite() error })
 	if !ok || cw.CloseWrite() != nil {
 		return
 	}
-	c.s.woken()
+	c.s.Woken()
 	l := loan{to: bulkSize}
 	defer l.GiveBack()
 	for began := monotonic.Now(); time.Duration(monotonic.Now()-began) < lingerMost; {
-		c.s.readBy(lingerTime)
-		if _, err := c.s.readLent(&l); err != nil {
+		c.s.ReadBy(lingerTime)
+		if _, err := c.s.ReadLent(&l); err != nil {
 			return
 		}
 		l.GiveBack()
@@ -259,7 +254,7 @@ func (c *Conn) linger() {
 
 // lingers reports whether the client may be sending while the connection ends.
 func (c *Conn) lingers() bool {
-	return c.s.stream == nil && (!c.ws.body.done || c.r < c.w || !c.ws.req.Close || c.s.stale())
+	return c.s.Stream == nil && (!c.ws.body.done || c.r < c.w || !c.ws.req.Close || c.s.Stale())
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -11,11 +11,11 @@ import (
 	"lictor/internal/monotonic"
 )
 
-// waitGone waits until the peer closed its side or the read deadline passes.
+// WaitGone waits until the peer closed its side or the read deadline passes.
 // Bytes that come meanwhile stay unread. It reports whether the peer is gone.
-func (s *sock) waitGone() bool {
-	if s.stream != nil {
-		return s.stream.WaitGone()
+func (s *Socket) WaitGone() bool {
+	if s.Stream != nil {
+		return s.Stream.WaitGone()
 	}
 	if s.look == nil {
 		return false
@@ -27,10 +27,10 @@ func (s *sock) waitGone() bool {
 	return err == nil || !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// awaitBytes waits, on little stack, until a read of what runs on a socket and not
+// AwaitBytes waits, on little stack, until a read of what runs on a socket and not
 // by raw calls need not wait, or its deadline passes. It is for a connection of which
 // a read just found nothing: what TLS holds of a record is not seen.
-func (s *sock) awaitBytes() {
+func (s *Socket) AwaitBytes() {
 	if s.rc == nil && s.look != nil {
 		_ = s.look.Read(readable) // the read that follows tells
 	}
@@ -47,10 +47,10 @@ func Await(nc net.Conn) {
 	}
 }
 
-// gone is waitGone that does not wait.
-func (s *sock) gone() bool {
-	if s.stream != nil {
-		return s.stream.Gone()
+// Gone is WaitGone that does not wait.
+func (s *Socket) Gone() bool {
+	if s.Stream != nil {
+		return s.Stream.Gone()
 	}
 	is := false
 	if s.look != nil {
@@ -59,12 +59,12 @@ func (s *sock) gone() bool {
 	return is
 }
 
-// stale reports whether the peer of an idle connection closed it or sent
+// Stale reports whether the peer of an idle connection closed it or sent
 // something. It does not wait.
-func (s *sock) stale() bool {
+func (s *Socket) Stale() bool {
 	switch {
 	case s.under != nil:
-		return !s.under.silent(s.nc)
+		return !s.under.silent(s.Conn)
 	case s.look == nil:
 		return false
 	}
@@ -79,10 +79,10 @@ func (s *sock) stale() bool {
 	return is
 }
 
-// readBy sets the time by which the next bytes must have come, d from now;
+// ReadBy sets the time by which the next bytes must have come, d from now;
 // 0 means no limit. So that a busy connection does not move a timer with every
 // request, it may come early by a fifth of d, at most a second.
-func (s *sock) readBy(d time.Duration) {
+func (s *Socket) ReadBy(d time.Duration) {
 	if d <= 0 {
 		if s.deadline != 0 {
 			s.deadline = 0
@@ -99,44 +99,47 @@ func (s *sock) readBy(d time.Duration) {
 	s.setRead(time.Now().Add(d))
 }
 
-func (s *sock) setRead(at time.Time) {
-	s.nc.SetReadDeadline(at)
+func (s *Socket) setRead(at time.Time) {
+	s.Conn.SetReadDeadline(at)
 	if s.halted.Load() {
-		s.nc.SetReadDeadline(past)
+		s.Conn.SetReadDeadline(past)
 	}
 }
 
 // writeBy sets the time by which the next bytes must be taken, d from now; 0
 // means no limit.
-func (s *sock) writeBy(d time.Duration) (err error) {
+func (s *Socket) writeBy(d time.Duration) (err error) {
 	if d > 0 {
-		err = StallAfter(s.nc, d)
+		err = StallAfter(s.Conn, d)
 	} else {
-		err = s.nc.SetWriteDeadline(time.Time{})
+		err = s.Conn.SetWriteDeadline(time.Time{})
 	}
 	if s.halted.Load() {
-		s.nc.SetWriteDeadline(past)
+		s.Conn.SetWriteDeadline(past)
 	}
 	return err
 }
 
-// expired reports whether a read that failed with a deadline error failed by
-// the one of readBy. If not, it was woken.
-func (s *sock) expired() bool {
+// Expired reports whether a read that failed with a deadline error failed by
+// the one of ReadBy. If not, it was woken.
+func (s *Socket) Expired() bool {
 	return s.halted.Load() || s.deadline > 0 && monotonic.Now() >= s.deadline
 }
 
-// halt makes every read and write that waits, or comes later, fail with a
+// Halted reports whether Halt was called.
+func (s *Socket) Halted() bool { return s.halted.Load() }
+
+// Halt makes every read and write that waits, or comes later, fail with a
 // deadline error. Any goroutine may call it; there is no way back.
-func (s *sock) halt() {
+func (s *Socket) Halt() {
 	s.halted.Store(true)
-	s.nc.SetDeadline(past)
-	parked.hurry(s.nc)
+	s.Conn.SetDeadline(past)
+	parked.hurry(s.Conn)
 }
 
-// wake makes a reader that waits return at once with a deadline error, also
-// one that comes later, until readBy is called. Any goroutine may call it.
-func (s *sock) wake() { Wake(s.nc) }
+// Wake makes a reader that waits return at once with a deadline error, also
+// one that comes later, until ReadBy is called. Any goroutine may call it.
+func (s *Socket) Wake() { Wake(s.Conn) }
 
 // Wake makes a reader of nc that waits, or does so later, return at once with a
 // deadline error. Any goroutine may call it.
@@ -145,14 +148,14 @@ func Wake(nc net.Conn) {
 	parked.hurry(nc)
 }
 
-// woken is to be called by the reader after wake, so that readBy sets anew.
-func (s *sock) woken() { s.deadline = -1 }
+// Woken is to be called by the reader after Wake, so that ReadBy sets anew.
+func (s *Socket) Woken() { s.deadline = -1 }
 
 // past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// isTimeout reports whether err is a passed deadline.
-func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+// IsTimeout reports whether err is a passed deadline.
+func IsTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // readable reports whether a read would not block: bytes, an end or an error.
 func readable(fd uintptr) bool {

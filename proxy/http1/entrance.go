@@ -124,7 +124,7 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 		}
 	}
 	if e.TLS != nil {
-		tc := tls.Server(under(nc), e.TLS)
+		tc := tls.Server(Ground(nc), e.TLS)
 		if err := tc.Handshake(); err != nil {
 			s.refusePlain(err, p)
 			nc.Close()
@@ -188,7 +188,7 @@ func (s *Server) refusePlain(err error, p *Peer) {
 		return
 	}
 	c := &Conn{srv: s, peer: p}
-	c.s.init(lowest(record.Conn))
+	c.s.Init(Lowest(record.Conn))
 	c.refuse(errPlain)
 	c.finish(true)
 }

@@ -62,13 +62,13 @@ type fetch struct {
 }
 
 func (f *fetch) send(head []byte, timeout time.Duration) error {
-	if f.u.s.stale() {
-		return errStale
+	if f.u.s.Stale() {
+		return ErrStale
 	}
-	if n, err := f.u.s.write(head, timeout); n == 0 && err != nil {
-		return errStale
+	if n, err := f.u.s.Write(head, timeout); n == 0 && err != nil {
+		return ErrStale
 	} else if err != nil {
-		return &writeError{err}
+		return &WriteError{Err: err}
 	}
 	return nil
 }
@@ -85,11 +85,11 @@ func (f *fetch) more(most int) error {
 		if rest <= 0 {
 			return errTimeout
 		}
-		f.u.s.woken() // to the moment, for the time of a question is short
-		f.u.s.readBy(rest)
-		n, err := f.u.s.read(f.in[len(f.in):cap(f.in)])
+		f.u.s.Woken() // to the moment, for the time of a question is short
+		f.u.s.ReadBy(rest)
+		n, err := f.u.s.Read(f.in[len(f.in):cap(f.in)])
 		f.in = f.in[:len(f.in)+n]
-		if !isTimeout(err) {
+		if !IsTimeout(err) {
 			return err
 		}
 	}
@@ -191,13 +191,13 @@ func (f *fetch) failure(err error) *Failure {
 	mute := len(f.in) == 0 && f.resp.Status == 0
 	fail := &Failure{Kind: Broken, Err: err, Mute: mute, Clean: mute}
 	switch {
-	case err == errStale:
+	case err == ErrStale:
 		fail.Kind, fail.Clean = Stale, true
 	case err == ErrUnprocessed:
 		fail.Kind, fail.Clean = Unprocessed, true
 	case err == errTimeout:
 		fail.Kind = TimedOut
-	case f.u.s.pulse.Dead():
+	case f.u.s.Pulse.Dead():
 		fail.Kind, fail.Err = Vanished, ErrVanished
 	case err == io.EOF:
 		fail.Err = errCut

@@ -11,16 +11,16 @@ import (
 // wait for something other than an upstream connection. stop waits for f.
 func (c *Conn) OnGone(f func(why error)) (stop func()) {
 	t := &c.trip
-	if c.s.look == nil && c.s.stream == nil { // no socket: nobody can tell
+	if !c.s.OnTCP() && c.s.Stream == nil { // no socket: nobody can tell
 		return func() {}
 	}
 	var wg sync.WaitGroup
 	t.stopped.Store(false)
 	wg.Go(func() {
 		defer crash.Contain("watch of a client", func() { f(errCrashed) })
-		c.s.readBy(0)
+		c.s.ReadBy(0)
 		for !t.stopped.Load() {
-			gone := c.s.waitGone()
+			gone := c.s.WaitGone()
 			switch cut := t.failed(); {
 			case cut != nil:
 				f(cut)
@@ -31,14 +31,14 @@ func (c *Conn) OnGone(f func(why error)) (stop func()) {
 				f(ErrClientGone)
 				return
 			}
-			c.s.readBy(0)
+			c.s.ReadBy(0)
 		}
 	})
 	return func() {
 		t.stopped.Store(true)
-		c.s.wake()
+		c.s.Wake()
 		wg.Wait()
-		c.s.woken()
+		c.s.Woken()
 		t.stopped.Store(false)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // ground is the TCP connection under TLS or HTTP/2. It reads and writes by raw system
-// calls, as sock does: a write may last so long that the scheduler, if it were told of
+// calls, as Socket does: a write may last so long that the scheduler, if it were told of
 // it, would wake another thread to go on in the meantime.
 type ground struct {
 	*net.TCPConn
@@ -47,15 +47,15 @@ func newGround(nc net.Conn) *ground {
 
 // under returns nc as the ground of what runs on it; what is no TCP socket is left
 // as it is.
-func under(nc net.Conn) net.Conn {
+func Ground(nc net.Conn) net.Conn {
 	if g := newGround(nc); g != nil {
 		return g
 	}
 	return nc
 }
 
-// lowest returns what nc runs on in the end, which may be nc itself.
-func lowest(nc net.Conn) net.Conn {
+// Lowest returns what nc runs on in the end, which may be nc itself.
+func Lowest(nc net.Conn) net.Conn {
 	for {
 		over, ok := nc.(interface{ NetConn() net.Conn }) // crypto/tls, and what is under it
 		if !ok {
@@ -67,14 +67,14 @@ func lowest(nc net.Conn) net.Conn {
 
 // socketOf returns the TCP socket that nc is or runs on, nil if there is none.
 func socketOf(nc net.Conn) *net.TCPConn {
-	tcp, _ := lowest(nc).(*net.TCPConn)
+	tcp, _ := Lowest(nc).(*net.TCPConn)
 	return tcp
 }
 
 // Abort ends a connection at once, by RST and, with TLS, without its farewell:
 // nothing that was half sent may look whole.
 func Abort(nc net.Conn) {
-	nc = lowest(nc)
+	nc = Lowest(nc)
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
 		nc.Close()
@@ -119,7 +119,7 @@ func (g *ground) tryRead(fd uintptr) bool {
 func (g *ground) Write(p []byte) (int, error) {
 	g.wbuf, g.wn, g.werr, g.blocked = p, 0, nil, false
 	err := g.rc.Write(g.onWrite)
-	for isTimeout(err) && g.blocked && g.drains() {
+	for IsTimeout(err) && g.blocked && g.drains() {
 		err = g.rc.Write(g.onWrite)
 	}
 	g.wbuf = nil

@@ -60,7 +60,7 @@ func TestAGroundIsLikeItsSocket(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := socketPair(t)
-			ours := under(a)
+			ours := Ground(a)
 			if _, ok := ours.(*ground); !ok {
 				t.Fatalf("TLS would run on %T", ours)
 			}

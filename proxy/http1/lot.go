@@ -66,15 +66,15 @@ func Park(nc net.Conn, by time.Time, wg *sync.WaitGroup, resume func()) bool {
 	return parked.park(nc, anything, until, wg, resume)
 }
 
-// park is [Park] for s, by the deadline that readBy set.
-func (s *sock) park(wg *sync.WaitGroup, resume func()) bool {
-	return parked.park(s.nc, anything, s.deadline, wg, resume)
+// Park is [Park] for s, by the deadline that ReadBy set.
+func (s *Socket) Park(wg *sync.WaitGroup, resume func()) bool {
+	return parked.park(s.Conn, anything, s.deadline, wg, resume)
 }
 
-// parkForEnd is [Park] for s, however long it takes, until the peer closes its side:
+// ParkForEnd is [Park] for s, however long it takes, until the peer closes its side:
 // bytes that come meanwhile stay unread.
-func (s *sock) parkForEnd(wg *sync.WaitGroup, resume func()) bool {
-	return parked.park(s.nc, unix.EPOLLRDHUP, 0, wg, resume)
+func (s *Socket) ParkForEnd(wg *sync.WaitGroup, resume func()) bool {
+	return parked.park(s.Conn, unix.EPOLLRDHUP, 0, wg, resume)
 }
 
 // anything is whatever may be read of a socket, its end included.

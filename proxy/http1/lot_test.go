@@ -205,10 +205,10 @@ func TestAnAnswerThatStallsIsCutInTime(t *testing.T) {
 func TestAWatcherSeesThatAConnectionWasAborted(t *testing.T) {
 	for range 300 {
 		ours, _ := pair(t)
-		var s sock
-		s.init(ours)
+		var s Socket
+		s.Init(ours)
 		gone := make(chan bool)
-		go func() { gone <- s.waitGone() }()
+		go func() { gone <- s.WaitGone() }()
 		runtime.Gosched()
 		Abort(ours)
 		if !<-gone {
@@ -257,7 +257,7 @@ func TestAConnectionThatIsStoppedAsItBeginsToWaitEnds(t *testing.T) {
 	s := NewServer(new(forwarder), lim)
 	ours, _ := pair(t)
 	c := &Conn{srv: s, peer: new(Peer)}
-	c.s.init(&stopper{TCPConn: ours.(*net.TCPConn), before: s.endIdle})
+	c.s.Init(&stopper{TCPConn: ours.(*net.TCPConn), before: s.endIdle})
 	s.track(c, true)
 	s.wg.Go(c.run)
 	eventually.True(t, "it ends", func() bool { return s.Open() == 0 })
@@ -272,7 +272,7 @@ func TestACutExchangeDoesNotWait(t *testing.T) {
 	ours, _ := pair(t)
 	instance, _ := pair(t)
 	c := &Conn{srv: s, peer: new(Peer)}
-	c.s.init(ours)
+	c.s.Init(ours)
 	s.track(c, true)
 	c.lend()
 	c.ws.body.done = true

@@ -20,18 +20,18 @@ type Stream interface {
 	Abort()
 }
 
-// readOver is readLent where bytes do not come straight from a socket. With
+// readOver is ReadLent where bytes do not come straight from a socket. With
 // TLS nobody outside crypto/tls knows whether bytes are there: so one is
 // waited for, and the rest of its record is read without waiting.
-func (s *sock) readOver(l Lender) (int, error) {
-	if s.stream != nil {
-		n, err := s.nc.Read(l.Lend())
+func (s *Socket) readOver(l Lender) (int, error) {
+	if s.Stream != nil {
+		n, err := s.Conn.Read(l.Lend())
 		if n == 0 {
 			l.GiveBack()
 		}
 		return n, err
 	}
-	n, err := s.nc.Read(s.one[:])
+	n, err := s.Conn.Read(s.one[:])
 	if n == 0 {
 		return 0, err
 	}
@@ -40,8 +40,8 @@ func (s *sock) readOver(l Lender) (int, error) {
 	if len(p) == 1 {
 		return 1, nil
 	}
-	s.nc.SetReadDeadline(past)
-	more, _ := s.nc.Read(p[1:]) // an error that stays comes again with the next read
-	s.woken()
+	s.Conn.SetReadDeadline(past)
+	more, _ := s.Conn.Read(p[1:]) // an error that stays comes again with the next read
+	s.Woken()
 	return 1 + more, nil
 }

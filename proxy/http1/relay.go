@@ -98,8 +98,8 @@ const spliceMin = 64 << 10
 
 // relayLeft relays the bytes that are left of a body of known length.
 func (t *trip) relayLeft() error {
-	if t.left > spliceMin && t.c.s.rc != nil && t.u.s.rc != nil {
-		if err := t.spliceDown(); err != errNoPipe {
+	if t.left > spliceMin && t.c.s.Plain() && t.u.s.Plain() {
+		if err := t.spliceDown(); err != ErrNoPipe {
 			return err
 		}
 	}
@@ -141,10 +141,10 @@ func (t *trip) readBody(l *loan) (int, error) {
 
 func (t *trip) spliceDown() error {
 	limit := t.c.srv.limits.Load().Stream
-	return cutShort(spliceBody(&t.c.s, &t.u.s, t.left, limit, flow{
-		arm:    func() error { return t.arm(limit, t.since) },
-		lapsed: t.lapsed,
-		moved: func(n int) {
+	return cutShort(Splice(&t.c.s, &t.u.s, t.left, limit, Flow{
+		Arm:    func() error { return t.arm(limit, t.since) },
+		Lapsed: t.lapsed,
+		Moved: func(n int) {
 			t.since = monotonic.Now()
 			t.fresh = false
 			t.out += int64(n)

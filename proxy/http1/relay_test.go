@@ -230,9 +230,9 @@ func TestStaleBeforeTheRequest(t *testing.T) {
 					c, err := new(net.Dialer).DialContext(ctx, network, address)
 					<-greeted
 					if err == nil {
-						s := new(sock)
-						s.init(c)
-						eventually.True(t, "it arrived", s.stale)
+						s := new(Socket)
+						s.Init(c)
+						eventually.True(t, "it arrived", s.Stale)
 					}
 					return c, err
 				}})
@@ -289,7 +289,7 @@ func TestCutAtAnyMoment(t *testing.T) {
 				}
 				c.SetDeadline(time.Now().Add(10 * time.Second))
 				io.WriteString(c, requests[rand.IntN(len(requests))])
-				if n, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
+				if n, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) || IsTimeout(err) {
 					t.Errorf("still open after %d bytes: %v", n, err)
 				}
 				c.Close()

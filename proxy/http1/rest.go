@@ -24,7 +24,7 @@ func (c *Conn) Ended() (up, down int64, err error) { return c.trip.in, c.trip.ou
 
 // mayMove reports whether the rest is to go on in a goroutine of its own if it takes
 // its time. A stream of HTTP/2 keeps the worker that serves it.
-func (t *trip) mayMove() bool { return t.rest != nothing && !t.fresh && t.c.s.stream == nil }
+func (t *trip) mayMove() bool { return t.rest != nothing && !t.fresh && t.c.s.Stream == nil }
 
 // carryOn does what Serve left to be done. It returns errNap if that is to go on in
 // a goroutine of its own: the stack of this one has grown, and would stay so for as
@@ -51,7 +51,7 @@ func (c *Conn) carryOn() (err error) {
 
 // passBytes is the rest of a stream that is a tunnel; another one moves at once.
 func (c *Conn) passBytes() error {
-	if c.s.stream == nil {
+	if c.s.Stream == nil {
 		return errNap
 	}
 	over := make(chan struct{})

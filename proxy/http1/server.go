@@ -144,9 +144,9 @@ func (s *Server) Later(nc net.Conn, by time.Time, f func()) {
 	}
 }
 
-// later is Later for a connection that a sock is made of.
-func (s *Server) later(of *sock, resume func()) {
-	if !of.park(&s.wg, resume) {
+// later is Later for a connection that a Socket is made of.
+func (s *Server) later(of *Socket, resume func()) {
+	if !of.Park(&s.wg, resume) {
 		s.wg.Go(resume)
 	}
 }
@@ -176,7 +176,7 @@ func (s *Server) admit(nc net.Conn, peer *Peer) (c *Conn) {
 		return nil
 	}
 	c = &Conn{srv: s, peer: peer}
-	c.s.init(nc)
+	c.s.Init(nc)
 	s.track(c, true)
 	return c
 }

@@ -108,7 +108,7 @@ func TestShutdownAtAnyMoment(t *testing.T) {
 					io.WriteString(c, plainGet)
 					resp, err := http.ReadResponse(in, nil)
 					if err != nil {
-						if isTimeout(err) {
+						if IsTimeout(err) {
 							t.Error("the connection is left open without an answer")
 						}
 						return
@@ -267,7 +267,7 @@ func TestPool(t *testing.T) {
 	p.Close()
 	p.put(a, nil)
 	counts(0, 0)
-	if err := a.s.nc.SetDeadline(past); err == nil {
+	if err := a.s.Conn.SetDeadline(past); err == nil {
 		t.Error("a connection given back to a closed pool is open")
 	}
 }

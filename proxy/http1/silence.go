@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// records is the TCP connection under the TLS of an upstream. It lets a sock
+// records is the TCP connection under the TLS of an upstream. It lets a Socket
 // find out, without waiting, that nothing came which nobody asked for: only
 // crypto/tls can tell a session ticket from a byte of an answer, and it reads
 // in whole records, which it may hold in part.
@@ -30,9 +30,9 @@ type records struct {
 // and little enough that a peer which never stops cannot hold anybody up.
 const probeMost = 64 << 10
 
-// newRecords returns nc as the ground of a TLS connection. What is no TCP
+// Records returns nc as the ground of a TLS connection. What is no TCP
 // socket is left as it is.
-func newRecords(nc net.Conn) net.Conn {
+func Records(nc net.Conn) net.Conn {
 	g := newGround(nc)
 	if g == nil {
 		return nc
@@ -102,5 +102,5 @@ func (r *records) silent(tc net.Conn) bool {
 	r.probing, r.budget = true, probeMost
 	n, err := tc.Read(r.one[:])
 	r.probing = false
-	return n == 0 && isTimeout(err) && r.budget > 0 && r.left == 0 && r.have == 0
+	return n == 0 && IsTimeout(err) && r.budget > 0 && r.left == 0 && r.have == 0
 }

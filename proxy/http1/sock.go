@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// sock is a stream socket as the data plane uses it. One goroutine may read
+// Socket is a stream socket as the data plane uses it. One goroutine may read
 // while another writes.
 //
 // On a plain TCP connection reads and writes are raw system calls inside the
@@ -18,16 +18,15 @@ import (
 // in about a microsecond, so the scheduler need not be told of it, and a
 // buffer is asked for only once bytes are there (an idle connection holds
 // none). Any other connection (TLS) goes through its own Read and Write.
-type sock struct {
-	nc   net.Conn
-	tcp  *net.TCPConn    // what nc is or, with TLS, runs on; nil for anything else
-	look syscall.RawConn // of tcp, to see whether the peer is still there
-	rc   syscall.RawConn // of tcp, to read and write; nil with TLS
+type Socket struct {
+	Conn   net.Conn // what it was made of
+	Stream Stream   // what Conn is, if it is one
+	Pulse  *Pulse   // of an upstream; nil: none
 
-	stream Stream   // what nc is, if it is one
-	under  *records // what the TLS of an upstream runs on
-	pulse  *Pulse   // of an upstream; nil: none
-	one    [1]byte  // see readOver
+	look  syscall.RawConn // of the TCP socket that Conn is or runs on, to see whether the peer is still there; nil: there is none
+	rc    syscall.RawConn // of the same, to read and write; nil if it is not Conn itself
+	under *records        // what the TLS of an upstream runs on
+	one   [1]byte         // see readOver
 
 	// Arguments and results of the callbacks, which are made once so that a
 	// call allocates no closure. r* belong to the reader, w* to the writer.
@@ -35,7 +34,7 @@ type sock struct {
 	rn     int
 	rerr   error
 	lender Lender // gives rbuf when bytes are there
-	out    []byte // what exchange writes first
+	out    []byte // what Exchange writes first
 	onRead func(uintptr) bool
 	onPeek func(uintptr) bool
 	onExch func(uintptr) bool
@@ -47,17 +46,18 @@ type sock struct {
 	wfull   bool // the socket took no more
 	onWrite func(uintptr) bool
 
-	deadline int64       // of reads, as set on nc: nanoseconds since start; 0 none
-	halted   atomic.Bool // see halt
+	deadline int64       // of reads, as set on Conn: a moment of monotonic; 0 none
+	halted   atomic.Bool // see Halt
 }
 
-// errStale is a kept-alive upstream connection that turned out closed, or had
+// ErrStale is a kept-alive upstream connection that turned out closed, or had
 // bytes nobody asked for, before the request was written.
-var errStale = errors.New("http1: connection closed while idle")
+var ErrStale = errors.New("http1: connection closed while idle")
 
-func (s *sock) init(nc net.Conn) {
-	s.nc = nc
-	if s.stream, _ = nc.(Stream); s.stream != nil {
+// Init makes s the socket of nc. It is to be called once, before s is used.
+func (s *Socket) Init(nc net.Conn) {
+	s.Conn = nc
+	if s.Stream, _ = nc.(Stream); s.Stream != nil {
 		return
 	}
 	if over, ok := nc.(interface{ NetConn() net.Conn }); ok { // crypto/tls
@@ -71,17 +71,23 @@ func (s *sock) init(nc net.Conn) {
 	if err != nil {
 		return
 	}
-	s.tcp, s.look = tcp, rc
+	s.look = rc
 	if tcp == nc {
 		s.rc = rc
 		s.onRead, s.onWrite = s.tryRead, s.tryWrite
 	}
 }
 
-// read reads what is there, at least one byte, waiting for it.
-func (s *sock) read(p []byte) (int, error) {
+// OnTCP reports whether s is a TCP connection or, as TLS does, runs on one.
+func (s *Socket) OnTCP() bool { return s.look != nil }
+
+// Plain reports whether s is a TCP connection itself, so that [Splice] may be used.
+func (s *Socket) Plain() bool { return s.rc != nil }
+
+// Read reads what is there, at least one byte, waiting for it.
+func (s *Socket) Read(p []byte) (int, error) {
 	if s.rc == nil {
-		return s.nc.Read(p)
+		return s.Conn.Read(p)
 	}
 	s.rbuf = p
 	return s.readRaw()
@@ -93,10 +99,10 @@ type Lender interface {
 	GiveBack()    // nothing was read: the buffer is not needed for now
 }
 
-// readLent is read into the buffer of l, which is held while bytes are there
+// ReadLent is read into the buffer of l, which is held while bytes are there
 // and not while waiting for them. If err is not nil the buffer was given back,
 // if it was ever lent.
-func (s *sock) readLent(l Lender) (int, error) {
+func (s *Socket) ReadLent(l Lender) (int, error) {
 	if s.rc == nil {
 		return s.readOver(l)
 	}
@@ -106,7 +112,7 @@ func (s *sock) readLent(l Lender) (int, error) {
 	return n, err
 }
 
-func (s *sock) readRaw() (int, error) {
+func (s *Socket) readRaw() (int, error) {
 	s.rn, s.rerr = 0, nil
 	err := s.rc.Read(s.onRead)
 	s.rbuf = nil
@@ -116,7 +122,7 @@ func (s *sock) readRaw() (int, error) {
 	return s.rn, s.rerr
 }
 
-func (s *sock) tryRead(fd uintptr) bool {
+func (s *Socket) tryRead(fd uintptr) bool {
 	if s.lender != nil {
 		s.rbuf = s.lender.Lend()
 	}
@@ -137,15 +143,15 @@ func (s *sock) tryRead(fd uintptr) bool {
 	return true
 }
 
-// exchange writes out and reads the first bytes of the answer into in. It
-// returns errStale, with nothing written, when the peer closed or spoke before
+// Exchange writes out and reads the first bytes of the answer into in. It
+// returns ErrStale, with nothing written, when the peer closed or spoke before
 // it was asked: what it said cannot be the answer. If the read deadline passes
 // first, out was written nevertheless.
 //
 // One callback does both: the poller's read state is reset before the request
 // leaves, so no wake-up can be lost, and the read that would only say EAGAIN
 // is the very check for staleness.
-func (s *sock) exchange(out, in []byte, stall time.Duration) (n int, err error) {
+func (s *Socket) Exchange(out, in []byte, stall time.Duration) (n int, err error) {
 	if s.rc == nil {
 		return s.ask(out, in, stall)
 	}
@@ -160,7 +166,7 @@ func (s *sock) exchange(out, in []byte, stall time.Duration) (n int, err error) 
 		err = s.rerr
 	}
 	switch {
-	case len(rest) == 0, err != nil && !isTimeout(err):
+	case len(rest) == 0, err != nil && !IsTimeout(err):
 		return s.rn, err
 	case err != nil: // a busy machine: the deadline passed before the callback ran
 		if len(rest) < len(out) {
@@ -171,46 +177,52 @@ func (s *sock) exchange(out, in []byte, stall time.Duration) (n int, err error) 
 	return s.tell(rest, in, stall) // it did not fit into the socket's buffer
 }
 
-// ask is exchange in single steps.
-func (s *sock) ask(out, in []byte, stall time.Duration) (n int, err error) {
-	if s.stale() {
-		return 0, errStale
+// ask is Exchange in single steps.
+func (s *Socket) ask(out, in []byte, stall time.Duration) (n int, err error) {
+	if s.Stale() {
+		return 0, ErrStale
 	}
 	return s.tell(out, in, stall)
 }
 
-func (s *sock) tell(out, in []byte, stall time.Duration) (n int, err error) {
-	if _, err := s.write(out, stall); err != nil {
-		return 0, &writeError{err}
+func (s *Socket) tell(out, in []byte, stall time.Duration) (n int, err error) {
+	if _, err := s.Write(out, stall); err != nil {
+		return 0, &WriteError{Err: err}
 	}
-	return s.read(in)
+	return s.Read(in)
 }
 
-func (s *sock) tryExchange(fd uintptr) bool {
+func (s *Socket) tryExchange(fd uintptr) bool {
 	if len(s.out) == 0 {
 		return s.tryRead(fd)
 	}
 	if _, errno := rawRead(fd, s.rbuf[:1]); errno != syscall.EAGAIN {
-		s.rerr = errStale
+		s.rerr = ErrStale
 		return true
 	}
 	n, errno := rawWrite(fd, s.out)
 	if errno != 0 && errno != syscall.EAGAIN {
-		s.rerr = errStale // not a byte was taken
+		s.rerr = ErrStale // not a byte was taken
 		return true
 	}
 	s.out = s.out[n:]
 	return len(s.out) > 0 // all gone: wait for the answer
 }
 
-// write writes all of p. It fails if the peer takes no byte for the time stall.
-func (s *sock) write(p []byte, stall time.Duration) (int, error) {
-	s.pulse.Wrote()
+// WriteError is a failure of writing where another one of reading is possible too.
+type WriteError struct{ Err error }
+
+// Error returns the text of Err.
+func (e *WriteError) Error() string { return e.Err.Error() }
+
+// Write writes all of p. It fails if the peer takes no byte for the time stall.
+func (s *Socket) Write(p []byte, stall time.Duration) (int, error) {
+	s.Pulse.Wrote()
 	if s.rc == nil {
 		if err := s.writeBy(stall); err != nil {
 			return 0, err
 		}
-		return s.nc.Write(p)
+		return s.Conn.Write(p)
 	}
 	s.wbuf, s.wn, s.werr, s.wwait = p, 0, nil, false
 	for unsent := 0; ; {
@@ -237,7 +249,7 @@ func (s *sock) write(p []byte, stall time.Duration) (int, error) {
 	return s.wn, s.werr
 }
 
-func (s *sock) tryWrite(fd uintptr) bool {
+func (s *Socket) tryWrite(fd uintptr) bool {
 	progress := false
 	for len(s.wbuf) > 0 {
 		n, errno := rawWrite(fd, s.wbuf)

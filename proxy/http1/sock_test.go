@@ -33,10 +33,10 @@ func socketPair(t testing.TB) (a, b *net.TCPConn) {
 	return ca.(*net.TCPConn), cb.(*net.TCPConn)
 }
 
-func newSock(t testing.TB, nc net.Conn) *sock {
+func newSock(t testing.TB, nc net.Conn) *Socket {
 	t.Helper()
-	s := new(sock)
-	s.init(nc)
+	s := new(Socket)
+	s.Init(nc)
 	return s
 }
 
@@ -46,7 +46,7 @@ func TestExchangeWritesThoughItsDeadlinePassed(t *testing.T) {
 	a, b := socketPair(t)
 	s := newSock(t, a)
 	late(s)
-	if _, err := s.exchange([]byte("hello"), make([]byte, 10), time.Second); !isTimeout(err) {
+	if _, err := s.Exchange([]byte("hello"), make([]byte, 10), time.Second); !IsTimeout(err) {
 		t.Errorf("got %v, want a deadline error", err)
 	}
 	b.SetReadDeadline(time.Now().Add(time.Second))
@@ -55,16 +55,16 @@ func TestExchangeWritesThoughItsDeadlinePassed(t *testing.T) {
 		t.Errorf("the peer read %q %v", got, err)
 	}
 	io.WriteString(b, "world")
-	s.woken()
-	s.readBy(time.Second)
-	if n, err := s.read(got); err != nil || string(got[:n]) != "world" {
+	s.Woken()
+	s.ReadBy(time.Second)
+	if n, err := s.Read(got); err != nil || string(got[:n]) != "world" {
 		t.Errorf("got %q %v", got, err)
 	}
 }
 
 // late gives s a deadline and lets it pass, which nothing tells before a read.
-func late(s *sock) {
-	s.readBy(time.Nanosecond)
+func late(s *Socket) {
+	s.ReadBy(time.Nanosecond)
 	time.Sleep(5 * time.Millisecond)
 }
 
@@ -73,12 +73,12 @@ func TestExchangeThatIsLateAndStale(t *testing.T) {
 	a, b := socketPair(t)
 	s := newSock(t, a)
 	b.Close()
-	eventually.True(t, "the end has arrived", s.stale)
-	for _, deadline := range []func(){func() { late(s) }, func() { s.readBy(time.Second) }} {
-		s.woken()
+	eventually.True(t, "the end has arrived", s.Stale)
+	for _, deadline := range []func(){func() { late(s) }, func() { s.ReadBy(time.Second) }} {
+		s.Woken()
 		deadline()
-		if _, err := s.exchange([]byte("hello"), make([]byte, 10), time.Second); err != errStale {
-			t.Errorf("got %v, want errStale", err)
+		if _, err := s.Exchange([]byte("hello"), make([]byte, 10), time.Second); err != ErrStale {
+			t.Errorf("got %v, want ErrStale", err)
 		}
 	}
 }
@@ -99,8 +99,8 @@ func TestExchangeOfMuch(t *testing.T) {
 		io.WriteString(b, "done")
 	})
 	in := make([]byte, 10)
-	s.readBy(10 * time.Second)
-	if n, err := s.exchange(big, in, 10*time.Second); err != nil || string(in[:n]) != "done" {
+	s.ReadBy(10 * time.Second)
+	if n, err := s.Exchange(big, in, 10*time.Second); err != nil || string(in[:n]) != "done" {
 		t.Errorf("got %q %v", in[:n], err)
 	}
 }
@@ -114,25 +114,25 @@ func TestHalt(t *testing.T) {
 		wg.Go(func() {
 			big := make([]byte, 1<<20)
 			for {
-				if _, err := s.write(big, time.Minute); err != nil {
+				if _, err := s.Write(big, time.Minute); err != nil {
 					return
 				}
 			}
 		})
 		wg.Go(func() {
 			for !s.halted.Load() {
-				s.readBy(time.Minute)
-				s.read(make([]byte, 1))
-				s.woken()
+				s.ReadBy(time.Minute)
+				s.Read(make([]byte, 1))
+				s.Woken()
 			}
 		})
 		for range i % 20 * 20 { // any moment
 			runtime.Gosched()
 		}
-		s.halt()
+		s.Halt()
 		wg.Wait()
-		if _, err := s.write([]byte("x"), time.Minute); err == nil {
-			if _, err := s.read(make([]byte, 1)); !isTimeout(err) {
+		if _, err := s.Write([]byte("x"), time.Minute); err == nil {
+			if _, err := s.Read(make([]byte, 1)); !IsTimeout(err) {
 				t.Errorf("a read after halt: %v", err)
 			}
 		}
@@ -144,15 +144,15 @@ func TestHalt(t *testing.T) {
 func TestWake(t *testing.T) {
 	a, b := socketPair(t)
 	s := newSock(t, a)
-	s.readBy(time.Minute)
-	s.wake()
-	if _, err := s.read(make([]byte, 1)); !isTimeout(err) || s.expired() {
-		t.Errorf("got %v, expired %v", err, s.expired())
+	s.ReadBy(time.Minute)
+	s.Wake()
+	if _, err := s.Read(make([]byte, 1)); !IsTimeout(err) || s.Expired() {
+		t.Errorf("got %v, expired %v", err, s.Expired())
 	}
-	s.woken()
+	s.Woken()
 	io.WriteString(b, "x")
-	s.readBy(time.Minute)
-	if _, err := s.read(make([]byte, 1)); err != nil {
+	s.ReadBy(time.Minute)
+	if _, err := s.Read(make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
 }
@@ -163,20 +163,20 @@ func TestDeadlines(t *testing.T) {
 	s := newSock(t, a)
 	pace := time.Tick(time.Millisecond)
 	for range 20 {
-		s.readBy(50 * time.Millisecond)
+		s.ReadBy(50 * time.Millisecond)
 		<-pace
 	}
-	s.readBy(50 * time.Millisecond)
+	s.ReadBy(50 * time.Millisecond)
 	began := time.Now()
-	_, err := s.read(make([]byte, 1))
-	if took := time.Since(began); !isTimeout(err) || took < 39*time.Millisecond || !s.expired() {
+	_, err := s.Read(make([]byte, 1))
+	if took := time.Since(began); !IsTimeout(err) || took < 39*time.Millisecond || !s.Expired() {
 		t.Errorf("%v after %v", err, took)
 	}
 }
 
 // A copy between sockets that fails leaves no bytes in a pipe for the next one.
 func TestPipesAreCleanAfterErrors(t *testing.T) {
-	flowing := flow{arm: func() error { return nil }, lapsed: func() error { return os.ErrDeadlineExceeded }, moved: func(int) {}}
+	flowing := Flow{Arm: func() error { return nil }, Lapsed: func() error { return os.ErrDeadlineExceeded }, Moved: func(int) {}}
 	for i := range 20 {
 		src, feed := socketPair(t)
 		dst, sink := socketPair(t)
@@ -188,7 +188,7 @@ func TestPipesAreCleanAfterErrors(t *testing.T) {
 			dst.SetWriteBuffer(4 << 10)
 			time.AfterFunc(5*time.Millisecond, func() { dst.SetWriteDeadline(past) })
 		}
-		if err := spliceBody(newSock(t, dst), newSock(t, src), 600_000, 50*time.Millisecond, flowing); err == nil {
+		if err := Splice(newSock(t, dst), newSock(t, src), 600_000, 50*time.Millisecond, flowing); err == nil {
 			t.Error("no error")
 		}
 		src2, feed2 := socketPair(t)
@@ -200,7 +200,7 @@ func TestPipesAreCleanAfterErrors(t *testing.T) {
 			b, _ := io.ReadAll(sink2)
 			got <- b
 		}()
-		err := spliceBody(newSock(t, dst2), newSock(t, src2), int64(len(want)), time.Second, flowing)
+		err := Splice(newSock(t, dst2), newSock(t, src2), int64(len(want)), time.Second, flowing)
 		dst2.Close()
 		if b := <-got; err != nil || !bytes.Equal(b, want) {
 			t.Fatalf("%v, and %d bytes that are not what was sent", err, len(b))
@@ -214,8 +214,8 @@ func TestSpliceOfACutBody(t *testing.T) {
 	dst, _ := socketPair(t)
 	io.WriteString(feed, "abc")
 	feed.Close()
-	err := spliceBody(newSock(t, dst), newSock(t, src), 10, time.Second,
-		flow{arm: func() error { return nil }, lapsed: func() error { return os.ErrDeadlineExceeded }, moved: func(int) {}})
+	err := Splice(newSock(t, dst), newSock(t, src), 10, time.Second,
+		Flow{Arm: func() error { return nil }, Lapsed: func() error { return os.ErrDeadlineExceeded }, Moved: func(int) {}})
 	if err != io.EOF {
 		t.Errorf("got %v", err)
 	}

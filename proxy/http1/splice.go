@@ -155,35 +155,35 @@ func (m *mover) tryDrain(fd uintptr) bool {
 	return true
 }
 
-// flow is what the mover's user does between its steps.
-type flow struct {
-	arm    func() error // before each wait for the source: set its deadline
-	lapsed func() error // the deadline passed; nil: go on
-	taken  func()       // bytes came; nil: nobody cares
-	moved  func(n int)  // n bytes went all the way
+// Flow is what the caller of Splice does between its steps.
+type Flow struct {
+	Arm    func() error // before each wait for the source: set its deadline
+	Lapsed func() error // the deadline passed; nil: go on
+	Taken  func()       // bytes came; nil: nobody cares
+	Moved  func(n int)  // n bytes went all the way
 }
 
-// errNoPipe is spliceBody's error before anything was moved.
-var errNoPipe = errors.New("http1: no pipe to be had")
+// ErrNoPipe is Splice's error before anything was moved.
+var ErrNoPipe = errors.New("http1: no pipe to be had")
 
-// spliceBody moves n bytes from src to dst, which are both plain. A failed write is
-// told as *writeError, a source that ends before as io.EOF.
-func spliceBody(dst, src *sock, n int64, stall time.Duration, f flow) error {
+// Splice moves n bytes from src to dst, which are both plain. A failed write is
+// told as *WriteError, a source that ends before as io.EOF.
+func Splice(dst, src *Socket, n int64, stall time.Duration, f Flow) error {
 	p := takePipe()
 	if p == nil {
-		return errNoPipe
+		return ErrNoPipe
 	}
 	m := moverPool.Get().(*mover)
 	defer moverPool.Put(m)
 	m.pipe, m.inPipe, m.err = p, 0, nil
 	defer func() { p.giveBack(m.inPipe == 0) }()
 	for n > 0 {
-		if err := f.arm(); err != nil {
+		if err := f.Arm(); err != nil {
 			return err
 		}
 		m.want, m.moved = int(min(n, 1<<30)), 0
-		if err := src.rc.Read(m.fill); isTimeout(err) {
-			if err := f.lapsed(); err != nil {
+		if err := src.rc.Read(m.fill); IsTimeout(err) {
+			if err := f.Lapsed(); err != nil {
 				return err
 			}
 			continue
@@ -194,20 +194,20 @@ func spliceBody(dst, src *sock, n int64, stall time.Duration, f flow) error {
 			return m.err
 		}
 		m.inPipe = m.moved
-		if f.taken != nil {
-			f.taken()
+		if f.Taken != nil {
+			f.Taken()
 		}
 		if err := m.flush(dst, stall); err != nil {
-			return &writeError{err}
+			return &WriteError{Err: err}
 		}
 		n -= int64(m.moved)
-		f.moved(m.moved)
+		f.Moved(m.moved)
 	}
 	return nil
 }
 
 // flush empties the pipe into dst; a peer that takes nothing for stall is given up.
-func (m *mover) flush(dst *sock, stall time.Duration) error {
+func (m *mover) flush(dst *Socket, stall time.Duration) error {
 	m.armed = false
 	for unsent := 0; ; {
 		m.full = false

@@ -35,8 +35,8 @@ func TestPipesTakeNoMoreThanTheirShare(t *testing.T) {
 	}
 	src, _ := socketPair(t)
 	dst, _ := socketPair(t)
-	err := spliceBody(newSock(t, dst), newSock(t, src), 1, time.Second, flow{arm: func() error { t.Error("it moves bytes"); return nil }})
-	if err != errNoPipe {
-		t.Errorf("one more says %v, want %v", err, errNoPipe)
+	err := Splice(newSock(t, dst), newSock(t, src), 1, time.Second, Flow{Arm: func() error { t.Error("it moves bytes"); return nil }})
+	if err != ErrNoPipe {
+		t.Errorf("one more says %v, want %v", err, ErrNoPipe)
 	}
 }

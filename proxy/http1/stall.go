@@ -29,15 +29,15 @@ func StallAfter(nc net.Conn, d time.Duration) error {
 }
 
 // unsent is how many bytes lie in the socket that its peer has not acknowledged.
-func (s *sock) unsent() (n int) {
+func (s *Socket) unsent() (n int) {
 	_ = s.rc.Control(func(fd uintptr) { n = queued(fd) }) // closed: nobody waits any more
 	return n
 }
 
 // drains reports whether a write that failed by err may go on: only its time was over,
 // and of what was unsent when that began the peer took a part.
-func (s *sock) drains(err error, unsent int) bool {
-	return isTimeout(err) && !s.halted.Load() && s.unsent() < unsent
+func (s *Socket) drains(err error, unsent int) bool {
+	return IsTimeout(err) && !s.halted.Load() && s.unsent() < unsent
 }
 
 func queued(fd uintptr) int {

@@ -19,24 +19,24 @@ func TestASlowReaderIsNotOneThatTakesNothing(t *testing.T) {
 		send func(t *testing.T, a net.Conn) error
 	}{
 		{"plain", func(_ *testing.T, a net.Conn) error {
-			var s sock
-			s.init(a)
-			_, err := s.write(body, stall)
+			var s Socket
+			s.Init(a)
+			_, err := s.Write(body, stall)
 			return err
 		}},
 		{"by TLS", func(t *testing.T, a net.Conn) error {
-			var s sock
-			s.init(tls.Server(under(a), serverTLS(t)))
-			_, err := s.write(body, stall)
+			var s Socket
+			s.Init(tls.Server(Ground(a), serverTLS(t)))
+			_, err := s.Write(body, stall)
 			return err
 		}},
 		{"through a pipe of the kernel", func(t *testing.T, a net.Conn) error {
 			from, to := socketPair(t)
 			go to.Write(body)
-			var dst, src sock
-			dst.init(a)
-			src.init(from)
-			return spliceBody(&dst, &src, size, stall, flow{arm: func() error { return nil }, moved: func(int) {}})
+			var dst, src Socket
+			dst.Init(a)
+			src.Init(from)
+			return Splice(&dst, &src, size, stall, Flow{Arm: func() error { return nil }, Moved: func(int) {}})
 		}},
 	}
 	for _, tt := range tests {
@@ -75,9 +75,9 @@ func TestASlowReaderIsNotOneThatTakesNothing(t *testing.T) {
 // One that takes nothing is.
 func TestAReaderThatTakesNothingIsCut(t *testing.T) {
 	a, _ := socketPair(t)
-	var s sock
-	s.init(a)
-	if _, err := s.write(make([]byte, 64<<20), 50*time.Millisecond); !isTimeout(err) {
+	var s Socket
+	s.Init(a)
+	if _, err := s.Write(make([]byte, 64<<20), 50*time.Millisecond); !IsTimeout(err) {
 		t.Errorf("got %v, want the end of its time", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 func (s *Server) ServeStream(st Stream, p *Peer) {
 	defer crash.Contain("http2 stream", nil)
 	c := &Conn{srv: s, peer: p}
-	c.s.init(st)
+	c.s.Init(st)
 	s.track(c, true)
 	s.counts(p, -1) // a stream is no connection
 	defer func() { s.track(c, false); s.counts(p, 1) }()
@@ -35,8 +35,8 @@ func (s *Server) ServeStream(st Stream, p *Peer) {
 func (c *Conn) becomeHTTP2() {
 	early := append([]byte(nil), c.ws.in[c.r:c.w]...)
 	c.giveBack()
-	c.s.nc.SetDeadline(time.Time{})
-	c.srv.http2.ServeConn(under(c.s.nc), c.peer, early, func() { c.end(false) })
+	c.s.Conn.SetDeadline(time.Time{})
+	c.srv.http2.ServeConn(Ground(c.s.Conn), c.peer, early, func() { c.end(false) })
 }
 
 // Secure reports whether the client came by TLS.
@@ -57,7 +57,7 @@ func (c *Conn) Names() []string { return c.peer.Names }
 // Version is the version of HTTP that the client speaks.
 func (c *Conn) Version() string {
 	switch {
-	case c.s.stream != nil:
+	case c.s.Stream != nil:
 		return "2.0"
 	case c.ws.req.Minor == 0:
 		return "1.0"

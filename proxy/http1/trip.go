@@ -111,7 +111,7 @@ func (c *Conn) RoundTrip(u *Upstream, head []byte, timeout time.Duration, interi
 	}
 	if t.expects {
 		t.expects = false
-		u.s.pulse.Expect(-1)
+		u.s.Pulse.Expect(-1)
 	}
 	if err != nil {
 		return t.fails(err)
@@ -139,21 +139,21 @@ func (t *trip) send(head []byte, timeout time.Duration) error {
 	c.ws.out = out
 	stall := c.srv.limits.Load().Stream
 	if !t.streams {
-		u.s.readBy(min(watchAfter, timeout))
-		n, err := u.s.exchange(out, c.ws.up[t.up:], stall)
+		u.s.ReadBy(min(watchAfter, timeout))
+		n, err := u.s.Exchange(out, c.ws.up[t.up:], stall)
 		t.up += n
-		if isTimeout(err) {
+		if IsTimeout(err) {
 			return nil // slow: await goes on
 		}
 		return err
 	}
-	if u.s.stale() {
-		return errStale
+	if u.s.Stale() {
+		return ErrStale
 	}
-	if n, err := u.s.write(out, stall); n == 0 {
-		return errStale
+	if n, err := u.s.Write(out, stall); n == 0 {
+		return ErrStale
 	} else if err != nil {
-		return &writeError{err}
+		return &WriteError{Err: err}
 	}
 	t.attend()
 	return nil
@@ -261,11 +261,11 @@ func (t *trip) read(p []byte, l *loan, limit time.Duration, since int64) (n int,
 			return 0, err
 		}
 		if l != nil {
-			n, err = t.u.s.readLent(l)
+			n, err = t.u.s.ReadLent(l)
 		} else {
-			n, err = t.u.s.read(p)
+			n, err = t.u.s.Read(p)
 		}
-		if !isTimeout(err) {
+		if !IsTimeout(err) {
 			t.fresh = false
 			return n, err
 		}
@@ -293,7 +293,7 @@ func (t *trip) arm(limit time.Duration, since int64) error {
 	case t.mayMove():
 		rest = min(rest, t.c.srv.limits.Load().Quiet())
 	}
-	t.u.s.readBy(rest)
+	t.u.s.ReadBy(rest)
 	return t.failed() // after the deadline is set, for failing moves it
 }
 
@@ -306,11 +306,11 @@ func (t *trip) clientOwes() bool {
 
 // lapsed is called when a deadline of arm has passed.
 func (t *trip) lapsed() error {
-	t.u.s.woken()
+	t.u.s.Woken()
 	if err := t.failed(); err != nil {
 		return err
 	}
-	if !t.sent.Load() && t.attended && t.c.s.gone() {
+	if !t.sent.Load() && t.attended && t.c.s.Gone() {
 		return ErrClientGone
 	}
 	if !t.attended {
@@ -318,7 +318,7 @@ func (t *trip) lapsed() error {
 	}
 	if !t.expects && t.rest == nothing {
 		t.expects = true
-		t.u.s.pulse.Expect(1)
+		t.u.s.Pulse.Expect(1)
 	}
 	if t.mayMove() {
 		return errNap
@@ -346,13 +346,13 @@ func (t *trip) fails(err error) *Failure {
 	f := &Failure{Err: err, Mute: !t.answered && t.up == t.seen}
 	f.Clean = f.Mute && !t.streams
 	cut := t.failed()
-	vanished := err == ErrVanished || t.u.s.pulse.Dead()
+	vanished := err == ErrVanished || t.u.s.Pulse.Dead()
 	t.leave(false)
-	if w, ok := err.(*writeError); ok {
-		err = w.err
+	if w, ok := err.(*WriteError); ok {
+		err = w.Err
 	}
 	switch {
-	case err == errStale:
+	case err == ErrStale:
 		f.Kind, f.Clean = Stale, true
 	case err == ErrUnprocessed:
 		f.Kind, f.Clean = Unprocessed, true
@@ -385,11 +385,11 @@ func (c *Conn) Cut(cause error) {
 	}
 	c.trip.failure.CompareAndSwap(nil, &cause)
 	c.cut.Store(true)
-	c.s.halt()
-	if c.s.stream != nil {
-		c.s.stream.Abort()
+	c.s.Halt()
+	if c.s.Stream != nil {
+		c.s.Stream.Abort()
 	}
 	if u := c.trip.peer.Load(); u != nil {
-		u.s.wake()
+		u.s.Wake()
 	}
 }

@@ -57,7 +57,7 @@ type tunnel struct {
 // direction passes bytes one way, in a goroutine of its own while some come.
 type direction struct {
 	*tunnel
-	dst, src *sock
+	dst, src *Socket
 	total    *int64
 	loan     loan
 	burst    int   // bytes without a pause
@@ -79,7 +79,7 @@ func (t *trip) openTunnel(over func()) {
 	tn.down = direction{tunnel: tn, dst: &c.s, src: &u.s, total: &t.out, loan: loan{to: bulkSize}}
 	if early := c.ws.in[c.r:c.w]; len(early) > 0 {
 		c.r = c.w
-		if _, err := u.s.write(early, tn.limit); err != nil {
+		if _, err := u.s.Write(early, tn.limit); err != nil {
 			tn.up.halt()
 			tn.up.err = err
 		}
@@ -116,7 +116,7 @@ func (d *direction) run() {
 	d.end(err)
 }
 
-func (d *direction) halt() { d.dst.halt(); d.src.halt() }
+func (d *direction) halt() { d.dst.Halt(); d.src.Halt() }
 
 // end ends a direction for err.
 func (d *direction) end(err error) {
@@ -132,7 +132,7 @@ func (d *direction) end(err error) {
 // passOn passes the end of one side on to the other one. Anything else ends both.
 func (d *direction) passOn(err error) error {
 	if err == io.EOF {
-		if cw, ok := d.dst.nc.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
+		if cw, ok := d.dst.Conn.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
 			return nil
 		}
 	}
@@ -156,7 +156,7 @@ var errQuiet = errors.New("http1: nothing comes")
 // copy passes bytes until the source ends. Those of a busy direction stay inside
 // the kernel.
 func (d *direction) copy() error {
-	splices := d.dst.rc != nil && d.src.rc != nil
+	splices := d.dst.Plain() && d.src.Plain()
 	for {
 		if err := d.step(); err != nil {
 			return err
@@ -167,7 +167,7 @@ func (d *direction) copy() error {
 		switch err := d.splice(); err {
 		case errQuiet:
 			d.burst = 0
-		case errNoPipe:
+		case ErrNoPipe:
 			splices = false
 		default:
 			return err
@@ -185,16 +185,16 @@ func (d *direction) step() error {
 		return err
 	}
 	if d.lulled {
-		d.src.awaitBytes()
+		d.src.AwaitBytes()
 	}
-	n, err := d.src.readLent(&d.loan)
+	n, err := d.src.ReadLent(&d.loan)
 	if err == nil {
 		return d.pass(n)
 	}
-	if !isTimeout(err) {
+	if !IsTimeout(err) {
 		return err
 	}
-	d.src.woken()
+	d.src.Woken()
 	if d.mayRest() {
 		return errNap
 	}
@@ -202,7 +202,7 @@ func (d *direction) step() error {
 }
 
 // mayRest reports whether it is worth while that another goroutine goes on.
-func (d *direction) mayRest() bool { return d.grown || d.src.tcp != nil }
+func (d *direction) mayRest() bool { return d.grown || d.src.OnTCP() }
 
 // pass passes on the n bytes that came. It is a function of its own for its frame,
 // which shall not lie on the stack while nothing comes.
@@ -217,8 +217,8 @@ func (d *direction) pass(n int) error {
 	}
 	d.burst, d.came = d.burst+n, now
 	d.last.Store(now)
-	if _, err := d.dst.write(d.loan.buf[:n], d.limit); err != nil {
-		return &writeError{err}
+	if _, err := d.dst.Write(d.loan.buf[:n], d.limit); err != nil {
+		return &WriteError{Err: err}
 	}
 	d.last.Store(monotonic.Now())
 	*d.total += int64(n)
@@ -228,11 +228,11 @@ func (d *direction) pass(n int) error {
 // splice is step again and again, by splice(2), until nothing comes for a while.
 func (d *direction) splice() error {
 	touch := func() { d.last.Store(monotonic.Now()) }
-	return spliceBody(d.dst, d.src, math.MaxInt64, d.limit, flow{
-		arm:    func() error { return d.arm(quiet) },
-		lapsed: func() error { d.src.woken(); return errQuiet },
-		taken:  touch,
-		moved:  func(n int) { touch(); *d.total += int64(n); d.dst.pulse.Wrote() },
+	return Splice(d.dst, d.src, math.MaxInt64, d.limit, Flow{
+		Arm:    func() error { return d.arm(quiet) },
+		Lapsed: func() error { d.src.Woken(); return errQuiet },
+		Taken:  touch,
+		Moved:  func(n int) { touch(); *d.total += int64(n); d.dst.Pulse.Wrote() },
 	})
 }
 
@@ -243,8 +243,8 @@ func (d *direction) arm(most time.Duration) error {
 	if rest <= 0 {
 		return errTimeout
 	}
-	d.src.readBy(min(rest, most))
-	if d.src.halted.Load() || d.t.failed() != nil {
+	d.src.ReadBy(min(rest, most))
+	if d.src.Halted() || d.t.failed() != nil {
 		return errStopped
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 // Upstream is a connection to an instance. While a request is under way it
 // belongs to the goroutine of that request, else to its pool.
 type Upstream struct {
-	s          sock
+	s          Socket
 	pool       *Pool
 	reused     bool
 	single     bool   // for one request only
@@ -32,7 +32,7 @@ type Upstream struct {
 func (u *Upstream) Reused() bool { return u.reused }
 
 // RemoteAddr is the instance's end of the connection.
-func (u *Upstream) RemoteAddr() net.Addr { return u.s.nc.RemoteAddr() }
+func (u *Upstream) RemoteAddr() net.Addr { return u.s.Conn.RemoteAddr() }
 
 // PoolConfig says how a pool reaches its instance.
 type PoolConfig struct {
@@ -124,8 +124,8 @@ func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 		return nil, err
 	}
 	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true, era: era, late: Beyond(descriptors.ForUpstreams()/2, nc)}
-	u.s.init(nc)
-	u.s.pulse = NewPulse(nc, p.cfg.Patience)
+	u.s.Init(nc)
+	u.s.Pulse = NewPulse(nc, p.cfg.Patience)
 	if shared, ok := nc.(interface{ Reused() bool }); ok { // of HTTP/2
 		u.reused = shared.Reused()
 	}
@@ -145,7 +145,7 @@ func (p *Pool) connect(timeout time.Duration, header []byte) (net.Conn, error) {
 		err = introduce(nc, header)
 	}
 	if p.cfg.TLS != nil && err == nil {
-		tc := tls.Client(newRecords(nc), p.cfg.TLS)
+		tc := tls.Client(Records(nc), p.cfg.TLS)
 		if err = tc.HandshakeContext(ctx); err == nil && p.cfg.Within {
 			err = introduce(tc, header)
 		}
@@ -234,8 +234,8 @@ func (u *Upstream) Discard() {
 }
 
 func (u *Upstream) close() {
-	u.s.pulse.Stop()
-	u.s.nc.Close()
+	u.s.Pulse.Stop()
+	u.s.Conn.Close()
 	if u.slot {
 		u.pool.cfg.Slots.GiveBack()
 	}
@@ -250,7 +250,7 @@ func (p *Pool) Expire() {
 	defer p.mu.Unlock()
 	kept, past := p.idle[:0], len(p.idle)-p.cfg.MaxIdle // the first so many are past MaxIdle
 	for i, u := range p.idle {
-		if u.idle < limit || i < past && u.idle < now-int64(lately) || u.s.stale() {
+		if u.idle < limit || i < past && u.idle < now-int64(lately) || u.s.Stale() {
 			u.close()
 			continue
 		}
@@ -259,7 +259,7 @@ func (p *Pool) Expire() {
 	clear(p.idle[len(kept):])
 	p.idle = kept
 	for c, u := range p.alone {
-		if u.idle < limit || u.s.stale() {
+		if u.idle < limit || u.s.Stale() {
 			u.close()
 			delete(p.alone, c)
 		}
