@@ -18,6 +18,7 @@ import (
 
 	"lictor/policy"
 	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // poolKey says which requests may share connections: those to the same address,
@@ -225,7 +226,7 @@ func (p *Proxy) dialChecked(ctx context.Context, to netip.AddrPort) (net.Conn, e
 			if err := p.admits(at); err != nil {
 				return err
 			}
-			return http1.KeepBack(network, address, rc)
+			return socket.KeepBack(network, address, rc)
 		},
 	}
 	return d.DialContext(ctx, "tcp", to.String())

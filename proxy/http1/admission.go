@@ -8,6 +8,7 @@ import (
 
 	"lictor/internal/descriptors"
 	"lictor/internal/limits"
+	"lictor/proxy/socket"
 )
 
 // Admission bounds the connections of clients. 0 is no bound.
@@ -90,7 +91,7 @@ func (s *Server) admits(nc net.Conn, p *Peer) bool {
 	p.Remote, p.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	most := s.limits.Load().Admission.Connections
 	switch {
-	case Beyond(descriptors.ForClients(), nc): // it uses one that is kept back
+	case socket.Beyond(descriptors.ForClients(), nc): // it uses one that is kept back
 		limits.Hit("descriptors")
 	case p.entrance.Introduce == nil && !s.welcome(p):
 	case most > 0 && s.accepted.Load() >= int64(most):

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lictor/internal/eventually"
+	"lictor/proxy/socket"
 )
 
 // admitting is a server with bounds, and whom it exempts.
@@ -36,7 +37,7 @@ func stays(t *testing.T, c net.Conn) bool {
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n")
 	c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 	_, err := c.Read(make([]byte, 1))
-	return IsTimeout(err)
+	return socket.IsTimeout(err)
 }
 
 // TestConnectionsAreBounded opens more than there may be.
@@ -147,7 +148,7 @@ func TestBodyThatNeverBeginsHasItsOwnLimit(t *testing.T) {
 			io.WriteString(c, tt.request)
 			c.SetReadDeadline(time.Now().Add(1500 * time.Millisecond))
 			_, err := c.Read(make([]byte, 1))
-			if ended := !IsTimeout(err); ended != tt.refused {
+			if ended := !socket.IsTimeout(err); ended != tt.refused {
 				t.Errorf("ended: %v (%v), want %v", ended, err, tt.refused)
 			}
 		})

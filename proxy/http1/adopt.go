@@ -3,6 +3,8 @@ package http1
 import (
 	"errors"
 	"net"
+
+	"lictor/proxy/socket"
 )
 
 // Adopt makes nc, which was dialled elsewhere, a connection of the pool; the
@@ -10,7 +12,7 @@ import (
 func (p *Pool) Adopt(nc net.Conn) *Upstream {
 	u := &Upstream{pool: p}
 	u.s.Init(nc)
-	u.s.Pulse = NewPulse(nc, p.cfg.Patience)
+	u.s.Pulse = socket.NewPulse(nc, p.cfg.Patience)
 	p.active.Add(1)
 	return u
 }

@@ -7,6 +7,7 @@ import (
 	"lictor/internal/crash"
 	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // attend starts the attendant. It ends with end.
@@ -85,7 +86,7 @@ func (t *trip) wholeBody() bool {
 // fail ends the exchange with err, unless it has ended. A write error to the
 // upstream does not: the upstream may have answered before it read everything.
 func (t *trip) fail(err error) {
-	if _, ok := err.(*WriteError); ok || err == errStopped {
+	if _, ok := err.(*socket.WriteError); ok || err == errStopped {
 		return
 	}
 	if t.failure.CompareAndSwap(nil, &err) {
@@ -106,7 +107,7 @@ func (t *trip) sendBody() error {
 	c, stall := t.c, t.c.srv.limits.Load().Stream
 	b := &c.ws.body
 	if b.framing == message.Length && b.left > spliceMin && c.s.Plain() && t.u.s.Plain() && c.r == c.w && (b.max == 0 || b.read+b.left <= b.max) {
-		if err := t.spliceUp(stall); err != ErrNoPipe {
+		if err := t.spliceUp(stall); err != socket.ErrNoPipe {
 			return err
 		}
 	}
@@ -121,7 +122,7 @@ func (t *trip) sendBody() error {
 		}
 		t.progress.Store(monotonic.Now())
 		if _, err := t.u.s.Write(c.frame(buf, n), stall); err != nil {
-			return &WriteError{Err: err}
+			return &socket.WriteError{Err: err}
 		}
 	}
 	return nil
@@ -162,7 +163,7 @@ func frameChunk(buf *[bulkSize]byte, n int) []byte {
 
 func (t *trip) spliceUp(stall time.Duration) error {
 	c, b := t.c, &t.c.ws.body
-	err := Splice(&t.u.s, &c.s, b.left, stall, Flow{
+	err := socket.Splice(&t.u.s, &c.s, b.left, stall, socket.Flow{
 		Arm: func() error {
 			t.owing.Store(true)
 			c.s.ReadBy(stall)
@@ -188,8 +189,8 @@ func (t *trip) spliceUp(stall time.Duration) error {
 	})
 	t.owing.Store(false)
 	b.done = b.left == 0
-	switch _, up := err.(*WriteError); {
-	case err == nil || up || err == ErrNoPipe || t.stopped.Load():
+	switch _, up := err.(*socket.WriteError); {
+	case err == nil || up || err == socket.ErrNoPipe || t.stopped.Load():
 		return err
 	case err == errBodyTimeout:
 		b.err = err

@@ -8,6 +8,7 @@ import (
 
 	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // Errors of reading a request head besides ParseError.
@@ -102,7 +103,7 @@ func (c *Conn) awaitFirst(lim *Limits) error {
 		return nil
 	}
 	if c.state.Load() != stateStopped {
-		if c.naps == 2 || c.waited+wait >= lim.Idle || !IsTimeout(err) || c.s.Halted() {
+		if c.naps == 2 || c.waited+wait >= lim.Idle || !socket.IsTimeout(err) || c.s.Halted() {
 			return errIdle // closed, timed out: nobody waits for an answer
 		}
 		c.naps++
@@ -145,9 +146,9 @@ func (c *Conn) readMore(began int64, lim *Limits) error {
 		case err == nil:
 			c.w += n
 			return nil
-		case IsTimeout(err) && !c.s.Expired():
+		case socket.IsTimeout(err) && !c.s.Expired():
 			c.s.Woken() // by a Shutdown that took the connection for idle
-		case IsTimeout(err):
+		case socket.IsTimeout(err):
 			return errHeadTimeout
 		case err == io.EOF:
 			return message.ErrIncomplete // it may still listen

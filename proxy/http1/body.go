@@ -7,6 +7,7 @@ import (
 
 	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // body is the state of reading a request's body.
@@ -185,7 +186,7 @@ func (c *Conn) readSocket(p []byte) (int, error) {
 		switch {
 		case err == nil:
 			return n, nil
-		case !IsTimeout(err):
+		case !socket.IsTimeout(err):
 			return 0, ErrClientGone
 		case c.trip.stopped.Load():
 			return 0, errStopped

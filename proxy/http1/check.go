@@ -3,6 +3,8 @@ package http1
 import (
 	"os"
 	"time"
+
+	"lictor/proxy/socket"
 )
 
 // Address is where the pool's connections go.
@@ -23,7 +25,7 @@ func (p *Pool) Check(timeout time.Duration) error {
 	if err == nil {
 		_, err = nc.Read(make([]byte, 1))
 	}
-	if IsTimeout(err) {
+	if socket.IsTimeout(err) {
 		return os.ErrDeadlineExceeded
 	}
 	return nil

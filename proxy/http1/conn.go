@@ -9,6 +9,7 @@ import (
 
 	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // Conn is a client's HTTP/1.x connection and the request on it that is being
@@ -16,7 +17,7 @@ import (
 // called by others. Between requests it holds no buffer.
 type Conn struct {
 	srv  *Server
-	s    Socket
+	s    socket.Socket
 	peer *Peer // not changed any more
 
 	ws      *workspace // nil while idle
@@ -191,7 +192,7 @@ func (c *Conn) Crash() {
 
 // abort ends a connection in whose service something panicked.
 func (c *Conn) abort() {
-	Abort(c.s.Conn)
+	socket.Abort(c.s.Conn)
 	c.srv.track(c, false)
 	c.srv.forget(c.peer)
 }
@@ -206,7 +207,7 @@ func (c *Conn) write(p []byte) error {
 	_, err := c.s.Write(p, c.srv.limits.Load().Stream)
 	if err != nil {
 		c.closing = true
-		return &WriteError{Err: err}
+		return &socket.WriteError{Err: err}
 	}
 	return nil
 }
@@ -218,7 +219,7 @@ func (c *Conn) finish(linger bool) {
 	c.letGo()
 	switch {
 	case (c.reset || c.cut.Load()) && c.s.OnTCP():
-		Abort(c.s.Conn) // what a client did not read of a cut answer goes as well
+		socket.Abort(c.s.Conn) // what a client did not read of a cut answer goes as well
 	case linger:
 		c.linger()
 		fallthrough

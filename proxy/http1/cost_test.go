@@ -3,7 +3,6 @@ package http1
 import (
 	"net"
 	"testing"
-	"time"
 	"unsafe"
 )
 
@@ -51,20 +50,6 @@ func TestNobodyWaitsForAConnectionThatThePoolCloses(t *testing.T) {
 				t.Errorf("closed %d times, while the pool was locked: %t; want once, and not locked", nc.closed, nc.locked)
 			}
 		})
-	}
-}
-
-func TestAPulseThatWasStoppedLeavesNoTimer(t *testing.T) {
-	a, _ := socketPair(t)
-	p := NewPulse(a, time.Hour)
-	p.Wrote()
-	if p.timer == nil {
-		t.Fatal("no timer runs for what was written")
-	}
-	p.Stop()
-	p.wind(time.Hour) // as a look that was under way does
-	if p.timer.Stop() {
-		t.Error("the timer of a connection that was closed runs on, and holds it")
 	}
 }
 

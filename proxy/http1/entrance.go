@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // Entrance is what happens to the connections of one listener before a request is
@@ -119,12 +120,12 @@ func (s *Server) enter(nc net.Conn, p *Peer) net.Conn {
 			p.Remote, p.Local = remote, local
 		}
 		if !s.welcome(p) {
-			Abort(nc)
+			socket.Abort(nc)
 			return nil
 		}
 	}
 	if e.TLS != nil {
-		tc := tls.Server(Ground(nc), e.TLS)
+		tc := tls.Server(socket.Ground(nc), e.TLS)
 		if err := tc.Handshake(); err != nil {
 			s.refusePlain(err, p)
 			nc.Close()
@@ -188,7 +189,7 @@ func (s *Server) refusePlain(err error, p *Peer) {
 		return
 	}
 	c := &Conn{srv: s, peer: p}
-	c.s.Init(Lowest(record.Conn))
+	c.s.Init(socket.Lowest(record.Conn))
 	c.refuse(errPlain)
 	c.finish(true)
 }

@@ -7,6 +7,7 @@ import (
 
 	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // Fetched is a whole answer to a request of lictor's own. It lies in memory of
@@ -63,12 +64,12 @@ type fetch struct {
 
 func (f *fetch) send(head []byte, timeout time.Duration) error {
 	if f.u.s.Stale() {
-		return ErrStale
+		return socket.ErrStale
 	}
 	if n, err := f.u.s.Write(head, timeout); n == 0 && err != nil {
-		return ErrStale
+		return socket.ErrStale
 	} else if err != nil {
-		return &WriteError{Err: err}
+		return &socket.WriteError{Err: err}
 	}
 	return nil
 }
@@ -89,7 +90,7 @@ func (f *fetch) more(most int) error {
 		f.u.s.ReadBy(rest)
 		n, err := f.u.s.Read(f.in[len(f.in):cap(f.in)])
 		f.in = f.in[:len(f.in)+n]
-		if !IsTimeout(err) {
+		if !socket.IsTimeout(err) {
 			return err
 		}
 	}
@@ -191,14 +192,14 @@ func (f *fetch) failure(err error) *Failure {
 	mute := len(f.in) == 0 && f.resp.Status == 0
 	fail := &Failure{Kind: Broken, Err: err, Mute: mute, Clean: mute}
 	switch {
-	case err == ErrStale:
+	case err == socket.ErrStale:
 		fail.Kind, fail.Clean = Stale, true
 	case err == ErrUnprocessed:
 		fail.Kind, fail.Clean = Unprocessed, true
 	case err == errTimeout:
 		fail.Kind = TimedOut
 	case f.u.s.Pulse.Dead():
-		fail.Kind, fail.Err = Vanished, ErrVanished
+		fail.Kind, fail.Err = Vanished, socket.ErrVanished
 	case err == io.EOF:
 		fail.Err = errCut
 	}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"lictor/proxy/socket"
 )
 
 // identity is what a client showed for itself in its handshake. It is verified
@@ -46,7 +48,7 @@ type Unverified struct {
 func (s *Server) CutUnverified() (cut []Unverified) {
 	for _, id := range s.identities.All() {
 		if err := s.verify(id); err != nil {
-			Abort(id.nc)
+			socket.Abort(id.nc)
 			s.identities.Remove(id)
 			cut = append(cut, Unverified{id.remote, err})
 		}
@@ -62,6 +64,6 @@ func (c *Conn) holds() bool {
 		return true
 	}
 	c.closing, c.reset = true, true
-	Abort(id.nc)
+	socket.Abort(id.nc)
 	return false
 }

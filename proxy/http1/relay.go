@@ -7,6 +7,7 @@ import (
 
 	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // Relay writes head, the head of the answer as the client gets it, and what is
@@ -99,7 +100,7 @@ const spliceMin = 64 << 10
 // relayLeft relays the bytes that are left of a body of known length.
 func (t *trip) relayLeft() error {
 	if t.left > spliceMin && t.c.s.Plain() && t.u.s.Plain() {
-		if err := t.spliceDown(); err != ErrNoPipe {
+		if err := t.spliceDown(); err != socket.ErrNoPipe {
 			return err
 		}
 	}
@@ -141,7 +142,7 @@ func (t *trip) readBody(l *loan) (int, error) {
 
 func (t *trip) spliceDown() error {
 	limit := t.c.srv.limits.Load().Stream
-	return cutShort(Splice(&t.c.s, &t.u.s, t.left, limit, Flow{
+	return cutShort(socket.Splice(&t.c.s, &t.u.s, t.left, limit, socket.Flow{
 		Arm:    func() error { return t.arm(limit, t.since) },
 		Lapsed: t.lapsed,
 		Moved: func(n int) {

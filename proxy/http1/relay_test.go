@@ -18,6 +18,7 @@ import (
 
 	"lictor/internal/eventually"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // forwarder is a handler that sends every request to one pool.
@@ -230,7 +231,7 @@ func TestStaleBeforeTheRequest(t *testing.T) {
 					c, err := new(net.Dialer).DialContext(ctx, network, address)
 					<-greeted
 					if err == nil {
-						s := new(Socket)
+						s := new(socket.Socket)
 						s.Init(c)
 						eventually.True(t, "it arrived", s.Stale)
 					}
@@ -289,7 +290,7 @@ func TestCutAtAnyMoment(t *testing.T) {
 				}
 				c.SetDeadline(time.Now().Add(10 * time.Second))
 				io.WriteString(c, requests[rand.IntN(len(requests))])
-				if n, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) || IsTimeout(err) {
+				if n, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) || socket.IsTimeout(err) {
 					t.Errorf("still open after %d bytes: %v", n, err)
 				}
 				c.Close()

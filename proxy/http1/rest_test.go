@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lictor/internal/eventually"
+	"lictor/proxy/socket"
 )
 
 // restless is a server whose answers and tunnels move to a new stack whenever
@@ -37,7 +38,7 @@ func limited(t *testing.T, lim Limits, serve func(c net.Conn, in *bufio.Reader))
 // moved waits until the rest of an answer waits without a goroutine.
 func moved(t *testing.T) {
 	t.Helper()
-	eventually.True(t, "the answer waits in the lot", func() bool { return Parked(nil) > 0 })
+	eventually.True(t, "the answer waits in the lot", func() bool { return socket.Parked(nil) > 0 })
 }
 
 func TestAnAnswerThatMovesLosesNothing(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"lictor/internal/crash"
 	"lictor/internal/guarded"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // Handler serves requests. All methods but KeepTrailer are called in the
@@ -107,12 +108,12 @@ func (s *Server) Serve(l net.Listener, e *Entrance) error {
 		delay = 0
 		peer := &Peer{entrance: e}
 		if !s.admits(nc, peer) {
-			Abort(nc)
+			socket.Abort(nc)
 			continue
 		}
 		s.accepted.Add(1)
 		s.wg.Go(func() {
-			defer crash.Contain(where, func() { Abort(nc) })
+			defer crash.Contain(where, func() { socket.Abort(nc) })
 			s.serveConn(nc, peer)
 		})
 	}
@@ -134,18 +135,18 @@ func (s *Server) serveConn(nc net.Conn, peer *Peer) {
 	}
 }
 
-// Later has f called in a goroutine that Shutdown waits for, once something comes on
+// Later has resume called in a goroutine that Shutdown waits for, once something comes on
 // nc, which the server serves at this moment, or its read deadline passes, which is by;
-// the zero by is never. Meanwhile there is no goroutine, if that can be, or f is called
-// at once. f begins with a deferred crash.Contain.
-func (s *Server) Later(nc net.Conn, by time.Time, f func()) {
-	if !Park(nc, by, &s.wg, f) {
-		s.wg.Go(f)
+// the zero by is never. Meanwhile there is no goroutine, if that can be, or resume is
+// called at once. resume begins with a deferred crash.Contain.
+func (s *Server) Later(nc net.Conn, by time.Time, resume func()) {
+	if !socket.Park(nc, by, &s.wg, resume) {
+		s.wg.Go(resume)
 	}
 }
 
 // later is Later for a connection that a Socket is made of.
-func (s *Server) later(of *Socket, resume func()) {
+func (s *Server) later(of *socket.Socket, resume func()) {
 	if !of.Park(&s.wg, resume) {
 		s.wg.Go(resume)
 	}
@@ -327,7 +328,7 @@ func (s *Server) cutAll(done <-chan struct{}) {
 	for {
 		s.each(func(c *Conn) { c.Cut(ErrDrained) })
 		for _, nc := range s.entering.All() {
-			Abort(nc)
+			socket.Abort(nc)
 		}
 		if h := s.http2; h != nil {
 			h.Cut()

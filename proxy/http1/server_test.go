@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"lictor/internal/eventually"
+	"lictor/proxy/socket"
 )
 
 const plainGet = "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -108,7 +109,7 @@ func TestShutdownAtAnyMoment(t *testing.T) {
 					io.WriteString(c, plainGet)
 					resp, err := http.ReadResponse(in, nil)
 					if err != nil {
-						if IsTimeout(err) {
+						if socket.IsTimeout(err) {
 							t.Error("the connection is left open without an answer")
 						}
 						return
@@ -267,7 +268,7 @@ func TestPool(t *testing.T) {
 	p.Close()
 	p.put(a, nil)
 	counts(0, 0)
-	if err := a.s.Conn.SetDeadline(past); err == nil {
+	if err := a.s.Conn.SetDeadline(time.Now()); err == nil {
 		t.Error("a connection given back to a closed pool is open")
 	}
 }

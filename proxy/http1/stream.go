@@ -6,10 +6,11 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // ServeStream serves the one request of st. All streams of a connection share p.
-func (s *Server) ServeStream(st Stream, p *Peer) {
+func (s *Server) ServeStream(st socket.Stream, p *Peer) {
 	defer crash.Contain("http2 stream", nil)
 	c := &Conn{srv: s, peer: p}
 	c.s.Init(st)
@@ -36,7 +37,7 @@ func (c *Conn) becomeHTTP2() {
 	early := append([]byte(nil), c.ws.in[c.r:c.w]...)
 	c.giveBack()
 	c.s.Conn.SetDeadline(time.Time{})
-	c.srv.http2.ServeConn(Ground(c.s.Conn), c.peer, early, func() { c.end(false) })
+	c.srv.http2.ServeConn(socket.Ground(c.s.Conn), c.peer, early, func() { c.end(false) })
 }
 
 // Secure reports whether the client came by TLS.

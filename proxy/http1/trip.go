@@ -9,6 +9,7 @@ import (
 
 	"lictor/internal/monotonic"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // trip is a request under way: the client's connection, an upstream's, and
@@ -142,18 +143,18 @@ func (t *trip) send(head []byte, timeout time.Duration) error {
 		u.s.ReadBy(min(watchAfter, timeout))
 		n, err := u.s.Exchange(out, c.ws.up[t.up:], stall)
 		t.up += n
-		if IsTimeout(err) {
+		if socket.IsTimeout(err) {
 			return nil // slow: await goes on
 		}
 		return err
 	}
 	if u.s.Stale() {
-		return ErrStale
+		return socket.ErrStale
 	}
 	if n, err := u.s.Write(out, stall); n == 0 {
-		return ErrStale
+		return socket.ErrStale
 	} else if err != nil {
-		return &WriteError{Err: err}
+		return &socket.WriteError{Err: err}
 	}
 	t.attend()
 	return nil
@@ -265,7 +266,7 @@ func (t *trip) read(p []byte, l *loan, limit time.Duration, since int64) (n int,
 		} else {
 			n, err = t.u.s.Read(p)
 		}
-		if !IsTimeout(err) {
+		if !socket.IsTimeout(err) {
 			t.fresh = false
 			return n, err
 		}
@@ -346,13 +347,13 @@ func (t *trip) fails(err error) *Failure {
 	f := &Failure{Err: err, Mute: !t.answered && t.up == t.seen}
 	f.Clean = f.Mute && !t.streams
 	cut := t.failed()
-	vanished := err == ErrVanished || t.u.s.Pulse.Dead()
+	vanished := err == socket.ErrVanished || t.u.s.Pulse.Dead()
 	t.leave(false)
-	if w, ok := err.(*WriteError); ok {
+	if w, ok := err.(*socket.WriteError); ok {
 		err = w.Err
 	}
 	switch {
-	case err == ErrStale:
+	case err == socket.ErrStale:
 		f.Kind, f.Clean = Stale, true
 	case err == ErrUnprocessed:
 		f.Kind, f.Clean = Unprocessed, true
@@ -365,7 +366,7 @@ func (t *trip) fails(err error) *Failure {
 	case cut != nil && err == cut:
 		f.Kind = WasCut
 	case vanished:
-		f.Kind, f.Err = Vanished, ErrVanished
+		f.Kind, f.Err = Vanished, socket.ErrVanished
 	default:
 		f.Kind = Broken
 		if err == io.EOF {

@@ -9,6 +9,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/internal/monotonic"
+	"lictor/proxy/socket"
 )
 
 // Tunnel writes head, a 101 or 200 answer. Once the handler's Serve has returned,
@@ -57,7 +58,7 @@ type tunnel struct {
 // direction passes bytes one way, in a goroutine of its own while some come.
 type direction struct {
 	*tunnel
-	dst, src *Socket
+	dst, src *socket.Socket
 	total    *int64
 	loan     loan
 	burst    int   // bytes without a pause
@@ -167,7 +168,7 @@ func (d *direction) copy() error {
 		switch err := d.splice(); err {
 		case errQuiet:
 			d.burst = 0
-		case ErrNoPipe:
+		case socket.ErrNoPipe:
 			splices = false
 		default:
 			return err
@@ -191,7 +192,7 @@ func (d *direction) step() error {
 	if err == nil {
 		return d.pass(n)
 	}
-	if !IsTimeout(err) {
+	if !socket.IsTimeout(err) {
 		return err
 	}
 	d.src.Woken()
@@ -218,7 +219,7 @@ func (d *direction) pass(n int) error {
 	d.burst, d.came = d.burst+n, now
 	d.last.Store(now)
 	if _, err := d.dst.Write(d.loan.buf[:n], d.limit); err != nil {
-		return &WriteError{Err: err}
+		return &socket.WriteError{Err: err}
 	}
 	d.last.Store(monotonic.Now())
 	*d.total += int64(n)
@@ -228,7 +229,7 @@ func (d *direction) pass(n int) error {
 // splice is step again and again, by splice(2), until nothing comes for a while.
 func (d *direction) splice() error {
 	touch := func() { d.last.Store(monotonic.Now()) }
-	return Splice(d.dst, d.src, math.MaxInt64, d.limit, Flow{
+	return socket.Splice(d.dst, d.src, math.MaxInt64, d.limit, socket.Flow{
 		Arm:    func() error { return d.arm(quiet) },
 		Lapsed: func() error { d.src.Woken(); return errQuiet },
 		Taken:  touch,

@@ -11,12 +11,13 @@ import (
 
 	"lictor/internal/descriptors"
 	"lictor/internal/monotonic"
+	"lictor/proxy/socket"
 )
 
 // Upstream is a connection to an instance. While a request is under way it
 // belongs to the goroutine of that request, else to its pool.
 type Upstream struct {
-	s          Socket
+	s          socket.Socket
 	pool       *Pool
 	reused     bool
 	single     bool   // for one request only
@@ -44,7 +45,7 @@ type PoolConfig struct {
 	Control     func(network, address string, rc syscall.RawConn) error              // of Dialer: may refuse an address; nil: all are fine
 	Patience    time.Duration                                                        // for the acknowledgement of what was sent; 0 = no limit
 	Single      bool                                                                 // a connection serves one request: what it runs on is Dial's to keep
-	Slots       *Slots                                                               // bounds the connections; nil: no bound, or Dial sees to it
+	Slots       *socket.Slots                                                        // bounds the connections; nil: no bound, or Dial sees to it
 	Within      bool                                                                 // the PROXY header of Introduced goes to who is behind the TLS, not in front of it
 }
 
@@ -62,7 +63,7 @@ type Pool struct {
 // NewPool returns an empty pool.
 func NewPool(cfg PoolConfig) *Pool {
 	if cfg.Dial == nil {
-		cfg.Dial = DialerWith(cfg.Control).DialContext
+		cfg.Dial = socket.DialerWith(cfg.Control).DialContext
 	}
 	return &Pool{cfg: cfg}
 }
@@ -115,7 +116,7 @@ func (p *Pool) take(c *Conn, shared bool) *Upstream {
 
 func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 	if !p.cfg.Slots.Take() {
-		return nil, ErrBusy
+		return nil, socket.ErrBusy
 	}
 	era := p.now() // before it is made: what it is made of may change meanwhile
 	nc, err := p.connect(timeout, header)
@@ -123,9 +124,9 @@ func (p *Pool) dial(timeout time.Duration, header []byte) (*Upstream, error) {
 		p.cfg.Slots.GiveBack()
 		return nil, err
 	}
-	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true, era: era, late: Beyond(descriptors.ForUpstreams()/2, nc)}
+	u := &Upstream{pool: p, single: p.cfg.Single, introduced: len(header) > 0, slot: true, era: era, late: socket.Beyond(descriptors.ForUpstreams()/2, nc)}
 	u.s.Init(nc)
-	u.s.Pulse = NewPulse(nc, p.cfg.Patience)
+	u.s.Pulse = socket.NewPulse(nc, p.cfg.Patience)
 	if shared, ok := nc.(interface{ Reused() bool }); ok { // of HTTP/2
 		u.reused = shared.Reused()
 	}
@@ -145,7 +146,7 @@ func (p *Pool) connect(timeout time.Duration, header []byte) (net.Conn, error) {
 		err = introduce(nc, header)
 	}
 	if p.cfg.TLS != nil && err == nil {
-		tc := tls.Client(Records(nc), p.cfg.TLS)
+		tc := tls.Client(socket.Records(nc), p.cfg.TLS)
 		if err = tc.HandshakeContext(ctx); err == nil && p.cfg.Within {
 			err = introduce(tc, header)
 		}

@@ -21,6 +21,7 @@ import (
 	"lictor/internal/crash"
 	"lictor/proxy/http1"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // call is one request to an instance, as a connection that speaks the text of
@@ -234,7 +235,7 @@ func (k *call) relay(resp *http.Response, chunked bool) error {
 // meaning says by which error the data plane knows what happened.
 func (k *call) meaning(err error) error {
 	if k.line != nil && k.line.wire.pulse.Dead() {
-		return http1.ErrVanished
+		return socket.ErrVanished
 	}
 	_, away := errors.AsType[*unreachable](err)
 	refused, ok := errors.AsType[http2.StreamError](err)

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"lictor/internal/crash"
-	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // ClientConfig says how an instance is reached. Address and Patience are required.
@@ -25,7 +25,7 @@ type ClientConfig struct {
 	Prior    bool        // with TLS: it is known that HTTP/2 is spoken, the instance need not agree to it
 	Idle     time.Duration
 	Patience time.Duration                                           // for a connection to come about
-	Slots    *http1.Slots                                            // that connections take; nil: no bound
+	Slots    *socket.Slots                                           // that connections take; nil: no bound
 	Control  func(network, address string, rc syscall.RawConn) error // may refuse an address; nil: all are fine
 }
 
@@ -130,14 +130,14 @@ func (c *Client) reserve(ctx context.Context, k *call, n need) (reused bool, err
 		select {
 		case <-g.done:
 			switch {
-			case g.err == http1.ErrBusy && !n.any && n.after == 0:
+			case g.err == socket.ErrBusy && !n.any && n.after == 0:
 				n.any = true
 			case g.err != nil:
 				return false, g.err
 			}
 		case <-ctx.Done():
 			if !reused {
-				return false, http1.ErrBusy // connections come about, but others are quicker to take their places
+				return false, socket.ErrBusy // connections come about, but others are quicker to take their places
 			}
 			return false, ctx.Err()
 		}
@@ -166,7 +166,7 @@ var ErrRefused = errors.New("http2: the instance takes no request")
 // that takes none is of no use and is closed.
 func (c *Client) connect(ctx context.Context) error {
 	if !c.cfg.Slots.Take() {
-		return http1.ErrBusy
+		return socket.ErrBusy
 	}
 	c.mu.Lock()
 	era := c.era // before it is made: what it is made of may change meanwhile
@@ -204,7 +204,7 @@ func (c *Client) connect(ctx context.Context) error {
 
 // handshake connects, up to the point where both sides agreed on HTTP/2.
 func (c *Client) handshake(ctx context.Context) (net.Conn, error) {
-	nc, err := http1.DialerWith(c.cfg.Control).DialContext(ctx, "tcp", c.cfg.Address)
+	nc, err := socket.DialerWith(c.cfg.Control).DialContext(ctx, "tcp", c.cfg.Address)
 	if err != nil || c.cfg.TLS == nil {
 		return nc, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"lictor/internal/eventually"
 	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // acceptor counts the connections that it accepts.
@@ -44,7 +45,7 @@ func TestClosedClientServesLateRequestsAndKeepsNothing(t *testing.T) {
 		_ = h1.Shutdown(context.Background())
 		<-served
 	})
-	slots := new(http1.Slots)
+	slots := new(socket.Slots)
 	slots.SetMost(4)
 	c := NewClient(ClientConfig{Address: nl.Addr().String(), Idle: time.Hour, Patience: 10 * time.Second, Slots: slots})
 	c.Close()

@@ -13,6 +13,7 @@ import (
 
 	"lictor/internal/crash"
 	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // What we tell the client at the start.
@@ -138,7 +139,7 @@ func (c *conn) serve() {
 // resume goes on with serve once something comes.
 func (c *conn) resume() {
 	defer crash.Contain(where, c.abort)
-	http1.Await(c.nc)
+	socket.Await(c.nc)
 	c.serve()
 }
 
@@ -157,7 +158,7 @@ func (c *conn) contained() (err error) {
 // abort ends the connection at once, by RST: nothing that was half sent may
 // look whole. Any goroutine may call it that does not hold c.mu.
 func (c *conn) abort() {
-	http1.Abort(c.nc)
+	socket.Abort(c.nc)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {

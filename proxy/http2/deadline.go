@@ -16,7 +16,7 @@ type waiting struct {
 	readBy, writeBy time.Time
 	timers          [2]*time.Timer // wake who waits, at readBy and writeBy
 	stuck           bool           // a writer waits
-	stall           time.Duration  // see http1.StallAfter; 0: writeBy is the end of it
+	stall           time.Duration  // see socket.StallAfter; 0: writeBy is the end of it
 }
 
 // Who waits.
@@ -88,7 +88,7 @@ func (w *waiting) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// StallAfter implements what [http1.StallAfter] wants.
+// StallAfter implements what [socket.StallAfter] wants.
 func (w *waiting) StallAfter(d time.Duration) error {
 	w.cond.L.Lock()
 	defer w.cond.L.Unlock()

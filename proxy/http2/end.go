@@ -3,7 +3,7 @@ package http2
 import (
 	"net"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // idle reports whether the connection waits for a request.
@@ -20,7 +20,7 @@ func (c *conn) endIfIdle() {
 	defer c.mu.Unlock()
 	if c.running == 0 && c.err == nil {
 		c.err = errIdle
-		http1.Wake(c.nc)
+		socket.Wake(c.nc)
 	}
 }
 
@@ -75,7 +75,7 @@ func (c *conn) hangUp() {
 	unread := c.unread
 	c.mu.Unlock()
 	if unread {
-		http1.Abort(c.nc)
+		socket.Abort(c.nc)
 		return
 	}
 	c.nc.Close()

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // A connection that ends does so at once, with a frame half there as well, and does not
@@ -23,7 +23,7 @@ func TestHalfAFrameDoesNotKeepAConnectionThatEnds(t *testing.T) {
 				c.mu.Lock()
 				c.err = errUnread
 				c.mu.Unlock()
-				http1.Wake(c.nc)
+				socket.Wake(c.nc)
 			}
 		}},
 	}

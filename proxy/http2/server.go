@@ -17,6 +17,7 @@ import (
 
 	"lictor/internal/guarded"
 	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // Server serves HTTP/2 connections, their streams by an [http1.Server].
@@ -65,6 +66,6 @@ func (s *Server) SampleIdle(n int, f func(p *http1.Peer, end func())) {
 // Cut ends every connection at once.
 func (s *Server) Cut() {
 	for _, c := range s.conns.All() {
-		http1.Abort(c.nc)
+		socket.Abort(c.nc)
 	}
 }

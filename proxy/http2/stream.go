@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"lictor/proxy/http1"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // Streams that are over before their end: by the client, and by us.
@@ -51,7 +51,7 @@ type stream struct {
 	answer answer // the writer's
 }
 
-var _ http1.Stream = (*stream)(nil)
+var _ socket.Stream = (*stream)(nil)
 
 var streams = sync.Pool{New: func() any { return new(stream) }}
 
@@ -201,7 +201,7 @@ func (st *stream) taken(n int64) {
 	}
 }
 
-// WaitGone implements http1.Stream.
+// WaitGone implements socket.Stream.
 func (st *stream) WaitGone() bool {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
@@ -272,7 +272,7 @@ func (st *stream) Close() error {
 // cutTime is how long a client may take to read that a stream was aborted.
 const cutTime = time.Second
 
-// Abort implements http1.Stream. Where the client does not even read that the
+// Abort implements socket.Stream. Where the client does not even read that the
 // stream is over, the connection ends: what was written before lies in the
 // socket's buffer, and it shall not get that either.
 func (st *stream) Abort() {
@@ -290,7 +290,7 @@ func (st *stream) Abort() {
 	_ = c.flushSoon() // the reader sees it in c.err
 }
 
-// Full implements http1.Stream.
+// Full implements socket.Stream.
 func (st *stream) Full() bool {
 	if !st.c.full.Load() {
 		return false
@@ -300,7 +300,7 @@ func (st *stream) Full() bool {
 	return !st.hasRoom()
 }
 
-// Gone implements http1.Stream.
+// Gone implements socket.Stream.
 func (st *stream) Gone() bool {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()

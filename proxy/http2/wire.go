@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // wire is what the library talks to: the connection to an instance. It knows
@@ -18,7 +18,7 @@ type wire struct {
 	net.Conn
 	window  atomic.Int64 // bytes that the instance takes
 	in, out follower
-	pulse   *http1.Pulse
+	pulse   *socket.Pulse
 	end     func() // called once, when the connection is closed
 	once    sync.Once
 }
@@ -29,7 +29,7 @@ const (
 )
 
 func newWire(nc net.Conn, patience time.Duration, end func()) *wire {
-	w := &wire{Conn: nc, pulse: http1.NewPulse(nc, patience), end: end}
+	w := &wire{Conn: nc, pulse: socket.NewPulse(nc, patience), end: end}
 	w.window.Store(initialWindow)
 	w.in.theirs = true
 	w.out.left = prefaceSize

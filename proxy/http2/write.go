@@ -9,7 +9,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"lictor/internal/crash"
-	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // What may wait to be written. Past maxOut the answers of streams wait, whatever
@@ -120,7 +120,7 @@ func (c *conn) flush() error {
 		for _, st := range c.streams {
 			st.cond.Broadcast()
 		}
-		http1.Wake(c.nc)
+		socket.Wake(c.nc)
 	}
 	return c.err
 }
@@ -168,7 +168,7 @@ func (c *conn) setWriteBy() {
 		c.nc.SetWriteDeadline(by)
 	case at.Sub(c.writeBy) > min(coarse, limit/4):
 		c.writeBy = at
-		_ = http1.StallAfter(c.nc, limit) // a connection that is closed tells by its writes
+		_ = socket.StallAfter(c.nc, limit) // a connection that is closed tells by its writes
 	}
 }
 
@@ -252,7 +252,7 @@ func (c *conn) leave() error {
 // mayEnd wakes the reader if there is nothing left to serve.
 func (c *conn) mayEnd() {
 	if c.left && c.running == 0 {
-		http1.Wake(c.nc)
+		socket.Wake(c.nc)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/http1/message"
+	"lictor/proxy/socket"
 )
 
 // Question is a GET of lictor's own. All fields but Host are required.
@@ -81,7 +82,7 @@ func (q *Request) askMember(m *member, r *roster, ask *Question) (reply *http1.F
 		return nil, false, errAskProxy
 	}
 	if !q.enter(m) {
-		return nil, true, http1.ErrBusy
+		return nil, true, socket.ErrBusy
 	}
 	defer q.leave(m)
 	for fresh := false; ; fresh = true {

@@ -12,8 +12,8 @@ import (
 	"lictor/internal/consul/mesh"
 	"lictor/internal/crash"
 	"lictor/internal/monotonic"
-	"lictor/proxy/http1"
 	"lictor/proxy/http2"
+	"lictor/proxy/socket"
 	"lictor/resolver"
 )
 
@@ -177,7 +177,7 @@ func (q *Request) unreachable(m *member, err error, hurried bool) {
 	switch {
 	case ourWant(err), errors.Is(err, http2.ErrRefused), hurried && isTimeout(err):
 		return
-	case errors.Is(err, http1.ErrBusy):
+	case errors.Is(err, socket.ErrBusy):
 		q.busy++
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"lictor/internal/monotonic"
 	"lictor/policy"
 	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 	"lictor/resolver"
 )
 
@@ -132,7 +133,7 @@ func (g *group) member(kept map[memberKey]*member, inst *resolver.Instance, cfg 
 	return &member{inst: inst, peer: old.peer}
 }
 
-func (g *group) newPool(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *http1.Pool {
+func (g *group) newPool(inst *resolver.Instance, cfg *Settings, slots *socket.Slots) *http1.Pool {
 	return http1.NewPool(http1.PoolConfig{
 		Address: inst.Address, TLS: g.tls(inst, cfg), Within: inst.Mesh != "", MaxIdle: cfg.MaxIdle, IdleTimeout: upstreamIdle, Slots: slots,
 		Control: cfg.Control, Patience: cfg.ConnectTimeout,

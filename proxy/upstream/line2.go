@@ -12,6 +12,7 @@ import (
 	"lictor/proxy/http1"
 	"lictor/proxy/http1/message"
 	"lictor/proxy/http2"
+	"lictor/proxy/socket"
 	"lictor/resolver"
 )
 
@@ -28,7 +29,7 @@ type line2 struct {
 	closed bool
 }
 
-func (g *group) newLine2(inst *resolver.Instance, cfg *Settings, slots *http1.Slots) *line2 {
+func (g *group) newLine2(inst *resolver.Instance, cfg *Settings, slots *socket.Slots) *line2 {
 	return &line2{first: inst.Protocol != resolver.HTTP1, cfg: http2.ClientConfig{
 		Address: inst.Address, TLS: g.tls(inst, cfg), Prior: inst.Mesh != "", Idle: upstreamIdle, Slots: slots, Patience: cfg.ConnectTimeout,
 		Control: cfg.Control,

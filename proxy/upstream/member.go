@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 	"lictor/resolver"
 )
 
@@ -21,7 +22,7 @@ type peer struct {
 	group    *group
 	pool     *http1.Pool // by HTTP/1.1
 	h2       *line2
-	slots    http1.Slots // that all its connections take
+	slots    socket.Slots // that all its connections take
 	patience time.Duration
 	inflight atomic.Int64
 	answered atomic.Int64 // monotonic time of the last answer

@@ -10,6 +10,7 @@ import (
 	"lictor/internal/consul/mesh"
 	"lictor/internal/monotonic"
 	"lictor/proxy/http1"
+	"lictor/proxy/socket"
 )
 
 // Mesh is how instances in Consul's mesh are spoken to: see [mesh.Mesh].
@@ -99,7 +100,7 @@ func cutOff(f *http1.Failure, reused bool) bool {
 // mayBeIntention reports whether a connection failed by what its peer did once it
 // was connected to.
 func mayBeIntention(err error) bool {
-	if _, untrusted := errors.AsType[*mesh.PeerError](err); untrusted || ourWant(err) || isTimeout(err) || errors.Is(err, http1.ErrBusy) {
+	if _, untrusted := errors.AsType[*mesh.PeerError](err); untrusted || ourWant(err) || isTimeout(err) || errors.Is(err, socket.ErrBusy) {
 		return false
 	}
 	op, ok := errors.AsType[*net.OpError](err)

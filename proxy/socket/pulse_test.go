@@ -1,4 +1,4 @@
-package http1
+package socket
 
 import (
 	"testing"
@@ -59,5 +59,19 @@ func TestAPeerIsAskedOftenWhileAnAnswerIsDue(t *testing.T) {
 	p.due.Add(-1)
 	if _, watch := p.rest(); watch || idle() != int(Dialer.KeepAliveConfig.Idle/time.Second) {
 		t.Errorf("once it came: watched %t, asked after %d s, want as any other", watch, idle())
+	}
+}
+
+func TestAPulseThatWasStoppedLeavesNoTimer(t *testing.T) {
+	a, _ := socketPair(t)
+	p := NewPulse(a, time.Hour)
+	p.Wrote()
+	if p.timer == nil {
+		t.Fatal("no timer runs for what was written")
+	}
+	p.Stop()
+	p.wind(time.Hour) // as a look that was under way does
+	if p.timer.Stop() {
+		t.Error("the timer of a connection that was closed runs on, and holds it")
 	}
 }

@@ -1,4 +1,4 @@
-package http1
+package socket
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 
 // ErrBusy is a connection that is not made because there are as many to the
 // instance as there may be. Nothing was sent.
-var ErrBusy = errors.New("http1: the instance has as many connections as it may")
+var ErrBusy = errors.New("socket: the instance has as many connections as it may")
 
 // Slots bounds the connections to one instance, of whatever version and
 // purpose: one that is to be made takes a slot, and its end gives it back. A

@@ -1,4 +1,8 @@
-package http1
+// Package socket is stream sockets as the data plane uses them: reads and writes by raw
+// system calls and with cheap deadlines, bodies that move inside the kernel, waits that
+// take no goroutine, the end of a peer that says nothing, and the bounds on how many
+// descriptors and connections there are. It knows no protocol but the records of TLS.
+package socket
 
 import (
 	"errors"
@@ -52,7 +56,7 @@ type Socket struct {
 
 // ErrStale is a kept-alive upstream connection that turned out closed, or had
 // bytes nobody asked for, before the request was written.
-var ErrStale = errors.New("http1: connection closed while idle")
+var ErrStale = errors.New("socket: connection closed while idle")
 
 // Init makes s the socket of nc. It is to be called once, before s is used.
 func (s *Socket) Init(nc net.Conn) {

@@ -1,4 +1,4 @@
-package http1
+package socket
 
 import (
 	"errors"
@@ -34,7 +34,7 @@ type Pulse struct {
 }
 
 // ErrVanished is a connection whose other side is gone without a word.
-var ErrVanished = errors.New("http1: nothing is acknowledged")
+var ErrVanished = errors.New("socket: nothing is acknowledged")
 
 // NewPulse returns the pulse of nc, nil if there is no limit or no TCP socket.
 func NewPulse(nc net.Conn, limit time.Duration) *Pulse {

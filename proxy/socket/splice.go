@@ -1,4 +1,4 @@
-package http1
+package socket
 
 import (
 	"errors"
@@ -164,7 +164,7 @@ type Flow struct {
 }
 
 // ErrNoPipe is Splice's error before anything was moved.
-var ErrNoPipe = errors.New("http1: no pipe to be had")
+var ErrNoPipe = errors.New("socket: no pipe to be had")
 
 // Splice moves n bytes from src to dst, which are both plain. A failed write is
 // told as *WriteError, a source that ends before as io.EOF.
