@@ -1,6 +1,8 @@
 package main
 
 import (
+	"go/scanner"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,6 +115,79 @@ func TestTheCoreHasNoClock(t *testing.T) {
 				t.Errorf("%s calls %s: the time is handed in", file, found)
 			}
 		}
+	}
+}
+
+// mostLines is how many lines of code a package may have, comments and blank lines
+// apart: a newcomer can read as much in a day.
+const mostLines = 4000
+
+// What is larger has a note that says why, whose title is: `NAME` is one package.
+func TestAPackageIsSmallUnlessADecisionSaysWhy(t *testing.T) {
+	excused := onePackage(t)
+	for pkg, fields := range list(t, "{{.ImportPath}} {{.Dir}} {{join .GoFiles \" \"}}", "./...") {
+		lines := 0
+		for _, name := range fields[1:] {
+			lines += codeLines(t, filepath.Join(fields[0], name))
+		}
+		name := strings.TrimPrefix(pkg, "lictor/")
+		switch large := lines > mostLines; {
+		case large && !excused[name]:
+			t.Errorf("%s has %d lines of code, more than %d: part it, or write down in docs/decisions why not", name, lines, mostLines)
+		case !large && excused[name]:
+			t.Errorf("%s has %d lines of code: it needs no decision any more to be one package", name, lines)
+		}
+		delete(excused, name)
+	}
+	for name := range excused {
+		t.Errorf("a decision is about the package %s, which is not there", name)
+	}
+}
+
+// onePackage returns the packages that decisions are about.
+func onePackage(t *testing.T) map[string]bool {
+	t.Helper()
+	title := regexp.MustCompile("(?m)\\A# [0-9]+\\. `([a-z0-9/]+)` is one package$")
+	notes, err := filepath.Glob("docs/decisions/[0-9]*.md")
+	if err != nil || len(notes) == 0 {
+		t.Fatalf("%d decisions, %v", len(notes), err)
+	}
+	names := make(map[string]bool)
+	for _, note := range notes {
+		text, err := os.ReadFile(note)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := title.FindSubmatch(text); found != nil {
+			names[string(found[1])] = true
+		}
+	}
+	return names
+}
+
+// codeLines counts the lines of a file on which there is more than a comment.
+func codeLines(t *testing.T, path string) (n int) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := token.NewFileSet().AddFile(path, -1, len(text))
+	var s scanner.Scanner
+	s.Init(file, text, nil, 0)
+	last := 0 // line that was counted
+	for {
+		pos, tok, lit := s.Scan()
+		if tok == token.EOF {
+			return n
+		}
+		if tok == token.SEMICOLON && lit == "\n" { // the scanner's own
+			continue
+		}
+		from := file.Line(pos)
+		to := from + strings.Count(lit, "\n")
+		n += to - max(from-1, last)
+		last = to
 	}
 }
 
