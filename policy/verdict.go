@@ -83,17 +83,15 @@ type Verdict struct {
 	Rests Rests // for a record of the decision
 
 	would  [maxWould]Would
-	nwould int
-	digest [32]byte // of the accepted key
-	keyed  bool     // a key or a certificate said who it is
-	token  *Token   // that was accepted
+	digest [32]byte             // of the accepted key
+	token  *Token               // that was accepted
+	spoken spoken               // for Count
+	used   *atomic.Int64        // see liveCredential; nil: no key said who it is
+	asks   [maxAsks]*livePlugin // of forward-auth
 
-	spoken  spoken // for Count
-	nspoken int
-	used    *atomic.Int64 // see liveCredential; nil: no key said who it is
-
-	asks  [maxAsks]*livePlugin // of forward-auth
-	nasks int
+	// Small and side by side: every request in flight holds a verdict.
+	nwould, nspoken, nasks uint8
+	keyed                  bool // a key or a certificate said who it is
 }
 
 // known is what a verdict says of who it is, and of what rules in report mode would
@@ -106,7 +104,7 @@ type known struct {
 	digest            [32]byte
 	keyed             bool
 	token             *Token
-	nwould, nspoken   int
+	nwould, nspoken   uint8
 	rests             Rests
 }
 
