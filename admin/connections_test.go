@@ -85,9 +85,10 @@ func askHealth(t *testing.T, address string) {
 	}
 }
 
-// TestWhoeverIsAnsweredDoesNotGiveWay has every connection wait for its answer.
+// TestWhoeverIsAnsweredDoesNotGiveWay has every connection wait for its answer when as
+// many others come. These may give way to each other until they have asked.
 func TestWhoeverIsAnsweredDoesNotGiveWay(t *testing.T) {
-	release, began := make(chan struct{}), make(chan struct{}, 2*maxConnections)
+	release, began := make(chan struct{}), make(chan struct{}, maxConnections)
 	s := newServer(t, Config{Routes: []Route{{Method: "GET", Path: "/wait", Handler: func(w http.ResponseWriter, _ *http.Request) {
 		began <- struct{}{}
 		<-release
@@ -100,9 +101,8 @@ func TestWhoeverIsAnsweredDoesNotGiveWay(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- s.Run(ctx, ln) }()
-	const n = 2 * maxConnections
-	answers := make(chan int, n)
-	for range n {
+	answers := make(chan int, maxConnections)
+	for range maxConnections {
 		go func() {
 			resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + ln.Addr().String() + "/wait")
 			if err != nil {
@@ -116,8 +116,15 @@ func TestWhoeverIsAnsweredDoesNotGiveWay(t *testing.T) {
 	for range maxConnections {
 		<-began
 	}
+	for range maxConnections {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
 	close(release)
-	for range n {
+	for range maxConnections {
 		if status := <-answers; status != 200 {
 			t.Errorf("got %d, want 200", status)
 		}

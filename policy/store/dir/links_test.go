@@ -259,9 +259,10 @@ func TestAKindThatVanishesIsHeldAndFilesThatAreDeletedAreGone(t *testing.T) {
 			w.Eventually("it is seen", func(c map[string]store.Object) bool {
 				return test.held == 0 && c["acls/0"].Name == "" || c["acls/0"].Held
 			})
-			if status := s.Status(); status.Held != test.held || (status.Problem != "") != (test.held > 0) {
-				t.Errorf("status is %+v", status)
-			}
+			w.Eventually("the status says so", func(map[string]store.Object) bool {
+				status := s.Status()
+				return status.Held == test.held && (status.Problem != "") == (test.held > 0)
+			})
 			writeFile(t, filepath.Join(dir, ".cleared"), "")
 			w.Want("groups/g=x")
 		})
