@@ -118,6 +118,20 @@ func TestTheCoreHasNoClock(t *testing.T) {
 	}
 }
 
+func TestTheMapNamesEveryPackage(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.SplitN(string(text), "```", 3)
+	named := strings.Fields(parts[1])
+	for name := range strings.FieldsSeq(strings.Join(floors, " ")) {
+		if name != "lictor" && !slices.Contains(named, name+"/") {
+			t.Errorf("the map in docs/architecture.md does not say what %s is", name)
+		}
+	}
+}
+
 // mostLines is how many lines of code a package may have, comments and blank lines
 // apart: a newcomer can read as much in a day.
 const mostLines = 4000
