@@ -50,7 +50,6 @@ func (noClaims) ClaimOf(string) (service, claim string) { return "", "" }
 type dice struct{ *rand.Rand }
 
 func (d dice) of(list ...string) string { return list[d.IntN(len(list))] }
-func (d dice) often() bool              { return d.IntN(4) > 0 }
 func (d dice) seldom() bool             { return d.IntN(4) == 0 }
 func (d dice) some(list ...string) string { // as the inside of a list of JSON
 	var all []string
