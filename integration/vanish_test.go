@@ -163,17 +163,20 @@ func startBesideTwo(t *testing.T, ca *certtest.CA, scheme string, serve func(i i
 	return p, addrs
 }
 
+// waysToVanish are the ways that a request goes to an instance; the type of its content chooses HTTP/2.
+var waysToVanish = []struct{ name, scheme, contentType string }{
+	{"over HTTP 1.1", "http", "text/plain"},
+	{"over HTTP 2", "http", "application/grpc"},
+	{"over TLS", "https", "text/plain"},
+}
+
 // TestInstanceThatVanishes has one of two instances disappear without a word
 // while requests run: no safe one fails, as one that waits for it would, and none
 // that acts is sent twice.
 func TestInstanceThatVanishes(t *testing.T) {
 	together(t)
 	ca := certtest.NewCA(t)
-	for _, tt := range []struct{ name, scheme, contentType string }{
-		{"over HTTP 1.1", "http", "text/plain"},
-		{"over HTTP 2", "http", "application/grpc"},
-		{"over TLS", "https", "text/plain"},
-	} {
+	for _, tt := range waysToVanish {
 		t.Run(tt.name, func(t *testing.T) {
 			beside(t)
 			if !alone(t) {
@@ -254,11 +257,7 @@ func TestInstanceThatVanishes(t *testing.T) {
 func TestInstanceThatVanishesWithARequest(t *testing.T) {
 	together(t)
 	ca := certtest.NewCA(t)
-	for _, tt := range []struct{ name, scheme, contentType string }{
-		{"over HTTP 1.1", "http", "text/plain"},
-		{"over HTTP 2", "http", "application/grpc"},
-		{"over TLS", "https", "text/plain"},
-	} {
+	for _, tt := range waysToVanish {
 		t.Run(tt.name, func(t *testing.T) {
 			beside(t)
 			if !alone(t) {

@@ -110,6 +110,11 @@ func TestAClockThatWasFarAheadLocksNobodyOut(t *testing.T) { // C17
 			t.Errorf("%s: refused %v, dry %v, want %v", s.name, out.Refused, dry.Refused, s.refused)
 		}
 	}
+	s := &l.shards[holderOf(l.seed, &key)%limiterShards]
+	kept := s.table(&key).counters[0].expires
+	if want := at("2026-04-01T00:00:00Z").Unix(); kept != want {
+		t.Errorf("the counter is kept until %v, want the end of the month that it counts in", time.Unix(kept, 0).UTC())
+	}
 }
 
 func TestMonthEnds(t *testing.T) {
