@@ -277,9 +277,12 @@ func (t *trip) endOf(p []byte) []byte {
 // filterTrailers drops the trailers that the sender's Connection lists, as it does
 // fields of the head (RFC 9110 7.6.1), and those that the handler does not let pass.
 func (c *Conn) filterTrailers(trailers []message.Field, upstream bool) []message.Field {
-	listed := c.ws.resp.ConnectionNames
+	// The head of the other side may be read at this moment, by another goroutine.
+	var listed []string
 	if upstream {
 		listed = c.ws.req.ConnectionNames
+	} else {
+		listed = c.ws.resp.ConnectionNames
 	}
 	return slices.DeleteFunc(trailers, func(f message.Field) bool {
 		return message.Listed(listed, f.Name) || !c.srv.handler.KeepTrailer(c, &f, upstream)
