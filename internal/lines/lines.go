@@ -91,24 +91,23 @@ func (w *Writer) begin() {
 	}
 }
 
-// drain writes to out until nothing waits, or out was replaced: then what is
-// there belongs to another, and out is closed.
+// drain writes to out until nothing waits, what waits may gather again, or out was
+// replaced: then what is there belongs to another, and out is closed.
 func (w *Writer) drain(turn int, out io.Writer) {
-	for {
-		p := w.next(turn)
-		if p == nil {
+	for p := w.next(turn, out); p != nil; p = w.next(turn, out) {
+		_, err := out.Write(p)
+		if !w.wrote(turn, p, err) {
 			return
 		}
-		_, err := out.Write(p)
-		w.wrote(turn, out, p, err)
 	}
 }
 
-// next takes the lines that wait; nil if there are none.
-func (w *Writer) next(turn int) []byte {
+// next takes the lines that wait; nil if there are none for out.
+func (w *Writer) next(turn int, out io.Writer) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.turn != turn {
+		closeFile(out) // it was left to us when it was replaced
 		return nil
 	}
 	if len(w.buf) == 0 {
@@ -129,21 +128,23 @@ func (w *Writer) rest() {
 	}
 }
 
-func (w *Writer) wrote(turn int, out io.Writer, p []byte, err error) {
+// wrote takes back what was written, and reports whether the writer goes on.
+func (w *Writer) wrote(turn int, p []byte, err error) (more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.turn != turn {
-		closeFile(out) // it was left to us when it was replaced
-		return
+		return true // next closes it
 	}
 	w.err = err
 	w.spare = p[:0]
-	if w.every > 0 && len(w.buf) < gathered { // the rest may gather again
-		w.rest()
-		if len(w.buf) > 0 {
-			w.start()
-		}
+	if w.every == 0 || len(w.buf) >= gathered {
+		return true
 	}
+	w.rest()
+	if len(w.buf) > 0 { // these may gather again
+		w.start()
+	}
+	return false
 }
 
 // Flush has everything written that was there when it was called, and returns

@@ -139,6 +139,78 @@ func TestReplace(t *testing.T) {
 	})
 }
 
+// slow is an output that shows what it is given, and takes it when told to.
+type slow struct {
+	began chan string
+	take  chan struct{}
+	under int // writes at this moment
+	mu    sync.Mutex
+	most  int
+}
+
+func (s *slow) count(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.under += n
+	s.most = max(s.most, s.under)
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	s.count(1)
+	defer s.count(-1)
+	s.began <- string(p)
+	<-s.take
+	return len(p), nil
+}
+
+// Lines that come while others are written gather again, are written by one at a
+// time, and whoever has them flushed is not told that they are written before they are.
+func TestLinesThatComeDuringAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const every = 200 * time.Millisecond
+		out := &slow{began: make(chan string, 9), take: make(chan struct{})}
+		w := New(out, 1<<20, every)
+		fmt.Fprint(w, "a\n")
+		if got := <-out.began; got != "a\n" {
+			t.Fatalf("first %q", got)
+		}
+		fmt.Fprint(w, "b\n")
+		out.take <- struct{}{}
+		written := time.Now()
+		fmt.Fprint(w, "c\n")
+		if got := <-out.began; got != "b\nc\n" || time.Since(written) != every {
+			t.Errorf("%q after %v, want both after %v", got, time.Since(written), every)
+		}
+		fmt.Fprint(w, "d\n")
+		time.Sleep(2 * every)
+		if err := w.Flush(time.Second); !errors.Is(err, ErrSlow) {
+			t.Errorf("flushed what is not written: %v", err)
+		}
+		go func() {
+			for range out.began {
+				out.take <- struct{}{}
+			}
+		}()
+		out.take <- struct{}{}
+		if err := w.Flush(time.Second); err != nil || out.most != 1 {
+			t.Errorf("flushed: %v; %d wrote at once", err, out.most)
+		}
+		close(out.began)
+	})
+}
+
+// Who is about to write when the output is replaced closes it, also if they have not
+// begun.
+func TestAnOutputThatIsReplacedBeforeAnythingIsWrittenIsClosed(t *testing.T) {
+	out := open()
+	w := New(out, 1000, 0)
+	w.writing = true // as begin has it until its goroutine runs
+	w.Replace(open(), 0)
+	if w.drain(0, out); !out.closed {
+		t.Error("it is never closed")
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	out := open()
 	w := New(out, 1<<20, time.Millisecond)
