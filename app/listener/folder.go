@@ -41,8 +41,8 @@ func listFolder(dir string) ([]string, error) {
 
 // pairs returns the pairs among the names of a directory's files: NAME.crt or
 // NAME.pem with the key in NAME.key, or in NAME.pem itself. A key alone is one
-// whose certificate is away, while somebody replaces it.
-func pairs(dir string, names []string) (all []Pair) {
+// whose certificate is away, while somebody replaces it: the one that was known.
+func pairs(dir string, names []string, known func(certFile string) bool) (all []Pair) {
 	there := func(name string) bool { _, found := slices.BinarySearch(names, name); return found }
 	for _, name := range names {
 		ext := filepath.Ext(name)
@@ -54,7 +54,9 @@ func pairs(dir string, names []string) (all []Pair) {
 		case ext == ".key" && (there(stem+".crt") || there(stem+".pem")):
 			continue
 		case ext == ".key":
-			p.CertFile = filepath.Join(dir, stem+".crt")
+			if p.CertFile = filepath.Join(dir, stem+".pem"); !known(p.CertFile) {
+				p.CertFile = filepath.Join(dir, stem+".crt")
+			}
 		}
 		all = append(all, p)
 	}

@@ -215,6 +215,27 @@ func TestAPEMFileMayHoldItsKeyOrHaveItBeside(t *testing.T) {
 	d.shows("x.test", "x2")
 }
 
+// TestACertificateThatIsAwayWhileItIsReplacedIsShown takes it away, by each of the names
+// that it may have.
+func TestACertificateThatIsAwayWhileItIsReplacedIsShown(t *testing.T) {
+	for _, ext := range []string{".crt", ".pem"} {
+		d := newDesk(t)
+		d.put("a", "a1", "a.test")
+		cert, key := certtest.Write(t, t.TempDir(), "x", d.ca.Issue(t, "x1", "x.test"))
+		d.move(key, "x.key")
+		d.move(cert, "x"+ext)
+		d.serve()
+		d.remove("x" + ext)
+		d.shows("x.test", "x1")
+		d.shows("x.test", "x1") // and is, as long as it is away
+		if told := d.tls.Problems(); len(told) != 1 || !strings.Contains(told[0], "x"+ext) {
+			t.Errorf("%s: status tells %q", ext, told)
+		}
+		d.remove("x.key")
+		d.shows("x.test", "a1")
+	}
+}
+
 // TestFilesThatKubernetesReplacesAtOneStroke plays its volumes: names lead over
 // a link to a directory of each version.
 func TestFilesThatKubernetesReplacesAtOneStroke(t *testing.T) {

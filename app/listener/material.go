@@ -31,7 +31,7 @@ func load(c *TLSConfig, former *material, now time.Time) (*material, error) {
 	m := &material{byFile: make(map[string]*held), byName: make(map[string][]*held)}
 	all := slices.Clone(c.Pairs)
 	if c.Dir != "" {
-		all = append(all, m.list(c.Dir, former.listing)...)
+		all = append(all, m.list(c.Dir, former)...)
 	}
 	for i, p := range all {
 		last := former.byFile[p.CertFile]
@@ -58,13 +58,13 @@ func load(c *TLSConfig, former *material, now time.Time) (*material, error) {
 }
 
 // list returns the pairs in the directory, by its former list if it cannot be read.
-func (m *material) list(dir string, former []string) []Pair {
+func (m *material) list(dir string, former *material) []Pair {
 	var err error
 	if m.listing, err = listFolder(dir); err != nil {
-		m.listing, m.lost = former, true
+		m.listing, m.lost = former.listing, true
 		m.wrong = append(m.wrong, fmt.Errorf("cert_dir: %w", err))
 	}
-	all := pairs(dir, m.listing)
+	all := pairs(dir, m.listing, func(certFile string) bool { return former.byFile[certFile] != nil })
 	if len(all) > maxPairs {
 		m.wrong = append(m.wrong, fmt.Errorf("cert_dir: %s has more than %d certificates, the rest is not used", dir, maxPairs))
 		all = all[:maxPairs]
