@@ -255,7 +255,9 @@ func (m *Manager) certificate(ctx context.Context, name string, seen time.Time, 
 	case time.Now().Before(renewal(cert)):
 		return same(served, cert), nil
 	default:
-		served = same(served, cert)
+		if served == nil || cert.Leaf.NotAfter.After(served.Leaf.NotAfter) { // else the storage was put back to an earlier state
+			served = cert
+		}
 		err = m.magic.RenewCertSync(ctx, name, false)
 	}
 	if err != nil {

@@ -1,9 +1,11 @@
 package acme
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +21,9 @@ import (
 	"github.com/caddyserver/certmagic"
 	"github.com/hashicorp/go-hclog"
 	"github.com/mholt/acmez/v3/acme"
+
+	"lictor/app/listener/certtest"
+	"lictor/internal/eventually"
 )
 
 func newTestManager(t *testing.T, hosts ...string) *Manager {
@@ -260,5 +265,52 @@ func TestAStorageThatFailsIsToldAndTriedAgain(t *testing.T) {
 	m.cfg.Hosts = func() ([]string, int) { return nil, 0 }
 	if m.look(t.Context()); len(m.hosts) > 0 || len(m.Problems()) > 0 {
 		t.Error("a host that nobody wants any more is kept")
+	}
+}
+
+// TestAnOldCertificateInTheStorageTakesNothingFromOneThatHolds has a storage that was
+// put back to an earlier state, while the authority does not order.
+func TestAnOldCertificateInTheStorageTakesNothingFromOneThatHolds(t *testing.T) {
+	const name = "a.test"
+	m := newTestManager(t)
+	m.cfg.Hosts = func() ([]string, int) { return []string{name}, 0 }
+	ca := certtest.NewCA(t)
+	chain, key := certtest.Write(t, t.TempDir(), "old", ca.Until(t, time.Now().Add(time.Minute), name))
+	later, err := json.Marshal(refusal{Count: 1, Next: time.Now().Add(time.Hour), Why: "too many"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(to string, text []byte) {
+		t.Helper()
+		if err := m.cfg.Storage.Store(t.Context(), to, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(file string) []byte {
+		t.Helper()
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	put(certmagic.StorageKeys.SiteCert(m.issuer.IssuerKey(), name), read(chain))
+	put(certmagic.StorageKeys.SitePrivateKey(m.issuer.IssuerKey(), name), read(key))
+	put(certmagic.StorageKeys.SiteMeta(m.issuer.IssuerKey(), name), []byte(`{"sans": ["a.test"]}`))
+	put(refusalKey(name), later)
+	fresh := ca.Issue(t, name)
+	m.keepLastGood(name, &fresh)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = m.Run(ctx) }()
+	defer func() { stop(); <-ended }()
+	eventually.True(t, "it is told that there is no other one", func() bool {
+		return strings.Contains(strings.Join(m.Problems(), "\n"), "too many")
+	})
+	if got := m.Certificate(name); got == nil || !bytes.Equal(got.Certificate[0], fresh.Certificate[0]) {
+		t.Error("it is not shown any more")
+	}
+	if kept := m.readLastGood(name); kept == nil || !bytes.Equal(kept.Certificate[0], fresh.Certificate[0]) {
+		t.Error("it is not kept for the next start any more")
 	}
 }
