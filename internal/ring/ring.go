@@ -44,6 +44,7 @@ type Ring struct {
 	mu      sync.Mutex // guards what follows
 	size    int64      // of all files at most
 	head    []byte     // the line that each file begins with, nil = none
+	headed  bool       // file has it, as it is now
 	file    *os.File   // nil: it could not be opened
 	written int64      // bytes in file
 	torn    bool       // the last line of file is not whole
@@ -144,6 +145,7 @@ func (r *Ring) open() error {
 		return errors.Join(err, f.Close())
 	}
 	r.file, r.written, r.torn, r.older = f, info.Size(), false, older
+	r.headed = r.headed && r.written > 0
 	if r.written > 0 {
 		last := make([]byte, 1)
 		if _, err := f.ReadAt(last, r.written-1); err == nil {
@@ -216,21 +218,31 @@ func (r *Ring) write(p []byte) error {
 			return err
 		}
 	}
-	if r.written > 0 && r.written+int64(len(p)) > r.size/parts {
+	if r.written > 0 && r.written+int64(len(r.missing())+len(p)) > r.size/parts {
 		if err := r.turn(); err != nil {
 			return err
 		}
 	}
-	if r.written == 0 && r.head != nil {
-		if err := r.put(r.head); err != nil {
-			return err
-		}
+	if err := r.put(r.missing()); err != nil {
+		return err
 	}
+	r.headed = true
 	return r.put(p)
+}
+
+// missing is the head where the file has it not, or not whole: what follows rests on it.
+func (r *Ring) missing() []byte {
+	if r.headed {
+		return nil
+	}
+	return r.head
 }
 
 // put writes lines into the file, behind what may be left of a torn one.
 func (r *Ring) put(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
 	if r.torn {
 		p = append([]byte{'\n'}, p...)
 	}
@@ -276,16 +288,13 @@ func (r *Ring) makeRoom() error {
 	return nil
 }
 
-// SetHead has each file begin with a line, and writes it now if it is another one than
-// before. line ends in a newline; the ring keeps it.
+// SetHead has each file begin with a line, and has it before what is written next if it
+// is another one than before. line ends in a newline; the ring keeps it.
 func (r *Ring) SetHead(line []byte) {
 	r.mu.Lock()
-	news := !bytes.Equal(r.head, line) && r.written > 0
+	defer r.mu.Unlock()
+	r.headed = r.headed && bytes.Equal(r.head, line)
 	r.head = line
-	r.mu.Unlock()
-	if news {
-		_, _ = r.Write(line) // the next file has it in any case
-	}
 }
 
 // SetSize bounds all files together anew.

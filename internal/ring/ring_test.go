@@ -159,6 +159,50 @@ func TestEachFileBeginsWithTheHead(t *testing.T) {
 	}
 }
 
+// What follows rests on the head, so it is written as soon as it can be.
+func TestAHeadThatCouldNotBeWrittenComesBeforeWhatIsWrittenNext(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(t *testing.T, r *Ring)
+		want  string
+	}{
+		"of a new file, half of it": {func(t *testing.T, r *Ring) {
+			t.Helper()
+			if _, err := r.file.WriteString("he"); err != nil {
+				t.Fatal(err)
+			}
+			r.SetHead([]byte("head\n"))
+			r.written, r.torn = 2, true
+		}, "he\nhead\nline\n"},
+		"of a file that goes on": {func(t *testing.T, r *Ring) {
+			t.Helper()
+			r.SetHead([]byte("former\n"))
+			write(t, r, []byte("first\n"))
+			good := r.file
+			bad, err := os.Open(good.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer bad.Close()
+			r.file = bad // which takes nothing
+			r.SetHead([]byte("head\n"))
+			if _, err := r.Write([]byte("lost\n")); err == nil {
+				t.Fatal("it was written")
+			}
+			r.file = good
+		}, "former\nfirst\nhead\nline\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "log")
+			r := open(t, path, MinSize, nil)
+			test.spoil(t, r)
+			write(t, r, []byte("line\n"))
+			if text, _ := content(t, path); text != test.want {
+				t.Errorf("got %q, want %q", text, test.want)
+			}
+		})
+	}
+}
+
 func TestRingTellsOnceThatItCannotWriteAndRecovers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "here")
 	if err := os.Mkdir(dir, 0o700); err != nil {
