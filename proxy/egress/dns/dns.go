@@ -85,9 +85,13 @@ func New(cfg Config) *Resolver {
 	return r
 }
 
-// SetServers replaces the servers, and forgets what the old ones said.
+// SetServers replaces the servers, and forgets what the old ones said. What they are
+// being asked is told to those who wait for it already, and to nobody else.
 func (r *Resolver) SetServers(servers []netip.AddrPort) {
 	r.servers.Store(&servers)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.flights)
 	r.cache.clear()
 }
 
@@ -133,17 +137,23 @@ func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error
 
 // fly looks name up for all who wait for f.
 func (r *Resolver) fly(f *flight, name string) {
-	defer func() {
-		r.mu.Lock()
-		delete(r.flights, name)
-		r.mu.Unlock()
-		close(f.done)
-	}()
+	defer close(f.done)
 	// Not the caller's context: others wait for the answer too.
 	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
 	defer cancel()
-	var ttl time.Duration
+	ttl := time.Duration(0)
+	defer func() { r.land(f, name, ttl) }()
 	f.addrs, ttl, f.err = r.resolve(ctx, name)
+}
+
+// land keeps what a look-up brought, unless the servers are others by now.
+func (r *Resolver) land(f *flight, name string, ttl time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.flights[name] != f {
+		return
+	}
+	delete(r.flights, name)
 	r.cache.put(name, f.addrs, f.err, ttl, time.Now())
 }
 

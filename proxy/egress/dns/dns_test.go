@@ -220,6 +220,42 @@ func TestOneLookupForAll(t *testing.T) {
 	}
 }
 
+func TestWhatServersSayThatAreReplacedMeanwhileIsForgotten(t *testing.T) {
+	old, now := dnstest.Start(t), dnstest.Start(t)
+	asked, answer := make(chan bool, 9), make(chan bool)
+	old.Set("name.example", dnstest.Name{Forge: func(q dnsmessage.Message) []dnsmessage.Message {
+		asked <- true
+		<-answer
+		h := dnsmessage.ResourceHeader{Name: q.Questions[0].Name, Class: dnsmessage.ClassINET, TTL: 60}
+		m := dnsmessage.Message{Header: dnsmessage.Header{ID: q.ID, Response: true}, Questions: q.Questions}
+		if q.Questions[0].Type == dnsmessage.TypeA {
+			m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AResource{A: [4]byte{6, 6, 6, 6}}}}
+		}
+		return []dnsmessage.Message{m}
+	}})
+	now.Set("name.example", dnstest.Name{Addrs: []string{"192.0.2.1"}, TTL: 60})
+	r := resolver(t, time.Minute, old.Addr)
+	first := make(chan string)
+	go func() {
+		addrs, _ := r.Lookup(t.Context(), "name.example")
+		first <- texts(addrs)
+	}()
+	<-asked // for A and for AAAA
+	<-asked
+	r.SetServers([]netip.AddrPort{now.Addr})
+	for _, when := range []string{"while the old one is asked", "after it has answered"} {
+		if addrs, err := r.Lookup(t.Context(), "name.example"); err != nil || texts(addrs) != "192.0.2.1" {
+			t.Errorf("%s: got %v, %v", when, addrs, err)
+		}
+		if when == "while the old one is asked" {
+			close(answer)
+			if got := <-first; got != "6.6.6.6" {
+				t.Errorf("who asked the old one got %s", got)
+			}
+		}
+	}
+}
+
 func TestBadNames(t *testing.T) {
 	srv := dnstest.Start(t)
 	r := resolver(t, time.Second, srv.Addr)
