@@ -38,16 +38,18 @@ func (w *watched[T]) get() T {
 		w.look()
 		w.mu.Unlock()
 	}
-	if w.current.Load() == nil { // somebody is reading it for the first time
-		w.mu.Lock()
-		defer w.mu.Unlock()
+	if v := w.current.Load(); v != nil {
+		return *v
 	}
+	w.mu.Lock() // somebody is reading it for the first time
+	defer w.mu.Unlock()
 	return *w.current.Load()
 }
 
-// look reads the file if it changed.
+// look reads the file if it changed. Only then somebody has what it says: who asks
+// meanwhile for the first time waits.
 func (w *watched[T]) look() {
-	w.current.CompareAndSwap(nil, new(T))
+	defer func() { w.current.CompareAndSwap(nil, new(T)) }()
 	info, err := os.Stat(w.path)
 	if err != nil || info.Size() > maxFile || info.ModTime().Equal(w.modified) && info.Size() == w.size {
 		return
