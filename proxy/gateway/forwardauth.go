@@ -12,7 +12,6 @@ import (
 	"lictor/proxy/answer"
 	"lictor/proxy/http1"
 	"lictor/proxy/http1/message"
-	"lictor/proxy/middleware"
 	"lictor/proxy/upstream"
 )
 
@@ -173,13 +172,8 @@ func (d *decision) grant(a *policy.Ask, fields []message.Field) {
 		}
 	}
 	d.granted = append(kept, fields...)
-	if d.edits == nil {
-		return
-	}
-	for _, f := range d.edits.up.Fields() {
-		if anyName(a.ResponseHeaders, f.Name) {
-			d.edits.up.Apply(&middleware.Edit{Remove: []string{f.Name}})
-		}
+	if d.edits != nil {
+		d.edits.up.Forget(func(name string) bool { return anyName(a.ResponseHeaders, name) })
 	}
 }
 

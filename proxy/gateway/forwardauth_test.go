@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"lictor/policy"
+	"lictor/proxy/middleware"
 )
 
 // authority is somebody who is asked, and what came.
@@ -107,6 +108,28 @@ func TestAYesSetsTheHeadersThatNobodyElseCan(t *testing.T) { // P3
 		if got := resp.Header["Set-Cookie"]; !slices.Equal(got, []string{"s=fresh; Path=/", "t=1"}) {
 			t.Errorf("the client is not told of its session: %v", got)
 		}
+	}
+}
+
+// What middleware sets, adds or removes by these names is the authority's to say, however
+// many of them there are.
+func TestNoEditOfMiddlewareSpeaksForAnAuthority(t *testing.T) { // P3
+	r := newRig(t, func(s *Settings) {
+		s.Middleware = middleware.New([]middleware.Rule{{Name: "m", Effect: middleware.Effect{Request: &middleware.Edit{
+			Set: []middleware.Field{{Name: "X-Auth-User", Value: "eve"}, {Name: "X-Auth-Groups", Value: "all"}, {Name: "X-Kept", Value: "yes"}},
+			Add: []middleware.Field{{Name: "X_Auth_Email", Value: "eve@x"}, {Name: "X-Auth-Role", Value: "admin"}},
+		}}}})
+	})
+	headers := r.headers()
+	r.authority(`"response_headers": ["X-Auth-*"]`, says(200, "X-Auth-User", "ann"))
+	r.get("/svc/x")
+	for name, values := range headers() {
+		if said := strings.HasPrefix(strings.ReplaceAll(strings.ToLower(name), "_", "-"), "x-auth-"); said && (name != "X-Auth-User" || !slices.Equal(values, []string{"ann"})) {
+			t.Errorf("the backend sees %s: %q", name, values)
+		}
+	}
+	if got := headers().Get("X-Kept"); got != "yes" {
+		t.Errorf("another edit of the middleware came to %q", got)
 	}
 }
 

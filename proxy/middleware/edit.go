@@ -1,6 +1,10 @@
 package middleware
 
-import "lictor/internal/field"
+import (
+	"slices"
+
+	"lictor/internal/field"
+)
 
 // Field is one header field.
 type Field struct{ Name, Value string }
@@ -53,13 +57,13 @@ func (o *Overlay) Apply(e *Edit) {
 
 func (o *Overlay) remove(name string) {
 	o.drop = append(o.drop, name)
-	kept := o.fields[:0]
-	for _, f := range o.fields {
-		if !field.Same(f.Name, name) {
-			kept = append(kept, f)
-		}
-	}
-	o.fields = kept
+	o.Forget(func(added string) bool { return field.Same(added, name) })
+}
+
+// Forget adds no field of a name that is somebody else's to say. What Fields returned
+// before holds no more.
+func (o *Overlay) Forget(theirs func(name string) bool) {
+	o.fields = slices.DeleteFunc(o.fields, func(f Field) bool { return theirs(f.Name) })
 }
 
 // Drops reports whether fields of a name do not pass. A nil Overlay drops none.
