@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,7 +25,7 @@ func (p *Lictor) ownEndpoints(cfg *config.Config) []own.Endpoint {
 	var all []own.Endpoint
 	for _, l := range append([]net.Listener{p.gatewayListener, p.redirectListener, p.egressListener, p.adminListener}, p.moreListeners...) {
 		if l != nil {
-			all = appendEndpoint(all, l.Addr().String(), 0)
+			all = appendListening(all, l.Addr())
 		}
 	}
 	all = append(all, p.servers(cfg)...)
@@ -33,7 +34,7 @@ func (p *Lictor) ownEndpoints(cfg *config.Config) []own.Endpoint {
 			continue
 		}
 		for _, u := range revealed(block.Eureka.URLs) {
-			all = appendEndpoint(all, u, 80)
+			all = appendURL(all, u)
 		}
 	}
 	return all
@@ -49,15 +50,10 @@ func (p *Lictor) infrastructure() []own.Endpoint {
 		if l == nil {
 			continue // not open yet, or never
 		}
-		at, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			continue
+		for _, e := range appendListening(nil, l.Addr()) {
+			e.Exact = e.Host != ""
+			all = append(all, e)
 		}
-		e := own.Endpoint{Port: uint16(at.Port)}
-		if !at.IP.IsUnspecified() {
-			e.Host, e.Exact = at.IP.String(), true
-		}
-		all = append(all, e)
 	}
 	if !p.cfg.Consul.Configured && p.consul.identity == nil && os.Getenv(hashicorp.HTTPAddrEnvName) == "" {
 		return append(all, p.others(p.cfg)...)
@@ -69,7 +65,7 @@ func (p *Lictor) infrastructure() []own.Endpoint {
 func (p *Lictor) servers(cfg *config.Config) []own.Endpoint {
 	var all []own.Endpoint
 	if at, err := consulapi.ParseAddress(cfg.Consul.Address, cfg.Consul.Scheme); err == nil && at.Socket == "" {
-		all = appendEndpoint(all, at.Host, 0)
+		all = appendAddress(all, at.Host)
 	}
 	return append(all, p.others(cfg)...)
 }
@@ -83,7 +79,7 @@ func (p *Lictor) brokers() []own.Endpoint {
 	if p.bus == nil {
 		return nil
 	}
-	return appendEndpoint(nil, p.bus.Address(), 5672) // its url may change
+	return appendAddress(nil, p.bus.Address()) // its url may change
 }
 
 // describeOwn tells of instances and backends that lead to our own infrastructure.
@@ -119,30 +115,35 @@ func (p *Lictor) describeOwn(st *api.Status) {
 	}
 }
 
-// appendEndpoint appends what an address or URL leads to; a socket in the file
-// system is out of the egress's reach anyway.
-func appendEndpoint(all []own.Endpoint, address string, port uint16) []own.Endpoint {
-	if !strings.Contains(address, "://") {
-		address = "//" + address
+// appendListening appends where a listener is.
+func appendListening(all []own.Endpoint, addr net.Addr) []own.Endpoint {
+	at, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return all // a socket in the file system is out of the egress's reach anyway
 	}
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme == "unix" {
+	return appendAddress(all, at.String())
+}
+
+// appendAddress appends what host:port leads to. It is no part of a URL: there a zone of
+// IPv6 would be written in another way.
+func appendAddress(all []own.Endpoint, address string) []own.Endpoint {
+	host, text, err := net.SplitHostPort(address)
+	port, wrong := strconv.ParseUint(text, 10, 16)
+	if err != nil || wrong != nil {
 		return all
 	}
-	switch u.Scheme {
-	case "https":
-		port = 443
-	case "http":
-		port = 80
-	case "amqps":
-		port = 5671
-	}
-	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
-		port = uint16(n)
-	}
-	host := u.Hostname()
-	if host == "::" || host == "0.0.0.0" {
+	if a, err := netip.ParseAddr(host); err == nil && a.Unmap().IsUnspecified() {
 		host = ""
 	}
-	return append(all, own.Endpoint{Host: host, Port: port})
+	return append(all, own.Endpoint{Host: host, Port: uint16(port)})
+}
+
+// appendURL appends what a URL of HTTP leads to.
+func appendURL(all []own.Endpoint, text string) []own.Endpoint {
+	u, err := url.Parse(text)
+	if err != nil {
+		return all // which the configuration does not take
+	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	return appendAddress(all, net.JoinHostPort(u.Hostname(), port))
 }

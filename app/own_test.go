@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -67,3 +68,39 @@ func TestAFurtherListenerIsOwn(t *testing.T) {
 		t.Errorf("%s is not among %v", at, p.ownEndpoints(cfg))
 	}
 }
+
+// X9: whatever is written as an address is found at it, also where a zone of IPv6 is a
+// part of that.
+func TestAnAddressWithAZoneIsOwn(t *testing.T) {
+	dev, err := NewDev()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := dev.Config("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0")
+	cfg.Telemetry.Endpoint = "https://[fe80::3%25eth0]/v1/traces"
+	p, err := Open(t.Context(), Options{Config: cfg, Dev: dev, Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	p.moreListeners = append(p.moreListeners, listening{at: &net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0", Port: 8080}})
+	egress := own.Find(t.Context(), p.ownEndpoints(cfg), own.NewNames(), nil)
+	gateway := own.Find(t.Context(), p.infrastructure(), own.NewNames(), nil)
+	for address, sets := range map[string][]*own.Set{"[fe80::1]:8080": {egress}, "[fe80::3]:443": {egress, gateway}} {
+		at := netip.MustParseAddrPort(address)
+		for i, set := range sets {
+			if !set.ByAddr(at.Addr(), at.Port()) {
+				t.Errorf("%s is not ours (set %d)", address, i)
+			}
+		}
+	}
+}
+
+// listening is a listener of which there is only an address.
+type listening struct {
+	net.Listener
+	at net.Addr
+}
+
+func (l listening) Addr() net.Addr { return l.at }
+func (listening) Close() error     { return nil }

@@ -70,5 +70,5 @@ func collectors(cfg *config.Config) []own.Endpoint {
 	if cfg.Telemetry.Endpoint == "" {
 		return nil
 	}
-	return appendEndpoint(nil, cfg.Telemetry.Endpoint, 0)
+	return appendURL(nil, cfg.Telemetry.Endpoint)
 }
