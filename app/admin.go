@@ -108,10 +108,14 @@ func (p *Lictor) aged(e *api.Explanation, err error) (*api.Explanation, error) {
 	return e, err
 }
 
-// describeLocations says that filters ask for what nobody knows (C29).
+// describeLocations says that filters ask for what nobody knows (C29), or that what is
+// known is not what the file holds (F1).
 func (p *Lictor) describeLocations(st *api.Status) {
-	if p.geoip == nil && p.policy.Loaded().UsesLocations() {
+	switch {
+	case p.geoip == nil && p.policy.Loaded().UsesLocations():
 		st.Problems = append(st.Problems, "policy: filters ask for locations, but no geoip database is configured: they match nothing")
+	case p.geoip != nil && p.geoip.Problem() != "":
+		st.Problems = append(st.Problems, "geoip: the data base cannot be used, the former one is in use: "+p.geoip.Problem())
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,39 +26,39 @@ type Reader struct {
 	path    string
 	log     hclog.Logger
 	current atomic.Pointer[database]
+	problem atomic.Pointer[string] // see Problem; never nil
+
+	seen files.Stamp // of the version that was looked at last
+	flaw error       // what is wrong with that one
 }
 
 // database is one version of the file.
 type database struct {
 	reader  *maxminddb.Reader
-	stamp   stamp
 	mu      sync.Mutex                         // serialises writers of records
 	records atomic.Pointer[map[uintptr]string] // country by record: they are few, and strings are not made twice
 }
 
-// stamp tells versions of the file apart.
 // maxFile is the most bytes of a data base.
 const maxFile = 2 << 30
-
-type stamp struct {
-	size     int64
-	modified time.Time
-}
 
 // Open reads the data base at path.
 func Open(path string, log hclog.Logger) (*Reader, error) {
 	r := &Reader{path: path, log: log}
-	if err := r.load(); err != nil {
+	r.problem.Store(new(string))
+	if err := r.look(); err != nil {
 		return nil, fmt.Errorf("geoip: %w", err)
 	}
 	return r, nil
 }
 
-func (r *Reader) load() (err error) {
-	defer crash.Contain("geoip", func() { err = errors.New("the data base is broken") })
-	info, err := os.Stat(r.path)
-	if err != nil {
-		return err
+// look reads the file if it is another one than that which was looked at last. The
+// error is what is wrong with the file as it is now: one that cannot be read may be
+// readable the next time without having changed.
+func (r *Reader) look() error {
+	now := files.StampOf(r.path) // before it is read: what is written meanwhile is another version
+	if now == r.seen && now != (files.Stamp{}) {
+		return r.flaw
 	}
 	// Read, not mapped: a file that is written over in place must not change
 	// under a look-up, and an old version goes when nobody uses it.
@@ -67,6 +66,13 @@ func (r *Reader) load() (err error) {
 	if err != nil {
 		return err
 	}
+	r.seen, r.flaw = now, r.use(data)
+	return r.flaw
+}
+
+// use puts a version of the file in force, unless something is wrong with it.
+func (r *Reader) use(data []byte) (err error) {
+	defer crash.Contain("geoip", func() { err = errors.New("the data base is broken") })
 	reader, err := maxminddb.OpenBytes(data)
 	if err != nil {
 		return err
@@ -74,18 +80,20 @@ func (r *Reader) load() (err error) {
 	if err := verify(reader); err != nil {
 		return err
 	}
-	db := &database{reader: reader, stamp: stamp{info.Size(), info.ModTime()}}
+	db := &database{reader: reader}
 	db.records.Store(&map[uintptr]string{})
 	r.current.Store(db)
+	r.log.Info("geoip data base read", "path", r.path, "built", reader.Metadata.BuildTime())
 	return nil
 }
 
 // verify goes through the tree and the countries in it. The end of a file, which
 // is all that opening it looks at, may be whole and its tree broken: whoever is
-// looked up there would have no country, and rules that deny by it would open.
+// looked up there would have no country, and rules that deny by it would open. So
+// they would with a data base of something else, in which nobody has a country.
 // The reader's own check is stricter, and refuses what others write.
 func verify(reader *maxminddb.Reader) error {
-	checked := make(map[uintptr]bool)
+	checked, known := make(map[uintptr]bool), false
 	networks := uint(0)
 	for found := range reader.Networks() {
 		if err := found.Err(); err != nil {
@@ -97,9 +105,17 @@ func verify(reader *maxminddb.Reader) error {
 		if checked[found.Offset()] {
 			continue
 		}
-		if checked[found.Offset()] = true; decode(found) == policy.CountryUnknown {
+		checked[found.Offset()] = true
+		switch decode(found) {
+		case policy.CountryUnknown:
 			return fmt.Errorf("the country of %s cannot be read", found.Prefix())
+		case "":
+		default:
+			known = true
 		}
+	}
+	if !known {
+		return errors.New("nothing in the data base has a country.iso_code")
 	}
 	return nil
 }
@@ -108,26 +124,24 @@ func verify(reader *maxminddb.Reader) error {
 const checkEvery = time.Second
 
 // Run reads the file again when it has changed, until ctx ends. A version that
-// cannot be read leaves the former one in use.
+// cannot be used leaves the former one in use, which Problem tells.
 func (r *Reader) Run(ctx context.Context) error {
-	var failed stamp
-	pace.Every(ctx, checkEvery, func(time.Time) {
-		info, err := os.Stat(r.path)
-		if err != nil {
-			return // being replaced
-		}
-		now := stamp{info.Size(), info.ModTime()}
-		if now == r.current.Load().stamp || now == failed {
-			return
-		}
-		if err := r.load(); err != nil {
-			failed = now
-			r.log.Error("cannot read the new geoip data base, keeping the former one", "path", r.path, "error", err)
-			return
-		}
-		r.log.Info("geoip data base read", "path", r.path, "built", r.current.Load().reader.Metadata.BuildTime())
-	})
+	pace.Every(ctx, checkEvery, func(time.Time) { r.tell(r.look()) })
 	return nil
+}
+
+// Problem is why what is in use is not what is in the file, "" if it is.
+func (r *Reader) Problem() string { return *r.problem.Load() }
+
+// tell notes how a look went, and logs a failure once.
+func (r *Reader) tell(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if was := *r.problem.Swap(&text); text != "" && text != was {
+		r.log.Error("cannot use the new geoip data base, keeping the former one", "path", r.path, "error", err)
+	}
 }
 
 // Country returns the ISO 3166-1 code of the country of an address:

@@ -3,22 +3,25 @@ package geoip
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
 
-	"lictor/internal/eventually"
 	"lictor/policy"
 )
 
 // write makes a data base (F2, F3) of countries by network. A network whose
-// country begins with '~' has only a registered country.
+// country begins with '~' has only a registered country, one with '!' has the number
+// of a system and no country.
 func write(t *testing.T, path string, countries map[string]string) {
 	t.Helper()
 	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "GeoLite2-Country", RecordSize: 24, IncludeReservedNetworks: true})
@@ -35,6 +38,9 @@ func write(t *testing.T, path string, countries map[string]string) {
 			field, code = "registered_country", code[1:]
 		}
 		record := mmdbtype.Map{mmdbtype.String(field): mmdbtype.Map{"iso_code": mmdbtype.String(code)}}
+		if code[0] == '!' {
+			record = mmdbtype.Map{"autonomous_system_number": mmdbtype.String(code[1:])}
+		}
 		if err := tree.Insert(ipnet, record); err != nil {
 			t.Fatal(err)
 		}
@@ -83,9 +89,9 @@ func TestCountry(t *testing.T) {
 	}
 }
 
-func TestChangedFileIsReadAgain(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "c.mmdb")
-	write(t, path, map[string]string{"127.0.0.0/8": "US"})
+// following opens the data base at path and follows it until the test is over.
+func following(t *testing.T, path string) *Reader {
+	t.Helper()
 	r, err := Open(path, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
@@ -93,17 +99,105 @@ func TestChangedFileIsReadAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
-	if err := os.WriteFile(path, []byte("no data base"), 0o600); err != nil {
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// looked waits until the file was looked at once more.
+func looked() {
+	time.Sleep(checkEvery + 1)
+	synctest.Wait()
+}
+
+// put writes a file beside path and puts it into its place, as old as any other one. It
+// takes none away before: the next one could get the inode of that.
+func put(t *testing.T, path string, text []byte) {
+	t.Helper()
+	at := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	err := errors.Join(os.WriteFile(path+".new", text, 0o600), os.Chtimes(path+".new", at, at), os.Rename(path+".new", path))
+	if err != nil {
 		t.Fatal(err)
 	}
-	eventually.Holds(t, 2*checkEvery, "with a broken file the former one is used", func() bool {
-		return r.Country(netip.MustParseAddr("127.0.0.1")) == "US"
-	})
-	write(t, path, map[string]string{"127.0.0.0/8": "FR"})
-	eventually.True(t, "the new file is read", func() bool { return r.Country(netip.MustParseAddr("127.0.0.1")) == "FR" })
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
+}
+
+func TestTheFormerDataBaseStaysUntilTheFileIsAGoodOne(t *testing.T) { // F1
+	good := func(country string) func(t *testing.T, path string) {
+		return func(t *testing.T, path string) { write(t, path, map[string]string{"127.0.0.0/8": country}) }
+	}
+	tests := []struct {
+		name    string
+		replace func(t *testing.T, path string)
+		stays   bool
+	}{
+		{"another data base is read", good("FR"), false},
+		{"one of the same size and time is read", func(t *testing.T, path string) {
+			aside := path + ".fr"
+			good("FR")(t, aside)
+			text, err := os.ReadFile(aside)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, path, text)
+		}, false},
+		{"what is no data base is not", func(t *testing.T, path string) { put(t, path, []byte("no data base")) }, true},
+		{"nor is an empty file", func(t *testing.T, path string) { put(t, path, nil) }, true},
+		{"nor one in which nobody has a country", func(t *testing.T, path string) { write(t, path, map[string]string{"127.0.0.0/8": "!64496"}) }, true},
+		{"nor one without any network", func(t *testing.T, path string) { write(t, path, nil) }, true},
+		{"a file that is gone is missed", func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+		{"so is one that is a directory", func(t *testing.T, path string) {
+			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "c.mmdb")
+				good("US")(t, path)
+				text, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				put(t, path, text)
+				r := following(t, path)
+				looked()
+				if got := r.Problem(); got != "" {
+					t.Errorf("at first: %s", got)
+				}
+				tt.replace(t, path)
+				looked()
+				want := map[bool]string{true: "US", false: "FR"}[tt.stays]
+				if got := r.Country(netip.MustParseAddr("127.0.0.1")); got != want || (r.Problem() != "") != tt.stays {
+					t.Errorf("the country is %q, want %q; the problem is %q", got, want, r.Problem())
+				}
+				if info, err := os.Stat(path); err == nil && info.IsDir() {
+					os.Remove(path)
+				}
+				good("DE")(t, path)
+				looked()
+				if got := r.Country(netip.MustParseAddr("127.0.0.1")); got != "DE" || r.Problem() != "" {
+					t.Errorf("after it was mended the country is %q, the problem %q", got, r.Problem())
+				}
+			})
+		})
+	}
+}
+
+func TestADataBaseWithoutCountriesIsNone(t *testing.T) { // F1
+	path := filepath.Join(t.TempDir(), "asn.mmdb")
+	write(t, path, map[string]string{"127.0.0.0/8": "!64496"})
+	if _, err := Open(path, hclog.NewNullLogger()); err == nil {
+		t.Error("it is taken")
 	}
 }
 
