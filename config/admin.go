@@ -36,9 +36,9 @@ func (d *decoder) admin(b *hcl.Block) {
 		"header":    parsed(&a.Header, headerName),
 		"audit_log": text(&a.AuditLog),
 	}, nested{"tls": d.tls(&a.TLS, nil), "access": d.access})
-	d.listens("admin", a.Address, where.of("address", b))
+	d.listens("admin", a.Address, where, "address", b)
 	if !a.Guarded() && !IsLoopback(a.Address) {
-		d.wrong(where.of("address", b), "admin: a token is needed unless the address is a loopback address, got %q", a.Address)
+		d.wrong(where.of("address", b), "admin: a token is needed unless the address is a loopback address, got %q", where.shown("address", a.Address))
 	}
 }
 
@@ -68,7 +68,7 @@ func (d *decoder) access(b *hcl.Block) {
 		"token":      hidden(&one.Token, visible),
 		"token_file": text(&one.TokenFile),
 		"may":        list(&one.May, read),
-		"domains":    list(&one.Domains, uri.ParseDomain),
+		"domains":    list(&one.Domains, domain),
 	}, nil)
 	a := &d.cfg.Admin
 	_, token := where["token"]
@@ -79,8 +79,8 @@ func (d *decoder) access(b *hcl.Block) {
 	if len(one.May) == 0 && !bad {
 		d.wrong(where.of("may", b), "%saccess %q: may: want at least one right", d.within, one.Name)
 	}
-	if at, ok := where["domains"]; ok && (len(one.Domains) == 0 || !slices.ContainsFunc(one.May, isTenant)) {
-		d.wrong(at, "%saccess %q: domains: want at least one, and a right mapping:TENANT that they narrow", d.within, one.Name)
+	if _, ok := where["domains"]; ok && (len(one.Domains) == 0 || !slices.ContainsFunc(one.May, isTenant)) {
+		d.wrong(where.of("domains", b), "%saccess %q: domains: want at least one, and a right mapping:TENANT that they narrow", d.within, one.Name)
 	}
 	if !one.Token.Empty() && a.holds(one.Token) {
 		d.wrong(where.of("token", b), "%saccess %q: token: another access has the same", d.within, one.Name)
@@ -88,6 +88,15 @@ func (d *decoder) access(b *hcl.Block) {
 	if !one.Token.Empty() || one.TokenFile != "" {
 		a.Access = append(a.Access, one)
 	}
+}
+
+// domain reads the domain of a mapping.
+func domain(s string) (string, error) {
+	parsed, err := uri.ParseDomain(s)
+	if err != nil {
+		return "", errors.New(`want a domain such as "shop.example.com", or "*.example.com" for all below it`)
+	}
+	return parsed, nil
 }
 
 // right judges the name of a right (R6).

@@ -53,15 +53,24 @@ var repeatable = map[string]bool{"certificate": true, `resolver "consul"`: true}
 // there may be one for each label.
 var labelled = map[string]bool{"access": true}
 
-// places says where the options stand that a body does hold.
-type places map[string]hcl.Range
+// places are the options that a body does hold, as they stand there.
+type places map[string]hcl.Expression
 
 // of returns the place of the option called name, or of the whole block if it was left out.
 func (p places) of(name string, b *hcl.Block) hcl.Range {
-	if at, ok := p[name]; ok {
-		return at
+	if expr, ok := p[name]; ok {
+		return expr.Range()
 	}
 	return b.DefRange
+}
+
+// shown is the text of an option as problems show it: what comes from another file or
+// the environment is not repeated.
+func (p places) shown(name, text string) string {
+	if expr, ok := p[name]; ok && !literal(expr) {
+		return "that one"
+	}
+	return text
 }
 
 // file decodes all files, merged into one body.
@@ -130,7 +139,7 @@ func (d *decoder) body(b *hcl.Block, opts options, inner nested) places {
 	}
 	where := make(places)
 	for name, attr := range content.Attributes {
-		where[name] = attr.Expr.Range()
+		where[name] = attr.Expr
 	}
 	return where
 }

@@ -39,7 +39,7 @@ func (d *decoder) decisionLog(b *hcl.Block) {
 		}, nil)
 	}})
 	if l.Path == "-" || strings.HasSuffix(l.Path, "/") {
-		d.wrong(where.of("path", b), "decision_log: path: want the name of a file, whose directory holds the older ones as well, got %q", l.Path)
+		d.wrong(where.of("path", b), "decision_log: path: want the name of a file, whose directory holds the older ones as well, got %q", where.shown("path", l.Path))
 	}
 }
 

@@ -37,7 +37,7 @@ func (d *decoder) egress(b *hcl.Block) {
 		"connect_ports":            listOf(&e.ConnectPorts, port),
 		"allow_clients":            list(&e.AllowClients, cidr),
 	}, nil)
-	d.listens("egress", e.Address, where.of("address", b))
+	d.listens("egress", e.Address, where, "address", b)
 }
 
 // dnsServer parses the address of a server, with port 53 unless it says another.

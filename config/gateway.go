@@ -86,8 +86,8 @@ func (d *decoder) gateway(b *hcl.Block) {
 	}, nested{"tls": d.tls(&g.TLS, nested{"acme": d.acme})})
 	d.behindProxies(g.ProxyProtocol, g.TrustedProxies, where, b)
 	d.namesClients(g.ClientNames, &g.TLS, where, b)
-	d.listens("gateway", g.Address, where.of("address", b))
-	d.listens("gateway: redirect_address", g.RedirectAddress, where.of("redirect_address", b))
+	d.listens("gateway", g.Address, where, "address", b)
+	d.listens("gateway: redirect_address", g.RedirectAddress, where, "redirect_address", b)
 	if g.RedirectAddress != "" && !g.TLS.Enabled() {
 		d.wrong(where.of("redirect_address", b), "gateway: redirect_address leads to https, which needs tls")
 	}

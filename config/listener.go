@@ -72,7 +72,7 @@ func (d *decoder) listener(b *hcl.Block) {
 	}
 	d.behindProxies(l.ProxyProtocol, l.TrustedProxies, where, b)
 	d.namesClients(l.ClientNames, &l.TLS, where, b)
-	d.listens(title(b), l.Address, where.of("address", b))
+	d.listens(title(b), l.Address, where, "address", b)
 	d.cfg.Listeners = append(d.cfg.Listeners, l)
 }
 
@@ -92,13 +92,14 @@ func (d *decoder) namesClients(names []string, t *TLS, where places, b *hcl.Bloc
 type socket struct {
 	whose   string // as problems call it
 	address string
+	shown   string    // the address as problems show it
 	at      hcl.Range // zero if that is the default
 }
 
-// listens notes where a listener listens, "" for nowhere.
-func (d *decoder) listens(whose, address string, at hcl.Range) {
+// listens notes where a listener listens by an option of b, "" for nowhere.
+func (d *decoder) listens(whose, address string, where places, option string, b *hcl.Block) {
 	if address != "" {
-		d.sockets = append(d.sockets, socket{whose, address, at})
+		d.sockets = append(d.sockets, socket{whose, address, where.shown(option, address), where.of(option, b)})
 	}
 }
 
@@ -106,7 +107,7 @@ func (d *decoder) listens(whose, address string, at hcl.Range) {
 func (d *decoder) distinct() {
 	for whose, address := range map[string]string{"gateway": d.cfg.Gateway.Address, "admin": d.cfg.Admin.Address} {
 		if !slices.ContainsFunc(d.sockets, func(s socket) bool { return s.whose == whose }) {
-			d.listens(whose, address, hcl.Range{})
+			d.sockets = append(d.sockets, socket{whose: whose, address: address, shown: address})
 		}
 	}
 	slices.SortStableFunc(d.sockets, func(a, b socket) int { // those with a default address first, the others as they stand
@@ -121,7 +122,7 @@ func (d *decoder) distinct() {
 			if other.at != (hcl.Range{}) {
 				place = other.at.String()
 			}
-			d.wrong(s.at, "%s: the address %s is taken: %s listens on %s (%s)", s.whose, s.address, other.whose, other.address, place)
+			d.wrong(s.at, "%s: the address %s is taken: %s listens on %s (%s)", s.whose, s.shown, other.whose, other.shown, place)
 		}
 	}
 }

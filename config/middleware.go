@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp/syntax"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -75,9 +76,9 @@ func (d *decoder) match(b *hcl.Block, m *middleware.Match) {
 			pairs(v, func(p part, name, text string) {
 				pattern, err := middleware.CompilePattern(name, text)
 				if !isToken(name) {
-					v.wrong(p.at, "want the name of a header field, got %q", name)
+					v.wrong(p.at, "%s: %s", p.name(), errFieldName)
 				} else if err != nil {
-					v.wrong(p.at, "%q: %s", name, err)
+					v.wrong(p.at, "%s: %s", p.name(), errPattern(err))
 				}
 				m.Headers = append(m.Headers, pattern)
 			})
@@ -95,9 +96,9 @@ func (d *decoder) edit(b *hcl.Block, e *middleware.Edit, besides options) {
 		return func(v value) {
 			pairs(v, func(p part, name, text string) {
 				if err := editable(name); err != nil {
-					v.wrong(p.at, "%s", err)
+					v.wrong(p.at, "%s: %s", p.name(), err)
 				} else if !httpguts.ValidHeaderFieldValue(text) {
-					v.wrong(p.at, "%q: want a header value without control characters", name)
+					v.wrong(p.at, "%s: want a header value without control characters", p.name())
 				}
 				*dst = append(*dst, middleware.Field{Name: name, Value: text})
 			})
@@ -112,20 +113,34 @@ func (d *decoder) edit(b *hcl.Block, e *middleware.Edit, besides options) {
 	d.body(b, all, nil)
 }
 
+var (
+	errFieldName = errors.New("want the name of a header field")
+	errOwnField  = errors.New("this field frames the message or is set by lictor itself")
+)
+
+// errPattern says what is wrong with a regular expression, and repeats nothing of it: a
+// part may come from another file or the environment.
+func errPattern(err error) error {
+	if wrong, ok := errors.AsType[*syntax.Error](err); ok {
+		return fmt.Errorf("want a regular expression behind the ~: %s", wrong.Code)
+	}
+	return errors.New("want a regular expression behind the ~")
+}
+
 // editable says whether middleware may touch a header field: not those that
 // frame messages, belong to the connection, or are lictor's own.
 func editable(name string) error {
 	if !isToken(name) {
-		return fmt.Errorf("want the name of a header field, got %q", name)
+		return errFieldName
 	}
 	lower := strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	switch lower {
 	case "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect", "keep-alive", "proxy", "via", "forwarded", "date":
-		return fmt.Errorf("%q frames the message or is set by lictor itself", name)
+		return errOwnField
 	}
 	for _, prefix := range []string{"proxy-", "x-forwarded-", "x-consumer-", "x-wasp-", "x-real-ip", "x-request-id", "traceparent"} {
 		if strings.HasPrefix(lower, prefix) {
-			return fmt.Errorf("%q frames the message or is set by lictor itself", name)
+			return errOwnField
 		}
 	}
 	return nil

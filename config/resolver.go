@@ -2,11 +2,9 @@ package config
 
 import (
 	"errors"
-	"maps"
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -118,28 +116,33 @@ func hostSuffix(s string) (string, error) {
 func (d *decoder) resolverStatic(b *hcl.Block) {
 	r := &StaticResolver{Services: make(map[string][]string), Meta: make(map[string]map[string]string)}
 	d.cfg.Resolvers = append(d.cfg.Resolvers, Resolver{Static: r})
-	where := d.body(b, options{"services": services(r.Services), "meta": meta(r.Meta)}, nil)
-	for _, name := range slices.Sorted(maps.Keys(r.Meta)) {
-		if _, known := r.Services[name]; !known {
-			d.wrong(where.of("meta", b), `resolver "static": meta: %q is none of services`, name)
+	var named []part
+	d.body(b, options{"services": services(r.Services), "meta": meta(r.Meta, &named)}, nil)
+	for _, p := range named {
+		if _, known := r.Services[p.key]; !known {
+			d.wrong(p.at, `resolver "static": meta: %s is none of services`, p.name())
 		}
 	}
 }
 
-// meta stores options of services, by the name of the service.
-func meta(dst map[string]map[string]string) setter {
+// meta stores options of services, by the name of the service, and notes where each
+// service is named.
+func meta(dst map[string]map[string]string, named *[]part) setter {
 	return func(v value) {
-		named, _ := entries(v)
-		for _, s := range named {
+		*named, _ = entries(v)
+		for _, s := range *named {
 			options := make(map[string]string)
 			parts, _ := entriesOf(v, s)
-			places := make(map[string]hcl.Range)
+			given := make(map[string]part)
 			for _, p := range parts {
 				if text, ok := parseString(v, p, asItIs); ok {
-					options[p.key], places[p.key] = text, p.at
+					options[p.key], given[p.key] = text, p
 				}
 			}
-			wrong := resolver.MetaWrong(func(_, key, _, want string) { v.wrong(places[key], "%s: want %s", key, want) })
+			wrong := resolver.MetaWrong(func(_, key, _, want string) {
+				p := given[key]
+				v.wrong(p.at, "%s: want %s", p.name(), want)
+			})
 			wrong.Own(s.key, options)
 			wrong.Protocol(s.key, map[string]string{resolver.MetaProtocol: options[resolver.MetaProtocol]})
 			dst[s.key] = options
@@ -159,11 +162,7 @@ func services(dst map[string][]string) setter {
 		}
 		for _, s := range named {
 			if !segment.MatchString(s.key) || s.key == "." || s.key == ".." {
-				name := "a name"
-				if s.expr != nil { // it stands there, and does not come from a file or the environment
-					name = strconv.Quote(s.key)
-				}
-				v.wrong(s.at, "%s: want a name of at most 128 letters, digits, dots, underscores and hyphens", name)
+				v.wrong(s.at, "%s: want a name of at most 128 letters, digits, dots, underscores and hyphens", s.name())
 			}
 			parts, _ := elements(v, s)
 			urls := make([]string, 0, len(parts))

@@ -85,6 +85,18 @@ func TestNoMistakeRepeatsOtherFiles(t *testing.T) {
 		"a key":                           fmt.Sprintf("resolver \"static\" {\n services = { \"/${file(%q)}\" = [] }\n}", other),
 		"a word":                          `log_level = env("HUSH")`,
 		"a level of nothing":              `gateway { max_body = env("HUSH") }`,
+		"an expression":                   "middleware \"m\" {\n match {\n headers = { \"Authorization\" = \"~^Bearer (${env(\"HUSH\")}$\" }\n }\n record = true\n}",
+		"a field to match":                "middleware \"m\" {\n match {\n headers = { \"/${env(\"HUSH\")}\" = \"x\" }\n }\n record = true\n}",
+		"a field to set":                  "middleware \"m\" {\n request {\n set = { \"Proxy-${env(\"HUSH\")}\" = \"x\" }\n }\n}",
+		"its value":                       "middleware \"m\" {\n request {\n set = { (env(\"HUSH\")) = \"\\u0001\" }\n }\n}",
+		"a field to remove":               "middleware \"m\" {\n request {\n remove = [\"Proxy-${env(\"HUSH\")}\"]\n }\n}",
+		"a field of telemetry":            `telemetry { headers = { "/${env("HUSH")}" = "x" } }`,
+		"a service's option":              "resolver \"static\" {\n services = { a = [] }\n meta = { a = { (env(\"HUSH\")) = \"x\" } }\n}",
+		"a service of options":            `resolver "static" { meta = { (env("HUSH")) = {} } }`,
+		"a place that needs a token":      `admin { address = "${env("HUSH")}:80" }`,
+		"a place that is taken":           "gateway { address = \"${env(\"HUSH\")}:80\" }\nlistener \"l\" { address = \"${env(\"HUSH\")}:80\" }",
+		"a domain":                        "admin {\n access \"a\" {\n token = \"x\"\n may = [\"mapping:t\"]\n domains = [env(\"HUSH\")]\n }\n}",
+		"a directory for a log":           `decision_log { path = "${env("HUSH")}/" }`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse(OS(), File{Name: "a.hcl", Text: []byte(text)})

@@ -79,7 +79,7 @@ func collectorHeaders(dst *map[string]secret.Text) setter {
 				err = errors.New("lictor sets this header itself")
 			}
 			if err != nil {
-				v.wrong(p.at, "%s: %s", p.key, err)
+				v.wrong(p.at, "%s: %s", p.name(), err)
 				continue
 			}
 			if text, ok := parseString(v, p, hiddenLine); ok {

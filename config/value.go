@@ -34,8 +34,17 @@ type setter func(value)
 type part struct {
 	key  string // in a map
 	v    cty.Value
-	expr hcl.Expression // nil where only the whole was written out
+	expr hcl.Expression // nil where only the whole, or not the key either, was written out
 	at   hcl.Range
+}
+
+// name is the key of an entry as problems show it. One that comes from another file or
+// the environment may be a secret, as in [literal].
+func (p part) name() string {
+	if p.expr == nil {
+		return "a name"
+	}
+	return strconv.Quote(p.key)
 }
 
 func (v value) whole() part {
