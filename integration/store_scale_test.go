@@ -27,9 +27,9 @@ import (
 
 // The policy at scale: what a large installation has.
 const (
-	manyCredentials = 100_000
-	manyConsumers   = 10_000
-	manyEntries     = 100_000 // of the blacklist, in lists of 4,000
+	manyCredentials = 30_000
+	manyConsumers   = 3_000
+	manyEntries     = 40_000 // of the blacklist, in lists of 4,000
 )
 
 // counted is a transport that counts the bytes of the answers.
