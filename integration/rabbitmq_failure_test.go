@@ -271,7 +271,7 @@ func busRestart(t *testing.T, node *rabbitNode) {
 			for k := 0; ctx.Err() == nil; k++ {
 				began, want := time.Now(), fmt.Sprint(i, " ", k)
 				reply, err := b.Call(t.Context(), post("load", "/x", want))
-				if took := time.Since(began); took > 4*time.Second {
+				if took := time.Since(began); took > 10*time.Second {
 					t.Errorf("an answer took %v, the limit is 2 s", took)
 				}
 				switch e, _ := errors.AsType[*rabbitmq.Error](err); {
@@ -289,7 +289,7 @@ func busRestart(t *testing.T, node *rabbitNode) {
 	again := func(what string) {
 		t.Helper()
 		before := good.Load()
-		eventually(t, 30*time.Second, what, func() error {
+		eventually(t, 2*time.Minute, what, func() error {
 			if good.Load() < before+100 {
 				return fmt.Errorf("%d good, %d bad", good.Load(), bad.Load())
 			}

@@ -104,13 +104,13 @@ func startWorker(t testing.TB, w busWorker) {
 	})
 	select {
 	case <-ready:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("the worker of exchange %q does not get ready", w.exchange)
 	}
 }
 
 func (w busWorker) serve(ctx context.Context, ready func()) error {
-	conn, err := amqp.DialConfig(w.url, amqp.Config{Heartbeat: 2 * time.Second})
+	conn, err := amqp.DialConfig(w.url, amqp.Config{Heartbeat: 10 * time.Second})
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func startBus(t *testing.T, cfg rabbitmq.Config) *rabbitmq.Bus {
 		cancel()
 		select {
 		case <-over:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("the bus does not end")
 		}
 		if t.Failed() {
@@ -52,7 +52,7 @@ func startBus(t *testing.T, cfg rabbitmq.Config) *rabbitmq.Bus {
 
 func connected(t testing.TB, b *rabbitmq.Bus) {
 	t.Helper()
-	eventually(t, 30*time.Second, "the bus is connected", func() error {
+	eventually(t, 2*time.Minute, "the bus is connected", func() error {
 		if s := b.Stats(); !s.Connected || s.Blocked {
 			return fmt.Errorf("stats are %+v", s)
 		}

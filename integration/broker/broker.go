@@ -81,7 +81,7 @@ func (n *Node) Start(ctx context.Context) error {
 		close(exited)
 	}()
 	n.cmd, n.exited = cmd, exited
-	limit := time.After(90 * time.Second)
+	limit := time.After(5 * time.Minute)
 	for {
 		conn, err := amqp.Dial(n.URL)
 		if err == nil {
