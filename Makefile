@@ -43,17 +43,18 @@ demo-bus: build rabbitmq ## Serve in front of a real RabbitMQ and an example wor
 build: ## Build bin/lictor
 	go build -ldflags '$(LDFLAGS)' -o bin/lictor .
 
-test: compiler namespaces consul rabbitmq front bin/integration.test ## Lint, unit and integration tests with -race, and a minute of adversary
-	@echo "lint, unit and integration tests run side by side; each tells at its end what it found"
-	# Integration tests mostly wait; what computes beside them gives way to them.
-	$(MAKE) --no-print-directory -j3 --output-sync=target -o bin/integration.test BESIDE='nice -n 10' lint unit integration
+test: compiler namespaces consul rabbitmq front bin/integration.test ## Unit and integration tests with -race, lint, and a minute of adversary
+	# Unit tests have the machine to themselves: some of them live in milliseconds. Integration tests
+	# mostly wait; lint, which computes beside them, gives way to them.
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory -j2 --output-sync=target -o bin/integration.test BESIDE='nice -n 10' lint integration
 	# Machines that run tests are busy with other things, and answer later: the second of make adversary is a quiet one's.
 	$(MAKE) --no-print-directory adversary ADVERSARY='-admin 2s'
 
 unit: compiler namespaces ## Only the unit tests
 	# Nobody takes a debugger to these programs, and without what it reads (-s) each is linked for a third less; lint has vetted them.
-	$(BESIDE) env $(RACE) -shuffle=on -ldflags=-s -vet=off ./...
-	@$(BESIDE) integration/plain
+	$(RACE) -shuffle=on -ldflags=-s -vet=off ./...
+	@integration/plain
 
 integration: compiler consul rabbitmq front bin/integration.test ## Only the integration tests; says which took longest
 	cd integration && ./run $(CURDIR)/bin/integration.test
