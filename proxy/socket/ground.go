@@ -23,8 +23,9 @@ type ground struct {
 	onRead     func(uintptr) bool
 	onWrite    func(uintptr) bool
 
-	blocked bool // this write had to wait
-	taken   int  // bytes of it that the peer took, less those that were written before it
+	blocked bool  // this write had to wait
+	since   int64 // when it began to, or notice was last called: a moment of monotonic
+	taken   int   // bytes of it that the peer had taken then, less those that were written before it
 
 	mu    sync.Mutex    // guards stall, and write deadlines against it
 	stall time.Duration // see StallAfter; 0: the deadline is the end of it
@@ -119,7 +120,7 @@ func (g *ground) tryRead(fd uintptr) bool {
 func (g *ground) Write(p []byte) (int, error) {
 	g.wbuf, g.wn, g.werr, g.blocked = p, 0, nil, false
 	err := g.rc.Write(g.onWrite)
-	for IsTimeout(err) && g.blocked && g.drains() {
+	for IsTimeout(err) && g.drains() {
 		err = g.rc.Write(g.onWrite)
 	}
 	g.wbuf = nil

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lictor/internal/monotonic"
 )
 
 // A peer that takes little at a time is not one that takes nothing. But a socket is
@@ -70,21 +72,37 @@ func (g *ground) SetDeadline(t time.Time) error {
 	return g.SetWriteDeadline(t)
 }
 
-// drains gives a write whose time is over as much again, if the peer took something.
+// drains gives a write whose deadline passed more time, unless the peer took nothing of
+// it for all of the limit. The deadline is that of many writes: it may pass between two
+// of them, or when this one has just begun to wait, and tells nothing then.
 func (g *ground) drains() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stall == 0 {
+	now := monotonic.Now()
+	switch {
+	case g.stall == 0:
 		return false
+	case !g.blocked:
+		g.since = now
+	case now-g.since >= int64(g.stall):
+		before := g.taken
+		_ = g.rc.Control(g.notice) // closed: it took nothing
+		if g.taken <= before {
+			return false
+		}
 	}
-	before := g.taken
-	_ = g.rc.Control(func(fd uintptr) { g.taken = g.wn - queued(fd) }) // closed: the write will tell
-	return g.taken > before && g.TCPConn.SetWriteDeadline(time.Now().Add(g.stall)) == nil
+	return g.TCPConn.SetWriteDeadline(monotonic.Time(g.since+int64(g.stall))) == nil
 }
 
 // blocks is called when the socket takes no more of what Write writes.
 func (g *ground) blocks(fd uintptr) {
 	if !g.blocked {
-		g.blocked, g.taken = true, g.wn-queued(fd)
+		g.blocked = true
+		g.notice(fd)
 	}
+}
+
+// notice sees how much of what Write writes the peer took until now.
+func (g *ground) notice(fd uintptr) {
+	g.since, g.taken = monotonic.Now(), g.wn-queued(fd)
 }

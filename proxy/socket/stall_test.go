@@ -7,66 +7,107 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 // A peer that reads slowly, but does read, is not cut for taking nothing, though its
 // socket is not writable for longer than the limit.
 func TestASlowReaderIsNotOneThatTakesNothing(t *testing.T) {
-	const stall, size = 500 * time.Millisecond, 2 << 20
-	body := make([]byte, size)
-	tests := []struct {
-		name string
-		send func(t *testing.T, a net.Conn) error
-	}{
-		{"plain", func(_ *testing.T, a net.Conn) error {
+	for name, send := range map[string]func(t *testing.T, a net.Conn, stall time.Duration) error{
+		"plain": func(_ *testing.T, a net.Conn, stall time.Duration) error {
 			var s Socket
 			s.Init(a)
-			_, err := s.Write(body, stall)
+			_, err := s.Write(make([]byte, slowSize), stall)
 			return err
-		}},
-		{"by TLS", func(t *testing.T, a net.Conn) error {
+		},
+		"by TLS": func(t *testing.T, a net.Conn, stall time.Duration) error {
 			var s Socket
 			s.Init(tls.Server(Ground(a), serverTLS(t)))
-			_, err := s.Write(body, stall)
+			_, err := s.Write(make([]byte, slowSize), stall)
 			return err
-		}},
-		{"through a pipe of the kernel", func(t *testing.T, a net.Conn) error {
+		},
+		"through a pipe of the kernel": func(t *testing.T, a net.Conn, stall time.Duration) error {
 			from, to := socketPair(t)
-			go to.Write(body)
+			go to.Write(make([]byte, slowSize))
 			var dst, src Socket
 			dst.Init(a)
 			src.Init(from)
-			return Splice(&dst, &src, size, stall, Flow{Arm: func() error { return nil }, Moved: func(int) {}})
-		}},
+			return Splice(&dst, &src, slowSize, stall, Flow{Arm: func() error { return nil }, Moved: func(int) {}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eventually.AtAPace(t, 4*time.Millisecond, func(p *eventually.Pace) error {
+				a, b := socketPair(t)
+				a.SetWriteBuffer(512 << 10) // a third of twice that is free only after long
+				b.SetReadBuffer(32 << 10)
+				var from io.Reader = b
+				if name == "by TLS" {
+					from = tls.Client(b, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // of the test
+				}
+				read := make(chan int)
+				go func() { read <- readSlowly(from, p) }()
+				err := send(t, a, 25*p.Beat)
+				if err != nil {
+					a.Close()
+				}
+				if n := <-read; err == nil && n != slowSize {
+					t.Errorf("it got %d bytes, want %d", n, slowSize)
+				}
+				return err
+			})
+		})
 	}
-	for _, tt := range tests {
+}
+
+// slowSize is how much readSlowly reads.
+const slowSize = 2 << 20
+
+// readSlowly reads 4 KiB at each beat for a while, and then the rest.
+func readSlowly(from io.Reader, p *eventually.Pace) (read int) {
+	for range 125 {
+		n, err := io.CopyN(io.Discard, from, 4<<10)
+		if read += int(n); err != nil {
+			return read // it was cut
+		}
+		p.Await()
+	}
+	n, _ := io.CopyN(io.Discard, from, int64(slowSize-read))
+	return read + int(n)
+}
+
+// The deadline of writes that run on a ground is that of many: it may pass when nobody
+// waits, or only just does.
+func TestAPassedDeadlineCutsNobodyWhoHadNoTimeToTake(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		size int
+		by   time.Duration // when the deadline passes
+	}{
+		{"it passed before a write began", 1, -time.Second},
+		{"it passed before a write began that has to wait", 1 << 20, -time.Second},
+		{"it passes when a write has just begun to wait", 1 << 20, 20 * time.Millisecond},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a, b := socketPair(t)
-			a.SetWriteBuffer(512 << 10) // a third of twice that is free only after long
+			a.SetWriteBuffer(32 << 10)
 			b.SetReadBuffer(32 << 10)
-			read := make(chan int64, 1)
-			go func() {
-				var from io.Reader = b
-				if tt.name == "by TLS" {
-					from = tls.Client(b, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // of the test
-				}
-				n := int64(0)
-				pace := time.NewTicker(20 * time.Millisecond)
-				defer pace.Stop()
-				for began := time.Now(); time.Since(began) < 5*stall; <-pace.C {
-					k, _ := io.CopyN(io.Discard, from, 4<<10)
-					n += k
-				}
-				k, _ := io.CopyN(io.Discard, from, size-n)
-				read <- n + k
-			}()
-			if err := tt.send(t, a); err != nil {
-				t.Errorf("cut, though it read all the time: %v", err)
-				a.Close()
+			g := newGround(a)
+			g.stall = time.Minute
+			g.TCPConn.SetWriteDeadline(time.Now().Add(tt.by))
+			read := make(chan int64)
+			time.AfterFunc(100*time.Millisecond, func() {
+				n, _ := io.Copy(io.Discard, b)
+				read <- n
+			})
+			if _, err := g.Write(make([]byte, tt.size)); err != nil {
+				t.Errorf("cut, though its minute is not over: %v", err)
 			}
-			if n := <-read; n != size {
-				t.Errorf("it got %d bytes, want %d", n, size)
+			a.Close()
+			if n := <-read; n != int64(tt.size) {
+				t.Errorf("it got %d bytes, want %d", n, tt.size)
 			}
 		})
 	}
