@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lictor/internal/eventually"
 	"lictor/internal/monotonic"
 )
 
@@ -53,32 +54,33 @@ func TestAWaitInTheLot(t *testing.T) {
 	}
 }
 
-// Those that wait end in the order of their deadlines, whoever came first.
+// Each that waits ends at its own deadline, whoever came first and whoever waits on.
 func TestWaitsEndInTime(t *testing.T) {
-	var wg sync.WaitGroup
-	order := make(chan time.Duration, 3)
-	for _, d := range []time.Duration{60 * time.Millisecond, 20 * time.Millisecond, 40 * time.Millisecond} {
+	var wg, far sync.WaitGroup
+	wait := func(d time.Duration, wg *sync.WaitGroup) net.Conn {
 		ours, _ := socketPair(t)
 		at := monotonic.Now() + int64(d)
 		ours.SetReadDeadline(monotonic.Time(at))
-		if !parked.park(ours, unix.EPOLLIN, at, &wg, func() {
-			if monotonic.Now() < at {
+		if !parked.park(ours, unix.EPOLLIN, at, wg, func() {
+			if monotonic.Now() < at && wg != &far {
 				t.Errorf("%v came early", d)
 			}
-			order <- d
-		}) {
-			t.Fatal("it does not wait")
+		}) && monotonic.Now() < at {
+			t.Fatalf("it does not wait for %v", d)
 		}
+		return ours
 	}
+	last := wait(time.Hour, &far)
+	for _, d := range []time.Duration{60 * time.Millisecond, 20 * time.Millisecond, 40 * time.Millisecond} {
+		wait(d, &wg)
+	}
+	eventually.True(t, "those end that wait for less than the first", func() bool { return Parked(&wg) == 0 })
 	wg.Wait()
-	close(order)
-	last := time.Duration(0)
-	for d := range order {
-		if d < last {
-			t.Errorf("%v came after %v", d, last)
-		}
-		last = d
+	if n := Parked(&far); n != 1 {
+		t.Errorf("of the one whose time is not over %d wait", n)
 	}
+	Wake(last)
+	far.Wait()
 }
 
 // What was woken before it waits does not wait: nobody would wake it again.

@@ -46,17 +46,17 @@ func TestExchangeWritesThoughItsDeadlinePassed(t *testing.T) {
 	a, b := socketPair(t)
 	s := newSock(t, a)
 	late(s)
-	if _, err := s.Exchange([]byte("hello"), make([]byte, 10), time.Second); !IsTimeout(err) {
+	if _, err := s.Exchange([]byte("hello"), make([]byte, 10), time.Minute); !IsTimeout(err) {
 		t.Errorf("got %v, want a deadline error", err)
 	}
-	b.SetReadDeadline(time.Now().Add(time.Second))
+	b.SetReadDeadline(time.Now().Add(time.Minute))
 	got := make([]byte, 5)
 	if _, err := io.ReadFull(b, got); err != nil || string(got) != "hello" {
 		t.Errorf("the peer read %q %v", got, err)
 	}
 	io.WriteString(b, "world")
 	s.Woken()
-	s.ReadBy(time.Second)
+	s.ReadBy(time.Minute)
 	if n, err := s.Read(got); err != nil || string(got[:n]) != "world" {
 		t.Errorf("got %q %v", got, err)
 	}
@@ -99,8 +99,8 @@ func TestExchangeOfMuch(t *testing.T) {
 		io.WriteString(b, "done")
 	})
 	in := make([]byte, 10)
-	s.ReadBy(10 * time.Second)
-	if n, err := s.Exchange(big, in, 10*time.Second); err != nil || string(in[:n]) != "done" {
+	s.ReadBy(time.Minute)
+	if n, err := s.Exchange(big, in, time.Minute); err != nil || string(in[:n]) != "done" {
 		t.Errorf("got %q %v", in[:n], err)
 	}
 }
@@ -166,8 +166,8 @@ func TestDeadlines(t *testing.T) {
 		s.ReadBy(50 * time.Millisecond)
 		<-pace
 	}
-	s.ReadBy(50 * time.Millisecond)
 	began := time.Now()
+	s.ReadBy(50 * time.Millisecond)
 	_, err := s.Read(make([]byte, 1))
 	if took := time.Since(began); !IsTimeout(err) || took < 39*time.Millisecond || !s.Expired() {
 		t.Errorf("%v after %v", err, took)
@@ -200,7 +200,7 @@ func TestPipesAreCleanAfterErrors(t *testing.T) {
 			b, _ := io.ReadAll(sink2)
 			got <- b
 		}()
-		err := Splice(newSock(t, dst2), newSock(t, src2), int64(len(want)), time.Second, flowing)
+		err := Splice(newSock(t, dst2), newSock(t, src2), int64(len(want)), time.Minute, flowing)
 		dst2.Close()
 		if b := <-got; err != nil || !bytes.Equal(b, want) {
 			t.Fatalf("%v, and %d bytes that are not what was sent", err, len(b))
