@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,13 +13,13 @@ import (
 )
 
 // Buckets are those of durations of requests, in seconds.
-var Buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+var Buckets = [...]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
 // Counts are the requests of one listener and what became of them (contract 6).
 // Labels have bounded values: services that exist, APIs that are known, reasons,
 // status classes; consumers up to a number.
 type Counts struct {
-	requests  *prometheus.CounterVec
+	requests  *Rows[Classes]
 	denied    *prometheus.CounterVec
 	responses *prometheus.CounterVec // by exact status; nil unless wanted
 	byWhom    *prometheus.CounterVec // by consumer; nil unless wanted
@@ -48,9 +49,9 @@ func NewCounts(r prometheus.Registerer, listener string, more Detail) (*Counts, 
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"listener"}, labels...))
 	}
-	c.requests = vec("lictor_requests_total", "Requests answered, by status class.", "service", "code")
+	c.requests = NewClasses("lictor_requests_total", "Requests answered, by status class.", "listener", "service")
 	c.denied = vec("lictor_denied_total", "Requests that lictor refused.", "service", "api", "reason", "mode")
-	all := []**prometheus.CounterVec{&c.requests, &c.denied}
+	all := []**prometheus.CounterVec{&c.denied}
 	if more.Codes {
 		c.responses = vec("lictor_responses_total", "Requests answered, by status.", "service", "code")
 		all = append(all, &c.responses)
@@ -63,50 +64,38 @@ func NewCounts(r prometheus.Registerer, listener string, more Detail) (*Counts, 
 		return c, nil
 	}
 	for _, v := range all {
-		there, err := shared(r, *v)
-		if err != nil {
+		if err := share(r, v); err != nil {
 			return nil, err
 		}
-		*v = there
 	}
-	return c, nil
+	return c, share(r, &c.requests)
 }
 
-// shared registers v, or returns the one of the same name that another listener
-// has registered before.
-func shared(r prometheus.Registerer, v *prometheus.CounterVec) (*prometheus.CounterVec, error) {
-	err := r.Register(v)
+// share registers v, or makes it the one of the same name that another listener has
+// registered before.
+func share[C prometheus.Collector](r prometheus.Registerer, v *C) error {
+	err := r.Register(*v)
 	if twice, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
-		if there, ok := twice.ExistingCollector.(*prometheus.CounterVec); ok {
-			return there, nil
+		if there, ok := twice.ExistingCollector.(C); ok {
+			*v = there
+			return nil
 		}
 	}
-	return v, err
+	return err
 }
 
 // Classes counts requests of one service by status class; 0 where no answer was sent.
-type Classes [6]prometheus.Counter
+type Classes [6]atomic.Uint64
 
 var classNames = [6]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
 
 // Service returns the counters of a service, "" for requests that belong to none.
 // They are looked up once and kept, so that counting is an atomic add.
-func (c *Counts) Service(name string) Classes {
-	return ClassesOf(c.requests, c.listener, name)
-}
-
-// ClassesOf returns the counters in v of the labels, of which the status class is
-// the last.
-func ClassesOf(v *prometheus.CounterVec, labels ...string) (of Classes) {
-	for i, class := range classNames {
-		of[i] = v.WithLabelValues(append(labels[:len(labels):len(labels)], class)...)
-	}
-	return of
-}
+func (c *Counts) Service(name string) *Classes { return c.requests.Of(c.listener, name) }
 
 // Count counts an answer of the status, or none where r says that nobody was there
 // to be answered.
-func (of *Classes) Count(status int, r Reason) { of[class(status, r)].Inc() }
+func (of *Classes) Count(status int, r Reason) { of[class(status, r)].Add(1) }
 
 func class(status int, r Reason) int {
 	class := status / 100
@@ -118,7 +107,8 @@ func class(status int, r Reason) int {
 
 // Forget drops the counters of a service that is gone.
 func (c *Counts) Forget(name string) {
-	for _, v := range []*prometheus.CounterVec{c.requests, c.denied, c.responses} {
+	c.requests.Forget(name)
+	for _, v := range []*prometheus.CounterVec{c.denied, c.responses} {
 		if v != nil {
 			v.DeletePartialMatch(prometheus.Labels{"service": name})
 		}

@@ -23,7 +23,7 @@ func (c *Counts) Refused(listener string) map[string]float64 {
 }
 
 // total adds up a counter by one label, of the series that have the labels want.
-func total(v *prometheus.CounterVec, label string, want map[string]string) map[string]float64 {
+func total(v prometheus.Collector, label string, want map[string]string) map[string]float64 {
 	sums := make(map[string]float64)
 	series := make(chan prometheus.Metric, 64)
 	crash.Go("totals", func() { v.Collect(series); close(series) }, func() { close(series) })

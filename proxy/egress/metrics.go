@@ -12,7 +12,7 @@ import (
 // counted in the same series as the gateway's, by listener.
 type metrics struct {
 	counts  *answer.Counts
-	classes answer.Classes
+	classes *answer.Classes
 	seconds prometheus.Histogram
 	lookup  prometheus.Histogram
 	in, out prometheus.Counter
@@ -29,9 +29,9 @@ func newMetrics(p *Proxy, r prometheus.Registerer, detail answer.Detail) (*metri
 	}
 	m.classes = m.counts.Service("")
 	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "lictor_egress_duration_seconds", Help: "From the request's head to the end of the answer or tunnel.", Buckets: answer.Buckets})
+		Name: "lictor_egress_duration_seconds", Help: "From the request's head to the end of the answer or tunnel.", Buckets: answer.Buckets[:]})
 	m.lookup = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "lictor_egress_lookup_seconds", Help: "Looking up the names of targets, cached ones included.", Buckets: answer.Buckets})
+		Name: "lictor_egress_lookup_seconds", Help: "Looking up the names of targets, cached ones included.", Buckets: answer.Buckets[:]})
 	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "lictor_egress_bytes_total", Help: "Bytes of bodies and tunnels, to the target (out) and from it (in)."}, []string{"direction"})
 	// Connections are counted when somebody asks, not per request.
@@ -62,7 +62,7 @@ func (m *metrics) count(x *exchange, took time.Duration) {
 	if who := x.inquiry.dst.Identity; who != nil {
 		about.Consumer = who.Name
 	}
-	m.counts.Count(&m.classes, about, x.status, x.refused.Reason)
+	m.counts.Count(m.classes, about, x.status, x.refused.Reason)
 	m.seconds.Observe(took.Seconds())
 	if x.inquiry.lookup > 0 {
 		m.lookup.Observe(x.inquiry.lookup.Seconds())

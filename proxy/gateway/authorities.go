@@ -72,7 +72,7 @@ func newAuthorities(log hclog.Logger, r prometheus.Registerer) *authorities {
 		asked: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lictor_forward_auth_total", Help: "Requests that an authority had a say in, by what came of it."}, []string{"outcome"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "lictor_forward_auth_duration_seconds", Help: "Time that authorities took to answer, or not to.", Buckets: answer.Buckets}),
+			Name: "lictor_forward_auth_duration_seconds", Help: "Time that authorities took to answer, or not to.", Buckets: answer.Buckets[:]}),
 	}
 	for _, outcome := range []string{askAllowed, askRefused, askFailed, askRemembered} {
 		a.asked.WithLabelValues(outcome) // is there from the start

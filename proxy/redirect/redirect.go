@@ -63,7 +63,7 @@ type Server struct {
 	settings atomic.Pointer[Settings]
 	server   *http1.Server
 	counts   *answer.Counts
-	classes  answer.Classes
+	classes  *answer.Classes
 }
 
 // New returns a server, which serves once Run is called. An error is one of the
@@ -177,7 +177,7 @@ func (s *Server) refuse(x *request, r answer.Refusal) {
 // answer sends an answer, counts and logs it.
 func (s *Server) answer(x *request, status int, r answer.Refusal, head, body []byte) {
 	sent, err := answer.Send(x.c, head, body)
-	s.counts.Count(&s.classes, answer.About{}, status, r.Reason)
+	s.counts.Count(s.classes, answer.About{}, status, r.Reason)
 	if err == nil {
 		err = r.Err
 	}

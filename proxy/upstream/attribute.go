@@ -3,8 +3,6 @@ package upstream
 import (
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"lictor/internal/monotonic"
 	"lictor/internal/trace"
 	"lictor/policy"
@@ -43,10 +41,10 @@ func (s *Sender) Count(o *Outcome, e *Ended) {
 	if e.Who != nil {
 		about.Consumer = e.Who.Name
 	}
-	s.metrics.counts[e.Listener].Count(&of.classes[e.Listener], about, e.Status, e.Reason)
+	s.metrics.counts[e.Listener].Count(of.classes[e.Listener], about, e.Status, e.Reason)
 	timed.observe(e.Took, &e.Trace)
 	if o.Answered > 0 {
-		timed.upstream.Observe(o.Answered.Seconds())
+		timed.upstream.Observe(o.Answered)
 	}
 	if n := len(o.tries); n > 0 && o.tries[n-1].member.inst.Canary {
 		s.metrics.countCanary(timed, o, e.Status, e.Reason)
@@ -91,17 +89,17 @@ const exemplarEvery = int64(time.Second)
 // observe notes how long a request took, now and then with its trace as exemplar.
 func (m *serviceMetrics) observe(took time.Duration, id *trace.ID) {
 	if *id == (trace.ID{}) {
-		m.duration.Observe(took.Seconds())
+		m.duration.Observe(took)
 		return
 	}
 	now, last := monotonic.Now(), m.exemplar.Load()
 	if now-last < exemplarEvery {
-		m.duration.Observe(took.Seconds())
+		m.duration.Observe(took)
 		return
 	}
-	if with, ok := m.duration.(prometheus.ExemplarObserver); ok && m.exemplar.CompareAndSwap(last, now) {
-		with.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": id.String()})
+	if m.exemplar.CompareAndSwap(last, now) {
+		m.duration.ObserveTraced(took, *id)
 		return
 	}
-	m.duration.Observe(took.Seconds())
+	m.duration.Observe(took)
 }

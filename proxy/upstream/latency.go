@@ -7,12 +7,12 @@ import (
 )
 
 // latencies say how long the answers of one instance took of late. The zero value is
-// ready to use, has a fixed size, and may be used by any goroutine: an answer costs
-// one atomic addition.
+// ready to use, and may be used by any goroutine: an answer costs one atomic addition.
+// There are instances that nobody asks, so that a term holds nothing before an answer.
 //
 // Two terms are kept, the present one and the one before, so that what is told is of
 // the last five to ten minutes, and what was before is forgotten.
-type latencies struct{ terms [2]term }
+type latencies struct{ terms [2]atomic.Pointer[term] }
 
 const termLength = int64(5 * time.Minute)
 
@@ -32,7 +32,11 @@ const (
 // note counts an answer that took some time and came at a moment of monotonic.
 func (l *latencies) note(took time.Duration, at int64) {
 	n := at / termLength
-	t := &l.terms[n&1]
+	t := l.terms[n&1].Load()
+	if t == nil {
+		l.terms[n&1].CompareAndSwap(nil, new(term))
+		t = l.terms[n&1].Load()
+	}
 	if old := t.number.Load(); old != n && !t.begin(old, n) {
 		return
 	}
@@ -78,8 +82,8 @@ func latencyOf(bucket int) time.Duration {
 func (l *latencies) quantiles(now int64) (answers uint64, p50, p99 time.Duration) {
 	var sum [latencyBuckets]uint64
 	for i := range l.terms {
-		t := &l.terms[i]
-		if t.number.Load() < now/termLength-1 {
+		t := l.terms[i].Load()
+		if t == nil || t.number.Load() < now/termLength-1 {
 			continue
 		}
 		for b := range t.buckets {

@@ -13,12 +13,12 @@ import (
 // are looked up once and kept with its group, so that counting is an atomic add.
 type metrics struct {
 	counts   []*answer.Counts // by listener
-	duration *prometheus.HistogramVec
-	upstream *prometheus.HistogramVec
-	retries  *prometheus.CounterVec
-	canary   *prometheus.CounterVec   // those of requests that went to canaries
-	canaries *prometheus.HistogramVec // how long these took
-	nobody   *serviceMetrics          // requests that belong to no service
+	duration *answer.Rows[answer.Durations]
+	upstream *answer.Rows[answer.Durations]
+	retries  *answer.Rows[atomic.Uint64]
+	canary   *answer.Rows[answer.Classes]   // those of requests that went to canaries
+	canaries *answer.Rows[answer.Durations] // how long these took
+	nobody   *serviceMetrics                // requests that belong to no service
 
 	// retired are services without a group whose series are kept, with the monotonic
 	// time at which each lost it. Sender.mu guards it.
@@ -37,10 +37,10 @@ const (
 // serviceMetrics are the series of one service.
 type serviceMetrics struct {
 	name     string
-	classes  []answer.Classes // by listener
-	duration prometheus.Observer
-	upstream prometheus.Observer
-	retries  prometheus.Counter
+	classes  []*answer.Classes // by listener
+	duration *answer.Durations
+	upstream *answer.Durations
+	retries  *atomic.Uint64
 	canary   atomic.Pointer[canaryMetrics] // nil until a canary is asked
 	exemplar atomic.Int64                  // monotonic time of the last one
 }
@@ -48,24 +48,19 @@ type serviceMetrics struct {
 // canaryMetrics are the series of the canaries of one service. What they count
 // stands in those of the service as well.
 type canaryMetrics struct {
-	classes  answer.Classes
-	upstream prometheus.Observer
+	classes  *answer.Classes
+	upstream *answer.Durations
 }
 
 func newMetrics(s *Sender, counts []*answer.Counts, r prometheus.Registerer) *metrics {
 	m := &metrics{
-		counts: counts,
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "lictor_request_duration_seconds", Help: "From the request's head to the end of the answer.", Buckets: answer.Buckets}, []string{"service"}),
-		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "lictor_upstream_duration_seconds", Help: "From the first attempt to the head of the answer.", Buckets: answer.Buckets}, []string{"service"}),
-		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "lictor_retries_total", Help: "Attempts on a further instance."}, []string{"service"}),
+		counts:   counts,
+		duration: answer.NewDurations("lictor_request_duration_seconds", "From the request's head to the end of the answer.", "service"),
+		upstream: answer.NewDurations("lictor_upstream_duration_seconds", "From the first attempt to the head of the answer.", "service"),
+		retries:  answer.NewNumbers("lictor_retries_total", "Attempts on a further instance.", "service"),
+		canary:   answer.NewClasses("lictor_canary_requests_total", "Requests that went to a canary, by status class.", "service"),
+		canaries: answer.NewDurations("lictor_canary_upstream_duration_seconds", "From the first attempt to the head of the answer of a canary.", "service"),
 	}
-	m.canary = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "lictor_canary_requests_total", Help: "Requests that went to a canary, by status class."}, []string{"service", "code"})
-	m.canaries = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "lictor_canary_upstream_duration_seconds", Help: "From the first attempt to the head of the answer of a canary.", Buckets: answer.Buckets}, []string{"service"})
 	m.retired = make(map[string]int64)
 	m.nobody = m.serviceLocked("") // nobody else knows m yet
 	if r != nil {
@@ -78,16 +73,16 @@ func newMetrics(s *Sender, counts []*answer.Counts, r prometheus.Registerer) *me
 // are still kept. Sender.mu must be held.
 func (m *metrics) serviceLocked(name string) *serviceMetrics {
 	delete(m.retired, name)
-	classes := make([]answer.Classes, len(m.counts))
+	classes := make([]*answer.Classes, len(m.counts))
 	for i, counts := range m.counts {
 		classes[i] = counts.Service(name)
 	}
 	return &serviceMetrics{
 		name:     name,
 		classes:  classes,
-		duration: m.duration.WithLabelValues(name),
-		upstream: m.upstream.WithLabelValues(name),
-		retries:  m.retries.WithLabelValues(name),
+		duration: m.duration.Of(name),
+		upstream: m.upstream.Of(name),
+		retries:  m.retries.Of(name),
 	}
 }
 
@@ -120,23 +115,23 @@ func (m *metrics) expireLocked(now int64) {
 func (m *metrics) forgetLocked(name string) {
 	delete(m.retired, name)
 	m.counts[0].Forget(name) // of all, for they share the series
-	m.duration.DeleteLabelValues(name)
-	m.upstream.DeleteLabelValues(name)
-	m.retries.DeleteLabelValues(name)
-	m.canary.DeletePartialMatch(prometheus.Labels{"service": name})
-	m.canaries.DeleteLabelValues(name)
+	m.duration.Forget(name)
+	m.upstream.Forget(name)
+	m.retries.Forget(name)
+	m.canary.Forget(name)
+	m.canaries.Forget(name)
 }
 
 // countCanary counts a request that a canary was the last to be asked for.
 func (m *metrics) countCanary(of *serviceMetrics, o *Outcome, status int, reason answer.Reason) {
 	c := of.canary.Load()
 	if c == nil {
-		c = &canaryMetrics{answer.ClassesOf(m.canary, o.Service), m.canaries.WithLabelValues(o.Service)}
+		c = &canaryMetrics{m.canary.Of(o.Service), m.canaries.Of(o.Service)}
 		of.canary.Store(c) // whoever comes second makes the same
 	}
 	c.classes.Count(status, reason)
 	if o.Answered > 0 {
-		c.upstream.Observe(o.Answered.Seconds())
+		c.upstream.Observe(o.Answered)
 	}
 }
 

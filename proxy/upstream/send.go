@@ -127,7 +127,7 @@ func (q *Request) forward(r *roster) (nobody bool) {
 			continue
 		}
 		if len(q.out.tries) > 0 {
-			q.group.metrics.retries.Inc()
+			q.group.metrics.retries.Add(1)
 		}
 		q.trying(m, began)
 		if again := q.attempt(m, r, began); !again {
