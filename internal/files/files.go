@@ -22,6 +22,11 @@ func StampOf(path string) Stamp {
 	if err != nil {
 		return Stamp{}
 	}
+	return StampIn(info)
+}
+
+// StampIn is the stamp in what [os.Stat] says of a file.
+func StampIn(info os.FileInfo) Stamp {
 	s := Stamp{size: info.Size(), modified: info.ModTime()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		s.device, s.inode, s.changed = uint64(st.Dev), st.Ino, time.Unix(st.Ctim.Unix())

@@ -49,7 +49,7 @@ type follower struct {
 // edition tells versions of a source apart. The zero edition is none.
 type edition struct {
 	etag, modified string
-	file           os.FileInfo
+	file           files.Stamp
 }
 
 // newFollower returns what follows a source. feed is in force until it was read;
@@ -149,7 +149,7 @@ func (w *follower) lookAtFile(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return withoutPath(err)
-	case w.edition.file != nil && os.SameFile(info, w.edition.file) && sameFile(info, w.edition.file):
+	case files.StampIn(info) == w.edition.file:
 		w.confirmed()
 		return nil
 	}
@@ -161,14 +161,12 @@ func (w *follower) lookAtFile(ctx context.Context) error {
 	if err := w.take(ctx, f); err != nil {
 		return err
 	}
-	if after, err := f.Stat(); err != nil || !sameFile(after, info) {
+	if after, err := f.Stat(); err != nil || files.StampIn(after) != files.StampIn(info) {
 		return errWrittenOn
 	}
-	w.edition = edition{file: info}
+	w.edition = edition{file: files.StampIn(info)}
 	return nil
 }
-
-func sameFile(a, b os.FileInfo) bool { return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) }
 
 // take reads a text and puts it in force, if it is believed; and keeps a copy of it.
 // That it cannot be kept keeps it from nothing else.

@@ -236,3 +236,23 @@ func TestTwoProcessesShareADirectory(t *testing.T) {
 	storetest.WantOnePiece(t, w1, "x")
 	storetest.WantOnePiece(t, w2, "x")
 }
+
+// As archives have it that are to be the same each time they are made.
+func TestAFileOfTheSameSizeAndTimeIsReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "blacklist/ops")
+	at := time.Unix(1, 0)
+	put := func(path, text string) {
+		t.Helper()
+		writeFile(t, path, text)
+		must(t, os.Chtimes(path, at, at))
+	}
+	put(path, "10.0.0.1")
+	w := storetest.Follow(t, openDir(t, dir))
+	w.Want("blacklist/ops=10.0.0.1")
+	put(path, "10.0.0.2")
+	w.Want("blacklist/ops=10.0.0.2")
+	put(filepath.Join(dir, ".ops"), "10.0.0.3")
+	must(t, os.Rename(filepath.Join(dir, ".ops"), path))
+	w.Want("blacklist/ops=10.0.0.3")
+}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"lictor/internal/files"
 )
 
 // MaxFile is the size past which a file is taken for something else than a document.
@@ -37,7 +39,7 @@ func (d *Store) stampLocked(key string, mark fileMark) (uint64, fileMark) {
 		d.log.Debug("cannot stamp a policy document", "key", key, "error", err)
 		return index, mark
 	}
-	mark.modified = at
+	mark.modified = at // its stamp is another one by now, so that it is read once more: somebody may have written meanwhile
 	return index, mark
 }
 
@@ -79,9 +81,5 @@ func readFile(path string) ([]byte, fileMark, error) {
 }
 
 func markOf(info os.FileInfo) fileMark {
-	m := fileMark{modified: info.ModTime(), size: info.Size()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		m.inode = sys.Ino
-	}
-	return m
+	return fileMark{files.StampIn(info), info.ModTime(), info.Size()}
 }

@@ -190,7 +190,7 @@ func (s *scan) changed(key string, value []byte, mark fileMark) {
 	o := store.Object{Kind: kind, Name: name, Value: value, Index: index, CreateIndex: index}
 	if err == nil {
 		o.CreateIndex = old.CreateIndex
-		if old.Index == index && !old.Held && bytes.Equal(value, old.Value) {
+		if index <= old.Index && !old.Held && bytes.Equal(value, old.Value) {
 			return
 		}
 	}

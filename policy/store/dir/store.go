@@ -43,6 +43,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"lictor/internal/files"
 	"lictor/policy/store"
 	"lictor/policy/store/mirror"
 )
@@ -91,9 +92,9 @@ type unread struct {
 
 // fileMark tells whether a file is the one that was read.
 type fileMark struct {
+	files.Stamp
 	modified time.Time
 	size     int64
-	inode    uint64
 }
 
 const (

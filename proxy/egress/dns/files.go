@@ -2,7 +2,6 @@ package dns
 
 import (
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,9 +25,8 @@ type watched[T any] struct {
 	current atomic.Pointer[T]
 	next    atomic.Int64 // unix nanoseconds: when to look again
 
-	mu       sync.Mutex // serialises reading
-	modified time.Time
-	size     int64
+	mu   sync.Mutex  // serialises reading
+	read files.Stamp // of what current says; guarded by mu
 }
 
 // get returns what the file says, the zero value if it never could be read.
@@ -50,15 +48,15 @@ func (w *watched[T]) get() T {
 // meanwhile for the first time waits.
 func (w *watched[T]) look() {
 	defer func() { w.current.CompareAndSwap(nil, new(T)) }()
-	info, err := os.Stat(w.path)
-	if err != nil || info.Size() > maxFile || info.ModTime().Equal(w.modified) && info.Size() == w.size {
+	now := files.StampOf(w.path)
+	if now == w.read {
 		return
 	}
 	text, err := files.Read(w.path, maxFile)
 	if err != nil {
 		return
 	}
-	w.modified, w.size = info.ModTime(), info.Size()
+	w.read = now
 	v := w.parse(string(text))
 	w.current.Store(&v)
 }
