@@ -105,21 +105,27 @@ func (d *Store) completedLocked() (wait time.Duration, err error) {
 	unlock, err := d.tryLock()
 	switch {
 	case errors.Is(err, errLocked):
-		if d.waitedOn.IsZero() {
-			d.waitedOn = time.Now()
-		}
-		if time.Since(d.waitedOn) < lockedAfter {
-			return lockPoll, nil
-		}
-		return 0, errors.New("somebody who has " + lockName + " locked is in the middle of a change")
+		return d.patience(errors.New("somebody who has " + lockName + " locked is in the middle of a change"))
 	case errors.Is(err, errNoLock):
-		return 0, nil // a directory that may only be read has no writers
+		return d.patience(errors.New("a policy change was left half-way, and only who may write there can complete it"))
 	case err != nil:
 		return 0, err
 	}
 	defer unlock()
 	d.waitedOn = time.Time{}
 	return 0, d.completeLocked()
+}
+
+// patience gives somebody else a moment to complete a journal, after which err is why it
+// stands. d.mu is held.
+func (d *Store) patience(err error) (wait time.Duration, _ error) {
+	if d.waitedOn.IsZero() {
+		d.waitedOn = time.Now()
+	}
+	if time.Since(d.waitedOn) < lockedAfter {
+		return lockPoll, nil
+	}
+	return 0, err
 }
 
 // completeLocked carries out a journal that was left behind. d.mu and the lock of

@@ -313,3 +313,31 @@ func TestAFullDiskRefusesAWholeWrite(t *testing.T) {
 	w.Stop()
 	storetest.Follow(t, openDir(t, dir)).Want("acls/a=1 acls/b=1 acls/c=1")
 }
+
+// A directory that may only be read, as a copy that was made in the middle of a change:
+// half of a change is not in force, it is told, and nothing runs in circles.
+func TestAJournalThatNobodyMayCompleteIsTold(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+		t.Fatalf("a file system cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+	may := func(flags uintptr) {
+		t.Helper()
+		must(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|flags, ""))
+	}
+	writeFile(t, filepath.Join(dir, "acls/a"), "1")
+	journal := filepath.Join(dir, ".journal")
+	writeFile(t, journal, `{"Changes":[{"Key":"acls/b","Deleted":true},{"Key":"acls/c","Deleted":true}]}`)
+	may(syscall.MS_RDONLY)
+	s := openDir(t, dir)
+	w := storetest.Start(t, s)
+	w.Eventually("it is told", func(map[string]store.Object) bool { return strings.Contains(s.Status().Problem, "half-way") })
+	if got := w.Text(); got != "" {
+		t.Errorf("in force is %q", got)
+	}
+	may(0)
+	must(t, os.Remove(journal))
+	may(syscall.MS_RDONLY)
+	w.Want("acls/a=1")
+}
