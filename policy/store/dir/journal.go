@@ -47,14 +47,28 @@ func (d *Store) writeJournal(j journal) error {
 
 // carryOut does what a journal says, as often as it is called, and removes it.
 func (d *Store) carryOut(j journal) error {
-	dirs := map[string]bool{}
+	dirs, err := d.steps(j)
+	if err != nil {
+		return err
+	}
+	return d.settle(j, dirs)
+}
+
+// steps does what a journal says, and returns the folders that it changed.
+func (d *Store) steps(j journal) (dirs map[string]bool, err error) {
+	dirs = map[string]bool{}
 	for _, c := range j.Changes {
 		dir, err := d.step(c, j.Index)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		dirs[dir] = true
 	}
+	return dirs, nil
+}
+
+// settle makes what was done survive a crash, and removes the journal.
+func (d *Store) settle(j journal, dirs map[string]bool) error {
 	for dir := range dirs {
 		if err := durable.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -117,16 +117,19 @@ func (d *Store) commit(index uint64, changes []store.Change, ops []store.Op) (er
 		}
 	}
 	if len(j.Changes) > 1 {
-		if err := d.writeJournal(j); err != nil {
+		if err := d.writeJournal(j); err != nil && !d.hasJournal() {
 			return err
 		}
 	}
-	err = d.carryOut(j)
-	if err != nil && len(j.Changes) > 1 {
-		return fmt.Errorf("%w: the journal stands, it is carried out later: %w", store.ErrNotSeen, err)
+	dirs, err := d.steps(j)
+	switch {
+	case err == nil:
+		err = d.settle(j, dirs)
+	case len(j.Changes) == 1:
+		return err // and nothing was done
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: it stands, and what is missing of it is done later: %w", store.ErrNotSeen, err)
 	}
 	return nil
 }
