@@ -17,12 +17,25 @@ import (
 // among runs test with a store that has read n objects of a kind, of so many bytes
 // each, and follows them.
 func among(t *testing.T, kind string, n, size int, test func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch)) {
+	follow(t, kind, n, size, func(*consul.Store) {}, test)
+}
+
+// amongLarge is among for 80 objects that are worth reading one by one. They are small,
+// and the store takes them for ten times as large.
+func amongLarge(t *testing.T, test func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch)) {
+	follow(t, "blacklist", 80, large, (*consul.Store).Tenfold, test)
+}
+
+const large = 5000 // bytes of one of those
+
+func follow(t *testing.T, kind string, n, size int, set func(*consul.Store), test func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		for i := range n {
 			f.Put(fmt.Sprintf("%s/o%04d", kind, i), strings.Repeat("x", size))
 		}
 		s := f.open(t, "")
+		set(s)
 		w := storetest.Start(t, s)
 		pass(20 * time.Second)
 		f.Put(kind+"/o0000", "the first change asks more")
@@ -44,57 +57,6 @@ func (f *fakeConsul) putAll(value string, keys ...string) {
 	f.wake()
 }
 
-func TestAChangeCostsWhatItSaysAndNotWhatIsThere(t *testing.T) {
-	for _, test := range []struct {
-		name           string
-		kind           string
-		n, size        int
-		change         func(f *fakeConsul)
-		bytes, answers int  // at most
-		whole          bool // the kind is read
-	}{
-		{"one of many large keys", "blacklist", 80, 50_000, func(f *fakeConsul) { f.Put("blacklist/o0007", "new") }, 20_000, 20, false},
-		{"a large key among large ones", "blacklist", 80, 50_000,
-			func(f *fakeConsul) { f.Put("blacklist/o0007", strings.Repeat("y", 50_000)) }, 90_000, 20, false},
-		{"a key that comes to large ones", "blacklist", 80, 50_000, func(f *fakeConsul) { f.Put("blacklist/o00070", "new") }, 20_000, 20, false},
-		{"a large key that goes", "blacklist", 80, 50_000, func(f *fakeConsul) { f.Remove("blacklist/o0007") }, 20_000, 20, false},
-		{"two at once", "blacklist", 80, 50_000, func(f *fakeConsul) { f.putAll("new", "blacklist/o0007", "blacklist/o0070") }, 20_000, 22, false},
-		{"nearly all at once", "blacklist", 80, 50_000, func(f *fakeConsul) {
-			var keys []string
-			for i := range 79 {
-				keys = append(keys, fmt.Sprintf("blacklist/o%04d", i))
-			}
-			f.putAll("new", keys...)
-		}, 100_000, 20, true},
-		{"one of many small keys", "consumers", 4000, 300, func(f *fakeConsul) { f.Put("consumers/o0007", "new") }, 3_000_000, 18, true},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			among(t, test.kind, test.n, test.size, func(t *testing.T, f *fakeConsul, _ *consul.Store, w *storetest.Watch) {
-				before := f.answered()
-				test.change(f)
-				synctest.Wait() // no time passes
-				for key, o := range w.Content() {
-					if want, there := f.Value(key); !there || want != string(o.Value) {
-						t.Fatalf("%s is not what it is in Consul", key)
-					}
-				}
-				bytes := f.answered() - before
-				asked := slices.DeleteFunc(f.requests(), func(one string) bool { return strings.Contains(one, "wait=") })
-				if bytes > test.bytes || len(asked) > test.answers {
-					t.Errorf("%d bytes in answers to %v", bytes, asked)
-				}
-				whole := false
-				for _, one := range asked {
-					whole = whole || strings.HasPrefix(one, test.kind) && strings.Contains(one, "recurse")
-				}
-				if whole != test.whole {
-					t.Errorf("the kind was read: %v, want %v: %v", whole, test.whole, asked)
-				}
-			})
-		})
-	}
-}
-
 // What is written while keys are read one by one is seen whole or not at all.
 func TestKeysReadOneByOneAreOneState(t *testing.T) {
 	const one, other = "blacklist/o0001", "blacklist/o0002"
@@ -110,7 +72,7 @@ func TestKeysReadOneByOneAreOneState(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			among(t, "blacklist", 80, 50_000, func(t *testing.T, f *fakeConsul, _ *consul.Store, w *storetest.Watch) {
+			amongLarge(t, func(t *testing.T, f *fakeConsul, _ *consul.Store, w *storetest.Watch) {
 				writes := 3
 				f.SetFault(func(r *http.Request) (*http.Response, error) {
 					if writes > 0 && test.at(r) {
@@ -167,7 +129,7 @@ func (f *fakeConsul) hiding(hidden string) modeltest.Fault {
 // What is held as the token lost its rights is what Consul has again once it shows the
 // key, at the index that it had: nobody wrote it meanwhile.
 func TestWhatIsHeldComesBackThoughItsIndexIsTheSame(t *testing.T) { // X6
-	among(t, "blacklist", 80, 50_000, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
+	amongLarge(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
 		const held = "blacklist/o0007"
 		f.SetFault(f.hiding("lictor/policy/" + held))
 		f.Put("blacklist/o0001", "new")
@@ -179,7 +141,7 @@ func TestWhatIsHeldComesBackThoughItsIndexIsTheSame(t *testing.T) { // X6
 		f.requests()
 		f.Put("blacklist/o0002", "new")
 		synctest.Wait()
-		if o, there := w.Content()[held]; !there || o.Held || len(o.Value) != 50_000 {
+		if o, there := w.Content()[held]; !there || o.Held || len(o.Value) != large {
 			t.Errorf("it is there: %v, held: %v", there, o.Held)
 		}
 		if asked := f.requests(); slices.ContainsFunc(asked, func(one string) bool { return strings.Contains(one, "recurse") }) {
@@ -216,7 +178,7 @@ func TestAComparisonThatCannotBeHadIsNotNeeded(t *testing.T) {
 		{"no names", isNames, func() *http.Response { return modeltest.Respond(404, 1000, "") }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			among(t, "blacklist", 80, 50_000, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
+			amongLarge(t, func(t *testing.T, f *fakeConsul, s *consul.Store, w *storetest.Watch) {
 				f.SetFault(func(r *http.Request) (*http.Response, error) {
 					if test.of(r) && !r.URL.Query().Has("recurse") {
 						return test.answer(), nil
@@ -230,7 +192,7 @@ func TestAComparisonThatCannotBeHadIsNotNeeded(t *testing.T) {
 				if got := string(content["blacklist/o0007"].Value); got != "new" || len(content) != 79 {
 					t.Errorf("it is %.20q, of %d objects; status is %+v", got, len(content), s.Status())
 				}
-				if got := string(content["blacklist/o0008"].Value); len(got) != 50_000 {
+				if got := string(content["blacklist/o0008"].Value); len(got) != large {
 					t.Errorf("its neighbour is %.20q", got)
 				}
 			})

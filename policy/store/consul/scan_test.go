@@ -38,10 +38,10 @@ const twoPairs = `[{"LockIndex":0,"Key":"lictor/policy/acls/a","Flags":0,"Value"
 	{ "ModifyIndex" : 5, "Key":"a \"b\" \u003cé\u003e\\", "Value":null,"CreateIndex":4 , "Session":"x"} ]`
 
 func TestScanReadsWhatConsulWrites(t *testing.T) {
-	large := strings.Repeat("QUJD", 200_000)
+	long := strings.Repeat("QUJD", 200_000)
 	for _, text := range []string{
 		"[]", " [ ] \n", twoPairs,
-		fmt.Sprintf(`[{"Key":"k","Value":%q,"CreateIndex":1,"ModifyIndex":2},{"Key":"l","Value":"","CreateIndex":1,"ModifyIndex":3}]`, large),
+		fmt.Sprintf(`[{"Key":"k","Value":%q,"CreateIndex":1,"ModifyIndex":2},{"Key":"l","Value":"","CreateIndex":1,"ModifyIndex":3}]`, long),
 	} {
 		want, err := byTheBook([]byte(text))
 		if err != nil {
