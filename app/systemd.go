@@ -25,9 +25,9 @@ func (p *Lictor) systemd() supervisor.Service {
 	return supervisor.Service{Name: "systemd", Grace: time.Second, Run: func(ctx context.Context) error {
 		p.awaitLoaded(ctx)
 		p.notify("READY=1\nSTATUS=serving")
-		err := listener.Watchdog(ctx, func() bool { return p.alive(ctx, &admin.TLS) })
+		listener.Watchdog(ctx, func() bool { return p.alive(ctx, &admin.TLS) }, p.notify)
 		p.notify("STOPPING=1\nSTATUS=ending the requests under way")
-		return err
+		return nil
 	}}
 }
 

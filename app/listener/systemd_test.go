@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -120,10 +121,11 @@ func TestSystemdIsTold(t *testing.T) {
 	var wg sync.WaitGroup
 	alive := true
 	wg.Go(func() {
-		err := Watchdog(ctx, func() bool { was := alive; alive = false; return was })
-		if err != nil {
-			t.Error(err)
-		}
+		Watchdog(ctx, func() bool { was := alive; alive = false; return was }, func(state string) {
+			if err := Notify(state); err != nil {
+				t.Error(err)
+			}
+		})
 	})
 	if got := read(); got != "WATCHDOG=1" {
 		t.Errorf("got %q", got)
@@ -144,11 +146,57 @@ func TestNobodyIsToldWithoutSystemd(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Watchdog(ctx, nil); err != nil {
-		t.Error(err)
-	}
+	Watchdog(ctx, nil, nil)
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
 	if err := Notify("READY=1"); err == nil {
 		t.Error("nobody listens, and that is no error")
+	}
+}
+
+// A systemd that is away for a moment, as while it is executed anew, ends nothing.
+func TestTheWatchdogIsToldAgainWhereItCouldNotBeTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "20000")
+	ctx, cancel := context.WithCancel(t.Context())
+	failed, told := make(chan error, 1), make(chan bool, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		Watchdog(ctx, func() bool { return true }, func(state string) {
+			if err := Notify(state); err != nil {
+				select {
+				case failed <- err:
+				default:
+				}
+			} else if len(told) == 0 {
+				told <- true
+			}
+		})
+	})
+	<-failed
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	<-told
+	cancel()
+	wg.Wait()
+}
+
+// A systemd that takes nothing any more keeps nobody waiting.
+func TestSystemdThatReadsNothingKeepsNobodyWaiting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	for err == nil { // until there is no room
+		err = Notify("WATCHDOG=1")
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
 	}
 }
