@@ -48,6 +48,7 @@ type decision struct {
 	canary  bool     // middleware routed it to canaries
 	asked   bool     // request is that of this decision
 	ran     bool     // middleware ran
+	folded  bool     // the registry of the route's service does not mind the case of names (E7)
 	matched []string // middleware that matched, for the decision log
 	routed  []string // services that middleware sent it to instead, for the decision log
 	fits    []string // middleware of which the condition on the header holds
@@ -105,7 +106,7 @@ func (d *decision) reset(g *Gateway, in *inbound) {
 	d.verdict = policy.Verdict{}
 	d.permit = policy.Permit{}
 	d.sends = &in.path
-	d.prefix, d.query, d.alias, d.canary, d.most = "", "", "", false, in.set.MaxBody
+	d.prefix, d.query, d.alias, d.folded, d.canary, d.most = "", "", "", false, false, in.set.MaxBody
 }
 
 // run decides. It returns the refusal; after the zero one there is a permit.
@@ -169,7 +170,7 @@ func (d *decision) ask() error {
 // by. An API that a filter chose keeps its own name.
 func (d *decision) properName() {
 	r := &d.route
-	d.alias = ""
+	d.alias, d.folded = "", false
 	if r.By == policy.ByRegistration && d.set.Knows(r.Claim) {
 		d.alias = r.Claim // rules may go by the host, as with a mapping
 	}
@@ -177,7 +178,7 @@ func (d *decision) properName() {
 		return
 	}
 	name, folded, known := d.gw.upstream.Spelling(r.Service)
-	if folded && r.By == policy.BySegment && r.API == r.Service {
+	if d.folded = folded; folded && r.By == policy.BySegment && r.API == r.Service {
 		d.alias = d.upperAlias(name)
 	}
 	switch {

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"strings"
+
 	"lictor/internal/field"
 	"lictor/internal/uri"
 	"lictor/policy"
@@ -90,7 +92,9 @@ func (d *decision) runMiddleware() answer.Refusal {
 func (d *decision) seen() *middleware.Request {
 	r, q, route, path := &d.middleware, &d.request, &d.route, &d.in.path
 	r.Method, r.Host, r.Path, r.Client, r.Fields, r.Readings = q.Method, q.Host, path, q.Client, d, q.Readings()
-	if name, _, _ := path.Segment(); route.By == policy.BySegment && route.Stripped && name != route.Service && name != route.API {
+	name, _, _ := path.Segment()
+	r.Named = d.folded && route.By == policy.BySegment && route.Stripped && strings.EqualFold(name, route.Service)
+	if route.By == policy.BySegment && route.Stripped && name != route.Service && name != route.API {
 		if spelled, _, err := uri.ParsePath("/"+route.Service+route.Rest, nil); err == nil {
 			d.spelled = spelled
 			r.Path = &d.spelled
@@ -102,7 +106,7 @@ func (d *decision) seen() *middleware.Request {
 
 // goesTo says in r whom the request goes to by now.
 func (d *decision) goesTo(r *middleware.Request) {
-	r.Service, r.Consumer, r.Name = d.route.Service, "", ""
+	r.Service, r.Folded, r.Consumer, r.Name = d.route.Service, d.folded, "", ""
 	if d.route.Backends != nil {
 		r.Service = ""
 	}

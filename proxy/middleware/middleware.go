@@ -28,6 +28,8 @@ type Request struct {
 	Host     string // without port, lower case
 	Path     *uri.Path
 	Service  string     // that it is routed to, as its resolver calls it; "" if to backends of the policy. Changes where a rule routes it elsewhere
+	Folded   bool       // the registry of Service does not mind the case of names (E7)
+	Named    bool       // the first segment of Path names a service whose registry does not mind
 	Client   netip.Addr // behind trusted proxies
 	Consumer string     // id, "" = anonymous
 	Name     string     // of the consumer

@@ -39,14 +39,13 @@ func WithRest(path, rest string) string {
 	return path
 }
 
-// RestOf returns what follows, in a path, the prefix of it that a rule is for. It is
-// cut off by whole segments: text is the path as it is to go on, whose segments are
+// RestOf returns what follows, in the path of r, the prefix of it that a rule is for. It
+// is cut off by whole segments: text is the path as it is to go on, whose segments are
 // those of the canonical one in another spelling. At least so many segments go.
-func (m *Match) RestOf(canonical, text string, least int) string {
+func (m *Match) RestOf(r *Request, text string, least int) string {
 	for _, p := range m.Paths {
-		p = strings.TrimSuffix(p, "/")
-		if rest, ok := strings.CutPrefix(canonical, p); ok && (rest == "" || rest[0] == '/') {
-			least = max(least, strings.Count(p, "/"))
+		if below(r.Path.Canonical, p, r.Named) {
+			least = max(least, strings.Count(strings.TrimSuffix(p, "/"), "/"))
 			break
 		}
 	}

@@ -74,7 +74,7 @@ func TestRestOf(t *testing.T) { // D26
 				t.Fatal(err)
 			}
 			m := Match{Paths: tt.paths}
-			if got := m.RestOf(p.Canonical, p.Target(false), tt.least); got != tt.want {
+			if got := m.RestOf(&Request{Path: &p}, p.Target(false), tt.least); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
@@ -93,7 +93,7 @@ func FuzzRewrite(f *testing.F) {
 			return
 		}
 		m := Match{Paths: []string{prefix}}
-		rest := m.RestOf(p.Canonical, p.Target(false), 1)
+		rest := m.RestOf(&Request{Path: &p}, p.Target(false), 1)
 		if rest != "" && rest[0] != '/' || len(rest) > len(target) {
 			t.Fatalf("the rest of %q behind %q is %q", target, prefix, rest)
 		}

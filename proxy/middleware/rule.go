@@ -71,27 +71,48 @@ func (m *Match) fitsHost(host string) bool {
 // fitsPath sees the canonical path; a rule that denies sees every reading that
 // a backend could make of it (D22).
 func (m *Match) fitsPath(r *Request, denies bool) bool {
-	if len(m.Paths) == 0 || m.fitsReading(r.Path.Canonical) {
+	if len(m.Paths) == 0 || m.fitsReading(r.Path.Canonical, r.Named) {
 		return true
 	}
 	if !denies || !r.Path.Odd() {
 		return false
 	}
-	return slices.ContainsFunc(r.Readings.Of(r.Path), m.fitsReading)
+	return slices.ContainsFunc(r.Readings.Of(r.Path), func(path string) bool { return m.fitsReading(path, r.Named) })
 }
 
-func (m *Match) fitsReading(path string) bool {
+func (m *Match) fitsReading(path string, named bool) bool {
 	for _, p := range m.Paths {
-		p = strings.TrimSuffix(p, "/")
-		if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || rest[0] == '/') {
+		if below(path, p, named) {
 			return true
 		}
 	}
 	return false
 }
 
+// below reports whether a path lies below a prefix, by whole segments. The first one
+// counts in any case where it names a service whose registry does not mind: an operator
+// spells it as the registry shows it, and a client as it likes.
+func below(path, prefix string, named bool) bool {
+	prefix = strings.TrimSuffix(prefix, "/")
+	if len(path) < len(prefix) || len(path) > len(prefix) && path[len(prefix)] != '/' {
+		return false
+	}
+	name := 0
+	if named {
+		if name = strings.IndexByte(strings.TrimPrefix(prefix, "/"), '/') + 1; name == 0 {
+			name = len(prefix)
+		}
+	}
+	return strings.EqualFold(path[:name], prefix[:name]) && path[name:len(prefix)] == prefix[name:]
+}
+
 func (m *Match) fitsService(r *Request) bool {
-	return len(m.Services) == 0 || slices.Contains(m.Services, r.Service)
+	for _, s := range m.Services {
+		if s == r.Service || r.Folded && strings.EqualFold(s, r.Service) {
+			return true
+		}
+	}
+	return len(m.Services) == 0
 }
 
 func (m *Match) fitsConsumer(r *Request) bool {
