@@ -6,11 +6,13 @@ import (
 	"maps"
 	"net/http"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"golang.org/x/net/http/httpguts"
 
+	"lictor/internal/field"
 	"lictor/internal/uri"
 	"lictor/proxy/middleware"
 )
@@ -133,18 +135,20 @@ func editable(name string) error {
 	if !isToken(name) {
 		return errFieldName
 	}
-	lower := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	switch lower {
-	case "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect", "keep-alive", "proxy", "via", "forwarded", "date":
+	if slices.ContainsFunc(ownFields, func(own string) bool { return field.Same(own, name) }) ||
+		slices.ContainsFunc(ownPrefixes, func(own string) bool { return field.HasPrefix(name, own) }) {
 		return errOwnField
-	}
-	for _, prefix := range []string{"proxy-", "x-forwarded-", "x-consumer-", "x-wasp-", "x-real-ip", "x-request-id", "traceparent"} {
-		if strings.HasPrefix(lower, prefix) {
-			return errOwnField
-		}
 	}
 	return nil
 }
+
+// Fields that no middleware may touch. As for a careless backend, every mark in a name is
+// the same.
+var (
+	ownFields = []string{"Host", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer", "Upgrade", "Expect", "Keep-Alive",
+		"Proxy", "Via", "Forwarded", "Date", "Tracestate"}
+	ownPrefixes = []string{"Proxy-", "X-Forwarded-", "X-Consumer-", "X-WASP-", "X-Real-IP", "X-Request-ID", "Traceparent"}
+)
 
 // pairs calls f for each entry of a map of strings.
 func pairs(v value, f func(p part, name, text string)) {
