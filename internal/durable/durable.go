@@ -116,9 +116,10 @@ func Replace(path string, data []byte, mode os.FileMode, at time.Time) error {
 func Place(staged, path string) error { return os.Rename(staged, path) }
 
 // Append adds data to a file that is there. A crash may leave a part of it,
-// which the reader must be able to tell.
+// which the reader must be able to tell. A pipe in its place is an error, and keeps
+// nobody waiting for its reader.
 func Append(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -68,6 +69,16 @@ func TestWhatIsAppendedComesBehindAndMakesNoFile(t *testing.T) {
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "one two" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestAPipeInThePlaceOfAFileKeepsNobodyWaiting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Append(path, []byte("x")); !errors.Is(err, syscall.ENXIO) {
+		t.Errorf("got %v", err)
 	}
 }
 
