@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type Query struct {
 	Many       bool          // it is one of very many that wait: by a stream, where there are any; then Fresh says nothing, for dead connections are found out
 	Whole      bool          // an answer of which ACLs hide a part is an error, see ErrFiltered
 	Form       url.Values    // what else to ask by
+	Asked      *Asked        // it was sent already, see [Client.Ahead]
 }
 
 // Meta is what Consul says about its answer.
@@ -47,7 +49,7 @@ type Meta struct {
 func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
 	m, err := c.get(ctx, path, q, read)
 	if errors.Is(err, errOlder) {
-		q.Consistent, q.Index = true, 0
+		q.Consistent, q.Index, q.Asked = true, 0, nil
 		return c.get(ctx, path, q, read)
 	}
 	return m, err
@@ -63,13 +65,7 @@ func (c *Client) get(ctx context.Context, path string, q Query, read func(io.Rea
 		return Meta{}, err
 	}
 	defer done()
-	if q.Index == 0 {
-		q.Wait = 0
-	}
-	if q.Time == 0 {
-		q.Time = answerTime
-	}
-	asked, cancel := context.WithTimeout(ctx, q.Wait+q.Wait/16+q.Time)
+	asked, cancel := q.begin(ctx, path)
 	defer cancel()
 	resp, err := c.send(asked, by, http.MethodGet, path, q.form(), nil)
 	if errors.Is(err, errPlain) {
@@ -79,7 +75,7 @@ func (c *Client) get(ctx context.Context, path string, q Query, read func(io.Rea
 		return Meta{}, err
 	}
 	defer resp.Body.Close()
-	defer time.AfterFunc(q.Time, cancel).Stop()
+	defer time.AfterFunc(q.time(), cancel).Stop()
 	empty := q.MayBeEmpty && resp.StatusCode == http.StatusNotFound
 	if resp.StatusCode != http.StatusOK && !empty {
 		return Meta{}, ErrorOf(resp)
@@ -105,6 +101,24 @@ func (c *Client) get(ctx context.Context, path string, q Query, read func(io.Rea
 	}
 	return m, err
 }
+
+// begin gives a query its deadline, unless that began when it was sent.
+func (q Query) begin(ctx context.Context, path string) (context.Context, context.CancelFunc) {
+	if a := q.Asked.of(path); a != nil {
+		return context.WithValue(a.ctx, askedKey{}, a), a.cancel
+	}
+	return context.WithTimeout(ctx, q.deadline())
+}
+
+// deadline is how long all of a query may take, time what its answer may.
+func (q Query) deadline() time.Duration {
+	if q.Index == 0 {
+		return q.time()
+	}
+	return q.Wait + q.Wait/16 + q.time()
+}
+
+func (q Query) time() time.Duration { return cmp.Or(q.Time, answerTime) }
 
 // errUnended is that an answer began and did not end in time.
 var errUnended = fmt.Errorf("consul's answer does not end: %w", context.DeadlineExceeded)
@@ -136,7 +150,7 @@ func (q Query) form() url.Values {
 	if q.Index > 0 {
 		form.Set("index", strconv.FormatUint(q.Index, 10))
 	}
-	if q.Wait > 0 {
+	if q.Index > 0 && q.Wait > 0 {
 		form.Set("wait", strconv.FormatInt(q.Wait.Milliseconds(), 10)+"ms")
 	}
 	if q.Consistent {

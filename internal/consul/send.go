@@ -71,13 +71,13 @@ func (c *Client) MayReadKeys(ctx context.Context, prefix string) (bool, error) {
 // a token that was replaced meanwhile, as while a query waited, is not the answer.
 func (c *Client) send(ctx context.Context, by *transport, method, path string, form url.Values, body []byte) (*http.Response, error) {
 	token := c.current()
+	if a := askedOf(ctx); a != nil {
+		token = a.token
+	}
 	for {
-		req, err := c.request(ctx, method, path, form, body)
+		req, err := c.request(ctx, method, path, form, body, token)
 		if err != nil {
 			return nil, err
-		}
-		if !token.Empty() {
-			req.Header.Set("X-Consul-Token", token.Reveal())
 		}
 		resp, err := by.RoundTrip(req)
 		if err != nil {
@@ -111,7 +111,7 @@ func (c *Client) current() secret.Text {
 	return token
 }
 
-func (c *Client) request(ctx context.Context, method, path string, form url.Values, body []byte) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, method, path string, form url.Values, body []byte, token secret.Text) (*http.Request, error) {
 	all := url.Values{}
 	maps.Copy(all, form)
 	for key, value := range map[string]string{"dc": c.api.Datacenter, "ns": c.api.Namespace, "partition": c.api.Partition, "peer": c.peer} {
@@ -122,10 +122,16 @@ func (c *Client) request(ctx context.Context, method, path string, form url.Valu
 	u := url.URL{Scheme: c.api.Scheme, Host: c.api.Address, Path: c.api.PathPrefix + path, RawQuery: all.Encode()}
 	u.RawPath = escapeDots(u.Path)
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
-	if err == nil && c.api.HttpAuth != nil {
+	if err != nil {
+		return nil, err
+	}
+	if c.api.HttpAuth != nil {
 		req.SetBasicAuth(c.api.HttpAuth.Username, c.api.HttpAuth.Password)
 	}
-	return req, err
+	if !token.Empty() {
+		req.Header.Set("X-Consul-Token", token.Reveal())
+	}
+	return req, nil
 }
 
 // escapeDots returns the spelling of a path in which a part that is one or two

@@ -148,22 +148,17 @@ func (s *streams) turn(ctx context.Context, waits bool) (done func(), err error)
 	}
 }
 
-// RoundTrip implements [http.RoundTripper]. Others may take the places on a connection
-// that is made for it, but not for ever. What a connection did not answer that takes no
+// RoundTrip implements [http.RoundTripper]. What a connection did not answer that takes no
 // more requests is sent on another: no request of streams changes anything.
 func (s *streams) RoundTrip(req *http.Request) (*http.Response, error) {
 	for range 4 * (s.most + 1) {
-		conn, soon, err := s.place(req.Context())
-		if err != nil {
-			return nil, err
-		}
+		conn, resp, err := askedOf(req.Context()).first()
 		if conn == nil {
-			if err := pace.Doze(req.Context(), 2*openTime, soon); err != nil {
+			if conn, err = s.reserve(req.Context()); err != nil {
 				return nil, err
 			}
-			continue
+			resp, err = conn.RoundTrip(req)
 		}
-		resp, err := conn.RoundTrip(req)
 		if err == nil {
 			s.answered(conn)
 			return resp, nil
@@ -172,6 +167,21 @@ func (s *streams) RoundTrip(req *http.Request) (*http.Response, error) {
 		case plain:
 			return nil, errPlain
 		case !again || req.Context().Err() != nil:
+			return nil, err
+		}
+	}
+	return nil, errBusy
+}
+
+// reserve waits for a place. Others may take those on a connection that is made for it,
+// but not for ever.
+func (s *streams) reserve(ctx context.Context) (*streamConn, error) {
+	for range 4 * (s.most + 1) {
+		conn, soon, err := s.place(ctx)
+		if conn != nil || err != nil {
+			return conn, err
+		}
+		if err := pace.Doze(ctx, 2*openTime, soon); err != nil {
 			return nil, err
 		}
 	}

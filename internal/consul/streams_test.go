@@ -114,8 +114,7 @@ func (s *secured) wait(t *testing.T, ctx context.Context, c *Client, n int) (don
 	before := s.waiting.Load()
 	for i := range n {
 		all.Go(func() {
-			q := Query{Index: 7, Wait: time.Minute, Many: true}
-			if _, err := c.Get(ctx, fmt.Sprint("/v1/health/service/svc-", i), q, readAll(new(string))); err != nil {
+			if _, err := askWaiting(ctx, c, fmt.Sprint("/v1/health/service/svc-", i), i%2 == 0); err != nil {
 				failed.Add(1)
 			}
 		})

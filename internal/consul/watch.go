@@ -28,6 +28,11 @@ type Watch struct {
 	// required. It is not called again before it has returned.
 	Step func(context.Context, Query) (uint64, error)
 
+	// Ahead sends a query, for Query.Asked, and waits for its answer, see [Client.Ahead]; nil =
+	// Step does it. With it Step is aside: a watch of very many keeps no more stack than
+	// Ahead takes.
+	Ahead func(context.Context, Query) *Asked
+
 	// Wait returns how long the next answer may take while nothing changes; required.
 	Wait func() time.Duration
 
@@ -92,7 +97,12 @@ func (w *Watch) ask(ctx context.Context, q Query) (next uint64, nudged bool, err
 	if fresh {
 		q.Fresh, q.Index = true, 0
 	}
-	err = Contain(func() (err error) {
+	do := Contain
+	if w.Ahead != nil {
+		do, q.Asked = Aside, w.Ahead(ctx, q)
+		defer q.Asked.End()
+	}
+	err = do(func() (err error) {
 		next, err = w.Step(ctx, q)
 		return err
 	})

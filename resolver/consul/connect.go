@@ -5,6 +5,8 @@ import (
 	"context"
 	"net/url"
 	"slices"
+
+	client "lictor/internal/consul"
 )
 
 // Connect says which instances of a service count, where it may be in the mesh.
@@ -28,6 +30,15 @@ func (f *follower) ask(ctx context.Context, q query) ([]entry, meta, error) {
 		return f.askBoth(ctx, q)
 	}
 	return f.r.readHealth(ctx, f.name, q)
+}
+
+// ahead sends the query of ask that waits for a change.
+func (f *follower) ahead(ctx context.Context, q query) *client.Asked {
+	q.Many = true
+	if f.r.cfg.Connect == ConnectRequire || f.r.cfg.Connect == ConnectPrefer && f.inMesh {
+		return f.r.cfg.Client.Ahead(ctx, "/v1/health/connect/"+f.name, q)
+	}
+	return f.r.cfg.Client.Ahead(ctx, "/v1/health/service/"+f.name, q)
 }
 
 // askBoth asks for the instances in the mesh, and where there are none for the

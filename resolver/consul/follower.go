@@ -84,6 +84,7 @@ func (f *follower) watch(ctx context.Context) {
 	}
 	w := client.Watch{
 		Step:      func(ctx context.Context, q query) (uint64, error) { q.Many = true; return f.step(ctx, q) },
+		Ahead:     f.ahead,
 		Wait:      f.wait,
 		Recovered: f.r.waitContact,
 		Reread:    rereadEvery,
@@ -112,7 +113,7 @@ func (f *follower) step(ctx context.Context, q query) (uint64, error) {
 		f.failed(err)
 		return 0, err
 	}
-	return m.Index, aside(q, func() error { f.apply(entries, m); return nil })
+	return m.Index, client.Contain(func() error { f.apply(entries, m); return nil })
 }
 
 // empties reports whether the answer would take the last instances away, and

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	client "lictor/internal/consul"
-	"lictor/internal/crash"
 )
 
 // query and meta are how Consul is asked and what it says about its answer.
@@ -35,23 +34,12 @@ const maxSmall = 4 << 20
 var large sync.Mutex
 
 // read asks Consul and has the answer read as it comes, by to. Nothing is decoded
-// before: each reader looks only at what it needs.
+// before: each reader looks only at what it needs. It takes a stack of 16 KiB, which a
+// watch of very many does not keep, see [client.Aside].
 func (r *Resolver) read(ctx context.Context, path string, q query, to reader) (meta, error) {
 	return r.cfg.Client.Get(ctx, path, q, func(body io.Reader) error {
-		return aside(q, func() error { return readPieces(body, to) })
+		return client.Contain(func() error { return readPieces(body, to) })
 	})
-}
-
-// aside does what an answer needs, and returns its error or that of a panic. Of very
-// many that wait each does so in a goroutine that ends with it: decoding takes a stack of
-// 16 KiB, which that of the watch would keep for as long as it waits.
-func aside(q query, work func() error) error {
-	if !q.Many {
-		return client.Contain(work)
-	}
-	done := make(chan error, 1)
-	crash.Go("consul answer", func() { done <- client.Contain(work) }, nil)
-	return <-done
 }
 
 func readPieces(body io.Reader, to reader) error {

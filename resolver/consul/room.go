@@ -14,7 +14,7 @@ import (
 // may change at any time, for something may come to stand before the agent: then
 // services that were watched are swept, or the other way round.
 const (
-	// maxWatches bounds what watches hold: some 14 KiB each.
+	// maxWatches bounds what watches hold: some 11 KiB each.
 	maxWatches = 10_000
 
 	// watchShare has all watches together come back 16 times a second while nothing
