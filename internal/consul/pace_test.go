@@ -73,7 +73,7 @@ func TestWhoIsWokenInVainHeedsTheOthersLessAndLess(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n > 15 {
+		if n > 30 { // by chance 10 to 21; each time that the other is answered would be 60,000
 			t.Errorf("asked %d times in a minute", n)
 		}
 	})
