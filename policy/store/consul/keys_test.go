@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,8 +74,11 @@ func TestKeysReadOneByOneAreOneState(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			amongLarge(t, func(t *testing.T, f *fakeConsul, _ *consul.Store, w *storetest.Watch) {
+				var mu sync.Mutex // two may ask at once
 				writes := 3
 				f.SetFault(func(r *http.Request) (*http.Response, error) {
+					mu.Lock()
+					defer mu.Unlock()
 					if writes > 0 && test.at(r) {
 						writes--
 						f.putAll(fmt.Sprint("later ", writes), one, other)
@@ -83,6 +87,8 @@ func TestKeysReadOneByOneAreOneState(t *testing.T) {
 				})
 				f.putAll("first", one, other)
 				pass(5 * time.Second)
+				mu.Lock()
+				defer mu.Unlock()
 				if writes == 3 {
 					t.Fatal("nothing was written meanwhile")
 				}
