@@ -177,7 +177,11 @@ func TestExpectations(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t, func(s *Settings) { s.Timeout = 500 * time.Millisecond })
+			r := newRig(t, func(s *Settings) {
+				if tt.want == "504" {
+					s.Timeout = 500 * time.Millisecond
+				}
+			})
 			r.rawBackend(func(c net.Conn, in *bufio.Reader) {
 				readHead(in)
 				io.WriteString(c, tt.before)

@@ -56,7 +56,11 @@ func TestFailuresOfTheUpstream(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t, func(s *Settings) { s.Timeout = 300 * time.Millisecond })
+			r := newRig(t, func(s *Settings) {
+				if tt.answer == "" {
+					s.Timeout = 300 * time.Millisecond
+				}
+			})
 			r.rawBackend(func(c net.Conn, in *bufio.Reader) {
 				readHead(in)
 				switch tt.answer {

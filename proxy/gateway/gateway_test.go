@@ -170,7 +170,7 @@ func TestClientThatLeavesCancelsTheUpstream(t *testing.T) {
 	c.Close()
 	select {
 	case <-gone:
-	case <-time.After(2 * time.Second):
+	case <-time.After(soon):
 		t.Error("the upstream request goes on")
 	}
 }

@@ -302,7 +302,7 @@ func TestClientThatLeavesResetsItsStream(t *testing.T) {
 		if code != http2.ErrCodeCancel {
 			t.Errorf("reset with %v", code)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(soon):
 		t.Fatal("the stream was not reset")
 	}
 	if _, body := r.get("/svc/"); body != "ok" || conns.Load() != 1 {

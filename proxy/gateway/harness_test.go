@@ -70,15 +70,18 @@ func (p *fakePolicy) apply(changes ...policy.Change) {
 	p.set.Store(set)
 }
 
+// testSettings are those of a test of what does not go by time: a busy machine refuses
+// nobody, and what should end at once does so long before any limit.
 func testSettings() Settings {
 	return Settings{
-		Settings: upstream.Settings{Timeout: 5 * time.Second, Retries: 2, ConnectTimeout: time.Second, MaxIdle: 64},
-		Idle:     10 * time.Second, Header: 5 * time.Second, Stream: 10 * time.Second, MaxHeader: 32 << 10, Drain: 2 * time.Second,
+		Settings: upstream.Settings{Timeout: time.Minute, Retries: 2, ConnectTimeout: time.Minute, MaxIdle: 64},
+		Idle:     time.Minute, Header: time.Minute, Stream: time.Minute, MaxHeader: 32 << 10, Drain: time.Minute,
 	}
 }
 
-// patient is for tests of what does not go by time: a busy machine refuses nobody.
-func patient(s *Settings) { s.Timeout, s.ConnectTimeout = 20*time.Second, 20*time.Second }
+// soon is how long anything may take that should be done at once; it is less than any of
+// the limits, which would end it otherwise.
+const soon = 30 * time.Second
 
 // rig is a gateway on a free port.
 type rig struct {
@@ -179,7 +182,7 @@ func serveRaw(t testing.TB, l net.Listener, serve func(c net.Conn, in *bufio.Rea
 			conns.Store(c, nil)
 			wg.Go(func() {
 				defer c.Close()
-				c.SetDeadline(time.Now().Add(20 * time.Second))
+				c.SetDeadline(time.Now().Add(2 * time.Minute))
 				serve(c, bufio.NewReader(c))
 			})
 		}
@@ -211,7 +214,7 @@ func (r *rig) dial() *client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	r.t.Cleanup(func() { c.Close() })
 	return &client{r.t, c, bufio.NewReader(c)}
 }

@@ -13,7 +13,7 @@ import (
 // Each instance is told of by itself: what is under way on it, and how long its
 // answers took, that one that does not come in its time among them.
 func TestInstancesAreToldOf(t *testing.T) {
-	const patience = 300 * time.Millisecond
+	const patience = time.Second
 	r := newRig(t, func(s *Settings) { s.Timeout, s.Retries = patience, 0 })
 	release := make(chan struct{})
 	quick := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }))

@@ -238,7 +238,7 @@ func (h *held) idleH2() {
 		enc.WriteField(f)
 	}
 	fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true})
-	h.back.(*net.TCPListener).SetDeadline(time.Now().Add(2 * time.Second))
+	h.back.(*net.TCPListener).SetDeadline(time.Now().Add(soon))
 	b, err := h.back.Accept()
 	if err != nil {
 		for {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -88,7 +89,7 @@ func TestPlainHTTPOnATLSPortIsToldSo(t *testing.T) {
 func TestHandshakeIsBounded(t *testing.T) {
 	r, _ := newTLSRig(t, func(c *Config) { c.Settings.Header = 50 * time.Millisecond })
 	c := r.dial()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(soon))
 	if _, err := c.in.ReadByte(); err != io.EOF {
 		t.Errorf("got %v, want the end of the connection", err)
 	}
@@ -102,7 +103,7 @@ func TestShutdownEndsTLSConnections(t *testing.T) {
 	eventually.True(t, "the connection is idle", func() bool { return r.gw.server.Open() == 1 })
 	began := time.Now()
 	r.stop()
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > soon {
 		t.Errorf("stopping took %s", took)
 	}
 	for _, c := range []*client{idle, silent} {
@@ -255,14 +256,14 @@ func TestCertificatesAreVerifiedAgain(t *testing.T) {
 // TestCertificateThatRunsOutEnds is verified again when its time has come.
 func TestCertificateThatRunsOutEnds(t *testing.T) {
 	clients := certtest.NewCA(t)
-	until := time.Now().Add(1500 * time.Millisecond)
+	end := sync.OnceValue(func() time.Time { return time.Now().Add(1500 * time.Millisecond) }) // from when it is first verified
 	r, ca := newTLSRig(t, func(c *Config) {
 		c.TLS.ClientAuth, c.TLS.ClientCAs = tls.RequireAndVerifyClientCert, clients.Pool()
 		c.VerifyClient = func([]*x509.Certificate) (time.Time, error) {
-			if time.Now().Before(until) {
+			if until := end(); time.Now().Before(until) {
 				return until, nil
 			}
-			return until, errors.New("expired")
+			return end(), errors.New("expired")
 		}
 	})
 	r.backend(func(w http.ResponseWriter, _ *http.Request) {})
@@ -276,11 +277,11 @@ func TestCertificateThatRunsOutEnds(t *testing.T) {
 			break
 		}
 		resp.Body.Close()
-		if served++; time.Since(until) > 5*time.Second {
+		if served++; time.Since(end()) > soon {
 			t.Fatal("it is served on")
 		}
 	}
-	if early := time.Until(until); served == 0 || early > 0 {
+	if early := time.Until(end()); served == 0 || early > 0 {
 		t.Errorf("%d requests were served, and it ended %v early", served, early)
 	}
 }

@@ -22,9 +22,11 @@ const (
 	unsampled     = "traceparent: 00-" + traceOfClient + "-" + spanOfClient + "-00"
 )
 
-// keeping are the traces of a gateway that keeps a share of them.
-func keeping(share float64) *answer.Traces {
-	return answer.NewTraces(answer.TraceSettings{Share: trace.ShareOf(share), Slow: 50 * time.Millisecond})
+// keeping are the traces of a gateway that keeps a share of them, and none for being slow.
+func keeping(share float64) *answer.Traces { return keepingSlow(share, time.Hour) }
+
+func keepingSlow(share float64, slow time.Duration) *answer.Traces {
+	return answer.NewTraces(answer.TraceSettings{Share: trace.ShareOf(share), Slow: slow})
 }
 
 // What a backend is told of the trace (Trace Context 4.3): of none that is valid one
@@ -124,6 +126,9 @@ func TestWhatIsKept(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			traces := keeping(0)
+			if tt.why == answer.Slow {
+				traces = keepingSlow(0, 50*time.Millisecond)
+			}
 			r := newRigWith(t, func(s *Settings) { s.Retries = 1 }, func(c *Config) { c.Traces = traces })
 			told := make(chan string, 100)
 			s := r.backend(func(w http.ResponseWriter, q *http.Request) {

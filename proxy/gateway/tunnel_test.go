@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lictor/internal/eventually"
 )
 
 const (
@@ -147,24 +149,29 @@ func TestTunnelIdleLimit(t *testing.T) {
 	limit := func(s *Settings) { s.Stream = 200 * time.Millisecond }
 	t.Run("silent", func(t *testing.T) {
 		r := tunnelRig(t, limit, func(c *net.TCPConn, in *bufio.Reader) { io.Copy(io.Discard, in) })
-		c := r.tunnel("")
 		began := time.Now()
-		if _, err := c.in.ReadByte(); err == nil || time.Since(began) < 150*time.Millisecond || time.Since(began) > 5*time.Second {
+		c := r.tunnel("")
+		if _, err := c.in.ReadByte(); err == nil || time.Since(began) < 150*time.Millisecond || time.Since(began) > soon {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
 	t.Run("one way", func(t *testing.T) {
-		r := tunnelRig(t, limit, func(c *net.TCPConn, in *bufio.Reader) {
-			pace := time.Tick(50 * time.Millisecond)
-			for range 12 {
-				<-pace
-				io.WriteString(c, "x")
+		eventually.AtAPace(t, 50*time.Millisecond, func(p *eventually.Pace) error {
+			said := make(chan struct{})
+			r := tunnelRig(t, func(s *Settings) { s.Stream = 4 * p.Beat }, func(c *net.TCPConn, in *bufio.Reader) {
+				defer close(said)
+				for range 12 {
+					p.Await()
+					io.WriteString(c, "x")
+				}
+			})
+			b, err := io.ReadAll(r.tunnel("").in)
+			<-said
+			if err != nil || len(b) != 12 {
+				return fmt.Errorf("%q %w", b, err)
 			}
+			return nil
 		})
-		c := r.tunnel("")
-		if b, err := io.ReadAll(c.in); err != nil || len(b) != 12 {
-			t.Errorf("%q %v", b, err)
-		}
 	})
 	t.Run("a peer that reads nothing", func(t *testing.T) {
 		cut := make(chan struct{})

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 
@@ -46,7 +45,6 @@ func TestSlowReadersOfHTTP2StallNobody(t *testing.T) {
 	}
 	for range 20 {
 		c := r.dial()
-		c.SetDeadline(time.Now().Add(30 * time.Second))
 		c.send("GET /svc/ HTTP/1.1\r\nHost: a\r\n\r\n")
 		if resp, body := c.answer("GET"); resp.StatusCode != 200 || body != "ok" {
 			t.Fatalf("got %d %q", resp.StatusCode, body)
@@ -57,7 +55,7 @@ func TestSlowReadersOfHTTP2StallNobody(t *testing.T) {
 // TestInterimAnswersThatNobodyReadsStallNobody has an instance send one client
 // more interim answers than wait for it, on a connection that others share.
 func TestInterimAnswersThatNobodyReadsStallNobody(t *testing.T) {
-	r := newRig(t, patient)
+	r := newRig(t, nil)
 	sent := make(chan struct{})
 	_, conns := r.h2peerBackend(nil, func(p *h2peer, id uint32, n int) bool {
 		if n > 1 {
@@ -79,7 +77,6 @@ func TestInterimAnswersThatNobodyReadsStallNobody(t *testing.T) {
 	<-sent
 	for range 5 {
 		c := r.dial()
-		c.SetDeadline(time.Now().Add(10 * time.Second))
 		c.send("GET /svc/ HTTP/1.1\r\nHost: a\r\n\r\n")
 		if resp, body := c.answer("GET"); resp.StatusCode != 200 || body != "ok" {
 			t.Fatalf("got %d %q", resp.StatusCode, body)
@@ -94,7 +91,7 @@ func TestInterimAnswersThatNobodyReadsStallNobody(t *testing.T) {
 // connections on which the instance takes nothing.
 func TestConnectionsOfHTTP2AreFew(t *testing.T) {
 	t.Run("a burst", func(t *testing.T) {
-		r := newRig(t, patient)
+		r := newRig(t, nil)
 		var conns atomic.Int64
 		r.h2cBackend(resolver.H2C, func(w http.ResponseWriter, q *http.Request) { io.WriteString(w, "ok") }, func(s *http.Server) {
 			s.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 5000}
