@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"lictor/internal/eventually"
 )
 
 // askWaiting asks a query that waits, ahead or not.
@@ -46,8 +48,8 @@ func TestAWatchOfVeryManyHoldsLittleStack(t *testing.T) {
 		}}
 		all.Go(func() { w.Run(ctx) })
 	}
-	within(t, "all wait", func() bool { return s.waiting.Load() == n })
-	within(t, "none waits on the stack that asking takes", func() bool { return strings.Count(allStacks(), "(*Client).get(") == 0 })
+	eventually.True(t, "all wait", func() bool { return s.waiting.Load() == n })
+	eventually.True(t, "none waits on the stack that asking takes", func() bool { return strings.Count(allStacks(), "(*Client).get(") == 0 })
 }
 
 func allStacks() string {

@@ -3,6 +3,9 @@ package consul
 import (
 	"os"
 	"testing"
+	"time"
+
+	"lictor/internal/eventually"
 )
 
 // TestConnectionsByFormerCertificatesServeNoFurtherRequest: also those on which a query
@@ -16,7 +19,7 @@ func TestConnectionsByFormerCertificatesServeNoFurtherRequest(t *testing.T) {
 			write(t, s.ca, string(append(must(os.ReadFile(s.ca)), '\n')))
 			get := func() {
 				t.Helper()
-				if _, err := c.Get(t.Context(), "/v1/x", Query{Many: true}, readAll(new(string))); err != nil {
+				if _, err := c.Get(t.Context(), "/v1/x", Query{Many: true, Time: time.Minute}, readAll(new(string))); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -26,7 +29,7 @@ func TestConnectionsByFormerCertificatesServeNoFurtherRequest(t *testing.T) {
 			if failed := waits(); failed > 0 {
 				t.Error("the query that waited was lost")
 			}
-			within(t, "the former connection is closed", func() bool { get(); return s.conns.Load() == 1 })
+			eventually.True(t, "the former connection is closed", func() bool { get(); return s.conns.Load() == 1 })
 			if got := s.made.Load() - before; before != 2 || got > 0 {
 				t.Errorf("%d connections were made, and %d more, want 2", before, got)
 			}

@@ -18,6 +18,8 @@ import (
 	"github.com/hashicorp/consul/api"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"lictor/internal/eventually"
 )
 
 // peer is one connection of HTTP/2 as its other end sees it, in which it may say what
@@ -142,7 +144,7 @@ func hold(t *testing.T, c *Client, n int, waiting func() int) (ended func() int6
 			}
 		})
 	}
-	within(t, "all wait", func() bool { return waiting() >= n })
+	eventually.True(t, "all wait", func() bool { return waiting() >= n })
 	return over.Load
 }
 
@@ -177,7 +179,7 @@ func TestConnectionsThatTakeNoMoreRequestsMakeRoom(t *testing.T) {
 			c := s.client(t, 3)
 			ended := hold(t, c, 58, func() int { return int(waiting.Load()) })
 			tt.end(c, all())
-			within(t, "the connections take no more", func() bool {
+			eventually.True(t, "the connections take no more", func() bool {
 				c.streams.mu.Lock()
 				defer c.streams.mu.Unlock()
 				for _, conn := range c.streams.conns {
@@ -187,7 +189,7 @@ func TestConnectionsThatTakeNoMoreRequestsMakeRoom(t *testing.T) {
 				}
 				return true
 			})
-			within(t, "a query is answered", func() bool {
+			eventually.True(t, "a query is answered", func() bool {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
 				_, err := c.Get(ctx, "/v1/x", Query{Many: true}, readAll(new(string)))
@@ -199,7 +201,7 @@ func TestConnectionsThatTakeNoMoreRequestsMakeRoom(t *testing.T) {
 			if got := ended(); got > 0 || c.Contact.Down() {
 				t.Errorf("%d queries that waited were lost, consul is down: %v", got, c.Contact.Down())
 			}
-			within(t, "there are no more connections than may be", func() bool { return s.conns.Load() <= 3 })
+			eventually.True(t, "there are no more connections than may be", func() bool { return s.conns.Load() <= 3 })
 		})
 	}
 }
@@ -224,7 +226,7 @@ func TestWhatCarriesLessThanItPromisedIsNotCountedOn(t *testing.T) {
 			for _, p := range all() {
 				p.grant(tt.now)
 			}
-			within(t, "less is counted on", func() bool {
+			eventually.True(t, "less is counted on", func() bool {
 				_, err := c.Get(t.Context(), "/v1/x", Query{Many: true}, readAll(new(string)))
 				return c.Streams() == tt.room && (err == nil) == tt.plain
 			})
@@ -235,29 +237,28 @@ func TestWhatCarriesLessThanItPromisedIsNotCountedOn(t *testing.T) {
 // TestAnAgentThatOnlyPromisesHTTP2IsAskedByHTTP1: whatever becomes of the streams.
 func TestAnAgentThatOnlyPromisesHTTP2IsAskedByHTTP1(t *testing.T) {
 	tests := []struct {
-		name string
-		at   func(*peer, uint32)
+		name     string
+		patience time.Duration
+		at       func(*peer, uint32)
 	}{
-		{"it says that it wants HTTP/1.1", func(p *peer, stream uint32) { p.reset(stream, http2.ErrCodeHTTP11Required) }},
-		{"it resets each", func(p *peer, stream uint32) { p.reset(stream, http2.ErrCodeInternal) }},
-		{"it ends the connection", func(p *peer, _ uint32) { p.conn.Close() }},
-		{"it goes away before each", func(p *peer, _ uint32) {
+		{"it says that it wants HTTP/1.1", time.Minute, func(p *peer, stream uint32) { p.reset(stream, http2.ErrCodeHTTP11Required) }},
+		{"it resets each", time.Minute, func(p *peer, stream uint32) { p.reset(stream, http2.ErrCodeInternal) }},
+		{"it ends the connection", time.Minute, func(p *peer, _ uint32) { p.conn.Close() }},
+		{"it goes away before each", time.Minute, func(p *peer, _ uint32) {
 			p.say(func() error { return p.WriteGoAway(0, http2.ErrCodeNo, nil) })
 		}},
-		{"it answers none", func(*peer, uint32) {}},
+		{"it answers none", time.Second / 4, func(*peer, uint32) {}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, all := startPeer(t, 100, tt.at)
+			var reached atomic.Int64 // tries: one may be over before it is sent
+			s, all := startPeer(t, 100, func(p *peer, stream uint32) { reached.Add(1); tt.at(p, stream) })
 			c := s.client(t, 3)
-			tries := 0
-			for ; tries < 20; tries++ {
-				_, err := c.Get(t.Context(), "/v1/x", Query{Many: true, Time: time.Second / 4}, readAll(new(string)))
-				if err == nil {
-					break
-				}
-			}
-			if c.Streams() != 0 || tries > mostVain || len(all()) > mostVain {
+			eventually.True(t, "it is asked by HTTP/1.1", func() bool {
+				_, err := c.Get(t.Context(), "/v1/x", Query{Many: true, Time: tt.patience}, readAll(new(string)))
+				return err == nil
+			})
+			if tries := reached.Load(); c.Streams() != 0 || tries > mostVain || len(all()) > mostVain {
 				t.Errorf("room for %d behind %d tries and %d connections", c.Streams(), tries, len(all()))
 			}
 		})
@@ -272,7 +273,7 @@ func TestAConnectionThatIsNoHTTP2IsNotTriedForEver(t *testing.T) {
 		}
 	}, "h2", "http/1.1")
 	c := s.client(t, 3)
-	within(t, "HTTP/2 is given up", func() bool {
+	eventually.True(t, "HTTP/2 is given up", func() bool {
 		c.TryStreams(t.Context())
 		c.streams.mu.Lock()
 		defer c.streams.mu.Unlock()

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"lictor/app/listener/certtest"
+	"lictor/internal/eventually"
 )
 
 // secured is an agent behind TLS, in front of which something else may stand.
@@ -119,19 +120,10 @@ func (s *secured) wait(t *testing.T, ctx context.Context, c *Client, n int) (don
 			}
 		})
 	}
-	within(t, "all wait", func() bool { return s.waiting.Load() == before+int64(n) })
+	eventually.True(t, "all wait", func() bool { return s.waiting.Load() == before+int64(n) })
 	return func() int64 {
 		all.Wait()
 		return failed.Load()
-	}
-}
-
-func within(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not in time: %s", what)
-		}
 	}
 }
 
@@ -257,7 +249,7 @@ func TestStreamsComeAndGoWithWhatIsSpoken(t *testing.T) {
 	plain := []string{"http/1.1"}
 	s.protocol.Store(&plain)
 	s.CloseClientConnections()
-	within(t, "a query is answered by what is spoken now", func() bool {
+	eventually.True(t, "a query is answered by what is spoken now", func() bool {
 		_, err := c.Get(t.Context(), "/v1/x", Query{Many: true}, readAll(new(string)))
 		return err == nil && c.Streams() == 0
 	})

@@ -96,9 +96,9 @@ func TestFloodsAreSentAway(t *testing.T) {
 			t.Parallel()
 			p := hello(t, nil)
 			p.mute = true
-			go func() { // as long as the server takes it
-				for i := range 20_000 {
-					p.nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
+			eventually.True(t, "it is served", func() bool { return p.server.conns.Len() == 1 })
+			go func() { // what comes long after the end has it lost what it was told
+				for i := 0; i < 20_000 && !p.ended(); i++ {
 					tt.send(p, i)
 				}
 			}()
@@ -111,6 +111,16 @@ func TestFloodsAreSentAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ended reports whether the server ends the connection, or did.
+func (p *peer) ended() bool {
+	for _, c := range p.server.conns.All() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.err != nil
+	}
+	return true
 }
 
 // TestHeaderBombIsNotUnpacked refers to one large field again and again: a few
@@ -164,30 +174,31 @@ func TestClientMayTellOfEveryFrame(t *testing.T) {
 
 // TestSlowClientsAreCut takes too long over what has begun.
 func TestSlowClientsAreCut(t *testing.T) {
-	short := func(l *http1.Limits) {
-		l.Header, l.Stream, l.Idle = 100*time.Millisecond, 200*time.Millisecond, 150*time.Millisecond
-	}
+	header := func(l *http1.Limits) { l.Header = 100 * time.Millisecond }
+	stream := func(l *http1.Limits) { l.Stream = 200 * time.Millisecond }
+	idle := func(l *http1.Limits) { l.Idle = 150 * time.Millisecond }
 	tests := []struct {
-		name string
-		send func(p *peer)
-		id   uint32
-		want string
+		name  string
+		short func(*http1.Limits)
+		send  func(p *peer)
+		id    uint32
+		want  string
 	}{
-		{"half a preface", func(p *peer) { io.WriteString(p.nc, http2.ClientPreface[:20]) }, 1, "away SETTINGS_TIMEOUT"},
-		{"a preface and nothing else", func(p *peer) { io.WriteString(p.nc, http2.ClientPreface) }, 1, "closed"},
-		{"half a frame", func(p *peer) { p.greet(); p.nc.Write([]byte{0, 0, 8}) }, 1, "away SETTINGS_TIMEOUT"},
-		{"half a header block", func(p *peer) {
+		{"half a preface", header, func(p *peer) { io.WriteString(p.nc, http2.ClientPreface[:20]) }, 1, "away SETTINGS_TIMEOUT"},
+		{"a preface and nothing else", idle, func(p *peer) { io.WriteString(p.nc, http2.ClientPreface) }, 1, "closed"},
+		{"half a frame", header, func(p *peer) { p.greet(); p.nc.Write([]byte{0, 0, 8}) }, 1, "away SETTINGS_TIMEOUT"},
+		{"half a header block", header, func(p *peer) {
 			p.greet()
 			p.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.head(":method", "GET")})
 		}, 1, "away SETTINGS_TIMEOUT"},
-		{"half a body", func(p *peer) { p.greet(); p.request(1, false, "/") }, 1, "reset INTERNAL_ERROR"},
-		{"an answer that is not read", func(p *peer) { p.greet(); p.request(1, true, "/large/1000000") }, 0, "reset INTERNAL_ERROR"},
-		{"nothing", func(p *peer) { p.greet() }, 1, "closed"},
+		{"half a body", stream, func(p *peer) { p.greet(); p.request(1, false, "/") }, 1, "reset INTERNAL_ERROR"},
+		{"an answer that is not read", stream, func(p *peer) { p.greet(); p.request(1, true, "/large/1000000") }, 0, "reset INTERNAL_ERROR"},
+		{"nothing", idle, func(p *peer) { p.greet() }, 1, "closed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := dial(t, short)
+			p := dial(t, tt.short)
 			p.mute = true
 			tt.send(p)
 			if tt.id == 0 { // take no windows
@@ -219,7 +230,7 @@ func TestSocketThatIsNotReadIsCut(t *testing.T) {
 	p.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: maxWindow})
 	p.fr.WriteWindowUpdate(0, maxWindow-defaultWindow)
 	for i := range uint32(20) {
-		p.request(2*i+1, true, "/large/10000000")
+		p.request(2*i+1, true, "/large/1000000")
 	}
 	eventually.True(t, "the requests run", func() bool { return p.h.served.Load() > 0 })
 	eventually.True(t, "the connection ended", func() bool {

@@ -129,8 +129,9 @@ func reply(c *http1.Conn, status string, body []byte) {
 func (h *handler) Lasting(*http1.Conn)                                {}
 func (h *handler) KeepTrailer(*http1.Conn, *message.Field, bool) bool { return true }
 
+// testLimits are those of a test of what does not go by time.
 func testLimits() http1.Limits {
-	return http1.Limits{Idle: 10 * time.Second, Header: 5 * time.Second, Stream: 5 * time.Second, MaxHeader: 8 << 10}
+	return http1.Limits{Idle: time.Minute, Header: time.Minute, Stream: time.Minute, MaxHeader: 8 << 10}
 }
 
 // peer is a client that speaks frames.
@@ -174,14 +175,14 @@ func dial(t *testing.T, edit func(*http1.Limits)) *peer {
 	t.Cleanup(func() {
 		l.Close()
 		p.nc.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := p.h1.Shutdown(ctx); err != nil {
 			t.Errorf("the server did not end: %v", err)
 		}
 		wg.Wait()
 	})
-	p.nc.SetDeadline(time.Now().Add(20 * time.Second))
+	p.nc.SetDeadline(time.Now().Add(2 * time.Minute))
 	p.fr = http2.NewFramer(p.nc, p.nc)
 	p.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	p.fr.AllowIllegalWrites = true
