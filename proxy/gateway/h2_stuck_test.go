@@ -133,7 +133,7 @@ func stalls(t *testing.T, n *atomic.Int64) {
 		if now := n.Load(); now != last {
 			last, since = now, time.Now()
 		}
-		return time.Since(since) > 300*time.Millisecond
+		return time.Since(since) > time.Second
 	})
 }
 

@@ -112,7 +112,9 @@ func TestBytesBehindAnAnswerReachNobody(t *testing.T) {
 					}
 					c := r.dial()
 					c.send(a.method + " /svc/first HTTP/1.1\r\nHost: x\r\n\r\n")
-					c.answer(a.method)
+					if resp, body := c.answer(a.method); resp.StatusCode >= 500 {
+						t.Fatalf("the first client got %d %q", resp.StatusCode, body)
+					}
 					<-sent
 					for _, request := range []string{"GET /svc/ HTTP/1.1\r\nHost: x\r\n\r\n", "POST /svc/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"} {
 						other := r.dial()
