@@ -101,6 +101,15 @@ type refused struct{ Message, Reason, Entry string }
 // get asks for a URL through the egress, on a connection of its own.
 func (o *outside) get(t *testing.T, raw string) (int, refused) {
 	t.Helper()
+	status, r, err := o.try(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, r
+}
+
+// try is get for who can do with an error: a tunnel may be cut while it is begun.
+func (o *outside) try(raw string) (int, refused, error) {
 	tr := &http.Transport{
 		Proxy:             http.ProxyURL(&url.URL{Scheme: "http", Host: o.Egress}),
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the server is this test's
@@ -116,16 +125,16 @@ func (o *outside) get(t *testing.T, raw string) (int, refused) {
 	if err != nil {
 		if u, ok := err.(*url.Error); ok {
 			if c, ok := u.Err.(*connectError); ok {
-				return c.status, refused{}
+				return c.status, refused{}, nil
 			}
 		}
-		t.Fatal(err)
+		return 0, refused{}, err
 	}
 	defer resp.Body.Close()
 	var r refused
 	body, _ := io.ReadAll(resp.Body)
 	_ = json.Unmarshal(body, &r) // what the server says is no JSON
-	return resp.StatusCode, r
+	return resp.StatusCode, r, nil
 }
 
 type connectError struct{ status int }
@@ -136,10 +145,11 @@ func (e *connectError) Error() string { return fmt.Sprintf("CONNECT: %d", e.stat
 func (o *outside) soon(t *testing.T, raw string, status int) {
 	t.Helper()
 	eventually(t, soon, fmt.Sprintf("%s gives %d", raw, status), func() error {
-		if got, r := o.get(t, raw); got != status {
-			return fmt.Errorf("got %d %q", got, r.Reason)
+		got, r, err := o.try(raw)
+		if err == nil && got != status {
+			err = fmt.Errorf("got %d %q", got, r.Reason)
 		}
-		return nil
+		return err
 	})
 }
 

@@ -147,7 +147,7 @@ access_log {
 	t.Run("SIGHUP brings another chain", func(t *testing.T) {
 		p.Configure(t, config("middleware \"bad\" {\n  match {\n    headers = { \"A\" = \"~(\" }\n  }\n  record = true\n}\n"))
 		p.Signal(t, syscall.SIGHUP)
-		eventually(t, soon, "the mistake is logged", func() error { return logged(p, "error parsing regexp") })
+		eventually(t, soon, "the mistake is logged", func() error { return logged(p, "want a regular expression behind the ~") })
 		if resp, _ := send("DELETE", "/shop/a", ""); resp.StatusCode != 405 {
 			t.Errorf("after a mistake: got %d, want the former chain", resp.StatusCode)
 		}
