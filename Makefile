@@ -44,10 +44,8 @@ build: ## Build bin/lictor
 	go build -ldflags '$(LDFLAGS)' -o bin/lictor .
 
 test: compiler namespaces consul rabbitmq front bin/integration.test ## Unit and integration tests with -race, lint, and a minute of adversary
-	# Unit tests have the machine to themselves: some of them live in milliseconds. Integration tests
-	# mostly wait; lint, which computes beside them, gives way to them.
-	$(MAKE) --no-print-directory unit
-	$(MAKE) --no-print-directory -j2 --output-sync=target -o bin/integration.test BESIDE='nice -n 10' lint integration
+	# One after the other: each keeps all processors busy, and beside others what lives in milliseconds is late.
+	$(MAKE) --no-print-directory -o bin/integration.test unit lint integration
 	# Machines that run tests are busy with other things, and answer later: the second of make adversary is a quiet one's.
 	$(MAKE) --no-print-directory adversary ADVERSARY='-admin 2s'
 
@@ -98,7 +96,7 @@ lint: $(LINT)/golangci-lint ## Check the format, and what .golangci.yml names; c
 	@diff=$$(gofmt -d $$(git ls-files '*.go')); if [ -n "$$diff" ]; then echo "$$diff"; exit 1; fi
 	go mod tidy -diff
 	@# What it found of a file holds in every clone, as what Go compiled does: its cache is beside Go's, where it is by default.
-	GOLANGCI_LINT_CACHE="$${GOLANGCI_LINT_CACHE:-$$(dirname "$$(go env GOCACHE)")/golangci-lint}" $(BESIDE) $(LINT)/golangci-lint run ./...
+	GOLANGCI_LINT_CACHE="$${GOLANGCI_LINT_CACHE:-$$(dirname "$$(go env GOCACHE)")/golangci-lint}" $(LINT)/golangci-lint run ./...
 
 docs: ## Write the pages of docs/reference that are made of the code
 	go test -count=1 ./policy -run TestReference -update

@@ -65,8 +65,8 @@ func mostlyWaiting(t *testing.T) {
 // then, and of those that mostly wait all that do not wait for parts of others, so
 // that the longest begin first. The flag -parallel is to leave it to them.
 var (
-	working = make(chan struct{}, 6)
-	waiting = make(chan struct{}, 16)
+	working = make(chan struct{}, 4)
+	waiting = make(chan struct{}, 12)
 )
 
 // turn is the place of a test in working or waiting.

@@ -187,7 +187,7 @@ func busMemoryAlarm(t *testing.T, node *rabbitNode) {
 		}
 		return echo(d)
 	}})
-	b := startBus(t, rabbitmq.Config{URL: node.URL, Timeout: 30 * time.Second})
+	b := startBus(t, rabbitmq.Config{URL: node.URL, Timeout: 5 * time.Minute}) // the broker's tools may take long to start
 	_, err := b.Call(t.Context(), post("alarm", "/x", ""))
 	must(t, err)
 	answer := make(chan error, 1)

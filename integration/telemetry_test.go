@@ -43,7 +43,7 @@ func startTold(t *testing.T) *told {
 		case "/fails":
 			w.WriteHeader(http.StatusInternalServerError)
 		case "/thinks":
-			<-time.After(250 * time.Millisecond)
+			<-time.After(3100 * time.Millisecond)
 		}
 	}))
 	t.Cleanup(s.Close)
@@ -79,7 +79,7 @@ telemetry {
   otlp_endpoint = %q
   headers       = { "X-Key" = file(%q) }
   sample        = %s
-  slow          = "200ms"
+  slow          = "3s"
   service_name  = "edge"
 }
 resolver "static" {
@@ -222,7 +222,7 @@ func TestACollectorThatHangsCostsNothing(t *testing.T) {
 	p := startLictor(t, lictorConfig{Rest: fmt.Sprintf("telemetry {\n  otlp_endpoint = \"http://%s\"\n  sample = 1\n}\n", l.Addr()) + staticConfig("shop", back.URL)})
 	p.Ready(t)
 	load := startLoad("http://"+p.Gateway+"/shop/x", 8)
-	eventually(t, time.Minute, "as much waits as may", func() error {
+	eventually(t, 5*time.Minute, "as much waits as may", func() error {
 		if n := metric(t, p, `lictor_traces_dropped_total{reason="queue_full"}`); n < 2000 {
 			return fmt.Errorf("%v are dropped", n)
 		}

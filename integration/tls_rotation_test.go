@@ -5,6 +5,7 @@ package integration_test
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -64,11 +65,20 @@ func TestCertificateRotationLosesNoRequest(t *testing.T) {
 			return io.ErrNoProgress
 		})
 	}
+	enough(t, &answers, 50)
 	close(quit)
 	wg.Wait()
-	if answers.Load() < 50 {
-		t.Errorf("only %d requests were answered meanwhile", answers.Load())
-	}
+}
+
+// enough waits until so many requests are, without which a test has shown nothing.
+func enough(t *testing.T, answers *atomic.Int64, most int64) {
+	t.Helper()
+	eventually(t, time.Minute, "enough requests are answered", func() error {
+		if n := answers.Load(); n < most {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
 }
 
 func askOnce(client *http.Client, url string) error {
