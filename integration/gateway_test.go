@@ -20,6 +20,7 @@ import (
 // called, and keeps what was answered.
 type load struct {
 	method, url string
+	clients     int
 
 	quit chan struct{}
 	wg   sync.WaitGroup
@@ -32,7 +33,7 @@ type load struct {
 func startLoad(url string, clients int) *load { return startLoadOf(http.MethodGet, url, clients) }
 
 func startLoadOf(method, url string, clients int) *load {
-	l := &load{method: method, url: url, quit: make(chan struct{})}
+	l := &load{method: method, url: url, clients: clients, quit: make(chan struct{})}
 	for range clients {
 		l.wg.Go(l.run)
 	}

@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -143,6 +144,7 @@ func crashed(s *site) {
 			i.end(s.t, syscall.SIGKILL)
 			i.start(s.t)
 			s.serves("", name)
+			s.settle() // what broke off is sent once more, and not a third time
 		}
 	}
 }
@@ -221,6 +223,22 @@ func tellLate(t *testing.T, addr string) string {
 		s.CloseClientConnections()
 	})
 	return s.Listener.Addr().String()
+}
+
+// settle waits until all that is asked is answered, and begins anew.
+func (s *site) settle() {
+	s.t.Helper()
+	for i, l := range s.loads {
+		l.stop(s.t)
+		l = startLoadOf(l.method, l.url, l.clients)
+		s.loads[i] = l
+		eventually(s.t, soon, "there are answers again", func() error {
+			if l.answers.Load() == 0 {
+				return errors.New("none")
+			}
+			return nil
+		})
+	}
 }
 
 // load asks for the path of the service until the way to deploy is over.

@@ -248,12 +248,12 @@ func (q *Request) brokeOff(r *roster, reused bool) verdict {
 	case q.others(r) || q.hasOtherSite():
 		q.resent = true
 		return another
+	case q.mayWait(): // it may be dying, and take a connection that it does not serve any more
+		q.resent = true
+		return another
 	case reused:
 		q.resent = true
 		return onceMore
-	case q.mayWait():
-		q.resent = true
-		return another
 	}
 	return gaveUp
 }
