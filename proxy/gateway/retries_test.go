@@ -351,6 +351,32 @@ func TestSafeRequestIsTriedOnOneMore(t *testing.T) {
 	}
 }
 
+// A lone instance that is killed may take one more connection before its socket is
+// closed. What broke off waits, where it may, and is not sent to it at once (K7).
+func TestWhatALoneInstanceBreaksOffWaitsForItsReturn(t *testing.T) {
+	r := newRig(t, nil)
+	var dying atomic.Pointer[time.Time]
+	l := r.rawBackend(func(c net.Conn, in *bufio.Reader) {
+		for {
+			head, err := readHead(in)
+			now := time.Now()
+			if err != nil || !strings.Contains(head, "/warm") && (dying.CompareAndSwap(nil, &now) || now.Sub(*dying.Load()) < 50*time.Millisecond) {
+				return
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	r.src.set(resolver.Options{Hold: time.Minute}, l.Addr().String())
+	r.get("/svc/warm")
+	eventually.True(t, "its connection is free", func() bool {
+		_, idle := r.gw.upstream.Connections("svc")
+		return idle == 1
+	})
+	if resp, _ := r.get("/svc/"); resp.StatusCode != 200 {
+		t.Errorf("got %d, want 200", resp.StatusCode)
+	}
+}
+
 // Instances that accept and hang up are not dialled without end.
 func TestInstanceThatHangsUp(t *testing.T) {
 	r := newRig(t, nil)

@@ -240,15 +240,13 @@ func missReason(f *http1.Failure) answer.Reason {
 
 // brokeOff says what comes of a request that only reads and broke off before any answer.
 // It may be what m fell over, so it is sent once more, and no third time: to somebody
-// else, or, if there is nobody and its connection had served before, to m.
+// else, or when m takes connections again, if requests may wait for that; else to m, if
+// its connection had served before. One that is dying may take another one.
 func (q *Request) brokeOff(r *roster, reused bool) verdict {
 	switch {
 	case q.resent:
 		return gaveUp
-	case q.others(r) || q.hasOtherSite():
-		q.resent = true
-		return another
-	case q.mayWait(): // it may be dying, and take a connection that it does not serve any more
+	case q.others(r) || q.hasOtherSite() || q.mayWait():
 		q.resent = true
 		return another
 	case reused:
