@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lictor/internal/eventually"
+	"lictor/internal/monotonic"
 )
 
 // A peer that reads slowly, but does read, is not cut for taking nothing, though its
@@ -96,6 +97,7 @@ func TestAPassedDeadlineCutsNobodyWhoHadNoTimeToTake(t *testing.T) {
 			b.SetReadBuffer(32 << 10)
 			g := newGround(a)
 			g.stall = time.Minute
+			g.since = monotonic.Now() - int64(2*time.Minute) // when a former write began to wait
 			g.TCPConn.SetWriteDeadline(time.Now().Add(tt.by))
 			read := make(chan int64)
 			time.AfterFunc(100*time.Millisecond, func() {
