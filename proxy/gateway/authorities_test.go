@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -62,6 +63,29 @@ func TestAYesIsRememberedForTheVerySameRequest(t *testing.T) { // P3
 	asked("without the cookie", 1, "GET", "/svc/x?y", host, ann)
 	r.rules.apply(put(t, policy.KindPlugins, "other", `{"name": "request-size-limiting", "config": {"max_body": "1KiB"}}`))
 	asked("after a change of another one", 0, "GET", "/svc/x?y", host, ann)
+}
+
+// A proxy in front has several ports, and takes away what paths begin with.
+func TestAYesGoesByAllThatATrustedProxySaysOfWhereTheClientCame(t *testing.T) { // P3
+	r := newRig(t, func(s *Settings) { s.TrustedProxies = []netip.Prefix{mustPrefix("127.0.0.0/8")} })
+	r.backend(func(http.ResponseWriter, *http.Request) {})
+	a := r.authority(`"cache": "1h"`, func(w http.ResponseWriter, q *http.Request) {
+		if q.Header.Get("X-Forwarded-Port") == "8443" || q.Header.Get("X-Forwarded-Prefix") == "/staff" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	})
+	for _, tt := range []struct {
+		says         string
+		status, want int
+	}{
+		{"X-Forwarded-Port: 443", 200, 1}, {"X-Forwarded-Port: 443", 200, 0}, {"X-Forwarded-Port: 8443", 403, 1},
+		{"X-Forwarded-Prefix: /shop", 200, 1}, {"X-Forwarded-Prefix: /shop", 200, 0}, {"X-Forwarded-Prefix: /staff", 403, 1},
+	} {
+		resp, _ := r.get("/svc/x", "Cookie: s=ann", tt.says)
+		if n := len(a.questions()); resp.StatusCode != tt.status || n != tt.want {
+			t.Errorf("%s: got %d and %d questions, want %d and %d", tt.says, resp.StatusCode, n, tt.status, tt.want)
+		}
+	}
 }
 
 // Without cache_by all that the authority is told counts.

@@ -33,14 +33,14 @@ func (d *decision) question(ask *policy.Ask, mark hops.Mark) *question {
 	proto, host, port := d.in.says()
 	uri := d.uri()
 	key.add(d.in.req.Method, proto, host, uri, d.in.client.String())
-	key.add(strconv.Itoa(d.in.listener)) // an authority may go by the port, and a yes at one port is none at another
+	key.add(strconv.Itoa(d.in.listener), port, d.in.prefixBefore()) // an authority may go by each, and a yes at one port is none at another
 	by, told := d.credentials(q, &key)
 	q.remembers = ask.Cache > 0 && by
 	q.key = key.sum()
 	for _, value := range told {
 		key.add(value)
 	}
-	key.add(port, string(d.in.appendFor(nil)))
+	key.add(string(d.in.appendFor(nil)))
 	q.same = key.sum()
 	q.fields = message.AppendField(q.fields, "X-Forwarded-Method", d.in.req.Method)
 	q.fields = message.AppendField(q.fields, "X-Forwarded-Uri", uri)
