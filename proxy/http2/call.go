@@ -4,6 +4,7 @@ package http2
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -112,10 +113,7 @@ func (k *call) begin(p []byte) (int, error) {
 	if head.Upgrade != "" {
 		return 0, errUpgrade
 	}
-	req, err := k.client.request(&head)
-	if err != nil {
-		return 0, err
-	}
+	req := k.client.request(&head)
 	k.login = head.BindsLogin()
 	u := &k.upload
 	u.begin(&head)
@@ -147,21 +145,15 @@ func (k *call) wants() need {
 }
 
 // request turns a head into what the library wants.
-func (c *Client) request(head *message.RequestHead) (*http.Request, error) {
+func (c *Client) request(head *message.RequestHead) *http.Request {
 	req := &http.Request{
 		Method: head.Method, Host: head.Host, Proto: "HTTP/2.0", ProtoMajor: 2,
 		URL:           &url.URL{Scheme: c.scheme, Host: c.cfg.Address, Opaque: head.Target},
 		Header:        make(http.Header, len(head.Fields)+1),
 		ContentLength: max(head.ContentLength, 0),
 	}
-	if strings.HasPrefix(head.Target, "//") { // Opaque would make an authority of it
-		path, query, has := strings.Cut(head.Target, "?")
-		plain, err := url.PathUnescape(path)
-		if err != nil {
-			return nil, err
-		}
-		req.URL.Opaque, req.URL.Path, req.URL.RawPath = "", plain, path
-		req.URL.RawQuery, req.URL.ForceQuery = query, has
+	if strings.HasPrefix(head.Target, "//") { // alone it would be taken for a host, and any other way to say it reads and writes the path anew
+		req.URL.Opaque = "//" + cmp.Or(head.Host, c.cfg.Address) + head.Target
 	}
 	req.Header["User-Agent"] = []string{""} // none of the library's
 	for i := range head.Fields {
@@ -177,7 +169,7 @@ func (c *Client) request(head *message.RequestHead) (*http.Request, error) {
 	if head.TETrailers {
 		req.Header["Te"] = []string{"trailers"}
 	}
-	return req, nil
+	return req
 }
 
 // exchange sends the request and makes text of the answer.
