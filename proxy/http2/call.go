@@ -163,7 +163,8 @@ func (c *Client) request(head *message.RequestHead) *http.Request {
 		case f.ID == message.FieldUserAgent:
 			req.Header["User-Agent"] = []string{f.Value}
 		default:
-			req.Header[f.Name] = append(req.Header[f.Name], f.Value)
+			name := http.CanonicalHeaderKey(f.Name) // fields of one name stay in their order, however each is written
+			req.Header[name] = append(req.Header[name], f.Value)
 		}
 	}
 	if head.TETrailers {

@@ -80,3 +80,14 @@ func TestATargetComesToAnInstanceAsItIs(t *testing.T) {
 		}
 	}
 }
+
+// TestFieldsOfOneNameKeepTheirOrder, in whatever case each is written (RFC 9110 5.3).
+func TestFieldsOfOneNameKeepTheirOrder(t *testing.T) {
+	c := echo(t)
+	for range 8 {
+		got := send(t, c, "GET / HTTP/1.1\r\nHost: h.test\r\nX-Seen: a\r\nx-seen: b\r\nX-SEEN: c\r\n\r\n")
+		if !strings.Contains(got, "x-seen: a\nx-seen: b\nx-seen: c\n") {
+			t.Fatalf("they came as %q", got)
+		}
+	}
+}
