@@ -51,8 +51,7 @@ func (m *Mirror) Begin(fn func(store.Update) []string) error {
 	again := m.status.Loaded
 	m.mu.Unlock()
 	if again {
-		u := store.Update{Changes: m.Everything(), Reset: true, LastGood: m.Status().LastGood, Index: m.Index()}
-		m.judge(&u, fn(u), nil)
+		m.Publish(store.Update{Changes: m.Everything(), Reset: true, LastGood: m.Status().LastGood, Index: m.Index()})
 		return nil
 	}
 	if m.kept == nil {
@@ -98,14 +97,7 @@ func (m *Mirror) Publish(u store.Update) {
 		u.Reset = true
 	}
 	silent := len(u.Changes) == 0 && !u.Reset && m.status.LastGood == u.LastGood
-	former := make(map[string]*store.Version)
-	for i := range u.Changes {
-		c := &u.Changes[i]
-		if v := lastGoodOf(m.kinds[c.Kind][c.Name]); v != nil && !c.Deleted && !u.Reset {
-			former[c.Key()] = v
-		}
-		m.applyLocked(c)
-	}
+	own := m.takeLocked(u)
 	m.status.Loaded, m.status.LastGood, m.status.Index = true, u.LastGood, u.Index
 	deliver := m.deliver
 	m.mu.Unlock()
@@ -113,42 +105,46 @@ func (m *Mirror) Publish(u store.Update) {
 		return
 	}
 	m.tellLoss(u.Changes)
-	var bad []string
 	if deliver != nil {
-		bad = deliver(u)
+		m.judge(own, deliver(u))
 	}
-	m.judge(&u, bad, former)
 	if m.kept != nil && !u.LastGood {
+		u.Changes = own
 		m.kept.add(u)
 	}
 }
 
-// judge marks the values of an update that the reader called bad, and keeps the
-// last good one beside each: from former, or the one that came with the update. It
-// works on a copy of u.Changes, for the reader may have kept them.
-func (m *Mirror) judge(u *store.Update, bad []string, former map[string]*store.Version) {
-	if len(bad) == 0 && len(former) == 0 && !u.Reset {
-		return
+// takeLocked takes changes over, as its own, for the reader may keep those of u. Each
+// value is a bad one until it was judged, with the last good one beside it: whatever is
+// written to the file before, or is never judged, opens nothing. m.mu is held.
+func (m *Mirror) takeLocked(u store.Update) (own []store.Change) {
+	own = slices.Clone(u.Changes)
+	for i := range own {
+		c := &own[i]
+		if !c.Deleted {
+			if former := lastGoodOf(m.kinds[c.Kind][c.Name]); former != nil && !u.Reset {
+				c.Former = former
+			}
+			c.Bad = true
+		}
+		m.applyLocked(c)
 	}
+	return own
+}
+
+// judge marks the values good that the reader did not call bad: they need no last good
+// one beside them.
+func (m *Mirror) judge(own []store.Change, bad []string) {
 	isBad := make(map[string]bool, len(bad))
 	for _, key := range bad {
 		isBad[key] = true
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	u.Changes = slices.Clone(u.Changes)
-	for i := range u.Changes {
-		c := &u.Changes[i]
-		key := c.Key()
-		if c.Deleted || c.Bad == isBad[key] && (former[key] == nil || !isBad[key]) {
-			continue
+	for i := range own {
+		if c := &own[i]; !c.Deleted && !isBad[c.Key()] {
+			c.Bad, c.Former = false, nil
 		}
-		if c.Bad = isBad[key]; !c.Bad {
-			c.Former = nil
-		} else if former[key] != nil {
-			c.Former = former[key]
-		}
-		m.kinds[c.Kind][c.Name] = &c.Object
 	}
 }
 
