@@ -44,7 +44,7 @@ type Ring struct {
 	mu      sync.Mutex // guards what follows
 	size    int64      // of all files at most
 	head    []byte     // the line that each file begins with, nil = none
-	headed  bool       // file has it, as it is now
+	headed  bool       // file has it, as it is now: written since it was opened
 	file    *os.File   // nil: it could not be opened
 	written int64      // bytes in file
 	torn    bool       // the last line of file is not whole
@@ -145,7 +145,7 @@ func (r *Ring) open() error {
 		return errors.Join(err, f.Close())
 	}
 	r.file, r.written, r.torn, r.older = f, info.Size(), false, older
-	r.headed = r.headed && r.written > 0
+	r.headed = false // whatever is in it, it may be another one than before
 	if r.written > 0 {
 		last := make([]byte, 1)
 		if _, err := f.ReadAt(last, r.written-1); err == nil {

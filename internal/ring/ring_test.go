@@ -159,6 +159,34 @@ func TestEachFileBeginsWithTheHead(t *testing.T) {
 	}
 }
 
+// What stands in the place of a file that was moved away may rest on another head, and
+// a file that was cut short has none any more.
+func TestAFileThatIsOpenedAnewGetsTheHeadWhateverIsInIt(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"another one": func(path string) error {
+			return errors.Join(os.Rename(path, path+".moved"), os.WriteFile(path, []byte("other\n"), 0o600))
+		},
+		"one that was cut short and written to since": func(path string) error {
+			return os.WriteFile(path, []byte("other\n"), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "log")
+			r := open(t, path, MinSize, nil)
+			r.SetHead([]byte("head\n"))
+			write(t, r, []byte("first\n"))
+			if err := errors.Join(spoil(path), r.Reopen()); err != nil {
+				t.Fatal(err)
+			}
+			r.SetHead([]byte("head\n"))
+			write(t, r, []byte("line\n"))
+			if text, err := os.ReadFile(path); err != nil || string(text) != "other\nhead\nline\n" {
+				t.Errorf("got %q, %v", text, err)
+			}
+		})
+	}
+}
+
 // What follows rests on the head, so it is written as soon as it can be.
 func TestAHeadThatCouldNotBeWrittenComesBeforeWhatIsWrittenNext(t *testing.T) {
 	for name, test := range map[string]struct {
