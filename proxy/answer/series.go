@@ -61,7 +61,7 @@ func newRows[R any](name, help string, labels, own []string, tell func(*R, telli
 func (r *Rows[R]) Of(labels ...string) *R {
 	var of labelled
 	for i, value := range labels {
-		of[i] = strings.ToValidUTF8(value, "?") // no other can be told
+		of[i] = asTold(value)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,6 +73,7 @@ func (r *Rows[R]) Of(labels ...string) *R {
 
 // Forget drops the rows whose last label has the value.
 func (r *Rows[R]) Forget(value string) {
+	value = asTold(value)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for of := range r.all {
@@ -81,6 +82,10 @@ func (r *Rows[R]) Forget(value string) {
 		}
 	}
 }
+
+// asTold is a label's value as it is told: in UTF-8, for no other can be. No registry and
+// no policy has names that are not; values that differ in such bytes alone share a row.
+func asTold(value string) string { return strings.ToValidUTF8(value, "?") }
 
 // Describe implements [prometheus.Collector].
 func (r *Rows[R]) Describe(to chan<- *prometheus.Desc) { to <- r.desc }

@@ -84,6 +84,17 @@ func TestClassesAreToldAsCountersTellThem(t *testing.T) {
 	}
 }
 
+// What is forgotten is found as it was told, whatever its bytes are.
+func TestRowsAreForgottenByTheValueThatTheyWereMadeBy(t *testing.T) {
+	for _, value := range []string{"shop", "", "sh\xffop", "\xff\xfe"} {
+		rows := NewNumbers("requests_total", "For a test.", "service")
+		rows.Of(value)
+		if rows.Forget(value); len(rows.all) != 0 {
+			t.Errorf("%q is still there", value)
+		}
+	}
+}
+
 // Many count at once, and somebody reads.
 func TestRowsCountWhatManyNote(t *testing.T) {
 	rows := NewDurations("took_seconds", "For a test.", "service")
