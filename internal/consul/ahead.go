@@ -2,89 +2,109 @@ package consul
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"lictor/internal/crash"
 	"lictor/internal/secret"
 )
 
-// Asked is a query that was sent before [Client.Get] is called for it. A nil Asked is none.
+// Asked is a query on its way, of which one [Client.Get] reads the answer. A nil Asked is
+// none.
 type Asked struct {
-	path   string
+	by     string          // which it asks, see [Query.asks]
 	ctx    context.Context // it has the deadline of the query, whoever reads the answer
 	cancel context.CancelFunc
-	token  secret.Text // by which it was asked
-
-	conn *streamConn
-	req  *http.Request
-	resp *http.Response
-	err  error
+	way    *transport
+	done   func()      // gives back its turn
+	token  secret.Text // by which it is asked
+	req    *http.Request
+	ahead  bool  // it was sent, and what follows is what came of it
+	err    error // of that alone
+	resp   *http.Response
+	taken  bool // what comes is somebody's
+	ended  bool
 }
-
-// errAhead is that a query has to be asked by [Client.Get].
-var errAhead = errors.New("it is not asked ahead")
 
 // Ahead sends a query that waits, by a stream, and returns when its answer has begun or
 // it has failed. It is for very many that wait: all that takes much stack is done before,
 // and by [Client.Get] behind it, aside from the goroutine that waits. It returns nil where
 // there is no stream for it.
 func (c *Client) Ahead(ctx context.Context, path string, q Query) *Asked {
-	a := &Asked{path: path}
-	if Aside(func() error { return c.prepare(ctx, a, q) }) != nil {
+	if !q.Many || q.Index == 0 {
+		return nil
+	}
+	var a *Asked
+	var conn *streamConn
+	err := Aside(func() (err error) {
+		if a, err = c.prepare(ctx, path, q); err != nil {
+			return err
+		}
+		if a.way != c.many {
+			return errPlain
+		}
+		conn, err = c.streams.reserve(a.ctx)
+		return err
+	})
+	if err != nil {
 		a.End()
 		return nil
 	}
-	a.resp, a.err = a.conn.RoundTrip(a.req)
+	a.ahead, a.err = true, Contain(func() (err error) {
+		a.resp, err = c.streams.roundTrip(conn, a.req)
+		return err
+	})
 	return a
 }
 
-// prepare does all for Ahead but to wait.
-func (c *Client) prepare(ctx context.Context, a *Asked, q Query) (err error) {
-	if !q.Many || q.Index == 0 || !c.streams.ready(ctx) {
-		return errAhead
+// prepare makes the request of a query that may be sent now, and begins its time.
+func (c *Client) prepare(ctx context.Context, path string, q Query) (*Asked, error) {
+	way, done, err := c.way(ctx, q)
+	if err != nil {
+		return nil, err
 	}
-	a.token = c.current()
+	a := &Asked{by: q.asks(path), way: way, done: done, token: c.current()}
 	a.ctx, a.cancel = context.WithTimeout(ctx, q.deadline())
-	if a.req, err = c.request(a.ctx, http.MethodGet, a.path, q.form(), nil, a.token); err != nil {
-		return err
+	if a.req, err = c.request(a.ctx, http.MethodGet, path, q.form(), nil, a.token); err != nil {
+		a.End()
+		return nil, err
 	}
-	a.conn, err = c.streams.reserve(a.ctx)
-	return err
+	return a, nil
 }
 
-// End ends the query, whether its answer was read or not.
-func (a *Asked) End() {
-	if a != nil && a.cancel != nil {
-		a.cancel()
+// answer returns what a query is answered, for which it waits.
+func (c *Client) answer(a *Asked) (_ *http.Response, err error) {
+	if a.ahead {
+		a.resp, err = a.way.judge(a.req, a.resp, a.err)
+	} else {
+		a.resp, err = a.way.RoundTrip(a.req)
 	}
+	a.resp, err = c.accept(a.req, a.token, a.resp, err)
+	return a.resp, err
 }
 
-// of returns a if it is the query of a path.
-func (a *Asked) of(path string) *Asked {
-	if a == nil || a.path != path {
+// asks returns what is asked by a query.
+func (q Query) asks(path string) string { return path + "?" + q.form().Encode() }
+
+// take returns a if it is what a query asks, and nobody took it before.
+func (a *Asked) take(path string, q Query) *Asked {
+	if a == nil || a.taken || a.by != q.asks(path) {
 		return nil
 	}
+	a.taken = true
 	return a
 }
 
-// first returns a connection and what came on it, once, and then nil.
-func (a *Asked) first() (conn *streamConn, resp *http.Response, err error) {
-	if a == nil {
-		return nil, nil, nil
+// End ends a query, whether its answer was read or not.
+func (a *Asked) End() {
+	if a == nil || a.ended {
+		return
 	}
-	conn, a.conn = a.conn, nil
-	return conn, a.resp, a.err
-}
-
-type askedKey struct{}
-
-// askedOf returns the query that was sent for a request.
-func askedOf(ctx context.Context) *Asked {
-	if a, is := ctx.Value(askedKey{}).(*Asked); is {
-		return a
+	a.ended = true
+	if a.resp != nil {
+		_ = a.resp.Body.Close() // else what came of it takes room of its connection for good
 	}
-	return nil
+	a.cancel()
+	a.done()
 }
 
 // Aside does some work in a goroutine that ends with it, and returns its error or that of

@@ -57,35 +57,6 @@ func allStacks() string {
 	return string(buf[:runtime.Stack(buf, true)])
 }
 
-// TestWhatIsAskedAheadIsAnswered as if it were not.
-func TestWhatIsAskedAheadIsAnswered(t *testing.T) {
-	s := startSecured(t, 50, "h2")
-	c := s.client(t, 2)
-	close(s.release)
-	q := Query{Index: 7, Wait: time.Minute, Many: true}
-	if a := c.Ahead(t.Context(), "/v1/x", Query{Many: true}); a != nil {
-		t.Error("what does not wait is asked ahead")
-	}
-	q.Asked = c.Ahead(t.Context(), "/v1/x", q)
-	if q.Asked == nil {
-		t.Fatal("it is not asked ahead")
-	}
-	defer q.Asked.End()
-	var said string
-	for i, tt := range []struct {
-		path    string
-		streams int64
-	}{{"/v1/other", 2}, {"/v1/x", 2}, {"/v1/x", 3}} {
-		m, err := c.Get(t.Context(), tt.path, q, readAll(&said))
-		if i == 2 && errors.Is(err, context.Canceled) {
-			continue // its time was over with its answer
-		}
-		if err != nil || m.Index != 7 || said != "[]" || s.streams.Load() != tt.streams {
-			t.Errorf("%s: %+v %q %v, by %d streams, want %d", tt.path, m, said, err, s.streams.Load(), tt.streams)
-		}
-	}
-}
-
 // TestAnOlderAnswerThatWasAskedForAheadIsAskedForAgain, and not read twice.
 func TestAnOlderAnswerThatWasAskedForAheadIsAskedForAgain(t *testing.T) {
 	s := startSecured(t, 50, "h2")

@@ -49,7 +49,7 @@ type Meta struct {
 func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
 	m, err := c.get(ctx, path, q, read)
 	if errors.Is(err, errOlder) {
-		q.Consistent, q.Index, q.Asked = true, 0, nil
+		q.Consistent, q.Index = true, 0
 		return c.get(ctx, path, q, read)
 	}
 	return m, err
@@ -58,24 +58,43 @@ func (c *Client) Get(ctx context.Context, path string, q Query, read func(io.Rea
 // errOlder is that the index of an answer is below one that is known.
 var errOlder = errors.New("consul's answer is older than one that is known")
 
+// errAgain is that a query was not answered, or not to whom Consul is asked as by now. It
+// is to be asked again, not to be sent again with what is left of its time: Consul has it
+// wait as long as before.
+var errAgain = errors.New("consul is to be asked again")
+
+// mostAgain bounds how often that is.
+const mostAgain = 100
+
 // get is [Client.Get] that believes no older index but of a consistent answer.
 func (c *Client) get(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
-	by, done, err := c.way(ctx, q)
+	for range mostAgain {
+		m, err := c.once(ctx, path, q, read)
+		switch {
+		case errors.Is(err, errPlain):
+			q.Many = false
+		case !errors.Is(err, errAgain):
+			return m, err
+		}
+	}
+	return Meta{}, errBusy
+}
+
+// once is get that asks once.
+func (c *Client) once(ctx context.Context, path string, q Query, read func(io.Reader) error) (Meta, error) {
+	a := q.Asked.take(path, q)
+	if a == nil {
+		var err error
+		if a, err = c.prepare(ctx, path, q); err != nil {
+			return Meta{}, err
+		}
+	}
+	defer a.End()
+	resp, err := c.answer(a)
 	if err != nil {
 		return Meta{}, err
 	}
-	defer done()
-	asked, cancel := q.begin(ctx, path)
-	defer cancel()
-	resp, err := c.send(asked, by, http.MethodGet, path, q.form(), nil)
-	if errors.Is(err, errPlain) {
-		resp, err = c.send(asked, c.kept, http.MethodGet, path, q.form(), nil)
-	}
-	if err != nil {
-		return Meta{}, err
-	}
-	defer resp.Body.Close()
-	defer time.AfterFunc(q.time(), cancel).Stop()
+	defer time.AfterFunc(q.time(), a.cancel).Stop()
 	empty := q.MayBeEmpty && resp.StatusCode == http.StatusNotFound
 	if resp.StatusCode != http.StatusOK && !empty {
 		return Meta{}, ErrorOf(resp)
@@ -96,18 +115,10 @@ func (c *Client) get(ctx context.Context, path string, q Query, read func(io.Rea
 	case m.Empty:
 		return m, nil
 	}
-	if err = read(resp.Body); err != nil && asked.Err() != nil && ctx.Err() == nil {
+	if err = read(resp.Body); err != nil && a.ctx.Err() != nil && ctx.Err() == nil {
 		err = errUnended
 	}
 	return m, err
-}
-
-// begin gives a query its deadline, unless that began when it was sent.
-func (q Query) begin(ctx context.Context, path string) (context.Context, context.CancelFunc) {
-	if a := q.Asked.of(path); a != nil {
-		return context.WithValue(a.ctx, askedKey{}, a), a.cancel
-	}
-	return context.WithTimeout(ctx, q.deadline())
 }
 
 // deadline is how long all of a query may take, time what its answer may.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,8 +37,13 @@ func (c *Client) Send(ctx context.Context, method, path string, form url.Values,
 
 // Do sends one request as [Client.Send] does and returns the answer, whatever its
 // status. The caller closes its body, which ends in an error past its bound.
-func (c *Client) Do(ctx context.Context, method, path string, form url.Values, body []byte) (*http.Response, error) {
-	return c.send(ctx, c.kept, method, path, form, body)
+func (c *Client) Do(ctx context.Context, method, path string, form url.Values, body []byte) (resp *http.Response, err error) {
+	for range mostAgain {
+		if resp, err = c.send(ctx, c.kept, method, path, form, body); !errors.Is(err, errAgain) {
+			break
+		}
+	}
+	return resp, err
 }
 
 // MayReadKeys asks Consul whether the token may read all keys below a prefix:
@@ -67,32 +73,28 @@ func (c *Client) MayReadKeys(ctx context.Context, prefix string) (bool, error) {
 	return verdicts[0].Allow, nil
 }
 
-// send sends one request, as whoever Consul is to be asked as now. A refusal of
-// a token that was replaced meanwhile, as while a query waited, is not the answer.
+// send sends one request, as whoever Consul is to be asked as now.
 func (c *Client) send(ctx context.Context, by *transport, method, path string, form url.Values, body []byte) (*http.Response, error) {
 	token := c.current()
-	if a := askedOf(ctx); a != nil {
-		token = a.token
+	req, err := c.request(ctx, method, path, form, body, token)
+	if err != nil {
+		return nil, err
 	}
-	for {
-		req, err := c.request(ctx, method, path, form, body, token)
-		if err != nil {
-			return nil, err
-		}
-		resp, err := by.RoundTrip(req)
-		if err != nil {
-			return nil, &url.Error{Op: method, URL: req.URL.String(), Err: err}
-		}
-		if resp.StatusCode != http.StatusForbidden {
-			return resp, nil
-		}
-		now := c.current()
-		if now.Reveal() == token.Reveal() {
-			return resp, nil
-		}
+	resp, err := by.RoundTrip(req)
+	return c.accept(req, token, resp, err)
+}
+
+// accept judges what came of a request. A refusal of a token that was replaced meanwhile,
+// as while a query waited, is not the answer, but [errAgain].
+func (c *Client) accept(req *http.Request, token secret.Text, resp *http.Response, err error) (*http.Response, error) {
+	switch {
+	case err != nil:
+		return nil, &url.Error{Op: req.Method, URL: req.URL.String(), Err: err}
+	case resp.StatusCode == http.StatusForbidden && c.current().Reveal() != token.Reveal():
 		_ = resp.Body.Close() // nothing of it is wanted
-		token = now
+		return nil, errAgain
 	}
+	return resp, nil
 }
 
 // current returns the token that counts now. Connections that were made by other

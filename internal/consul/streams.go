@@ -148,29 +148,30 @@ func (s *streams) turn(ctx context.Context, waits bool) (done func(), err error)
 	}
 }
 
-// RoundTrip implements [http.RoundTripper]. What a connection did not answer that takes no
-// more requests is sent on another: no request of streams changes anything.
+// RoundTrip implements [http.RoundTripper].
 func (s *streams) RoundTrip(req *http.Request) (*http.Response, error) {
-	for range 4 * (s.most + 1) {
-		conn, resp, err := askedOf(req.Context()).first()
-		if conn == nil {
-			if conn, err = s.reserve(req.Context()); err != nil {
-				return nil, err
-			}
-			resp, err = conn.RoundTrip(req)
-		}
-		if err == nil {
-			s.answered(conn)
-			return resp, nil
-		}
-		switch plain, again := s.failure(conn, err); {
-		case plain:
-			return nil, errPlain
-		case !again || req.Context().Err() != nil:
-			return nil, err
-		}
+	conn, err := s.reserve(req.Context())
+	if err != nil {
+		return nil, err
 	}
-	return nil, errBusy
+	return s.roundTrip(conn, req)
+}
+
+// roundTrip is RoundTrip on the place that was reserved. What a connection did not answer
+// that takes no more requests is to be asked again: no request of streams changes anything.
+func (s *streams) roundTrip(conn *streamConn, req *http.Request) (*http.Response, error) {
+	resp, err := conn.RoundTrip(req)
+	if err == nil {
+		s.answered(conn)
+		return resp, nil
+	}
+	switch plain, again := s.failure(conn, err); {
+	case plain:
+		return nil, errPlain
+	case again && req.Context().Err() == nil:
+		return nil, errAgain
+	}
+	return nil, err
 }
 
 // reserve waits for a place. Others may take those on a connection that is made for it,
@@ -215,7 +216,7 @@ func (s *streams) answered(conn *streamConn) {
 }
 
 // failure looks after what is left of a connection on which a request failed: plain
-// says that the request is to be sent as all others are, again that it may be sent on
+// says that the request is to be sent as all others are, again that it may be asked on
 // another connection.
 func (s *streams) failure(conn *streamConn, err error) (plain, again bool) {
 	reset, isReset := errors.AsType[http2.StreamError](err)

@@ -105,10 +105,12 @@ func (p *peer) reset(stream uint32, code http2.ErrCode) {
 }
 
 // head begins an answer, and body ends it.
-func (p *peer) head(stream uint32) {
+func (p *peer) head(stream uint32) { p.headAs(stream, "200") }
+
+func (p *peer) headAs(stream uint32, status string) {
 	var block bytes.Buffer
 	to := hpack.NewEncoder(&block)
-	to.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})      //nolint:errcheck // into memory
+	to.WriteField(hpack.HeaderField{Name: ":status", Value: status})     //nolint:errcheck // into memory
 	to.WriteField(hpack.HeaderField{Name: "x-consul-index", Value: "7"}) //nolint:errcheck // likewise
 	p.say(func() error {
 		return p.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true})

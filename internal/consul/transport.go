@@ -198,8 +198,13 @@ type transport struct {
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
+	return t.judge(req, resp, err)
+}
+
+// judge is RoundTrip for what came of a request.
+func (t *transport) judge(req *http.Request, resp *http.Response, err error) (*http.Response, error) {
 	if err != nil {
-		if !errors.Is(req.Context().Err(), context.Canceled) && !errors.Is(err, errPlain) && !errors.Is(err, errBusy) {
+		if !errors.Is(req.Context().Err(), context.Canceled) && !saysNothing(err) {
 			t.contact.Failed()
 		}
 		return nil, err
@@ -221,6 +226,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &boundedBody{ReadCloser: resp.Body, left: most, most: most}
 	return resp, nil
+}
+
+// saysNothing reports whether an error says nothing about whether Consul answers.
+func saysNothing(err error) bool {
+	return errors.Is(err, errPlain) || errors.Is(err, errBusy) || errors.Is(err, errAgain) || errors.Is(err, ErrPanic)
 }
 
 // CloseIdleConnections closes those that no request uses.
