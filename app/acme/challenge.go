@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -104,29 +103,4 @@ func (m *Manager) challenge(ctx context.Context, hello *tls.ClientHelloInfo) *tl
 		return nil
 	}
 	return cert
-}
-
-// work is what a lictor does under locks of the storage. It ends when one is lost.
-type work struct {
-	end   context.CancelCauseFunc
-	locks []*lock
-}
-
-type workKey struct{}
-
-var errLost = errors.New("the lock in Consul was lost, somebody else may go on")
-
-// AtWork returns a context that ends when a lock that is taken with it is lost.
-// The caller ends it.
-func AtWork(ctx context.Context) (context.Context, context.CancelCauseFunc) {
-	ctx, end := context.WithCancelCause(ctx)
-	return context.WithValue(ctx, workKey{}, &work{end: end}), end
-}
-
-// lost is why the work ended early, nil if it did not.
-func lost(ctx context.Context) error {
-	if err := context.Cause(ctx); errors.Is(err, errLost) {
-		return err
-	}
-	return nil
 }

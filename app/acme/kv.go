@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 
 	"github.com/caddyserver/certmagic"
 
@@ -27,14 +26,11 @@ type KV struct {
 	client *consul.Client
 	prefix string // ends in a slash
 	seal   *Seal
-
-	mu   sync.Mutex // guards held
-	held map[string]*lock
 }
 
 // NewKV returns a storage below a prefix, which ends in a slash.
 func NewKV(client *consul.Client, prefix string, seal *Seal) *KV {
-	return &KV{client: client, prefix: prefix, seal: seal, held: make(map[string]*lock)}
+	return &KV{client: client, prefix: prefix, seal: seal}
 }
 
 func (s *KV) path(key string) string { return "/v1/kv/" + s.prefix + key }
@@ -66,7 +62,7 @@ type operation struct {
 func (s *KV) change(ctx context.Context, op operation) error {
 	var all []map[string]operation
 	if w, ok := ctx.Value(workKey{}).(*work); ok {
-		for _, l := range s.of(w) {
+		for _, l := range w.held() {
 			all = append(all, map[string]operation{"KV": {Verb: "check-session", Key: l.key, Session: l.session}})
 		}
 	}

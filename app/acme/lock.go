@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"lictor/internal/consul"
@@ -48,10 +47,7 @@ func (s *KV) Lock(ctx context.Context, name string) error {
 	for {
 		got, err := s.acquire(ctx, l)
 		if err == nil && got {
-			s.mu.Lock()
-			s.held[name] = l
-			w.locks = append(w.locks, l)
-			s.mu.Unlock()
+			w.add(l)
 			return nil
 		}
 		if err == nil {
@@ -64,15 +60,11 @@ func (s *KV) Lock(ctx context.Context, name string) error {
 	}
 }
 
-// Unlock implements [certmagic.Locker].
+// Unlock implements [certmagic.Locker]. It gives back the lock of the work of ctx: one
+// that was lost may be somebody else's by now, also of this lictor.
 func (s *KV) Unlock(ctx context.Context, name string) error {
-	s.mu.Lock()
-	l := s.held[name]
-	delete(s.held, name)
-	if l != nil {
-		l.work.locks = slices.DeleteFunc(l.work.locks, func(o *lock) bool { return o == l })
-	}
-	s.mu.Unlock()
+	w, _ := ctx.Value(workKey{}).(*work)
+	l := w.take(name)
 	if l == nil {
 		return errors.New("acme: a lock that is not held")
 	}
@@ -82,13 +74,6 @@ func (s *KV) Unlock(ctx context.Context, name string) error {
 	err := s.client.Send(ctx, http.MethodPut, "/v1/kv/"+l.key, url.Values{"release": {l.session}}, nil, nil)
 	s.destroy(ctx, l)
 	return err
-}
-
-// of returns the locks that a work holds.
-func (s *KV) of(w *work) []*lock {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(w.locks)
 }
 
 // open makes the session of a lock and keeps it alive.
