@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -204,7 +205,7 @@ func (m *Manager) done(ctx context.Context, h *host, cert *tls.Certificate, err 
 		}
 		h.err, h.failures = nil, 0
 		h.next = now.Add(readEvery)
-		if due := renewal(h.cert); due.Before(h.next) {
+		if due := renewal(h.cert.Leaf); due.Before(h.next) {
 			h.next = due
 		}
 		return
@@ -232,8 +233,8 @@ func (m *Manager) done(ctx context.Context, h *host, cert *tls.Certificate, err 
 
 // renewal is when a certificate is to be renewed: at two thirds of its time. The
 // second is for certmagic, which would find it too early.
-func renewal(cert *tls.Certificate) time.Time {
-	return cert.Leaf.NotAfter.Add(-cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore)/3 + time.Second)
+func renewal(leaf *x509.Certificate) time.Time {
+	return leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore)/3 + time.Second)
 }
 
 // errSettling is of a host that is too new to be ordered for.
@@ -252,7 +253,7 @@ func (m *Manager) certificate(ctx context.Context, name string, seen time.Time, 
 		err = m.magic.ObtainCertSync(ctx, name)
 	case err != nil:
 		return served, fmt.Errorf("storage: %w", err)
-	case time.Now().Before(renewal(cert)):
+	case time.Now().Before(renewal(cert.Leaf)):
 		return same(served, cert), nil
 	default:
 		if served == nil || cert.Leaf.NotAfter.After(served.Leaf.NotAfter) { // else the storage was put back to an earlier state

@@ -2,12 +2,14 @@ package acme
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -120,8 +122,36 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	if len(chains) == 0 {
 		return nil, errors.New("the authority gives no certificate")
 	}
+	if err := fits(chains[0].ChainPEM, csr, time.Now()); err != nil {
+		return nil, i.later(ctx, name, past, pause(past), "its certificate "+err.Error())
+	}
 	_ = i.cfg.Storage.Delete(ctx, refusalKey(name)) // it says nothing any more
 	return &certmagic.IssuedCertificate{Certificate: chains[0].ChainPEM, Metadata: chains[0]}, nil
+}
+
+// fits says why a certificate is of no use: kept, it would take the place of one that
+// is, and be ordered anew at once, or never again.
+func fits(chain []byte, csr *x509.CertificateRequest, now time.Time) error {
+	block, _ := pem.Decode(chain)
+	if block == nil {
+		return errors.New("is no PEM")
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return errors.New("cannot be read")
+	}
+	key, ok := leaf.PublicKey.(interface {
+		Equal(other crypto.PublicKey) bool
+	})
+	switch {
+	case !ok || !key.Equal(csr.PublicKey):
+		return errors.New("is for another key")
+	case leaf.VerifyHostname(csr.DNSNames[0]) != nil:
+		return errors.New("is for another host")
+	case !now.Before(renewal(leaf)):
+		return fmt.Errorf("ends at %s, so that it would have to be renewed already", leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // laterError says that the authority is not asked yet.
@@ -148,6 +178,9 @@ func refusalKey(name string) string { return "refusals/" + certmagic.StorageKeys
 // five an hour for a host at Let's Encrypt.
 var pauses = []time.Duration{time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour}
 
+// pause is that after one more refusal.
+func pause(past refusal) time.Duration { return pauses[min(past.Count, len(pauses)-1)] }
+
 func (i *issuer) refusals(ctx context.Context, name string) (r refusal) {
 	text, err := i.cfg.Storage.Load(ctx, refusalKey(name))
 	if err == nil {
@@ -162,14 +195,19 @@ func (i *issuer) refused(ctx context.Context, name string, past refusal, err err
 	if !ok {
 		return err
 	}
-	next := refusal{Count: past.Count + 1, Next: time.Now().Add(pauses[min(past.Count, len(pauses)-1)]), Why: cut(problem.Error())}
 	if problem.Type == acme.ProblemTypeAccountDoesNotExist {
 		_ = i.cfg.Storage.Delete(ctx, i.accountKey()) // the next try makes another one
-		next.Next = time.Now().Add(time.Second)
+		return i.later(ctx, name, past, time.Second, problem.Error())
 	}
+	return i.later(ctx, name, past, pause(past), problem.Error())
+}
+
+// later has all lictors wait before they order for a host again.
+func (i *issuer) later(ctx context.Context, name string, past refusal, wait time.Duration, why string) error {
+	next := refusal{Count: past.Count + 1, Next: time.Now().Add(wait), Why: cut(why)}
 	if text, bad := json.Marshal(next); bad == nil {
 		if bad = i.cfg.Storage.Store(ctx, refusalKey(name), text); bad != nil {
-			return errors.Join(err, bad)
+			return errors.Join(errors.New(next.Why), bad)
 		}
 	}
 	return &laterError{next.Next, next.Why}
