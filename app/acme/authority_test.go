@@ -161,3 +161,35 @@ func TestACertificateIsTakenIfItIsOfUse(t *testing.T) {
 		})
 	}
 }
+
+// TestAClockThatWasAheadHoldsNobodyBack: what a lictor said whose clock was ahead counts as
+// far as it may be true.
+func TestAClockThatWasAheadHoldsNobodyBack(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		count int
+		in    time.Duration
+		asked bool
+	}{
+		{"a pause that is under way", 1, 30 * time.Second, false},
+		{"a long one, after many refusals", 9, 5 * time.Hour, false},
+		{"one that is over", 1, -time.Second, true},
+		{"a longer one than there is", 1, 24 * 365 * time.Hour, true},
+		{"by a count that is none", -3, time.Hour, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newAuthority(t, ordered)
+			i, csr := orderFrom(t, a)
+			text, err := json.Marshal(refusal{Count: tt.count, Next: time.Now().Add(tt.in), Why: "no"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := i.cfg.Storage.Store(t.Context(), refusalKey("a.test"), text); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := i.Issue(t.Context(), csr); (err == nil) != tt.asked || a.orders.Load() > 0 != tt.asked {
+				t.Errorf("asked: %v, %v", a.orders.Load() > 0, err)
+			}
+		})
+	}
+}

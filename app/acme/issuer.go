@@ -95,7 +95,7 @@ func (i *issuer) IssuerKey() string { return i.key }
 func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
 	name := csr.DNSNames[0]
 	past := i.refusals(ctx, name)
-	if past.Count > 0 && time.Now().Before(past.Next) {
+	if past.holds(time.Now()) {
 		return nil, &laterError{past.Next, past.Why}
 	}
 	solver := &solver{storage: i.cfg.Storage}
@@ -172,6 +172,13 @@ type refusal struct {
 	Why   string
 }
 
+// holds reports whether the authority is not to be asked yet. A time that is further off
+// than the longest pause was told by a clock that was ahead.
+func (r *refusal) holds(now time.Time) bool {
+	wait := r.Next.Sub(now)
+	return r.Count > 0 && wait > 0 && wait <= pauses[len(pauses)-1]
+}
+
 func refusalKey(name string) string { return "refusals/" + certmagic.StorageKeys.Safe(name) }
 
 // pauses are those after each refusal. An authority counts failed validations,
@@ -179,7 +186,7 @@ func refusalKey(name string) string { return "refusals/" + certmagic.StorageKeys
 var pauses = []time.Duration{time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour}
 
 // pause is that after one more refusal.
-func pause(past refusal) time.Duration { return pauses[min(past.Count, len(pauses)-1)] }
+func pause(past refusal) time.Duration { return pauses[min(max(past.Count, 0), len(pauses)-1)] }
 
 func (i *issuer) refusals(ctx context.Context, name string) (r refusal) {
 	text, err := i.cfg.Storage.Load(ctx, refusalKey(name))
