@@ -59,10 +59,10 @@ type Manager struct {
 	magic  *certmagic.Config
 	issuer *issuer
 
-	shown  atomic.Pointer[map[string]*tls.Certificate] // by host; immutable
-	asked  chan struct{}                               // who may look for a challenge
-	slots  chan struct{}                               // who may work on a host
-	worker sync.WaitGroup
+	shown   atomic.Pointer[map[string]*tls.Certificate] // by host; immutable
+	lookups *lookups                                    // for challenges
+	slots   chan struct{}                               // who may work on a host
+	worker  sync.WaitGroup
 
 	mu    sync.Mutex // guards what follows
 	hosts map[string]*host
@@ -86,7 +86,7 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Directory == "" || cfg.Hosts == nil || cfg.Storage == nil || cfg.Log == nil || cfg.LastGood != "" && cfg.Seal == nil {
 		return nil, errors.New("acme: Directory, Hosts, Storage and Log are required, and Seal with LastGood")
 	}
-	m := &Manager{cfg: cfg, hosts: make(map[string]*host), asked: make(chan struct{}, 8), slots: make(chan struct{}, atOnce)}
+	m := &Manager{cfg: cfg, hosts: make(map[string]*host), lookups: newLookups(), slots: make(chan struct{}, atOnce)}
 	m.shown.Store(&map[string]*tls.Certificate{})
 	var err error
 	if m.issuer, err = newIssuer(&cfg); err != nil {

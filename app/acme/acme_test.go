@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,15 +152,53 @@ func TestAChallengeIsAnsweredWhileItIsPendingAlone(t *testing.T) {
 	if got := ask("a.test", "tok"); got != "none" || hello("a.test", Protocol) != nil {
 		t.Error("a challenge that is over is answered")
 	}
-	for range cap(m.asked) {
-		m.asked <- struct{}{}
-	}
-	if err := s.Present(t.Context(), c); err != nil {
-		t.Fatal(err)
-	}
-	if got := ask("a.test", "tok"); got != "none" {
-		t.Error("more look at once than may")
-	}
+}
+
+// slow is a storage that takes a second for a look.
+type slow struct {
+	certmagic.Storage
+	looks atomic.Int64
+}
+
+func (s *slow) Load(ctx context.Context, key string) ([]byte, error) {
+	s.looks.Add(1)
+	time.Sleep(time.Second)
+	return s.Storage.Load(ctx, key)
+}
+
+// TestNobodyKeepsOutTheAuthority: who asks for proofs that there are not, however many at
+// once, has one look after the other done, and who asks for one that came meanwhile gets it.
+func TestNobodyKeepsOutTheAuthority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, "a.test", "b.test")
+		storage := &slow{Storage: m.cfg.Storage}
+		m.cfg.Storage = storage
+		ask := func(host, token string) bool {
+			r := httptest.NewRequest(http.MethodGet, "/.well-known/acme-challenge/"+token, nil)
+			r.Host = host
+			return m.Answer(httptest.NewRecorder(), r)
+		}
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() { ask("a.test", "made-up") })
+		}
+		synctest.Wait()
+		for _, host := range []string{"a.test", "b.test"} {
+			c := acme.Challenge{Type: acme.ChallengeTypeHTTP01, Token: "tok", KeyAuthorization: "tok.print", Identifier: acme.Identifier{Type: "dns", Value: host}}
+			if err := (&solver{storage: m.cfg.Storage}).Present(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				if began := time.Now(); !ask(host, "tok") || time.Since(began) > 2*time.Second {
+					t.Errorf("the authority got none for %s within %s", host, time.Since(began))
+				}
+			})
+		}
+		all.Wait()
+		if n := storage.looks.Load(); n > 3 {
+			t.Errorf("%d looks, want one after the other for each host", n)
+		}
+	})
 }
 
 // TestOnlyTheHostOfTheDirectoryIsAsked has an authority name other places.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
@@ -37,10 +36,8 @@ func (s *solver) CleanUp(ctx context.Context, c acme.Challenge) error {
 	return s.storage.Delete(context.WithoutCancel(ctx), challengeKey(c.Type, c.Identifier.Value))
 }
 
-const answerTime = 5 * time.Second
-
 // pending returns the challenge of a type for a host, if there is one. Only hosts
-// that a certificate is wanted for are looked for, and only a few at once: who asks
+// that a certificate is wanted for are looked for, and each once at a time: who asks
 // may be anybody.
 func (m *Manager) pending(ctx context.Context, kind, name string) (c acme.Challenge, ok bool) {
 	m.mu.Lock()
@@ -49,24 +46,16 @@ func (m *Manager) pending(ctx context.Context, kind, name string) (c acme.Challe
 	if !wanted || !m.cfg.answers(kind) {
 		return c, false
 	}
-	select {
-	case m.asked <- struct{}{}:
-		defer func() { <-m.asked }()
-	default:
-		return c, false
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	text, err := m.cfg.Storage.Load(ctx, challengeKey(kind, name))
-	if err != nil || json.Unmarshal(text, &c) != nil || c.Identifier.Value != name || c.Type != kind {
-		return c, false
-	}
-	return c, true
+	key := challengeKey(kind, name)
+	return m.lookups.find(ctx, key, func(ctx context.Context) (c acme.Challenge, ok bool) {
+		text, err := m.cfg.Storage.Load(ctx, key)
+		return c, err == nil && json.Unmarshal(text, &c) == nil && c.Identifier.Value == name && c.Type == kind
+	})
 }
 
 // Answer answers a GET below /.well-known/acme-challenge/, by HTTP-01 (RFC 8555
 // 8.3), and reports whether it did. It blocks for as long as the storage takes, 5 s
-// at most.
+// at most, and once more for one that began before.
 func (m *Manager) Answer(w http.ResponseWriter, r *http.Request) bool {
 	name := r.Host
 	if host, _, err := net.SplitHostPort(r.Host); err == nil {
