@@ -58,7 +58,7 @@ type Server struct {
 	began    time.Time
 
 	paths    []openapi.Path
-	document []byte // OpenAPI
+	document func() []byte // OpenAPI
 }
 
 // pauses adds how long the garbage collector stopped all goroutines, as a histogram.
@@ -78,9 +78,7 @@ func New(cfg Config) (*Server, error) {
 	s.cfg.Checks = append(slices.Clone(cfg.Checks), Check{Name: "resolver", Ready: s.resolverReady})
 	routes := append(s.routes(), cfg.Routes...)
 	s.router = newRouter(routes)
-	if err := s.describe(routes); err != nil {
-		return nil, err
-	}
+	s.describe(routes)
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(pauses)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -326,4 +327,21 @@ func TestRunFinishesRequests(t *testing.T) { // X16
 	if err := <-ended; err != nil {
 		t.Errorf("Run: got %v", err)
 	}
+}
+
+// Each answer is the whole document, made once for all: nobody may write to it.
+func TestTheDescriptionIsReadByManyAtOnce(t *testing.T) {
+	s := newServer(t, Config{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest("GET", "/openapi.json", nil)
+			r.Host = "localhost"
+			if s.ServeHTTP(w, r); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
+				t.Errorf("got %d %.100s", w.Code, w.Body)
+			}
+		})
+	}
+	wg.Wait()
 }

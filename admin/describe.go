@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"sync"
 
 	"lictor/admin/api"
 	"lictor/admin/openapi"
@@ -40,26 +41,32 @@ func state(is string) *openapi.Schema {
 // are not to be changed.
 func (s *Server) Paths() []openapi.Path { return s.paths }
 
-// Document returns the OpenAPI document, in JSON. It is not to be changed.
-func (s *Server) Document() []byte { return s.document }
+// Document returns the OpenAPI document, in JSON. It is not to be changed. It is made
+// for the first who asks, as few do: no start waits for it.
+func (s *Server) Document() []byte { return s.document() }
 
 // ErrorSchema describes the body of every refusal (X5).
 var ErrorSchema = openapi.Of(api.Error{})
 
-// describe makes the document of all routes.
-func (s *Server) describe(routes []Route) (err error) {
+// describe has the document of all routes made when it is asked for.
+func (s *Server) describe(routes []Route) {
 	for _, r := range routes {
 		s.paths = append(s.paths, openapi.Path{Method: r.Method, Path: r.Path, Open: r.Open, Operation: r.Doc})
 	}
-	s.document, err = openapi.Document(openapi.Info{
-		Title: "lictor admin listener", Version: "1",
-		About:  "Tenants' domains, the policy, explanations and the state of a lictor. A slash at the end of a path changes nothing.",
-		Header: s.guard.header, Error: ErrorSchema,
-	}, s.paths)
-	return err
+	s.document = sync.OnceValue(func() []byte {
+		document, err := openapi.Document(openapi.Info{
+			Title: "lictor admin listener", Version: "1",
+			About:  "Tenants' domains, the policy, explanations and the state of a lictor. A slash at the end of a path changes nothing.",
+			Header: s.guard.header, Error: ErrorSchema,
+		}, s.paths)
+		if err != nil {
+			panic("admin: " + err.Error()) // of what stands in the code: the tests ask for it
+		}
+		return append(document, '\n')
+	})
 }
 
 func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Write(append(s.document, '\n')) // the client may have gone: nobody to tell
+	w.Write(s.Document()) // the client may have gone: nobody to tell
 }
