@@ -183,7 +183,7 @@ func (p *peer) beside() *peer {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc.SetDeadline(time.Now().Add(2 * time.Minute)) // as dial has it
 	q := *p
 	q.nc, q.fr = nc, http2.NewFramer(nc, nc)
 	q.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
