@@ -377,6 +377,59 @@ func TestWhatALoneInstanceBreaksOffWaitsForItsReturn(t *testing.T) {
 	}
 }
 
+// A request that only reads is refused as what may have come to somebody, and what may
+// not wait for the return of a lone instance is sent to it once more at once, if the
+// connection had served before (K7, X4).
+func TestWhatBreaksOffAndCannotWait(t *testing.T) {
+	const moment = time.Nanosecond // for which a request may wait: it is over at once
+	for _, tt := range []struct {
+		name   string
+		hold   time.Duration
+		kept   bool  // the connection had served before
+		fall   int64 // how many times the instance falls over it
+		gone   bool  // there is another instance, which refuses connections
+		status int
+		times  int64
+	}{
+		{"by a kept connection", moment, true, 1, false, 200, 2},
+		{"by a kept connection and the next", moment, true, 9, false, 502, 2},
+		{"by a new connection", moment, false, 9, false, 502, 1},
+		{"where there is another instance that is gone", 0, false, 9, true, 502, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, func(s *Settings) { s.Retries = 5 })
+			var times atomic.Int64
+			addrs := []string{r.rawBackend(func(c net.Conn, in *bufio.Reader) {
+				for {
+					head, err := readHead(in)
+					if err != nil || !strings.Contains(head, "/warm") && times.Add(1) <= tt.fall {
+						return
+					}
+					io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				}
+			}).Addr().String()}
+			if tt.gone {
+				l := listen(t)
+				addrs = append([]string{l.Addr().String()}, addrs...) // the last one is asked first
+				l.Close()
+			}
+			r.src.set(resolver.Options{Hold: tt.hold}, addrs...)
+			if tt.kept {
+				r.get("/svc/warm")
+				eventually.True(t, "its connection is free", func() bool {
+					_, idle := r.gw.upstream.Connections("svc")
+					return idle == 1
+				})
+			}
+			resp, _ := r.get("/svc/")
+			if resp.StatusCode != tt.status || times.Load() != tt.times || resp.Header.Get("Retry-After") != "" {
+				t.Errorf("got %d, Retry-After %q, and it came %d times; want %d and %d",
+					resp.StatusCode, resp.Header.Get("Retry-After"), times.Load(), tt.status, tt.times)
+			}
+		})
+	}
+}
+
 // Instances that accept and hang up are not dialled without end.
 func TestInstanceThatHangsUp(t *testing.T) {
 	r := newRig(t, nil)

@@ -123,8 +123,20 @@ func worthALook(svc *resolver.Service, known bool, seen *resolver.Service, wasKn
 }
 
 // hold has a request that was refused for want of an instance wait for one. It
-// reports whether another attempt is due; else the refusal stands.
+// reports whether another attempt is due; else the refusal stands. What is owed one has
+// it, where it may not wait or waited in vain.
 func (q *Request) hold(p *policy.Permit) (again bool) {
+	if !q.awaits(p) && (!q.owed || q.out.Refusal.Reason != answer.Unreachable) {
+		return false
+	}
+	q.out.Refusal = answer.Refusal{}
+	q.former, q.sites, q.busy, q.waited, q.owed = len(q.out.tries), 0, 0, true, false
+	return true
+}
+
+// awaits waits for an instance, as long as the request may, and reports whether there
+// may be one now.
+func (q *Request) awaits(p *policy.Permit) bool {
 	g, patience := q.patience(p)
 	if patience <= 0 {
 		return false
@@ -138,12 +150,7 @@ func (q *Request) hold(p *policy.Permit) (again bool) {
 	if q.out.Refusal.Reason == answer.Unreachable {
 		q.s.probe(g)
 	}
-	if !q.missed(p) && !q.sleep(wake, patience) {
-		return false
-	}
-	q.out.Refusal = answer.Refusal{}
-	q.former, q.sites, q.busy, q.waited = len(q.out.tries), 0, 0, true
-	return true
+	return q.missed(p) || q.sleep(wake, patience)
 }
 
 // missed reports whether there was a change that is worth another look before the

@@ -89,6 +89,7 @@ type progress struct {
 	stripped bool
 	waited   bool   // for the first answer about the service, or for an instance
 	resent   bool   // it was sent again: an instance said that it did not act on it, or broke off what only reads
+	owed     bool   // a kept connection broke it off: it is sent again, be it without a wait
 	prepared bool   // what came of the body with the head is ready to be sent
 	relays   bool   // an answer is being relayed, by a member that the request counts at until Done
 	full     bool   // a member was left out as it has as many requests as it may
@@ -96,6 +97,8 @@ type progress struct {
 	busy     int    // how many of the tries had as many connections as they may
 	sites    uint64 // places of the sources whose instances were tried, a bit for each
 	former   int    // how many of the tries were of sites before this one, or before it waited
+
+	came *answer.Refusal // in place of one that says that nobody was reached: a former attempt may have come to somebody
 
 	most  int64     // requests in flight at one instance; 0 = no limit
 	slow  int64     // nanoseconds in which the share of a new instance grows; 0 = none is new

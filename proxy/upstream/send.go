@@ -29,8 +29,16 @@ func (s *Sender) Send(p policy.Permit, q *Request, o *Outcome) {
 		}
 		return
 	}
-	for again := true; again; again = q.hold(&p) {
-		switch r, refused := q.locate(&p); {
+	q.send(&p)
+	if q.came != nil && o.Refusal.Reason == answer.Unreachable {
+		q.refuse(*q.came)
+	}
+}
+
+// send sends the request to a member, as soon as one takes it, or refuses it.
+func (q *Request) send(p *policy.Permit) {
+	for again := true; again; again = q.hold(p) {
+		switch r, refused := q.locate(p); {
 		case refused != nil:
 			q.refuse(*refused)
 		case q.climbs() || !q.forward(r):
@@ -246,8 +254,11 @@ func (q *Request) brokeOff(r *roster, reused bool) verdict {
 	switch {
 	case q.resent:
 		return gaveUp
-	case q.others(r) || q.hasOtherSite() || q.mayWait():
+	case q.others(r) || q.hasOtherSite():
 		q.resent = true
+		return another
+	case q.mayWait():
+		q.resent, q.owed = true, reused
 		return another
 	case reused:
 		q.resent = true
@@ -262,6 +273,7 @@ func (q *Request) failed(m *member, r *roster, f *http1.Failure, reused bool) ve
 	q.out.Err = f.Err
 	if f.Kind == http1.Broken && f.Clean && http1.Safe(q.Head.Method) {
 		if v := q.brokeOff(r, reused); v != gaveUp {
+			q.came = &refuseBadGateway
 			return v
 		}
 	}
@@ -269,6 +281,7 @@ func (q *Request) failed(m *member, r *roster, f *http1.Failure, reused bool) ve
 	case f.Kind == http1.Vanished:
 		m.eject("it acknowledges nothing", nil)
 		if f.Clean && http1.Safe(q.Head.Method) {
+			q.came = &refuseTimeout
 			return another
 		}
 		q.refuse(refuseTimeout)
