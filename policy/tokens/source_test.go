@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -74,10 +76,23 @@ func jwks(all ...signer) string {
 
 // token is one that holds for long.
 func (s signer) token() string {
-	encode := base64.RawURLEncoding.EncodeToString
-	text := encode([]byte(fmt.Sprintf(`{"alg":"EdDSA","kid":%q}`, s.id))) + "." + encode([]byte(`{"exp":4102444800}`))
-	return text + "." + encode(ed25519.Sign(s.key, []byte(text)))
+	return signed(fmt.Sprintf(`{"alg":"EdDSA","kid":%q}`, s.id), `{"exp":4102444800}`, func(text []byte) []byte { return ed25519.Sign(s.key, text) })
 }
+
+func signed(header, claims string, by func(text []byte) []byte) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	text := encode([]byte(header)) + "." + encode([]byte(claims))
+	return text + "." + encode(by([]byte(text)))
+}
+
+// bySecret is the signature of HS256 by aSecret.
+func bySecret(text []byte) []byte {
+	h := hmac.New(sha256.New, []byte(aSecret))
+	h.Write(text)
+	return h.Sum(nil)
+}
+
+const aSecret = "a-secret-of-32-bytes-for-a-test-"
 
 // following is a Verifier of a plugin with keysURL.
 type following struct {
@@ -353,4 +368,49 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 	if n := r.len(); n != 0 {
 		t.Errorf("%d are left of rules that are gone", n)
 	}
+}
+
+// Tokens that a key is known for ask for nothing, whether they name it or not.
+func TestATokenOfAKnownKeyFetchesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newSigner("a")
+		server := &fakeServer{status: 200, body: jwks(a)}
+		f := follow(t, "", server)
+		defer func() { f.stop() }()
+		own := *f.rules
+		own.Keys = readKeys(nil, []string{aSecret}, nil, func(string, string, ...any) { t.Error("a bad secret") })
+		narrow := *f.rules
+		narrow.Algorithms = []string{"RS256"}
+		byKey := func(text []byte) []byte { return ed25519.Sign(a.key, text) }
+		before := server.count()
+		for n := range 16 { // each another one
+			claims := fmt.Sprintf(`{"exp":4102444800,"jti":"%d"}`, n)
+			if _, err := f.Verify(f.rules, signed(`{"alg":"EdDSA"}`, claims, byKey), time.Now()); err != nil {
+				t.Errorf("a key that is not named: %v", err)
+			}
+			if _, err := f.Verify(&own, signed(`{"alg":"HS256"}`, claims, bySecret), time.Now()); err != nil {
+				t.Errorf("a secret of the plugin's own: %v", err)
+			}
+			if _, err := f.Verify(&narrow, signed(`{"alg":"EdDSA"}`, claims, byKey), time.Now()); err == nil {
+				t.Error("an algorithm that does not count counts")
+			}
+			time.Sleep(15 * time.Second)
+		}
+		if n := server.count() - before; n > 0 {
+			t.Errorf("%d fetches in 4 minutes, want none", n)
+		}
+	})
+}
+
+// A token that the plugin's own keys verify waits for no set that nobody has read yet.
+func TestAKeyOfThePluginsOwnWaitsForNoSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := follow(t, "", &fakeServer{}) // which is away
+		defer func() { f.stop() }()
+		own := *f.rules
+		own.Keys = readKeys(nil, []string{aSecret}, nil, func(string, string, ...any) { t.Error("a bad secret") })
+		if _, err := f.Verify(&own, signed(`{"alg":"HS256"}`, `{"exp":4102444800}`, bySecret), time.Now()); err != nil {
+			t.Errorf("a secret of the plugin's own, while the provider is away: %v", err)
+		}
+	})
 }

@@ -24,7 +24,8 @@ type parsed struct {
 
 // parse reads a token as strictly as can be (RFC 7515, RFC 8725), before any
 // signature is checked: what two readers could read in two ways is refused.
-func parse(text string) (*parsed, error) {
+// algorithms are those that it may be signed by, nil for all that count.
+func parse(text string, algorithms []string) (*parsed, error) {
 	for i := range len(text) {
 		if c := text[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
 			return nil, errors.New("the token has a character that belongs into none")
@@ -44,6 +45,9 @@ func parse(text string) (*parsed, error) {
 	p := &parsed{}
 	if err := p.readHeader(header); err != nil {
 		return nil, err
+	}
+	if len(algorithms) > 0 && !slices.Contains(algorithms, p.algorithm) {
+		return nil, fmt.Errorf("the token is signed by %s, want %s", p.algorithm, strings.Join(algorithms, " or "))
 	}
 	if p.claims, err = segment(parts[1]); err != nil {
 		return nil, fmt.Errorf("the claims of the token: %w", err)
@@ -110,25 +114,22 @@ func checkTimes(claims map[string]any) error {
 	return nil
 }
 
-// verify checks the signature of a token by keys that may have made it, and then
-// what it claims.
-func verify(rules *policy.TokenRules, text string, p *parsed, candidates []key, now time.Time) (*policy.Token, error) {
-	if len(rules.Algorithms) > 0 && !slices.Contains(rules.Algorithms, p.algorithm) {
-		return nil, fmt.Errorf("the token is signed by %s, want %s", p.algorithm, strings.Join(rules.Algorithms, " or "))
-	}
+// signerOf returns the key that signed a token, of those that may have, or nil and what
+// is wrong.
+func signerOf(text string, p *parsed, candidates []key) (*key, error) {
 	if len(candidates) == 0 {
 		return nil, fmt.Errorf("the token is signed by %s with the key %.80q, and no such key is known", p.algorithm, p.id)
 	}
-	signer := -1
 	for i := range candidates[:min(len(candidates), maxTried)] {
 		if checkSignature(text, p.algorithm, candidates[i].material) == nil {
-			signer = i
-			break
+			return &candidates[i], nil
 		}
 	}
-	if signer < 0 {
-		return nil, errors.New("the token's signature is wrong")
-	}
+	return nil, errors.New("the token's signature is wrong")
+}
+
+// accept checks what a token claims whose signature is good.
+func accept(rules *policy.TokenRules, p *parsed, signer *key, now time.Time) (*policy.Token, error) {
 	claims := jwt.MapClaims(p.claims)
 	options := []jwt.ParserOption{jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(rules.Leeway),
 		jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithAudience(rules.Audiences...)}
@@ -138,7 +139,7 @@ func verify(rules *policy.TokenRules, text string, p *parsed, candidates []key, 
 	if err := jwt.NewValidator(options...).Validate(claims); err != nil {
 		return nil, errors.New(strings.ReplaceAll(err.Error(), "\n", ", "))
 	}
-	return newToken(rules, claims, candidates[signer].sum)
+	return newToken(rules, claims, signer.sum)
 }
 
 // checkSignature checks a signature by one key (RFC 7515 5.2).

@@ -159,7 +159,7 @@ func (v *Verifier) Verify(rules *policy.TokenRules, text string, now time.Time) 
 	if t := v.remembered.find(id, fetched); t != nil {
 		return t, timely(t, now)
 	}
-	p, err := parse(text)
+	p, err := parse(text, rules.Algorithms)
 	if err != nil {
 		return nil, err
 	}
@@ -172,13 +172,21 @@ func (v *Verifier) Verify(rules *policy.TokenRules, text string, now time.Time) 
 			candidates = append(candidates, more...)
 		}
 	}
-	if from != nil && !named {
-		from.ask()
+	signer, err := signerOf(text, p, candidates)
+	switch {
+	case signer != nil:
+	case named:
+		return nil, err
+	default: // it may be signed by one that is new
+		if from != nil {
+			from.ask()
+		}
+		if !ok { // or by one that nobody knows yet
+			return nil, policy.ErrNoKeys
+		}
+		return nil, err
 	}
-	if !ok && !named { // it may be signed by one that nobody knows yet
-		return nil, policy.ErrNoKeys
-	}
-	t, err := verify(rules, text, p, candidates, now)
+	t, err := accept(rules, p, signer, now)
 	if err != nil {
 		return nil, err
 	}
