@@ -94,6 +94,11 @@ func TestBoundConsumers(t *testing.T) { // C6
 	if w := v.Would(); len(w) != 1 || w[0].Reason != policy.ReasonBoundConsumer {
 		t.Errorf("a report-mode ACL binds: %+v", w)
 	}
+	set, _ = s.put(t, "acls/3", `{"api":"other","groups":["eng"],"mode":"report"}`) // which opens nothing
+	expect{"GET http://x/svc ka": "", "GET http://x/other ka": "bound_consumer"}.check(t, set)
+	set, _ = s.put(t, "acls/3", `{"api":"other","groups":["eng"]}`)
+	expect{"GET http://x/svc ka": "", "GET http://x/other ka": ""}.check(t, set)
+	set, _ = s.put(t, "acls/3", "-")
 	set, _ = s.put(t, "acls/1", "-")
 	expect{"GET http://x/other ka": ""}.check(t, set)
 	_, set = newStore(t, policy.Options{}, docs...)

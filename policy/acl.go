@@ -195,37 +195,40 @@ func compileBinding(acls map[string]*liveACL) *binding {
 	return b
 }
 
-// bound applies C6: who is named in some ACL may use only the APIs of those.
+// bound applies C6: who is named in some ACL may use only the APIs of those. Those in
+// report mode neither bind nor free anybody, but in what would be (X13).
 func (d *decision) bound() bool {
 	if !d.set.bind || d.who == nil {
 		return true
 	}
-	var held, would *binding
-	look := func(s subject) bool { // reports whether the API is among those of s
+	var held, would *binding // of an ACL that enforces, of any
+	free, wouldFree := false, false
+	look := func(s subject) {
 		b, ok := d.set.bindings.Get(s.hash(), s)
 		if !ok {
-			return false
+			return
 		}
-		if _, ok := b.apis[d.route.API]; ok {
-			return true
-		}
-		if b.mode.Reports() {
+		mode, names := b.apis[d.route.API]
+		free, wouldFree = free || names && !mode.Reports(), wouldFree || names
+		if would == nil {
 			would = b
-		} else if held == nil {
+		}
+		if held == nil && !b.mode.Reports() {
 			held = b
 		}
-		return false
 	}
-	free := look(subject{false, d.who.ID}) || d.namesItself() && look(subject{false, d.who.Name})
+	look(subject{false, d.who.ID})
+	if d.namesItself() {
+		look(subject{false, d.who.Name})
+	}
 	for _, g := range d.who.Groups {
-		free = free || look(subject{true, g})
+		look(subject{true, g})
 	}
 	switch {
-	case free:
-	case held != nil:
+	case held != nil && !free:
 		d.verdict.speaks(held.tally, hasRefused)
 		return d.deny("bound_consumer", refusal{Reason: ReasonBoundConsumer, Status: 403, Rule: held.rule, Message: messageACL})
-	case would != nil:
+	case would != nil && !wouldFree:
 		d.verdict.speaks(would.tally, wouldRefuse)
 		d.wouldDeny("bound_consumer", ReasonBoundConsumer, would.rule)
 	}

@@ -238,19 +238,19 @@ func (n *naive) acl(api string, c *policy.Consumer, r *policy.Request, would *[]
 	if !n.bind || c == nil {
 		return ""
 	}
-	bound, tried, free := false, false, false
+	bound, free, wouldBound, wouldFree := false, false, false, false
 	for _, a := range n.acls {
 		if n.is(c, a.Consumers) || in(c, a.Groups) {
-			free = free || a.API == api
-			bound = bound || a.Mode != policy.Report
-			tried = true
+			wouldBound, wouldFree = true, wouldFree || a.API == api
+			if a.Mode != policy.Report {
+				bound, free = true, free || a.API == api
+			}
 		}
 	}
 	switch {
-	case free:
-	case bound:
+	case bound && !free:
 		return policy.ReasonBoundConsumer
-	case tried:
+	case wouldBound && !wouldFree:
 		*would = append(*would, "bound_consumer")
 	}
 	return ""
