@@ -2,13 +2,13 @@ package consul
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,35 +21,53 @@ import (
 func askWaiting(ctx context.Context, c *Client, path string, ahead bool) (Meta, error) {
 	q := Query{Index: 7, Wait: time.Minute, Many: true}
 	if ahead {
-		q.Asked = c.Ahead(ctx, path, q)
+		q.Asked = askAhead(ctx, c, path, q)
 		defer q.Asked.End()
 	}
 	return c.Get(ctx, path, q, readAll(new(string)))
 }
 
-// TestAWatchOfVeryManyHoldsLittleStack: what it took to ask and to read stays with nobody.
-func TestAWatchOfVeryManyHoldsLittleStack(t *testing.T) {
+// askAhead asks ahead and waits for the answer; nil = it was not sent.
+func askAhead(ctx context.Context, c *Client, path string, q Query) *Asked {
+	came := make(chan *Asked, 1)
+	if !c.Ahead(ctx, path, q, func(a *Asked) { came <- a }) {
+		return nil
+	}
+	return <-came
+}
+
+// TestAWatchThatWaitsHasNoGoroutine, and goes on when it is answered.
+func TestAWatchThatWaitsHasNoGoroutine(t *testing.T) {
 	const n = 100
 	s := startSecured(t, 50, "h2")
 	c := s.client(t, 2)
+	c.TryStreams(t.Context())
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
-	t.Cleanup(func() { cancel(); all.Wait() })
+	var steps atomic.Int64
 	for i := range n {
 		path := fmt.Sprint("/v1/health/service/svc-", i)
-		many := func(ctx context.Context, q Query) (uint64, error) {
+		w := Watch{Wait: func() time.Duration { return time.Minute }, Nudge: new(Nudge)}
+		w.Step = func(ctx context.Context, q Query) (uint64, error) {
 			q.Many = true
+			steps.Add(1)
 			m, err := c.Get(ctx, path, q, readAll(new(string)))
 			return m.Index, err
 		}
-		w := Watch{Step: many, Wait: func() time.Duration { return time.Minute }, Nudge: new(Nudge), Ahead: func(ctx context.Context, q Query) *Asked {
+		w.Ahead = func(ctx context.Context, q Query, answered func(*Asked)) bool {
 			q.Many = true
-			return c.Ahead(ctx, path, q)
-		}}
-		all.Go(func() { w.Run(ctx) })
+			return c.Ahead(ctx, path, q, answered)
+		}
+		all.Add(1)
+		w.Start(ctx, all.Done)
 	}
 	eventually.True(t, "all wait", func() bool { return s.waiting.Load() == n })
-	eventually.True(t, "none waits on the stack that asking takes", func() bool { return strings.Count(allStacks(), "(*Client).get(") == 0 })
+	eventually.True(t, "none of them has a goroutine", func() bool { return !strings.Contains(allStacks(), "consul.(*Watch).") })
+	first := steps.Load()
+	close(s.release)
+	eventually.True(t, "each goes on", func() bool { return steps.Load() >= first+n })
+	cancel()
+	all.Wait()
 }
 
 func allStacks() string {
@@ -63,7 +81,7 @@ func TestAnOlderAnswerThatWasAskedForAheadIsAskedForAgain(t *testing.T) {
 	c := s.client(t, 2)
 	close(s.release)
 	q := Query{Index: 7, Known: 9, Wait: time.Minute, Many: true}
-	q.Asked = c.Ahead(t.Context(), "/v1/x", q)
+	q.Asked = askAhead(t.Context(), c, "/v1/x", q)
 	defer q.Asked.End()
 	if m, err := c.Get(t.Context(), "/v1/x", q, readAll(new(string))); err != nil || m.Index != 7 || s.streams.Load() != 2 {
 		t.Errorf("%+v %v, by %d streams, want 2", m, err, s.streams.Load())
@@ -86,16 +104,10 @@ func TestATokenThatIsReplacedAfterAQueryWasAskedAhead(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := Query{Index: 1, Wait: time.Minute, Many: true}
-	q.Asked = c.Ahead(t.Context(), "/v1/x", q)
+	q.Asked = askAhead(t.Context(), c, "/v1/x", q)
 	defer q.Asked.End()
 	write(t, file, "second")
 	if _, err := c.Get(t.Context(), "/v1/x", q, readAll(new(string))); err != nil || g.asked.Load() != 2 {
 		t.Errorf("%v, after %d requests, want 2", err, g.asked.Load())
-	}
-}
-
-func TestAPanicInWhatIsDoneAsideIsItsError(t *testing.T) {
-	if err := Aside(func() error { panic("odd") }); !errors.Is(err, ErrPanic) {
-		t.Errorf("%v, want that it raised a panic", err)
 	}
 }

@@ -259,7 +259,8 @@ func (r *Resolver) Run(ctx context.Context) error {
 		}
 		started, overflow := r.allot(ctx)
 		for _, start := range started {
-			parts.Go(start)
+			parts.Add(1)
+			start(parts.Done)
 		}
 		if overflow && !sweeping {
 			sweeping = true
