@@ -50,6 +50,7 @@ var (
 	ErrNoName   = errors.New("the name does not exist")
 	ErrNoData   = errors.New("the name has no address")
 	ErrBadName  = errors.New("the name cannot be looked up")
+	ErrMany     = fmt.Errorf("the name has more than %d addresses", maxAddrs)
 	ErrServer   = errors.New("the servers refuse to answer")
 	errTimedOut = errors.New("no server answered in time")
 )

@@ -20,6 +20,10 @@ const udpSize = 1232
 // maxChain bounds the CNAMEs that lead from a name to its addresses.
 const maxChain = 16
 
+// maxAddrs bounds the addresses of a name, of each family. A client may ask for names of a
+// zone of its own, in which thousands fit into an answer: each is kept, checked and dialled.
+const maxAddrs = 256
+
 // errOther is a message that is not the answer to our question: a late one, or
 // somebody's guess. It is passed over.
 var errOther = errors.New("not the answer to the question")
@@ -208,8 +212,10 @@ func (rs *records) follow(name string, typ dnsmessage.Type, h dnsmessage.Header)
 	ttl := maxTTL
 	at := name
 	for range maxChain {
-		if found := rs.of(at, typ); len(found) > 0 {
-			a := answer{ttl: ttl}
+		if found := rs.of(at, typ); len(found) > maxAddrs {
+			return answer{err: ErrMany}
+		} else if len(found) > 0 {
+			a := answer{ttl: ttl, addrs: make([]netip.Addr, 0, len(found))}
 			for _, one := range found {
 				a.addrs = append(a.addrs, one.Addr)
 				a.ttl = min(a.ttl, seconds(one.ttl))

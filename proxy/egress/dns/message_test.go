@@ -54,6 +54,30 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+// Whoever has a zone of their own makes as many addresses as fit into a message.
+func TestANameWithThousandsOfAddressesHasNone(t *testing.T) {
+	for n, want := range map[int]error{1: nil, 256: nil, 257: ErrMany, 4000: ErrMany} {
+		_, q, err := question(7, "many.test", typeA, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: 7, Response: true})
+		b.EnableCompression()
+		err = errors.Join(b.StartQuestions(), b.Question(q), b.StartAnswers())
+		for i := range n {
+			err = errors.Join(err, b.AResource(dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: 600}, dnsmessage.AResource{A: [4]byte{192, 0, byte(i >> 8), byte(i)}}))
+		}
+		msg, finish := b.Finish()
+		if err = errors.Join(err, finish); err != nil {
+			t.Fatal(err)
+		}
+		v, err := parseAnswer(msg, 7, q)
+		if err != nil || !errors.Is(v.err, want) || want == nil && len(v.addrs) != n || want != nil && len(v.addrs) > 0 {
+			t.Errorf("of %d addresses come %d, %v, %v; want %v", n, len(v.addrs), v.err, err, want)
+		}
+	}
+}
+
 func TestFiles(t *testing.T) {
 	servers := parseResolvConf("# nameserver 192.0.2.9\nsearch example\nnameserver 192.0.2.1 # the first\n nameserver 2001:db8::1\nnameserver rubbish\noptions ndots:5\n")
 	if got := fmt.Sprint(servers); got != "[192.0.2.1:53 [2001:db8::1]:53]" {
