@@ -28,6 +28,7 @@ type block struct {
 
 	method, path, scheme, authority, protocol, host string
 
+	hosted  bool // there is a Host, which may say nothing
 	cookies []byte
 	length  int64 // Content-Length, -1 if there is none
 }
@@ -102,10 +103,10 @@ func (b *block) regular(name, value string) {
 			b.wrong("TE other than trailers")
 		}
 	case "host":
-		if b.trailers || b.host != "" {
+		if b.trailers || b.hosted {
 			b.wrong("Host came twice")
 		}
-		b.host = value
+		b.host, b.hosted = value, true
 		return
 	case "content-length":
 		b.contentLength(value)
@@ -176,7 +177,7 @@ func (b *block) finish() {
 		return
 	case b.authority == "":
 		b.authority = b.host
-	case b.host != "" && !message.EqualFold(b.host, b.authority):
+	case b.hosted && !message.EqualFold(b.host, b.authority):
 		b.wrong("Host is not :authority")
 		return
 	}

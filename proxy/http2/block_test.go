@@ -69,6 +69,8 @@ func TestHeadsThatMustNotBecomeText(t *testing.T) {
 		{"a Host that agrees", add("host", "GW.test"), "200"},
 		{"a Host that does not agree", add("host", "evil.test"), refused},
 		{"two Hosts", add("host", "gw.test", "host", "gw.test"), refused},
+		{"a Host that says nothing, beside an authority", add("host", ""), refused},
+		{"a Host behind one that says nothing", append(ok[:6:6], "host", "", "host", "gw.test"), refused},
 		{"a Host instead of the authority", append(ok[:6:6], "host", "gw.test"), "200"},
 		{"neither", ok[:6:6], "400"},
 		{"Content-Length without a body", add("content-length", "5"), refused},
