@@ -15,6 +15,8 @@ const (
 	// maxRemembered bounds the tokens that are remembered; one that is not is
 	// verified again.
 	maxRemembered = 32 << 10
+	// maxBytes bounds what they say: an issuer may put hundreds of groups into each.
+	maxBytes = 64 << 20
 )
 
 // identity is by what a token is remembered: what is known by its digest was good
@@ -34,6 +36,7 @@ type remembered struct{ shards [shards]shard }
 type shard struct {
 	mu    sync.RWMutex // guards what follows
 	known map[identity]memory
+	bytes int // of known
 }
 
 // memory is a token with the set that it was verified by; with another one it is
@@ -41,6 +44,20 @@ type shard struct {
 type memory struct {
 	token *policy.Token
 	set   *keys
+	size  int
+}
+
+// sizeOf is how much memory a token takes about, with what is made of it for a consumer.
+func sizeOf(t *policy.Token) int {
+	const entry, list, group = 512, 64, 64 // what each takes beside its text
+	n := entry + len(t.Consumer)
+	for _, h := range t.Headers {
+		n += list + len(h.Value)
+	}
+	for _, g := range t.Groups {
+		n += group + 2*len(g) // once more in the value of a header
+	}
+	return n
 }
 
 func (r *remembered) init() {
@@ -69,10 +86,18 @@ func (r *remembered) add(id identity, set *keys, t *policy.Token, now time.Time)
 	s := r.shard(&id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, again := s.known[id]; !again && len(s.known) >= maxRemembered/shards {
+	s.forget(id)
+	size := sizeOf(t)
+	for len(s.known) > 0 && (len(s.known) >= maxRemembered/shards || s.bytes+size > maxBytes/shards) {
 		s.evict(now)
 	}
-	s.known[id] = memory{t, set}
+	s.known[id] = memory{t, set, size}
+	s.bytes += size
+}
+
+func (s *shard) forget(id identity) {
+	s.bytes -= s.known[id].size
+	delete(s.known, id)
 }
 
 // looked is how many tokens are looked at for one that has run out.
@@ -87,7 +112,7 @@ func (s *shard) evict(now time.Time) {
 			break
 		}
 	}
-	delete(s.known, victim)
+	s.forget(victim)
 }
 
 // sweep forgets what has run out, and what was verified by rules that are not in
@@ -98,7 +123,7 @@ func (r *remembered) sweep(now time.Time, rules []*policy.TokenRules) {
 		s.mu.Lock()
 		for id, m := range s.known {
 			if !now.Before(m.token.Expires) || !slices.Contains(rules, id.rules) {
-				delete(s.known, id)
+				s.forget(id)
 			}
 		}
 		s.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -413,4 +414,38 @@ func TestAKeyOfThePluginsOwnWaitsForNoSet(t *testing.T) {
 			t.Errorf("a secret of the plugin's own, while the provider is away: %v", err)
 		}
 	})
+}
+
+// An issuer may put as many groups into each token as fit.
+func TestWhatIsRememberedIsBoundedInBytes(t *testing.T) {
+	var r remembered
+	r.init()
+	rules := &policy.TokenRules{}
+	now := time.Unix(1e9, 0)
+	heavy := &policy.Token{Expires: now.Add(time.Hour), Groups: slices.Repeat([]string{"ab"}, 1500)}
+	const least = 1500 * 2 * 18 // bytes of one: each group in the token and in its bearer, of 16 and its text
+	for i := range 4000 {
+		r.add(identify(rules, fmt.Sprint(i)), nil, heavy, now)
+	}
+	if n := r.len(); n*least > 64<<20 || n < 100 {
+		t.Errorf("%d are remembered, of %d bytes each at least", n, least)
+	}
+	for i := range 4000 { // the last ones again, which take no more room
+		r.add(identify(rules, "3999"), nil, heavy, now.Add(time.Duration(i)))
+	}
+	light := &policy.Token{Expires: now.Add(time.Hour)}
+	for i := range maxRemembered {
+		r.add(identify(rules, fmt.Sprint("light ", i)), nil, light, now)
+	}
+	if n := r.len(); n < maxRemembered/2 {
+		t.Errorf("%d small ones are remembered in the place of large ones, of %d that have room", n, maxRemembered)
+	}
+	if r.sweep(now.Add(2*time.Hour), nil); r.len() > 0 {
+		t.Errorf("%d are left", r.len())
+	}
+	for i := range r.shards {
+		if n := r.shards[i].bytes; n != 0 {
+			t.Errorf("an empty shard counts %d bytes", n)
+		}
+	}
 }
