@@ -177,22 +177,47 @@ func readSet(text []byte) ([]jwkset.JWKMarshal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is no JWK set: %w", err)
 	}
-	var set jwkset.JWKSMarshal
-	if _, isSet := object["keys"]; isSet {
-		err = json.Unmarshal(text, &set)
-	} else {
-		set.Keys = make([]jwkset.JWKMarshal, 1)
-		err = json.Unmarshal(text, &set.Keys[0])
+	list := []any{object}
+	if members, isSet := object["keys"]; isSet {
+		if list, isSet = members.([]any); !isSet {
+			return nil, errMember
+		}
 	}
 	switch {
-	case err != nil:
-		return nil, errors.New("is no JWK set: a member is of the wrong type")
-	case len(set.Keys) == 0:
+	case len(list) == 0:
 		return nil, errors.New("is a JWK set without keys")
-	case len(set.Keys) > maxKeys:
-		return nil, fmt.Errorf("has %d keys, want at most %d", len(set.Keys), maxKeys)
+	case len(list) > maxKeys:
+		return nil, fmt.Errorf("has %d keys, want at most %d", len(list), maxKeys)
 	}
-	return set.Keys, nil
+	all := make([]jwkset.JWKMarshal, len(list))
+	for i, member := range list {
+		if err := readJWK(&all[i], member); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+var errMember = errors.New("is no JWK set: a member is of the wrong type")
+
+// readJWK reads the members of a JWK that are looked at. Others are not handed on: what
+// reads them would take KID for kid as well, and the last of both.
+func readJWK(to *jwkset.JWKMarshal, from any) error {
+	object, ok := from.(map[string]any)
+	if !ok {
+		return errMember
+	}
+	known := make(map[string]any)
+	for _, name := range []string{"kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "d", "k"} {
+		if v, has := object[name]; has {
+			known[name] = v
+		}
+	}
+	text, err := json.Marshal(known)
+	if err != nil || json.Unmarshal(text, to) != nil {
+		return errMember
+	}
+	return nil
 }
 
 // newJWK makes a key of a JWK. Of its members those alone are looked at that say

@@ -449,3 +449,20 @@ func TestWhatIsRememberedIsBoundedInBytes(t *testing.T) {
 		}
 	}
 }
+
+// Of two members whose names differ in their case the one that a JWK has is read.
+func TestTheMembersOfAKeyAreReadAsTheyAreSpelled(t *testing.T) {
+	a, b := newSigner("a"), newSigner("b")
+	one, other := strings.TrimSuffix(strings.TrimPrefix(jwks(a), `{"keys":[`), `]}`), strings.TrimPrefix(jwks(b), `{"keys":`)
+	for _, text := range []string{
+		`{"keys":[` + one + `],"Keys":` + other,
+		`{"KEYS":` + strings.TrimSuffix(other, "}") + `,"keys":[` + one + `]}`,
+		strings.TrimSuffix(one, "}") + `,"KID":"b","X":"","Use":"enc","Alg":"RS256","x5c":7}`,
+		`{"keys":[` + strings.TrimSuffix(one, "}") + `,"KID":"b"}]}`,
+	} {
+		all, err := parseKeys(text)
+		if err != nil || len(all) != 1 || all[0].id != "a" || !a.key.Public().(ed25519.PublicKey).Equal(all[0].material) {
+			t.Errorf("%s is read as %+v, %v", text, all, err)
+		}
+	}
+}
