@@ -43,9 +43,9 @@ demo-bus: build rabbitmq ## Serve in front of a real RabbitMQ and an example wor
 build: ## Build bin/lictor
 	go build -ldflags '$(LDFLAGS)' -o bin/lictor .
 
-test: compiler namespaces consul rabbitmq front bin/integration.test ## Unit and integration tests with -race, lint, and a minute of adversary
+test: compiler namespaces consul rabbitmq front bin/integration.test bin/parts.test ## Unit and integration tests with -race, lint, and a minute of adversary
 	# One after the other: each keeps all processors busy, and beside others what lives in milliseconds is late.
-	$(MAKE) --no-print-directory -o bin/integration.test unit lint integration
+	$(MAKE) --no-print-directory -o bin/integration.test -o bin/parts.test unit lint integration
 	# Machines that run tests are busy with other things, and answer later: the second of make adversary is a quiet one's.
 	$(MAKE) --no-print-directory adversary ADVERSARY='-admin 2s'
 
@@ -54,12 +54,17 @@ unit: compiler namespaces ## Only the unit tests
 	$(RACE) -shuffle=on -ldflags=-s -vet=off ./...
 	@integration/plain
 
-integration: compiler consul rabbitmq front bin/integration.test ## Only the integration tests; says which took longest
-	cd integration && ./run $(CURDIR)/bin/integration.test
+integration: compiler consul rabbitmq front bin/integration.test bin/parts.test ## Only the integration tests; says which took longest
+	cd integration && ./run $(CURDIR)/bin
 
-.PHONY: bin/integration.test
+# Races are looked for in the lictor that these tests build and start, and in parts of lictor
+# that run in the test program itself. The rest of that are clients and servers of the tests,
+# which the detector would only slow; without it they also measure (scale).
+.PHONY: bin/integration.test bin/parts.test
 bin/integration.test:
-	$(RACE) -tags integration -vet=off -c -o $@ ./integration
+	go test -tags integration -ldflags=-s -vet=off -c -o $@ ./integration
+bin/parts.test:
+	$(RACE) -tags integration -ldflags=-s -vet=off -c -o $@ ./integration
 
 adversary: build ## Attack the built binary for T (1m) with hostile clients, backends and a Consul that lies
 	go build -o bin/adversary ./integration/adversary
@@ -72,14 +77,9 @@ bench: build consul rabbitmq peers ## Compare side by side with nginx, HAProxy a
 soak: consul bin/integration.test ## Mixed load with changes and restarts for T (1m; an hour: T=1h): nothing is lost, nothing grows
 	cd integration && $(CURDIR)/bin/integration.test -test.run '^TestNothingGrowsUnderMixedLoad$$' -test.timeout 0 -test.v -soak $(T)
 
-scale: consul bin/plain.test ## Measure what is large: a million entries of the policy, 10,000 services, 100,000 connections
-	cd integration && $(CURDIR)/bin/plain.test -test.run '^(TestAChangeAmongMany.*|TestWatchesOfManyServicesHoldLittle|TestManyQuietConnections|TestScale)$$' -test.parallel 1 -test.timeout 0 -test.v \
+scale: consul bin/integration.test ## Measure what is large: a million entries of the policy, 10,000 services, 100,000 connections
+	cd integration && $(CURDIR)/bin/integration.test -test.run '^(TestAChangeAmongMany.*|TestWatchesOfManyServicesHoldLittle|TestManyQuietConnections|TestScale)$$' -test.parallel 1 -test.timeout 0 -test.v \
 		-entries 1000000 -services 10000 -prompts 200 -connections 100000 -settling 130s
-
-# What measures is built without the race detector, with which times and memory say nothing.
-.PHONY: bin/plain.test
-bin/plain.test:
-	go test -tags integration -c -o $@ ./integration
 
 benchparts: ## Measure the parts by themselves
 	go test -run '^$$' -bench . -benchmem ./...

@@ -138,9 +138,9 @@ func (d *timings) print() {
 }
 
 // The program under test, each form built by the first test that wants it:
-// with -race if the tests have it, and plain for what is measured.
+// with -race, and plain for what is measured.
 var (
-	lictorBinary = sync.OnceValues(func() (string, error) { return buildLictor("lictor", raceEnabled) })
+	lictorBinary = sync.OnceValues(func() (string, error) { return buildLictor("lictor", true) })
 	plainBinary  = sync.OnceValues(func() (string, error) { return buildLictor("lictor-plain", false) })
 )
 
@@ -149,7 +149,7 @@ func buildLictor(name string, race bool) (string, error) {
 		return built, nil
 	}
 	path := filepath.Join(buildDir, name)
-	args := []string{"build", "-buildvcs=false", "-trimpath", "-ldflags", "-X lictor/internal/version.Number=test", "-o", path}
+	args := []string{"build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w -X lictor/internal/version.Number=test", "-o", path}
 	cgo := "CGO_ENABLED=0" // as make build has it
 	if race {
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
