@@ -145,16 +145,18 @@ func quantile(d []time.Duration, percent int) time.Duration {
 	return d[(len(d)-1)*percent/100]
 }
 
-var prompts = flag.Int("prompts", 20, "how many services appear and go while TestScale tells how long that takes")
+var prompts = flag.Int("prompts", 4, "how many services appear and go while TestScale tells how long that takes")
 
 // TestScale is the scale of the issue: 1,000 services of 2 instances, with few,
 // many and all of them wanted. What it costs is counted in connections to Consul
 // and in requests, which a busy machine does not change.
 func TestScale(t *testing.T) {
 	together(t)
+	c := startConsul(t)
+	fill(t, c, 1000)
 	for _, wanted := range []int{10, 100, 1000} {
 		t.Run(fmt.Sprintf("wanted=%d", wanted), func(t *testing.T) {
-			scale(t, wanted)
+			scale(t, c, wanted)
 		})
 	}
 }
@@ -163,12 +165,8 @@ func TestScale(t *testing.T) {
 // given up: on a machine with other work six were seen.
 const closing = 16
 
-func scale(t *testing.T, wanted int) {
-	c := startConsul(t)
-	fill(t, c, 1000)
-	for i := range 200 {
-		setInstance(t, c, fmt.Sprintf("other-%d", i), fmt.Sprintf("other-%d", i), 80)
-	}
+func scale(t *testing.T, c *consulAgent, wanted int) {
+	setOthers(t, c, 80)
 	p := startConsulProxy(t, c)
 	var client *consulapi.Client
 	r := startResolver(t, &consulAgent{Addr: p.Addr}, func(cfg *consul.Config) { client = cfg.Client })
@@ -250,10 +248,16 @@ func loadServices(t *testing.T, r *consul.Resolver, n int) {
 // is counted and ends in nothing to wait for.
 func churn(t *testing.T, c *consulAgent, r *consul.Resolver) {
 	t.Helper()
-	for i := range 200 {
-		setInstance(t, c, fmt.Sprintf("other-%d", i), fmt.Sprintf("other-%d", i), 81)
-	}
+	setOthers(t, c, 81)
 	served(t, r, 5*time.Second, "svc-0000")
+}
+
+// setOthers sets the port of 200 services that nobody asks for.
+func setOthers(t *testing.T, c *consulAgent, port int) {
+	t.Helper()
+	for i := range 200 {
+		setInstance(t, c, fmt.Sprintf("other-%d", i), fmt.Sprintf("other-%d", i), port)
+	}
 }
 
 // turns lets a service appear and go, twenty times.
