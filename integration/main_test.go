@@ -250,7 +250,8 @@ func (p *lictorProcess) Start(t *testing.T) {
 		_ = cmd.Wait() // its status is read from cmd
 		close(exited)
 	}(p.cmd, p.exited)
-	eventually(t, soon, "lictor answers", func() error {
+	// What a program with the race detector takes to start tells nothing of lictor.
+	eventually(t, 2*time.Minute, "lictor answers", func() error {
 		select {
 		case <-p.exited:
 			t.Fatalf("lictor ended: %s\n%s", p.cmd.ProcessState, p.output.String())
