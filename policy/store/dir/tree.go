@@ -20,6 +20,7 @@ type tree struct {
 	broken  map[string]error    // keys and folders that are there but cannot be looked at
 	ignored []string            // files that an editor or a package manager left
 	links   map[string]bool     // paths of the links on the way to the folders and files, and of what they lead to
+	ways    map[folderID]int    // in how many ways a folder was reached
 }
 
 // folderID tells a folder from another one that takes its place: a volume that
@@ -33,12 +34,13 @@ type folderID struct {
 const (
 	maxDepth = 16 // of folders in folders
 	maxLinks = 40 // on the way to one file, as the kernel has it
+	maxWays  = 64 // to one folder: links of folders to folders would make them more with each
 )
 
 // lookAt looks at everything in a directory. It fails if the directory itself
 // cannot be listed; whatever else cannot be is in broken.
 func lookAt(dir string) (*tree, error) {
-	t := &tree{files: map[string]bool{}, folders: map[string]folderID{}, broken: map[string]error{}, links: map[string]bool{}}
+	t := &tree{files: map[string]bool{}, folders: map[string]folderID{}, broken: map[string]error{}, links: map[string]bool{}, ways: map[folderID]int{}}
 	if err := t.folder(dir, ".", nil); err != nil {
 		return nil, err
 	}
@@ -66,6 +68,9 @@ func (t *tree) folder(dir, rel string, above []folderID) error {
 	}
 	if len(above) > maxDepth {
 		return fmt.Errorf("lies in more than %d folders", maxDepth)
+	}
+	if t.ways[id]++; t.ways[id] > maxWays {
+		return fmt.Errorf("is reached in more than %d ways, by links", maxWays)
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
