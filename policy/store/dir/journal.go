@@ -113,7 +113,6 @@ func (d *Store) step(c journaled, index uint64) (dir string, err error) {
 // not 0, somebody else is completing one: look again after it. d.mu is held.
 func (d *Store) completedLocked() (wait time.Duration, err error) {
 	if !d.hasJournal() {
-		d.waitedOn = time.Time{}
 		return 0, nil
 	}
 	unlock, err := d.tryLock()
@@ -126,15 +125,18 @@ func (d *Store) completedLocked() (wait time.Duration, err error) {
 		return 0, err
 	}
 	defer unlock()
-	d.waitedOn = time.Time{}
 	return 0, d.completeLocked()
 }
 
 // patience gives somebody else a moment to complete a journal, after which err is why it
-// stands. d.mu is held.
+// stands. Another journal has a moment of its own. d.mu is held.
 func (d *Store) patience(err error) (wait time.Duration, _ error) {
-	if d.waitedOn.IsZero() {
-		d.waitedOn = time.Now()
+	info, gone := os.Lstat(d.journalPath())
+	if gone != nil {
+		return lockPoll, nil
+	}
+	if now := markOf(info); now != d.awaited {
+		d.awaited, d.waitedOn = now, time.Now()
 	}
 	if time.Since(d.waitedOn) < lockedAfter {
 		return lockPoll, nil

@@ -73,7 +73,8 @@ type Store struct {
 	links    map[string]bool     // on the way to what was read
 	ignored  string              // the leftovers that were told
 	reads    bool                // the last reading went well
-	waitedOn time.Time           // since when a journal could not be completed
+	awaited  fileMark            // of the journal that could not be completed last
+	waitedOn time.Time           // since when
 
 	unread atomic.Pointer[map[string]unread] // what is there but cannot be read, by key or folder
 
