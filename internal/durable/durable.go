@@ -112,8 +112,21 @@ func Replace(path string, data []byte, mode os.FileMode, at time.Time) error {
 }
 
 // Place puts a staged file in its place, in the same file system. It lasts once
-// [SyncDir] was called for the directory.
-func Place(staged, path string) error { return os.Rename(staged, path) }
+// [SyncDir] was called for the directory. After an error the former content is there:
+// a file system of the network may do a rename, and lose the answer.
+func Place(staged, path string) error {
+	before, unknown := os.Lstat(staged)
+	err := rename(staged, path)
+	if err == nil || unknown != nil {
+		return err
+	}
+	if now, gone := os.Lstat(path); gone == nil && os.SameFile(before, now) {
+		return nil
+	}
+	return err
+}
+
+var rename = os.Rename // but in tests
 
 // Append adds data to a file that is there. A crash may leave a part of it,
 // which the reader must be able to tell. A pipe in its place is an error, and keeps

@@ -141,3 +141,27 @@ func TestNothingIsLeftOfWhatWasNotStaged(t *testing.T) {
 		}
 	}
 }
+
+// A file system of the network may do what it says that it could not.
+func TestWhatIsInItsPlaceIsNotToldToHaveFailed(t *testing.T) {
+	defer func() { rename = os.Rename }()
+	for name, test := range map[string]struct {
+		rename func(from, to string) error
+		want   string
+	}{
+		"the answer is lost": {func(from, to string) error { return errors.Join(os.Rename(from, to), syscall.EIO) }, "new"},
+		"nothing was done":   {func(string, string) error { return syscall.EIO }, "former"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			if err := os.WriteFile(path, []byte("former"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			rename = test.rename
+			err := Replace(path, []byte("new"), 0o600, time.Time{})
+			if text, _ := os.ReadFile(path); string(text) != test.want || (err == nil) != (test.want == "new") {
+				t.Errorf("there is %q, and told is %v", text, err)
+			}
+		})
+	}
+}

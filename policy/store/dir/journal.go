@@ -88,8 +88,8 @@ func (d *Store) settle(j journal, dirs map[string]bool) error {
 func (d *Store) step(c journaled, index uint64) (dir string, err error) {
 	path := filepath.Join(d.dir, c.Key)
 	if c.Deleted { // of a link: the link
-		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
-			err = nil
+		if err = os.Remove(path); !durable.Exists(path) {
+			err = nil // it is gone, whatever was told of it
 		}
 		return filepath.Dir(path), err
 	}
