@@ -1,6 +1,7 @@
 package impact
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -281,14 +282,15 @@ func (x *paths) addClass(c pathClass) {
 	}
 }
 
+// key tells a class from every other one, however many signatures there are.
 func (c *pathClass) key() string {
-	key := make([]byte, 0, 3+2*len(c.others))
-	key = append(key, byte(c.canonical), byte(c.canonical>>8))
-	for _, o := range c.others {
-		key = append(key, byte(o), byte(o>>8))
-	}
+	key := make([]byte, 1, 4+3*len(c.others))
 	if c.climbs {
-		key = append(key, 'c')
+		key[0] = 1
+	}
+	key = binary.AppendUvarint(key, uint64(c.canonical))
+	for _, o := range c.others {
+		key = binary.AppendUvarint(key, uint64(o))
 	}
 	return string(key)
 }
