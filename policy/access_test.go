@@ -98,7 +98,7 @@ func TestBoundConsumers(t *testing.T) { // C6
 	expect{"GET http://x/svc ka": "", "GET http://x/other ka": "bound_consumer"}.check(t, set)
 	set, _ = s.put(t, "acls/3", `{"api":"other","groups":["eng"]}`)
 	expect{"GET http://x/svc ka": "", "GET http://x/other ka": ""}.check(t, set)
-	set, _ = s.put(t, "acls/3", "-")
+	s.put(t, "acls/3", "-")
 	set, _ = s.put(t, "acls/1", "-")
 	expect{"GET http://x/other ka": ""}.check(t, set)
 	_, set = newStore(t, policy.Options{}, docs...)
