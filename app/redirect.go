@@ -25,6 +25,7 @@ func (p *Lictor) buildRedirect() (err error) {
 		Metrics:   p.registry,
 		AccessLog: p.access,
 		Challenge: p.challenge,
+		Client:    p.gateway.ClientOf,
 	})
 	if err != nil {
 		return err

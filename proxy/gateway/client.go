@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"lictor/proxy/http1"
 	"lictor/proxy/http1/message"
 )
 
@@ -36,6 +37,15 @@ func (in *inbound) identify() {
 		}
 	}
 	in.inside = len(in.set.TrustedNetworks) > 0 && contains(in.set.TrustedNetworks, in.client)
+}
+
+// ClientOf returns whose request came by c, at a listener that trusts whom the gateway's
+// first one does. It keeps nothing of the request.
+func (g *Gateway) ClientOf(c *http1.Conn) netip.Addr {
+	set := g.settings.Load()
+	in := inbound{set: set, proxies: set.proxies(0), req: c.Request(), peer: c.RemoteAddr().Addr()}
+	in.identify()
+	return in.client
 }
 
 // hopsClient is forwardedClient of Forwarded. A hop that does not tell its

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -35,6 +36,10 @@ type Config struct {
 	Log       hclog.Logger
 	Metrics   prometheus.Registerer // nil: none are kept
 	AccessLog *answer.AccessLog     // nil: none is written
+
+	// Client returns whose request a connection brings, for the log. nil: the socket's
+	// peer, as of a request whose head cannot be read.
+	Client func(*http1.Conn) netip.Addr
 
 	// Challenge answers GET below /.well-known/acme-challenge/, by which an
 	// authority sees that a host is ours (RFC 8555 8.3), and reports whether it
@@ -109,14 +114,15 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 
 // request is one request while it is answered.
 type request struct {
-	c     *http1.Conn
-	began time.Time
-	id    string
+	c      *http1.Conn
+	client netip.Addr
+	began  time.Time
+	id     string
 }
 
 func begin(c *http1.Conn) *request {
 	c.Close() // who follows the answer needs another connection anyway
-	return &request{c: c, began: time.Now(), id: string(answer.AppendHex(nil, rand.Uint64(), rand.Uint64()))}
+	return &request{c: c, client: c.RemoteAddr().Addr(), began: time.Now(), id: string(answer.AppendHex(nil, rand.Uint64(), rand.Uint64()))}
 }
 
 // Done implements [http1.Handler]: Serve leaves nothing to be done.
@@ -125,6 +131,9 @@ func (s *Server) Done(*http1.Conn) {}
 // Serve implements [http1.Handler].
 func (s *Server) Serve(c *http1.Conn) {
 	x := begin(c)
+	if s.cfg.Client != nil {
+		x.client = s.cfg.Client(c)
+	}
 	c.SettleBody()
 	if s.challenge(x) {
 		return
@@ -184,7 +193,7 @@ func (s *Server) answer(x *request, status int, r answer.Refusal, head, body []b
 	req := x.c.Request()
 	path, _, _ := strings.Cut(req.Target, "?")
 	s.cfg.AccessLog.Write(&answer.Line{
-		Listener: Name, Began: x.began, Took: time.Since(x.began), ID: x.id, Client: x.c.RemoteAddr().Addr(),
+		Listener: Name, Began: x.began, Took: time.Since(x.began), ID: x.id, Client: x.client,
 		Method: req.Method, Host: req.Host, Path: path, Version: x.c.Version(),
 		Status: status, Reason: r.Reason, Out: sent, Err: err,
 	})
