@@ -41,12 +41,13 @@ func (p *Lictor) ownEndpoints(cfg *config.Config) []own.Endpoint {
 }
 
 // infrastructure is what the gateway sends no request to, whatever a service, a
-// mapping or an API says: the admin API and the egress of this lictor, its
-// Consul, its broker and its collector. Each of them trusts whoever is on this machine. The
-// gateway itself is not among them: what leads back to it is answered 508.
+// mapping or an API says: the admin API, the egress and the redirects of this lictor, its
+// Consul, its broker and its collector. Each of them trusts whoever is on this machine, or
+// would answer in the place of a service. The gateway's own listeners are not among them:
+// what leads back to one is answered 508.
 func (p *Lictor) infrastructure() []own.Endpoint {
 	var all []own.Endpoint
-	for _, l := range []net.Listener{p.adminListener, p.egressListener} {
+	for _, l := range []net.Listener{p.adminListener, p.egressListener, p.redirectListener} {
 		if l == nil {
 			continue // not open yet, or never
 		}

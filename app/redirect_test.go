@@ -12,7 +12,21 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lictor/proxy/own"
 )
+
+// X9, D23: a service that leads to the listener for redirects would be answered by it.
+// The gateway's listeners are none of these: what leads back to one is a loop, 508.
+func TestTheGatewayDialsNoOtherListenerOfLictor(t *testing.T) {
+	p := redirecting(t, "")
+	set := own.Find(t.Context(), p.infrastructure(), own.NewNames(), nil)
+	for _, l := range []net.Listener{p.redirectListener, p.adminListener, p.egressListener} {
+		if at := netip.MustParseAddrPort(l.Addr().String()); !set.ByAddr(at.Addr(), at.Port()) {
+			t.Errorf("%s is dialled", at)
+		}
+	}
+}
 
 // D23: trusted_proxies hold for redirects as on the gateway.
 func TestARedirectIsLoggedForTheClientBehindATrustedProxy(t *testing.T) {
