@@ -74,7 +74,7 @@ func TestForwardedOfAStranger(t *testing.T) {
 	r := newRig(t, nil)
 	r.backend(func(w http.ResponseWriter, req *http.Request) { fmt.Fprint(w, req.Header) })
 	_, body := r.get("/svc/", "Forwarded: for=6.6.6.6;proto=https;host=evil.example", "X-Forwarded-Proto: wss", "X-Forwarded-Host: evil.example", "X-Forwarded-Port: 666")
-	if strings.Contains(body, "6.6.6.6") || strings.Contains(body, "evil") || strings.Contains(body, "https") || strings.Contains(body, "666") {
+	if strings.Contains(body, "6.6.6.6") || strings.Contains(body, "evil") || strings.Contains(body, "https") || strings.Contains(body, "[666]") { // an id may have any digits
 		t.Errorf("the backend got %s", body)
 	}
 }
