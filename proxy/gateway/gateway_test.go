@@ -155,23 +155,33 @@ func TestStreamsBothWays(t *testing.T) {
 	}
 }
 
-// D4: client gone, upstream request cancelled.
+// D4: client gone, upstream request cancelled. One that closes its sending side alone
+// cannot be told from it.
 func TestClientThatLeavesCancelsTheUpstream(t *testing.T) {
-	r := newRig(t, nil)
-	gone := make(chan struct{})
-	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
-		readHead(in)
-		in.ReadByte() // until the gateway closes
-		close(gone)
-	})
-	c := r.dial()
-	c.send("GET /svc/ HTTP/1.1\r\nHost: x\r\n\r\n")
-	r.oneLasts()
-	c.Close()
-	select {
-	case <-gone:
-	case <-time.After(soon):
-		t.Error("the upstream request goes on")
+	for name, leave := range map[string]func(*net.TCPConn) error{
+		"it closes":                            (*net.TCPConn).Close,
+		"it closes its sending side and reads": (*net.TCPConn).CloseWrite,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			gone := make(chan struct{})
+			r.rawBackend(func(c net.Conn, in *bufio.Reader) {
+				readHead(in)
+				in.ReadByte() // until the gateway closes
+				close(gone)
+			})
+			c := r.dial()
+			c.send("GET /svc/ HTTP/1.1\r\nHost: x\r\n\r\n")
+			r.oneLasts()
+			if err := leave(c.Conn.(*net.TCPConn)); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-gone:
+			case <-time.After(soon):
+				t.Error("the upstream request goes on")
+			}
+		})
 	}
 }
 
