@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/hex"
 	"errors"
+	"iter"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -75,7 +76,8 @@ type object struct {
 
 // dirty says which tables the changes so far make out of date.
 type dirty struct {
-	apis     map[string]bool
+	apis     map[string]bool // whose ACLs
+	names    map[string]bool // of APIs of which rules may have come to know, or ceased to
 	subjects map[subject]bool
 	plugins  bool
 	routes   bool
@@ -83,7 +85,7 @@ type dirty struct {
 }
 
 func newDirty() dirty {
-	return dirty{apis: make(map[string]bool), subjects: make(map[subject]bool)}
+	return dirty{apis: make(map[string]bool), names: make(map[string]bool), subjects: make(map[subject]bool)}
 }
 
 // Options are what the configuration says about the policy.
@@ -240,6 +242,7 @@ func (b *Builder) replace(k Key, old, next *object) {
 // compileDirty compiles the small tables that b.dirty names anew.
 func (b *Builder) compileDirty() {
 	for api := range b.dirty.apis {
+		b.dirty.names[api] = true
 		if acls := b.acls[api]; len(acls) > 0 {
 			b.set.acls = b.set.acls.With(hashString(api), api, compileACLs(acls))
 		} else {
@@ -256,14 +259,31 @@ func (b *Builder) compileDirty() {
 		}
 	}
 	if b.dirty.plugins || b.set.plugins == nil {
+		former := b.set.plugins
 		b.set.plugins, b.set.demands = b.compilePlugins()
+		maps.Insert(b.dirty.names, names(former))
+		maps.Insert(b.dirty.names, names(b.set.plugins))
 		b.set.tokenRules = b.compileTokenRules()
+	}
+	for name := range b.dirty.names {
+		b.respell(name)
 	}
 	if b.dirty.routes {
 		b.set.routes, b.set.parts = b.compileRoutes()
 	}
 	if b.dirty.closed {
 		b.set.closed = b.set.compileClosed()
+	}
+}
+
+// names yields the names of the APIs that plugins are filed under.
+func names(plugins map[string]*apiPlugins) iter.Seq2[string, bool] {
+	return func(yield func(string, bool) bool) {
+		for api := range plugins {
+			if !yield(api, true) {
+				return
+			}
+		}
 	}
 }
 

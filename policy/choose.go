@@ -16,26 +16,33 @@ func (d *decision) choose(kind int) (won, report *candidate) {
 	if len(d.set.plugins) == 0 {
 		return nil, nil
 	}
-	api, every := d.set.plugins[d.route.API], d.set.plugins[""]
-	var alias *apiPlugins
-	if kind == typeCORS && d.route.Alias != "" {
-		alias = d.set.plugins[d.route.Alias]
-	}
-	if api == nil && alias == nil && every == nil {
-		return nil, nil
-	}
 	var c choice
-	d.look(api, kind, &c, nil)
-	d.look(alias, kind, &c, nil)
-	d.look(every, kind, &c, nil)
+	d.lookAll(kind, &c, nil)
 	if c.unsure {
 		sure := c
-		d.look(api, kind, &c, &sure)
-		d.look(alias, kind, &c, &sure)
-		d.look(every, kind, &c, &sure)
+		d.lookAll(kind, &c, &sure)
 		d.doubtful = kind == typeCORS && c.won != sure.won
 	}
 	return cmp.Or(c.won, c.demand), c.report
+}
+
+// lookAll looks where plugins of a type may be that apply. What browsers are told is
+// the same under each name of the API.
+func (d *decision) lookAll(kind int, c, sure *choice) {
+	d.look(d.set.plugins[d.route.API], kind, c, sure)
+	if kind == typeCORS && !d.aside {
+		if d.route.Alias != "" {
+			d.look(d.set.plugins[d.route.Alias], kind, c, sure)
+		}
+		for i := 0; ; i++ {
+			name := d.set.OtherName(&d.route, i)
+			if name == "" {
+				break
+			}
+			d.look(d.set.plugins[name], kind, c, sure)
+		}
+	}
+	d.look(d.set.plugins[""], kind, c, sure)
 }
 
 // look goes through all candidates of an API that may apply to who asks: for

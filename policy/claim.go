@@ -23,19 +23,6 @@ func (s *Set) claimed(r *Request) Route {
 	return t
 }
 
-// As gives a route that a service's claim made another name that rules may call
-// its API by. Where it goes stays.
-func (s *Set) As(t *Route, api string) {
-	if t.By != ByRegistration {
-		s.Rename(t, api)
-		return
-	}
-	service, backends := t.Service, t.Backends
-	t.API, t.Protected, t.Rule, t.closed = api, nil, Rule{}, Rule{}
-	s.asAPI(t)
-	t.Service, t.Backends = service, backends
-}
-
 // Maps reports whether a mapping object has a domain, or covers a host, so that
 // nobody's claim to it counts.
 func (s *Set) Maps(domain string) bool {

@@ -65,7 +65,7 @@ func (s *Set) decide(r *Request, t *Route, v *Verdict, rec *Recorder, facts *Fac
 		d.preflight = facts.Preflight
 	}
 	if d.plugin(typeCORS) && d.readable() && d.ownSpelling() && d.blacklist() && d.whitelist() && d.answersPreflight() &&
-		d.authorized() && d.others() && d.afterACL() {
+		d.authorized() && d.others() && d.otherCase() && d.afterACL() {
 		v.Action = Allow
 	}
 	r.scratch.drop, r.scratch.looked = v.Drop, v.Credentials
@@ -283,6 +283,7 @@ func (r *Request) asNamed(t *Route) *uri.Path {
 func (d *decision) inquiry(kind int, how seek) *inquiry {
 	q := &d.req.scratch.inquiry
 	*q = inquiry{lists: &d.set.lists[kind], method: d.req.Method, host: d.req.Host, port: d.req.Port, side: gateway, denies: kind == blacklists, seek: how}
+	q.anyCase = q.denies && d.route.AnyCase
 	if q.host != "" {
 		q.hostSum = hashString(q.host)
 	}

@@ -157,7 +157,7 @@ func (x *listIndex) byName(q *inquiry, dst *Destination, any bool) bool {
 	if x.services[egress] == 0 || dst.Registry == nil {
 		return false
 	}
-	return x.byServices(q, dst.Registry.ServicesNamed(dst.Host, dst.Port))
+	return x.byServices(q, dst.Registry, dst.Registry.ServicesNamed(dst.Host, dst.Port))
 }
 
 // byAddrs looks for the addresses of a destination: one match is enough.
@@ -169,9 +169,12 @@ func (x *listIndex) byServiceAt(q *inquiry, dst *Destination, addr netip.Addr) b
 	if x.services[egress] == 0 || dst.Registry == nil {
 		return false
 	}
-	return x.byServices(q, dst.Registry.ServicesAt(netip.AddrPortFrom(addr.Unmap(), dst.Port)))
+	return x.byServices(q, dst.Registry, dst.Registry.ServicesAt(netip.AddrPortFrom(addr.Unmap(), dst.Port)))
 }
 
-func (x *listIndex) byServices(q *inquiry, names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return x.byService(q, name) })
+func (x *listIndex) byServices(q *inquiry, at Registry, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		q.anyCase = q.denies && at.AnyCase(name)
+		return x.byService(q, name)
+	})
 }

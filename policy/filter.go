@@ -15,8 +15,7 @@ type liveFilter struct {
 	key       string
 	index     uint64
 	hosts     map[string]bool // exact ones, and with a leading dot those of "*.x"
-	paths     map[string]bool // prefixes without last slash
-	depth     int             // most slashes in any path
+	paths     pathSet
 	ips       *bart.Lite
 	countries map[string]bool
 	broken    bool // stands in for one that can not be read: never grants, and else covers what can be read of it
@@ -45,14 +44,10 @@ func compileFilter(f *Filter, key string, index uint64) *liveFilter {
 		}
 		l.hosts[host] = true
 	}
-	if len(f.Paths) > 0 {
-		l.paths = make(map[string]bool)
-	}
 	for _, p := range f.Paths {
 		keys, _ := pathKeys(p)
 		for _, k := range keys {
-			l.paths[k] = true
-			l.depth = max(l.depth, strings.Count(k, "/"))
+			l.paths.add(k)
 		}
 	}
 	if len(f.IPs) > 0 {
@@ -84,13 +79,15 @@ func (f *liveFilter) properties() int {
 
 // matches reports whether a request fits: OR inside a list, AND between (C25).
 func (f *liveFilter) matches(r *Request, as sense) bool {
-	return !(f.broken && as == toGrant) && f.matchesRest(r, as) && (f.paths == nil || f.matchesPath(r, as)) && f.matchesCountry(r, as)
+	return !(f.broken && as == toGrant) && f.matchesRest(r, as) && (!f.hasPaths() || f.matchesPath(r, as)) && f.matchesCountry(r, as)
 }
+
+func (f *liveFilter) hasPaths() bool { return f.paths.by != nil }
 
 // routes reports whether a request fits with one reading of its path; as says how
 // its method is compared.
 func (f *liveFilter) routes(r *Request, path string, as sense) bool {
-	return f.matchesRest(r, as) && (f.paths == nil || f.pathLength(path) >= 0) && f.matchesCountry(r, toRoute)
+	return f.matchesRest(r, as) && (!f.hasPaths() || f.pathLength(r, path, as) >= 0) && f.matchesCountry(r, toRoute)
 }
 
 // matchesRest compares what is neither path nor country.
@@ -149,7 +146,7 @@ func (f *liveFilter) matchesPath(r *Request, as sense) bool {
 
 // covers reports whether the filter's paths cover a path, in the readings that count.
 func (f *liveFilter) covers(r *Request, p *uri.Path, as sense) bool {
-	hit := f.pathLength(p.Canonical) >= 0
+	hit := f.pathLength(r, p.Canonical, as) >= 0
 	if hit == (as == toRestrict) || !p.Odd() {
 		return hit
 	}
@@ -158,27 +155,17 @@ func (f *liveFilter) covers(r *Request, p *uri.Path, as sense) bool {
 		made = &r.scratch.namedReadings
 	}
 	for _, path := range made.Of(p) {
-		if hit = f.pathLength(path) >= 0; hit == (as == toRestrict) {
+		if hit = f.pathLength(r, path, as) >= 0; hit == (as == toRestrict) {
 			return hit
 		}
 	}
 	return hit
 }
 
-// pathLength is the length of the longest of the filter's paths that covers
-// path by whole segments, -1 if none does.
-func (f *liveFilter) pathLength(path string) int {
-	longest, depth := -1, 0
-	for i := 0; i <= len(path) && depth <= f.depth; i++ {
-		if i < len(path) && path[i] != '/' {
-			continue
-		}
-		if f.paths[path[:i]] {
-			longest = i
-		}
-		depth++
-	}
-	return longest
+// pathLength is the length of the longest of the filter's paths that covers path by
+// whole segments, -1 if none does.
+func (f *liveFilter) pathLength(r *Request, path string, as sense) int {
+	return f.paths.longest(path, as == toRestrict && r.scratch.decision.route.AnyCase)
 }
 
 // country asks the locator once a decision.

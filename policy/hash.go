@@ -17,8 +17,8 @@ func hashString(s string) uint64 { return maphash.String(seed, s) }
 func hashNumber(n uint32) uint64 { return uint64(n) * 0x9e3779b97f4a7c15 }
 
 // Hosts and paths are hashed byte by byte, hosts from the right, so that one
-// pass gives the hash of every suffix or prefix. The seeds make hashes
-// unforeseeable.
+// pass gives the hash of every suffix or prefix, and the names of services without
+// their case. The seeds make hashes unforeseeable.
 var (
 	hostSeed    = maphash.String(seed, "host")
 	pathSeed    = maphash.String(seed, "path")
@@ -45,16 +45,25 @@ func hashHost(s string) uint64 {
 }
 
 func hashPath(s string) uint64 {
-	h := pathSeed
+	h, slashes := pathSeed, 0
 	for i := range len(s) {
-		h = step(h, s[i])
+		if s[i] == '/' {
+			slashes++
+		}
+		h = stepPath(h, s[i], slashes)
 	}
 	return finish(h)
 }
 
 func hashURL(host, path uint64) uint64 { return finish(bits.RotateLeft64(host, 31) ^ path) }
 
-func hashService(name string) uint64 { return finish(hashString(name) ^ serviceSeed) }
+func hashService(name string) uint64 {
+	h := serviceSeed
+	for i := range len(name) {
+		h = step(h, lower(name[i]))
+	}
+	return finish(h)
+}
 
 // wide is an address as 128 bits, an IPv4 one as it is mapped into IPv6.
 type wide struct{ high, low uint64 }

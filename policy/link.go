@@ -41,6 +41,7 @@ func (b *Builder) link(k Key, o *object, add bool) {
 	case *API:
 		a := &liveAPI{API: x, rule: b.ruleOf(k, o), created: o.created, backends: compileBackends(x.Name, x.Backends), service: x.ServiceName(), closed: o.broken}
 		set(&b.set.apis, hashString(k.Name), k.Name, a, add)
+		b.dirty.names[k.Name] = true
 		if len(x.Filters) > 0 {
 			setMap(b.routing, k.Name, a, add)
 			b.dirty.routes = true

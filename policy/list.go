@@ -63,6 +63,7 @@ type inquiry struct {
 	port    uint16
 	tunnel  bool
 	denies  bool   // the lists are blacklists
+	anyCase bool   // the case of a service's name does not count
 	hostSum uint64 // hash of host, once byHost has run
 	seek    seek
 	who     *Identity
@@ -119,14 +120,14 @@ type wanted struct {
 }
 
 // has reports whether a rule is filed under the key.
-func (w *wanted) has(r *filed) bool {
+func (w *wanted) has(r *filed, anyCase bool) bool {
 	switch w.form {
 	case filedAddr:
 		return wideLength(r.prefix) == w.length && r.prefix.Contains(w.addr)
 	case filedService:
-		return r.service == w.host
+		return sameName(r.service, w.host, anyCase)
 	case filedPath:
-		return r.path == w.path && r.host == w.host
+		return r.host == w.host && samePath(r.path, w.path, anyCase)
 	}
 	return r.host == w.host && r.scope != w.not
 }
@@ -139,7 +140,7 @@ func (q *inquiry) try(found packed.Found, w wanted) bool {
 		if formOf(record) != w.form {
 			continue
 		}
-		if readFiled(record, &r); w.has(&r) && q.speaks(&r) && q.take(&r) {
+		if readFiled(record, &r); w.has(&r, q.anyCase) && q.speaks(&r) && q.take(&r) {
 			return true
 		}
 	}
@@ -249,17 +250,7 @@ func (x *listIndex) byService(q *inquiry, name string) bool {
 // byPath looks for each prefix of a path by whole segments, for any host and
 // for this one. byHost has to have run.
 func (x *listIndex) byPath(q *inquiry, path string) bool {
-	h, depth := pathSeed, 0
-	for i := 0; i < len(path) && depth <= x.depth; i++ {
-		if path[i] == '/' {
-			if x.tryPath(q, finish(h), path[:i]) {
-				return true
-			}
-			depth++
-		}
-		h = step(h, path[i])
-	}
-	return depth <= x.depth && x.tryPath(q, finish(h), path)
+	return eachPrefix(path, x.depth, func(hash uint64, prefix string) bool { return x.tryPath(q, hash, prefix) })
 }
 
 // tryPath looks for one prefix of a path, where a listener sees paths: at the

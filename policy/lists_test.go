@@ -3,6 +3,7 @@ package policy_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,8 +122,9 @@ type registry map[string][]string
 
 func (r registry) ServicesAt(a netip.AddrPort) []string         { return r[a.String()] }
 func (r registry) ServicesNamed(h string, port uint16) []string { return r[fmt.Sprint(h, ":", port)] }
+func (r registry) AnyCase(service string) bool                  { return slices.Contains(r["any case"], service) }
 
-var services = registry{"10.0.0.5:8080": {"billing"}, "billing.internal:80": {"billing"}}
+var services = registry{"10.0.0.5:8080": {"billing"}, "billing.internal:80": {"billing"}, "10.0.0.6:8080": {"open"}, "open.internal:80": {"open"}, "any case": {"open"}}
 
 // out asks the egress; a path of "" is a tunnel.
 func out(set *policy.Set, method, host string, port uint16, path string, addrs ...string) policy.Reason {
@@ -273,4 +275,17 @@ func TestBadValuesNeverOpen(t *testing.T) { // X6
 	set, _ = s.put(t, "filters/f", `{"methods":"GET"}`, "acls/4", `{"api":"narrow","filters":["f"]}`,
 		"filters/g", `{"methods":["GET"]}`, "acls/5", `{"api":"lost","filters":["g","00000000-0000-0000-0000-000000000000"]}`)
 	expect{"GET http://x/narrow": "acl", "GET http://x/lost": "acl"}.check(t, set)
+}
+
+func TestAnEgressBlacklistKnowsAServiceInAnyCase(t *testing.T) { // E7, A4
+	for _, entry := range []string{"service:open", "service:OPEN", "service:Open"} {
+		_, set := newStore(t, policy.Options{}, "blacklist/ops", `{"entries":["`+entry+`"],"direction":"egress"}`)
+		if by, name := out(set, "", "x.example", 8080, "", "10.0.0.6"), out(set, "", "open.internal", 80, "", "192.0.2.1"); by != "blacklist" || name != "blacklist" {
+			t.Errorf("%s: by its address %q, by its name %q", entry, by, name)
+		}
+	}
+	_, set := newStore(t, policy.Options{}, "blacklist/ops", `{"entries":["service:Billing"],"direction":"egress"}`)
+	if got := out(set, "", "x.example", 8080, "", "10.0.0.5"); got != "" {
+		t.Errorf("a service whose registry minds: %q", got)
+	}
 }

@@ -101,6 +101,9 @@ type Registry interface {
 	// ServicesNamed returns the services with an instance whose address is a
 	// host name.
 	ServicesNamed(host string, port uint16) []string
+	// AnyCase reports whether a service is one whose registry does not mind the case
+	// of names (E7).
+	AnyCase(service string) bool
 }
 
 // Facts are a request's facts in memory of its own, to decide again when the

@@ -3,7 +3,6 @@ package policy
 import (
 	"cmp"
 	"iter"
-	"strings"
 
 	"lictor/internal/uri"
 	"lictor/policy/internal/trie"
@@ -151,7 +150,7 @@ const anyFilter = ""
 // hosts, or under its paths, or in rest, so that only few are looked at.
 type routeTable struct {
 	hosts map[string][]*routeEntry // exact, and with a leading dot "*.x"
-	paths map[string][]*routeEntry // no host; prefixes without last slash
+	paths map[uint64][]*routeEntry // no host; by the hash of a prefix
 	depth int
 	rest  []*routeEntry // neither host nor path
 }
@@ -197,11 +196,11 @@ func (t *routeTable) look(r *Request, path string, f func([]*routeEntry)) {
 			}
 		}
 	}
-	for i, depth := 0, 0; i <= len(path) && depth <= t.depth && len(t.paths) > 0; i++ {
-		if i == len(path) || path[i] == '/' {
-			f(t.paths[path[:i]])
-			depth++
-		}
+	if len(t.paths) > 0 {
+		eachPrefix(path, t.depth, func(hash uint64, _ string) bool {
+			f(t.paths[hash])
+			return false
+		})
 	}
 	f(t.rest)
 }
@@ -231,8 +230,8 @@ func (best *rank) consider(list []*routeEntry, r *Request, path string) {
 		x := rank{service: best.service, as: best.as, entry: e, path: -1}
 		for _, f := range e.filters {
 			x.host = max(x.host, f.hostClass(r.Host))
-			if f.paths != nil {
-				x.path = max(x.path, f.pathLength(path))
+			if f.hasPaths() {
+				x.path = max(x.path, f.pathLength(r, path, best.as))
 			}
 		}
 		if x.beats(*best) {
@@ -308,7 +307,7 @@ func (b *Builder) routeEntries(a *liveAPI) []*routeEntry {
 // with returns t, or a new table if it is nil, with one more entry.
 func (t *routeTable) with(e *routeEntry) *routeTable {
 	if t == nil {
-		t = &routeTable{hosts: make(map[string][]*routeEntry), paths: make(map[string][]*routeEntry)}
+		t = &routeTable{hosts: make(map[string][]*routeEntry), paths: make(map[uint64][]*routeEntry)}
 	}
 	t.file(e)
 	return t
@@ -326,11 +325,10 @@ func (t *routeTable) file(e *routeEntry) {
 		}
 	}
 	for _, f := range e.filters {
-		for p := range f.paths {
-			t.paths[p] = append(t.paths[p], e)
-			t.depth = max(t.depth, strings.Count(p, "/"))
+		for hash := range f.paths.by {
+			t.paths[hash] = append(t.paths[hash], e)
 		}
-		if f.paths != nil {
+		if t.depth = max(t.depth, f.paths.depth); f.hasPaths() {
 			return
 		}
 	}

@@ -44,6 +44,7 @@ type Set struct {
 	pluginIDs   trie.Trie[string, *livePlugin]
 
 	apis      trie.Trie[string, *liveAPI]
+	spellings trie.Trie[string, []string] // of names of APIs with capitals that rules know, by what they are without
 	domains   trie.Trie[string, *liveMapping]
 	wildcards trie.Trie[string, *liveMapping] // by the domain behind "*."
 	routes    *routeTable

@@ -217,6 +217,7 @@ func (b RouteBy) String() string { return routeNames[b] }
 type Route struct {
 	By        RouteBy
 	Stripped  bool      // Rest is the path without its first segment
+	AnyCase   bool      // the registry of the service does not mind the case of names (E7)
 	API       string    // the name that ACLs and plugins go by (X3)
 	Service   string    // to look up in discovery, unless there are Backends; "" by host with Backends
 	Rest      string    // the path for the backend, without the service's segment
@@ -224,7 +225,7 @@ type Route struct {
 	Protected []string  // further protected headers of the API
 	Rule      Rule      // the mapping or API object; zero if there is none
 	Claim     string    // by registration: the host as the service claims it
-	Alias     string    // another name of the API that a plugin cors may be mapped to; "" = none
+	Alias     string    // the API's own name, where this is another one that rules call it by; "" = this is its own
 
 	closed Rule // what can not be read of it, and therefore closes it (X6)
 }

@@ -20,6 +20,9 @@ func (e *evaluator) ServicesNamed(string, uint16) []string {
 	return nil
 }
 
+// AnyCase implements policy.Registry.
+func (e *evaluator) AnyCase(string) bool { return false }
+
 // outbound is what the policy makes of a request through the egress (A6).
 func (e *evaluator) outbound(path *uri.Path) outcome {
 	r, set := e.record, e.policy.set(e.head)

@@ -191,51 +191,59 @@ func (e *evaluator) gateway(client netip.Addr, path *uri.Path, masked bool) outc
 	if route.By == policy.ByNothing {
 		return e.known(outcome{reason: "no_service"})
 	}
-	alias := e.spell(set, &route)
+	e.spell(set, &route)
 	var v policy.Verdict
-	if alias != "" {
-		as := route
-		set.As(&as, alias)
-		as.Alias = route.API
-		route.Alias = alias
-		if out, refused := e.decide(set, &as, &v); refused {
-			return out
-		}
-		q.Again = true
-	}
-	out, refused := e.decide(set, &route, &v)
+	out, refused := e.decideEach(set, &route, &v)
 	if refused || v.Action == policy.Answer {
 		return out
 	}
 	return e.behind(set, &route, &v, masked, out)
 }
 
-// spell gives a service the spelling of its resolver, as the gateway does, and returns
-// another name that it is decided on by.
-func (e *evaluator) spell(set *policy.Set, route *policy.Route) (alias string) {
+// spell gives a service the spelling of its resolver, as the gateway does.
+func (e *evaluator) spell(set *policy.Set, route *policy.Route) {
 	r := e.record
-	switch {
-	case route.By == policy.ByRegistration:
-		if set.Knows(route.Claim) {
-			alias = route.Claim
-		}
-	case route.By == policy.BySegment && r.By == "segment" && len(r.Routed) == 0:
-		if alias = r.Alias; route.Service != r.Service && strings.EqualFold(route.Service, r.Service) {
+	if route.By == policy.BySegment && r.By == "segment" && len(r.Routed) == 0 {
+		if route.Service != r.Service && strings.EqualFold(route.Service, r.Service) {
 			set.Rename(route, r.Service)
 		}
-		if upper := strings.ToUpper(route.Service); alias == "" && upper != route.Service && set.Knows(upper) {
-			e.lacks("whether the registry minds the case of names is not recorded")
-		}
-		if alias != "" && !set.Knows(alias) {
-			alias = ""
-		}
-	case route.By == policy.BySegment && route.Service != strings.ToLower(route.Service):
+	} else if route.By == policy.BySegment && route.Service != strings.ToLower(route.Service) {
 		e.lacks("how the registry spells the service is not recorded")
 	}
+	e.cases(set, route)
 	if route.By == policy.BySegment {
 		set.Narrow(&e.request, route)
 	}
-	return alias
+}
+
+// cases notes in a route whether the registry of its service minds the case of names,
+// as far as that is recorded.
+func (e *evaluator) cases(set *policy.Set, route *policy.Route) {
+	r := e.record
+	route.AnyCase = strings.EqualFold(route.Service, r.Service) && (r.AnyCase || r.By == "segment" && r.Alias != "")
+	if route.AnyCase || route.By == policy.ByRegistration {
+		return
+	}
+	if as := (policy.Route{By: route.By, API: route.API, Service: route.Service, AnyCase: true}); set.OtherName(&as, 0) != "" {
+		e.lacks("whether the registry minds the case of names is not recorded")
+	}
+}
+
+// decideEach asks the policy under each name that its rules call the API by, as the
+// gateway does.
+func (e *evaluator) decideEach(set *policy.Set, route *policy.Route, v *policy.Verdict) (out outcome, refused bool) {
+	for i := 0; ; i++ {
+		name := set.OtherName(route, i)
+		if name == "" {
+			return e.decide(set, route, v)
+		}
+		as := *route
+		set.As(&as, name)
+		if out, refused = e.decide(set, &as, v); refused {
+			return out, refused
+		}
+		e.request.Again = true
+	}
 }
 
 // decide asks the policy, and reports whether it refuses.

@@ -61,10 +61,11 @@ func (e *evaluator) elsewhere(set *policy.Set, route *policy.Route, v *policy.Ve
 	}
 	to := policy.Route{By: policy.BySegment, Rest: route.Rest, Stripped: route.Stripped}
 	set.Rename(&to, service)
+	e.cases(set, &to)
 	*route = to
 	e.request.Path, e.request.Again = &path, true
 	set.Narrow(&e.request, route)
-	out, refused := e.decide(set, route, v)
+	out, refused := e.decideEach(set, route, v)
 	if refused {
 		return out
 	}
@@ -79,7 +80,8 @@ func (e *evaluator) elsewhere(set *policy.Set, route *policy.Route, v *policy.Ve
 // anew is what middleware would do with a request that it has not seen so.
 func (e *evaluator) anew(route *policy.Route, v *policy.Verdict, same, masked bool) outcome {
 	q := &e.seen
-	*q = middleware.Request{Method: e.request.Method, Host: e.request.Host, Path: e.request.Path, Service: route.Service, Client: e.request.Client, Readings: e.request.Readings()}
+	*q = middleware.Request{Method: e.request.Method, Host: e.request.Host, Path: e.request.Path, Service: route.Service, Client: e.request.Client, Readings: e.request.Readings(),
+		Folded: route.AnyCase, Named: route.Named(e.request.Path)}
 	if route.Backends != nil {
 		q.Service = ""
 	}

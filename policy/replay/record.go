@@ -31,7 +31,7 @@ type Record struct {
 	KeyNames                           []string
 	Key                                string
 	Plugins                            []Sum
-	Body, Preflight                    bool
+	Body, Preflight, AnyCase           bool
 	Headers                            []string
 	Ran                                bool
 	Matched, Routed, Addrs             []string
@@ -98,6 +98,8 @@ func (r *Record) field(s *scanner, key string) {
 		r.Token = s.truth()
 	case "body":
 		r.Body = s.truth()
+	case "any_case":
+		r.AnyCase = s.truth()
 	case "preflight":
 		r.Preflight = s.truth()
 	case "ran":

@@ -214,6 +214,9 @@ func (d *Decided) appendBasis(dst []byte) []byte {
 		dst = appendSet(dst, `,"service":`, t.Service)
 		dst = appendSet(dst, `,"claim":`, t.Claim)
 		dst = appendSet(dst, `,"alias":`, d.Alias)
+		if t.AnyCase {
+			dst = append(dst, `,"any_case":true`...)
+		}
 		if d.Claimed[0] != "" {
 			dst = appendList(dst, `,"claimed":`, d.Claimed[:])
 		}

@@ -327,7 +327,8 @@ func (r *fakeRegistry) ServicesAt(at netip.AddrPort) []string { return r.at(at.S
 func (r *fakeRegistry) ServicesNamed(host string, port uint16) []string {
 	return r.at(fmt.Sprintf("%s:%d", host, port))
 }
-func (r *fakeRegistry) Missing() string { return "" }
+func (r *fakeRegistry) AnyCase(string) bool { return false }
+func (r *fakeRegistry) Missing() string     { return "" }
 
 // in is b for a subtest.
 func (b *bench) in(t *testing.T) *bench { return &bench{T: t, rig: b.rig} }

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,10 @@ type facts struct {
 }
 
 // services is the part of a registry that speaks of one destination.
-type services struct{ addressed, named []string }
+type services struct {
+	addressed, named []string
+	anyCase          []string // those of them whose registry does not mind the case of names
+}
 
 var _ policy.Registry = services{}
 
@@ -34,6 +38,20 @@ func (s services) ServicesAt(netip.AddrPort) []string { return s.addressed }
 
 // ServicesNamed implements policy.Registry.
 func (s services) ServicesNamed(string, uint16) []string { return s.named }
+
+// AnyCase implements policy.Registry.
+func (s services) AnyCase(service string) bool { return slices.Contains(s.anyCase, service) }
+
+// servicesAt are those of a registry at an address, and at a name.
+func servicesAt(r policy.Registry, at netip.AddrPort, host string) services {
+	s := services{addressed: r.ServicesAt(at), named: r.ServicesNamed(host, at.Port())}
+	for _, name := range slices.Concat(s.addressed, s.named) {
+		if r.AnyCase(name) {
+			s.anyCase = append(s.anyCase, name)
+		}
+	}
+	return s
+}
 
 // Lasting enters the exchange of c among those that are decided on again when the
 // policy changes. http1 calls it once an exchange turns out to take long.
@@ -47,7 +65,7 @@ func (p *Proxy) Lasting(c *http1.Conn) {
 	f.target.path = x.target.path.Clone()
 	f.target.rest = ""
 	if r := x.inquiry.registry; r != nil {
-		f.at = services{r.ServicesAt(x.dialled), r.ServicesNamed(f.target.host, f.target.port)}
+		f.at = servicesAt(r, x.dialled, f.target.host)
 	}
 	var until time.Time
 	if x.target.tunnel {

@@ -33,8 +33,9 @@ type Catalogs struct {
 
 // registered is where services are registered. It is immutable.
 type registered struct {
-	at    map[netip.AddrPort][]string
-	named map[endpointName][]string
+	at      map[netip.AddrPort][]string
+	named   map[endpointName][]string
+	anyCase map[string]bool // services whose registry does not mind the case of names (E7)
 }
 
 // endpointName is a host name with a port.
@@ -74,7 +75,7 @@ func (c *Catalogs) follow(now time.Time) {
 		return
 	}
 	waits := make(map[string]time.Time)
-	next := &registered{at: make(map[netip.AddrPort][]string), named: make(map[endpointName][]string)}
+	next := &registered{at: make(map[netip.AddrPort][]string), named: make(map[endpointName][]string), anyCase: make(map[string]bool)}
 	for i, src := range c.sources {
 		for svc := range c.seen[i].All() {
 			if !svc.Loaded {
@@ -93,9 +94,12 @@ func (c *Catalogs) follow(now time.Time) {
 	c.noteMissing(now)
 }
 
-// addService enters every address of a service. folded says that its registry
-// shows names in upper case.
+// addService enters every address of a service. folded says that its registry does not
+// mind the case of names, and shows them in upper case.
 func (r *registered) addService(svc *resolver.Service, folded bool) {
+	if folded {
+		r.anyCase[svc.Name] = true
+	}
 	enter := func(address string) {
 		r.add(svc.Name, address)
 		if shown := strings.ToUpper(svc.Name); folded && shown != svc.Name {
@@ -180,6 +184,9 @@ func (c *Catalogs) Missing() string { return *c.missing.Load() }
 
 // Sources returns the resolvers that the registry follows.
 func (c *Catalogs) Sources() []resolver.Source { return c.sources }
+
+// AnyCase implements policy.Registry.
+func (c *Catalogs) AnyCase(service string) bool { return c.index.Load().anyCase[service] }
 
 func (r *registered) add(service, address string) {
 	host, portText, err := net.SplitHostPort(address)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"slices"
-	"strings"
 	"sync"
 
 	"lictor/internal/field"
@@ -48,12 +47,11 @@ type decision struct {
 	canary  bool     // middleware routed it to canaries
 	asked   bool     // request is that of this decision
 	ran     bool     // middleware ran
-	folded  bool     // the registry of the route's service does not mind the case of names (E7)
 	matched []string // middleware that matched, for the decision log
 	routed  []string // services that middleware sent it to instead, for the decision log
 	fits    []string // middleware of which the condition on the header holds
 
-	alias     string   // another name of the route's service that rules know, "" if none
+	alias     string   // another name by which it was decided on, "" if by none
 	rewritten uri.Path // that goes on, if middleware made it another one
 	queryBuf  []byte
 }
@@ -106,7 +104,7 @@ func (d *decision) reset(g *Gateway, in *inbound) {
 	d.verdict = policy.Verdict{}
 	d.permit = policy.Permit{}
 	d.sends = &in.path
-	d.prefix, d.query, d.alias, d.folded, d.canary, d.most = "", "", "", false, false, in.set.MaxBody
+	d.prefix, d.query, d.alias, d.canary, d.most = "", "", "", false, in.set.MaxBody
 }
 
 // run decides. It returns the refusal; after the zero one there is a permit.
@@ -170,17 +168,11 @@ func (d *decision) ask() error {
 // by. An API that a filter chose keeps its own name.
 func (d *decision) properName() {
 	r := &d.route
-	d.alias, d.folded = "", false
-	if r.By == policy.ByRegistration && d.set.Knows(r.Claim) {
-		d.alias = r.Claim // rules may go by the host, as with a mapping
-	}
 	if r.Backends != nil || d.gw.upstream.Bus().Carries(r.Service, nil) {
 		return
 	}
-	name, folded, known := d.gw.upstream.Spelling(r.Service)
-	if d.folded = folded; folded && r.By == policy.BySegment && r.API == r.Service {
-		d.alias = d.upperAlias(name)
-	}
+	name, anyCase, known := d.gw.upstream.Spelling(r.Service)
+	r.AnyCase = anyCase
 	switch {
 	case known && r.By == policy.BySegment && r.Service != name:
 		if d.set.Rename(r, name); r.Service != name { // an API object of that name chose another one
@@ -201,41 +193,38 @@ func (d *decision) respell() {
 	}
 }
 
-// upperAlias returns name in upper case, as registries show it that do not mind
-// case, if rules call it so: they hold as well (E7). Else it returns "".
-func (d *decision) upperAlias(name string) string {
-	if upper := strings.ToUpper(name); upper != name && d.set.Knows(upper) {
-		return upper
-	}
-	return ""
-}
-
 // judge asks the policy under each name that rules may call the service by. The
 // first refusal stands.
 func (d *decision) judge() {
-	if d.alias != "" && (d.route.API == d.route.Service || d.route.By == policy.ByRegistration) {
-		d.judgeBoth()
+	if d.alias = d.set.OtherName(&d.route, 0); d.alias != "" {
+		d.judgeEach()
 		return
 	}
 	d.permit = d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder)
 	d.request.Again = true
 }
 
-// judgeBoth is judge of a service that has another name. It is a function of its own
-// for its large frame.
+// judgeEach is judge of a service that has other names. It is a function of its own for
+// its large frame.
 //
 //go:noinline
-func (d *decision) judgeBoth() {
-	own := d.route
-	d.set.As(&d.route, d.alias)
-	d.route.Alias, own.Alias = own.API, d.alias
-	if d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder); !d.verdict.Allowed() {
-		return
+func (d *decision) judgeEach() {
+	own, name := d.route, d.alias
+	var former policy.Verdict
+	for i := 1; name != ""; i++ {
+		d.route = own
+		d.set.As(&d.route, name)
+		if d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder); !d.verdict.Allowed() {
+			return
+		}
+		d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
+		d.demand()
+		own.Protected = policy.Union(own.Protected, d.route.Protected)
+		d.request.Again = true
+		d.verdict.Follow(&former)
+		former, name = d.verdict, d.set.OtherName(&own, i)
 	}
-	d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
-	d.demand()
-	d.route, d.request.Again = own, true
-	former := d.verdict
+	d.route = own
 	d.permit = d.set.Decide(&d.request, &d.route, &d.verdict, d.recorder)
 	d.verdict.Follow(&former)
 }

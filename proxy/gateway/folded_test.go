@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"lictor/policy"
 	"lictor/proxy/middleware"
 	"lictor/resolver"
 )
@@ -48,6 +49,66 @@ func TestMiddlewareMaySpellAServiceAsItsRegistryShowsIt(t *testing.T) {
 				}
 				if resp, got := r.get(tt.target); resp.StatusCode != want || want == 200 && got != body {
 					t.Errorf("%s: got %d %s, want %d %s", tt.target, resp.StatusCode, got, want, body)
+				}
+			})
+		}
+	}
+}
+
+// E7: of a rule that denies, no spelling of a service is a way round, where its registry
+// does not mind the case of names. What grants does not grant more for it.
+func TestNoSpellingOfAServiceIsAWayRoundARule(t *testing.T) {
+	type object struct {
+		kind policy.Kind
+		name string
+		text string
+	}
+	const anyoneElse = `"groups": ["nobody"]`
+	list := func(entry string) []object {
+		return []object{{policy.KindBlacklist, "b", `{"entries": ["` + entry + `"]}`}}
+	}
+	admin := object{policy.KindFilters, "f", `{"paths": ["/Svc/admin"]}`}
+	tests := []struct {
+		name   string
+		rules  []object
+		folded [3]int // of /SVC/admin, /Svc/admin and /svc/admin, where its registry does not mind case
+		not    [3]int // and where it does, and calls it svc
+	}{
+		{"an entry of a blacklist with a path", list("/Svc/admin"), [3]int{403, 403, 403}, [3]int{503, 403, 200}},
+		{"one with a host", list("http://gw.test/SVC/admin"), [3]int{403, 403, 403}, [3]int{403, 503, 200}},
+		{"one with a method", list("GET /Svc"), [3]int{403, 403, 403}, [3]int{503, 403, 200}},
+		{"one with the service", list("service:SVC"), [3]int{403, 403, 403}, [3]int{403, 503, 200}},
+		{"an ACL", []object{{policy.KindACLs, "a", `{"id": "a", "api": "Svc", ` + anyoneElse + `}`}}, [3]int{401, 401, 401}, [3]int{503, 401, 200}},
+		{"an ACL for each spelling", []object{{policy.KindACLs, "a", `{"id": "a", "api": "Svc", "filters": ["f"]}`}, admin,
+			{policy.KindACLs, "b", `{"id": "b", "api": "sVC", ` + anyoneElse + `}`}}, [3]int{403, 401, 403}, [3]int{503, 503, 200}},
+		{"a mapped plugin", []object{{policy.KindPlugins, "p", `{"id": "p", "name": "request-termination"}`},
+			{policy.KindPluginMappings, "m", `{"id": "m", "api": "SVC", "plugins": ["p"]}`}}, [3]int{503, 503, 503}, [3]int{503, 503, 200}},
+		{"a plugin mapped to a path", []object{{policy.KindPlugins, "p", `{"id": "p", "name": "key-auth"}`}, admin,
+			{policy.KindPluginMappings, "m", `{"id": "m", "api": "svc", "plugins": ["p"], "filters": ["f"]}`}}, [3]int{401, 401, 401}, [3]int{503, 503, 200}},
+		{"a part of the service", []object{admin, {policy.KindAPIs, "part", `{"name": "part", "service": "SVC", "filters": ["f"]}`},
+			{policy.KindACLs, "a", `{"id": "a", "api": "part", ` + anyoneElse + `}`}}, [3]int{401, 401, 401}, [3]int{503, 401, 200}},
+		{"an API that a filter leads to", []object{{policy.KindFilters, "f", `{"hosts": ["gw.test"]}`}, {policy.KindAPIs, "SVC", `{"name": "SVC", "filters": ["f"]}`},
+			{policy.KindACLs, "a", `{"id": "a", "api": "svc", ` + anyoneElse + `}`}}, [3]int{401, 401, 401}, [3]int{503, 503, 503}},
+		{"a whitelist admits what it says", []object{{policy.KindWhitelist, "w", `{"entries": ["/Svc"], "direction": "ingress"}`}}, [3]int{403, 200, 403}, [3]int{403, 503, 403}},
+	}
+	for _, tt := range tests {
+		for _, folded := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, folded %v", tt.name, folded), func(t *testing.T) {
+				r := newRig(t, nil)
+				s := r.backend(func(http.ResponseWriter, *http.Request) {})
+				svc := &resolver.Service{Name: "svc", Loaded: true, Instances: []*resolver.Instance{{ID: "a", Address: s.Listener.Addr().String(), Weight: 1, State: resolver.Passing}}}
+				want := tt.not
+				if r.src.catalog.Store(resolver.NewCatalog(svc)); folded {
+					r.src.catalog.Store(resolver.NewFoldedCatalog(svc))
+					want = tt.folded
+				}
+				for _, one := range tt.rules {
+					r.rules.apply(put(t, one.kind, one.name, one.text))
+				}
+				for i, target := range []string{"/SVC/admin", "/Svc/admin", "/svc/admin"} {
+					if resp, body := r.get(target); resp.StatusCode != want[i] {
+						t.Errorf("%s: got %d %s, want %d", target, resp.StatusCode, body, want[i])
+					}
 				}
 			})
 		}

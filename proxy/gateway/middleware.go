@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"strings"
-
 	"lictor/internal/field"
 	"lictor/internal/uri"
 	"lictor/policy"
@@ -93,7 +91,7 @@ func (d *decision) seen() *middleware.Request {
 	r, q, route, path := &d.middleware, &d.request, &d.route, &d.in.path
 	r.Method, r.Host, r.Path, r.Client, r.Fields, r.Readings = q.Method, q.Host, path, q.Client, d, q.Readings()
 	name, _, _ := path.Segment()
-	r.Named = d.folded && route.By == policy.BySegment && route.Stripped && strings.EqualFold(name, route.Service)
+	r.Named = route.Named(path)
 	if route.By == policy.BySegment && route.Stripped && name != route.Service && name != route.API {
 		if spelled, _, err := uri.ParsePath("/"+route.Service+route.Rest, nil); err == nil {
 			d.spelled = spelled
@@ -106,7 +104,7 @@ func (d *decision) seen() *middleware.Request {
 
 // goesTo says in r whom the request goes to by now.
 func (d *decision) goesTo(r *middleware.Request) {
-	r.Service, r.Folded, r.Consumer, r.Name = d.route.Service, d.folded, "", ""
+	r.Service, r.Folded, r.Consumer, r.Name = d.route.Service, d.route.AnyCase, "", ""
 	if d.route.Backends != nil {
 		r.Service = ""
 	}

@@ -89,7 +89,7 @@ func (d *decision) rewrite(l *middleware.Link, path string) answer.Refusal {
 // came under those of an API that is for some of its paths only: with another path
 // it may be outside of them.
 func (d *decision) decideAsService() answer.Refusal {
-	kept, alias, folded, limiter := d.route, d.alias, d.folded, d.request.Limiter
+	kept, alias, limiter := d.route, d.alias, d.request.Limiter
 	name, _, _ := d.request.Path.Segment()
 	part := kept.By == policy.ByFilter || kept.By != policy.ByHost && kept.API != kept.Service && kept.API != name
 	if !part || kept.Backends != nil {
@@ -99,7 +99,7 @@ func (d *decision) decideAsService() answer.Refusal {
 	refused := d.decide()
 	if refused.Status == 0 {
 		d.former = append(d.former, d.request.Facts(&d.route, &d.verdict))
-		d.route, d.alias, d.folded, d.request.Limiter = kept, alias, folded, limiter
+		d.route, d.alias, d.request.Limiter = kept, alias, limiter
 	}
 	return refused
 }

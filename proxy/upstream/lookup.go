@@ -35,22 +35,24 @@ func (s *Sender) lookupLoaded(name string, leaveOut bool) (svc *resolver.Service
 }
 
 // Spelling returns the name by which a resolver knows the service that a path
-// calls name: of the one that a request would go to, else the first. folded says
-// that some resolver knows it in any case.
-func (s *Sender) Spelling(name string) (proper string, folded, known bool) {
+// calls name: of the one that a request would go to, else the first. anyCase says
+// that some resolver knows it in any case, or would if it came to know it now.
+func (s *Sender) Spelling(name string) (proper string, anyCase, known bool) {
 	if svc, _, _ := s.lookup(name); svc != nil {
 		proper, known = svc.Name, true
 	}
+	mayBe := false // in any case, once it is known
 	for _, src := range s.sources {
 		c := src.Catalog()
 		if known && !c.Folded() {
 			continue // nothing is to be learned of it
 		}
+		mayBe = mayBe || c.Folded()
 		if found := c.Lookup(name); found != nil {
 			if !known {
 				proper, known = found.Name, true
 			}
-			folded = folded || c.Folded()
+			anyCase = anyCase || c.Folded()
 		}
 	}
 	if !known {
@@ -58,7 +60,7 @@ func (s *Sender) Spelling(name string) (proper string, folded, known bool) {
 			proper, known = g.name, true
 		}
 	}
-	return proper, folded, known
+	return proper, anyCase || !known && mayBe, known
 }
 
 // loadPatience is how long a request waits for the first answer about a
