@@ -39,9 +39,9 @@ func (p *Lictor) prepareBus(next *config.Config) (put func(), err error) {
 		return nothing, nil
 	}
 	cfg := &next.RabbitMQ
-	put, err = p.bus.Prepare(p.busConfig(cfg))
+	connect, err := p.bus.Prepare(p.busConfig(cfg))
 	return func() {
-		put()
+		connect() // put would be this function itself
 		p.gateway.Upstream().Bus().Update(cfg.Services, cfg.Timeout, cfg.MaxBody)
 	}, err
 }

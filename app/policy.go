@@ -3,8 +3,6 @@ package app
 import (
 	"cmp"
 	"errors"
-	"path"
-	"slices"
 	"time"
 
 	"lictor/admin"
@@ -145,10 +143,7 @@ func (p *Lictor) knownService(name string) bool {
 			return true
 		}
 	}
-	return p.bus != nil && slices.ContainsFunc(p.cfg.RabbitMQ.Services, func(glob string) bool {
-		ok, _ := path.Match(glob, name)
-		return ok
-	})
+	return p.gateway.Upstream().Bus().Carries(name, nil)
 }
 
 // describePolicy adds the policy to the status.

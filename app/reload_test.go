@@ -125,6 +125,25 @@ func TestShutdownDelayIsReloaded(t *testing.T) {
 	}
 }
 
+// A note on the policy asks for the services that the bus carries now.
+func TestServicesOfTheBusAreKnownAsReloaded(t *testing.T) {
+	p := builtProcess(t, "timeout = \"1s\"\n}\ndispatch \"rabbitmq\" {\n  url = \"amqp://guest:guest@127.0.0.1:1/\"\n  services = [\"former\"]")
+	text, err := os.ReadFile(p.files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.knownService("former") || p.knownService("next") {
+		t.Error("at the start they are not those of the file")
+	}
+	if err := os.WriteFile(p.files[0], bytes.Replace(text, []byte("former"), []byte("next"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.reload()
+	if p.knownService("former") || !p.knownService("next") {
+		t.Error("after a reload they are those of the start")
+	}
+}
+
 // /readyz waits for the first connection to the bus, not for the bus.
 func TestReadinessOfTheBus(t *testing.T) {
 	p := &Lictor{}
