@@ -234,11 +234,28 @@ func (d *decoder) diagnose(diags hcl.Diagnostics) {
 			at = *diag.Subject
 		}
 		text := strings.ToLower(diag.Summary[:1]) + diag.Summary[1:]
-		if diag.Detail != "" {
+		switch {
+		case !d.mayRepeat(diag.Expression):
+			text += ": what comes from another file or the environment is not repeated"
+		case diag.Detail != "":
 			text += ": " + strings.Join(strings.Fields(diag.Detail), " ")
 		}
 		d.wrong(at, "%s", text)
 	}
+}
+
+// mayRepeat reports whether what HCL says of an expression repeats nothing that comes
+// from another file or the environment, which it does of the value. A variable and a call
+// of a function that does not exist have none.
+func (d *decoder) mayRepeat(expr hcl.Expression) bool {
+	switch e := expr.(type) {
+	case nil, *hclsyntax.ScopeTraversalExpr:
+		return true
+	case *hclsyntax.FunctionCallExpr:
+		_, exists := d.ctx.Functions[e.Name]
+		return !exists
+	}
+	return literal(expr)
 }
 
 // err returns the problems in the order in which they stand in the files, each once.

@@ -96,6 +96,11 @@ func TestNoMistakeRepeatsOtherFiles(t *testing.T) {
 		"a place that needs a token":      `admin { address = "${env("HUSH")}:80" }`,
 		"a place that is taken":           "gateway { address = \"${env(\"HUSH\")}:80\" }\nlistener \"l\" { address = \"${env(\"HUSH\")}:80\" }",
 		"a domain":                        "admin {\n access \"a\" {\n token = \"x\"\n may = [\"mapping:t\"]\n domains = [env(\"HUSH\")]\n }\n}",
+		"a key that is there twice":       `log_level = { for a in ["HUSH", "HUSH"] : env(a) => a }["x"]`,
+		"a file that is not there":        `log_level = file(env("HUSH"))`,
+		"an element that is not there":    `log_level = { a = "info" }[env("HUSH")]`,
+		"a part of an object":             `log_level = { "${env("HUSH")}" = "info" }.x`,
+		"a number that is none":           `gateway { max_fields = 1 + env("HUSH") }`,
 		"a directory for a log":           `decision_log { path = "${env("HUSH")}/" }`,
 	} {
 		t.Run(name, func(t *testing.T) {

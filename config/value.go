@@ -114,11 +114,12 @@ func number(dst *int, low, high int) setter {
 	}
 }
 
-// share stores a percentage above 0 and up to 100.
+// share stores a percentage above 0 and up to 100, which are all. One so small that its
+// hundredth is 0 would be none, which says all as well.
 func share(dst *float64) setter {
 	return func(v value) {
 		n := float(v.v)
-		if !(n > 0 && n <= 100) {
+		if !(n/100 > 0 && n <= 100) {
 			v.wrong(v.expr.Range(), "want a number above 0 and up to 100, got %s", show(v.v))
 			return
 		}
