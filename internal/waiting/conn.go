@@ -249,20 +249,15 @@ func (c *Conn) field(name, value string) {
 
 // write has frames written, and ends the connection where that fails.
 func (c *Conn) write(frames func() error) error {
-	err := c.written(frames)
+	c.writing.Lock()
+	err := c.writeLocked(frames)
+	c.writing.Unlock()
 	if err != nil {
 		c.end(err)
 	}
 	return err
 }
 
-func (c *Conn) written(frames func() error) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	return c.writeLocked(frames)
-}
-
-// writeLocked writes frames. c.writing is held.
 func (c *Conn) writeLocked(frames func() error) error {
 	_ = c.wire.SetWriteDeadline(time.Now().Add(c.cfg.Word)) // writing says what is wrong
 	if err := frames(); err != nil {

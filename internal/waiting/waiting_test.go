@@ -343,35 +343,20 @@ func TestAPeerThatDoesNotSpeakIsNoConnection(t *testing.T) {
 	})
 }
 
-// TestAPanicEndsItsConnectionAlone: all that waits on it is told, and nobody waits for it.
+// TestAPanicEndsItsConnectionAlone, and all that waits on it is told.
 func TestAPanicEndsItsConnectionAlone(t *testing.T) {
-	tests := map[string]func(*Conn, *far, *http.Request){
-		"of who is told": func(c *Conn, f *far, req *http.Request) {
-			c.Send(req, func(*http.Response, error) { panic("odd") })
-			f.head(3, true, ":status", "200")
-		},
-		"of what is written": func(c *Conn, _ *far, _ *http.Request) {
-			c.contained(func() { _ = c.write(func() error { panic("odd") }) })
-		},
-	}
-	for name, do := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c, f := pair(t, 10)
-				other := ask(t, c, "/other")
-				c.Reserve()
-				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://consul:8501/x", nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				do(c, f, req)
-				if times, _, err := other.came(); times != 1 || !errors.Is(err, ErrEnded) || !c.State().Closed {
-					t.Errorf("%d times %v; %+v", times, err, c.State())
-				}
-				if !c.writing.TryLock() {
-					t.Error("who writes waits for ever")
-				}
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		c, f := pair(t, 10)
+		other := ask(t, c, "/other")
+		c.Reserve()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://consul:8501/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Send(req, func(*http.Response, error) { panic("odd") })
+		f.head(3, true, ":status", "200")
+		if times, _, err := other.came(); times != 1 || !errors.Is(err, ErrEnded) || !c.State().Closed {
+			t.Errorf("%d times %v; %+v", times, err, c.State())
+		}
+	})
 }
