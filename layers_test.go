@@ -31,7 +31,6 @@ var floors = []string{
 	"policy resolver policy/store", // the core, and what it is kept in
 	"proxy/http1/message proxy/socket app/acme internal/consul/mesh internal/consul/presence internal/guarded app/listener app/supervisor app/echo admin/form admin/openapi",
 	"internal/consul internal/ring",
-	"internal/waiting",
 	"policy/internal/trie policy/internal/packed internal/pace internal/uri internal/crash internal/durable internal/eventually internal/files internal/secret internal/trace internal/lines internal/limits internal/monotonic internal/descriptors internal/field internal/size internal/version",
 	"internal/hexdigits",
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"lictor/internal/crash"
 	"lictor/internal/secret"
 )
 
@@ -16,41 +17,46 @@ type Asked struct {
 	way    *transport
 	done   func()      // gives back its turn
 	token  secret.Text // by which it is asked
-	conn   *streamConn // by which it was sent ahead; nil = it was not
-	err    error       // that came of that
+	req    *http.Request
+	ahead  bool  // it was sent, and what follows is what came of it
+	err    error // of that alone
 	resp   *http.Response
 	taken  bool // what comes is somebody's
 	ended  bool
 }
 
-// Ahead sends a query that waits, by a stream, and reports whether it did. It is for very
-// many that wait: nobody does until the answer has begun, or it has failed. Then answered
-// is called, once, for [Client.Get] to read what came; it must not block, and may be called
-// before Ahead returns.
-func (c *Client) Ahead(ctx context.Context, path string, q Query, answered func(*Asked)) bool {
+// Ahead sends a query that waits, by a stream, and returns when its answer has begun or
+// it has failed. It is for very many that wait: all that takes much stack is done before,
+// and by [Client.Get] behind it, aside from the goroutine that waits. It returns nil where
+// there is no stream for it.
+func (c *Client) Ahead(ctx context.Context, path string, q Query) *Asked {
 	if !q.Many || q.Index == 0 {
-		return false
+		return nil
 	}
-	a, err := c.prepare(ctx, path, q)
-	if err != nil {
-		return false
-	}
-	req, err := c.requestOf(a, path, q)
-	if err == nil && a.way == c.many {
-		a.conn, err = c.streams.reserve(a.ctx)
-	}
-	if a.conn == nil || err != nil {
-		a.End()
-		return false
-	}
-	a.conn.Send(req, func(resp *http.Response, err error) {
-		a.resp, a.err = resp, err
-		answered(a)
+	var a *Asked
+	var conn *streamConn
+	err := Aside(func() (err error) {
+		if a, err = c.prepare(ctx, path, q); err != nil {
+			return err
+		}
+		if a.way != c.many {
+			return errPlain
+		}
+		conn, err = c.streams.reserve(a.ctx)
+		return err
 	})
-	return true
+	if err != nil {
+		a.End()
+		return nil
+	}
+	a.ahead, a.err = true, Contain(func() (err error) {
+		a.resp, err = c.streams.roundTrip(conn, a.req)
+		return err
+	})
+	return a
 }
 
-// prepare begins the time of a query that may be sent now.
+// prepare makes the request of a query that may be sent now, and begins its time.
 func (c *Client) prepare(ctx context.Context, path string, q Query) (*Asked, error) {
 	way, done, err := c.way(ctx, q)
 	if err != nil {
@@ -58,28 +64,21 @@ func (c *Client) prepare(ctx context.Context, path string, q Query) (*Asked, err
 	}
 	a := &Asked{by: q.asks(path), way: way, done: done, token: c.current()}
 	a.ctx, a.cancel = context.WithTimeout(ctx, q.deadline())
+	if a.req, err = c.request(a.ctx, http.MethodGet, path, q.form(), nil, a.token); err != nil {
+		a.End()
+		return nil, err
+	}
 	return a, nil
 }
 
-// requestOf makes the request of a query. One that waits does not hold it: it is made again
-// for its answer.
-func (c *Client) requestOf(a *Asked, path string, q Query) (*http.Request, error) {
-	return c.request(a.ctx, http.MethodGet, path, q.form(), nil, a.token)
-}
-
 // answer returns what a query is answered, for which it waits.
-func (c *Client) answer(a *Asked, path string, q Query) (*http.Response, error) {
-	req, err := c.requestOf(a, path, q)
-	if err != nil {
-		return nil, err
-	}
-	if a.conn != nil {
-		a.resp, err = c.streams.settle(a.conn, req, a.resp, a.err)
-		a.resp, err = a.way.judge(req, a.resp, err)
+func (c *Client) answer(a *Asked) (_ *http.Response, err error) {
+	if a.ahead {
+		a.resp, err = a.way.judge(a.req, a.resp, a.err)
 	} else {
-		a.resp, err = a.way.RoundTrip(req)
+		a.resp, err = a.way.RoundTrip(a.req)
 	}
-	a.resp, err = c.accept(req, a.token, a.resp, err)
+	a.resp, err = c.accept(a.req, a.token, a.resp, err)
 	return a.resp, err
 }
 
@@ -106,4 +105,12 @@ func (a *Asked) End() {
 	}
 	a.cancel()
 	a.done()
+}
+
+// Aside does some work in a goroutine that ends with it, and returns its error or that of
+// a panic. The stack that it takes does not stay with who waits next, perhaps for minutes.
+func Aside(work func() error) error {
+	done := make(chan error, 1)
+	crash.Go("consul answer", func() { done <- Contain(work) }, nil)
+	return <-done
 }

@@ -2,13 +2,13 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,53 +21,35 @@ import (
 func askWaiting(ctx context.Context, c *Client, path string, ahead bool) (Meta, error) {
 	q := Query{Index: 7, Wait: time.Minute, Many: true}
 	if ahead {
-		q.Asked = askAhead(ctx, c, path, q)
+		q.Asked = c.Ahead(ctx, path, q)
 		defer q.Asked.End()
 	}
 	return c.Get(ctx, path, q, readAll(new(string)))
 }
 
-// askAhead asks ahead and waits for the answer; nil = it was not sent.
-func askAhead(ctx context.Context, c *Client, path string, q Query) *Asked {
-	came := make(chan *Asked, 1)
-	if !c.Ahead(ctx, path, q, func(a *Asked) { came <- a }) {
-		return nil
-	}
-	return <-came
-}
-
-// TestAWatchThatWaitsHasNoGoroutine, and goes on when it is answered.
-func TestAWatchThatWaitsHasNoGoroutine(t *testing.T) {
+// TestAWatchOfVeryManyHoldsLittleStack: what it took to ask and to read stays with nobody.
+func TestAWatchOfVeryManyHoldsLittleStack(t *testing.T) {
 	const n = 100
 	s := startSecured(t, 50, "h2")
 	c := s.client(t, 2)
-	c.TryStreams(t.Context())
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
-	var steps atomic.Int64
+	t.Cleanup(func() { cancel(); all.Wait() })
 	for i := range n {
 		path := fmt.Sprint("/v1/health/service/svc-", i)
-		w := Watch{Wait: func() time.Duration { return time.Minute }, Nudge: new(Nudge)}
-		w.Step = func(ctx context.Context, q Query) (uint64, error) {
+		many := func(ctx context.Context, q Query) (uint64, error) {
 			q.Many = true
-			steps.Add(1)
 			m, err := c.Get(ctx, path, q, readAll(new(string)))
 			return m.Index, err
 		}
-		w.Ahead = func(ctx context.Context, q Query, answered func(*Asked)) bool {
+		w := Watch{Step: many, Wait: func() time.Duration { return time.Minute }, Nudge: new(Nudge), Ahead: func(ctx context.Context, q Query) *Asked {
 			q.Many = true
-			return c.Ahead(ctx, path, q, answered)
-		}
-		all.Add(1)
-		w.Start(ctx, all.Done)
+			return c.Ahead(ctx, path, q)
+		}}
+		all.Go(func() { w.Run(ctx) })
 	}
 	eventually.True(t, "all wait", func() bool { return s.waiting.Load() == n })
-	eventually.True(t, "none of them has a goroutine", func() bool { return !strings.Contains(allStacks(), "consul.(*Watch).") })
-	first := steps.Load()
-	close(s.release)
-	eventually.True(t, "each goes on", func() bool { return steps.Load() >= first+n })
-	cancel()
-	all.Wait()
+	eventually.True(t, "none waits on the stack that asking takes", func() bool { return strings.Count(allStacks(), "(*Client).get(") == 0 })
 }
 
 func allStacks() string {
@@ -81,7 +63,7 @@ func TestAnOlderAnswerThatWasAskedForAheadIsAskedForAgain(t *testing.T) {
 	c := s.client(t, 2)
 	close(s.release)
 	q := Query{Index: 7, Known: 9, Wait: time.Minute, Many: true}
-	q.Asked = askAhead(t.Context(), c, "/v1/x", q)
+	q.Asked = c.Ahead(t.Context(), "/v1/x", q)
 	defer q.Asked.End()
 	if m, err := c.Get(t.Context(), "/v1/x", q, readAll(new(string))); err != nil || m.Index != 7 || s.streams.Load() != 2 {
 		t.Errorf("%+v %v, by %d streams, want 2", m, err, s.streams.Load())
@@ -104,10 +86,16 @@ func TestATokenThatIsReplacedAfterAQueryWasAskedAhead(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := Query{Index: 1, Wait: time.Minute, Many: true}
-	q.Asked = askAhead(t.Context(), c, "/v1/x", q)
+	q.Asked = c.Ahead(t.Context(), "/v1/x", q)
 	defer q.Asked.End()
 	write(t, file, "second")
 	if _, err := c.Get(t.Context(), "/v1/x", q, readAll(new(string))); err != nil || g.asked.Load() != 2 {
 		t.Errorf("%v, after %d requests, want 2", err, g.asked.Load())
+	}
+}
+
+func TestAPanicInWhatIsDoneAsideIsItsError(t *testing.T) {
+	if err := Aside(func() error { panic("odd") }); !errors.Is(err, ErrPanic) {
+		t.Errorf("%v, want that it raised a panic", err)
 	}
 }

@@ -2,6 +2,9 @@ package consul
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -56,7 +59,7 @@ func TestAQueryThatIsSentAgainHasAllItsTimeAgain(t *testing.T) {
 					})
 					q := Query{Index: 7, Wait: wait, Many: true}
 					if ahead {
-						q.Asked = askAhead(t.Context(), b.client, "/v1/x", q)
+						q.Asked = b.client.Ahead(t.Context(), "/v1/x", q)
 						defer q.Asked.End()
 					}
 					m, err := b.client.Get(t.Context(), "/v1/x", q, readAll(new(string)))
@@ -89,7 +92,7 @@ func TestWhatNobodyTookIsClosed(t *testing.T) {
 	for name, taken := range map[string]bool{"nobody took it": false, "it was read": true} {
 		t.Run(name, func(t *testing.T) {
 			q := Query{Index: 7, Wait: time.Minute, Many: true}
-			q.Asked = askAhead(t.Context(), c, "/v1/x", q)
+			q.Asked = c.Ahead(t.Context(), "/v1/x", q)
 			times := 0
 			q.Asked.resp.Body = closing{q.Asked.resp.Body, &times}
 			if taken {
@@ -110,7 +113,7 @@ func TestWhatIsAskedAheadAnswersOneQuery(t *testing.T) {
 	s := startSecured(t, 50, "h2")
 	c := s.client(t, 2)
 	close(s.release)
-	if a := askAhead(t.Context(), c, "/v1/x", Query{Many: true}); a != nil {
+	if a := c.Ahead(t.Context(), "/v1/x", Query{Many: true}); a != nil {
 		t.Error("what does not wait is asked ahead")
 	}
 	q := Query{Index: 7, Wait: time.Minute, Many: true}
@@ -128,7 +131,7 @@ func TestWhatIsAskedAheadAnswersOneQuery(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := s.streams.Load()
-			tt.q.Asked = askAhead(t.Context(), c, "/v1/x", q)
+			tt.q.Asked = c.Ahead(t.Context(), "/v1/x", q)
 			defer tt.q.Asked.End()
 			for turn := range int64(2) {
 				if _, err := c.Get(t.Context(), tt.path, tt.q, readAll(new(string))); err != nil {
@@ -139,5 +142,28 @@ func TestWhatIsAskedAheadAnswersOneQuery(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// strange is a context that raises a panic where a connection looks at it.
+type strange struct{ context.Context }
+
+func (s strange) Value(key any) any {
+	if fmt.Sprintf("%T", key) == "httptrace.clientEventContextKey" {
+		panic("odd")
+	}
+	return s.Context.Value(key)
+}
+
+// TestAPanicWhileAQueryIsAskedAheadIsItsError, as it is of one that is not.
+func TestAPanicWhileAQueryIsAskedAheadIsItsError(t *testing.T) {
+	s := startSecured(t, 50, "h2")
+	c := s.client(t, 2)
+	c.TryStreams(t.Context())
+	q := Query{Index: 7, Wait: time.Minute, Many: true}
+	q.Asked = c.Ahead(strange{t.Context()}, "/v1/x", q)
+	defer q.Asked.End()
+	if _, err := c.Get(t.Context(), "/v1/x", q, readAll(new(string))); !errors.Is(err, ErrPanic) || c.Contact.Down() {
+		t.Errorf("%v, want that it raised a panic; consul is taken to be away: %v", err, c.Contact.Down())
 	}
 }

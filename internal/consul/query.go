@@ -90,7 +90,7 @@ func (c *Client) once(ctx context.Context, path string, q Query, read func(io.Re
 		}
 	}
 	defer a.End()
-	resp, err := c.answer(a, path, q)
+	resp, err := c.answer(a)
 	if err != nil {
 		return Meta{}, err
 	}

@@ -1,5 +1,7 @@
 package consul
 
+//lint:file-ignore SA1019 net/http's connections send no ping that is asked for, nor say how many streams were granted (docs/decisions/0008)
+
 import (
 	"context"
 	"errors"
@@ -11,7 +13,6 @@ import (
 	"golang.org/x/net/http2"
 
 	"lictor/internal/pace"
-	"lictor/internal/waiting"
 )
 
 const (
@@ -50,7 +51,8 @@ type streams struct {
 	dial func(context.Context) (net.Conn, error)
 	tell func()          // what room returns may be another
 	back <-chan struct{} // has an element when Consul is heard again, which may be another by then
-	now  chan struct{}   // has an element for each query that is to be answered at once
+	over *http2.Transport
+	now  chan struct{} // has an element for each query that is to be answered at once
 
 	mu      sync.Mutex    // guards what follows
 	conns   []*streamConn // at most most of them, the one that is being made included
@@ -64,9 +66,9 @@ type streams struct {
 	cutAt   time.Time     // when a connection was closed to make room for another
 }
 
-// streamConn is one of the connections. streams.mu guards what is no part of Conn.
+// streamConn is one of the connections. streams.mu guards what is no part of ClientConn.
 type streamConn struct {
-	*waiting.Conn
+	*http2.ClientConn
 	made     time.Time
 	answered bool // an answer has come on it
 	retired  bool // it takes no more requests, as lictor wants it
@@ -75,7 +77,14 @@ type streamConn struct {
 
 // newStreams returns streams over at most so many connections, which dial makes.
 func newStreams(most int, contact *Contact, dial func(context.Context) (net.Conn, error)) *streams {
-	return &streams{most: most, dial: dial, back: contact.Back(), tell: func() {}, now: make(chan struct{}, streamsAtOnce)}
+	over, err := http2.ConfigureTransports(&http.Transport{HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: streamWindow}})
+	if err != nil {
+		panic(err) // it fails for a transport that is configured already
+	}
+	over.DisableCompression, over.MaxHeaderListSize = true, maxHeader
+	over.ReadIdleTimeout, over.PingTimeout, over.WriteByteTimeout = quietTime, wordTime, wordTime
+	over.IdleConnTimeout = idleTime
+	return &streams{most: most, dial: dial, back: contact.Back(), over: over, tell: func() {}, now: make(chan struct{}, streamsAtOnce)}
 }
 
 // room is how many requests may be on their way at the same time.
@@ -145,16 +154,13 @@ func (s *streams) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	var resp *http.Response
-	done := make(chan struct{})
-	conn.Send(req, func(r *http.Response, e error) { resp, err = r, e; close(done) })
-	<-done
-	return s.settle(conn, req, resp, err)
+	return s.roundTrip(conn, req)
 }
 
-// settle judges what came of a request. What a connection did not answer that takes no
-// more requests is to be asked again: no request of streams changes anything.
-func (s *streams) settle(conn *streamConn, req *http.Request, resp *http.Response, err error) (*http.Response, error) {
+// roundTrip is RoundTrip on the place that was reserved. What a connection did not answer
+// that takes no more requests is to be asked again: no request of streams changes anything.
+func (s *streams) roundTrip(conn *streamConn, req *http.Request) (*http.Response, error) {
+	resp, err := conn.RoundTrip(req)
 	if err == nil {
 		s.answered(conn)
 		return resp, nil
@@ -192,7 +198,7 @@ func (s *streams) place(ctx context.Context) (conn *streamConn, soon <-chan stru
 			return
 		}
 		for _, c := range s.conns {
-			if c.Reserve() {
+			if c.ReserveNewRequest() {
 				conn = c
 				return
 			}

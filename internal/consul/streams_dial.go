@@ -1,5 +1,7 @@
 package consul
 
+//lint:file-ignore SA1019 as in streams.go (docs/decisions/0008)
+
 import (
 	"context"
 	"crypto/tls"
@@ -11,7 +13,6 @@ import (
 	"golang.org/x/net/http2"
 
 	"lictor/internal/crash"
-	"lictor/internal/waiting"
 )
 
 const (
@@ -55,7 +56,7 @@ func (s *streams) dialled(conn *streamConn, err error) {
 		case err == nil:
 			s.failed = time.Time{}
 			s.conns = append(s.conns, conn)
-			grants := int(min(conn.State().Grants, maxStreams))
+			grants := int(min(conn.State().MaxConcurrentStreams, maxStreams))
 			if s.each == 0 || time.Now().After(s.modest) {
 				s.each = grants
 			}
@@ -81,15 +82,20 @@ func (s *streams) open(ctx context.Context) (*streamConn, error) {
 		_ = wire.Close() // it is of no use
 		return nil, errPlain
 	}
-	conn, err := waiting.Open(ctx, wire, waiting.Config{Quiet: quietTime, Word: wordTime, Idle: idleTime, MaxHeader: maxHeader})
+	conn, err := s.over.NewClientConn(wire)
 	if err != nil {
+		_ = wire.Close() // it is given up
 		return nil, fmt.Errorf("%w: %w", errBroken, err)
 	}
-	if conn.State().Grants < leastStreams {
-		conn.Close()
+	if err := conn.Ping(ctx); err != nil {
+		_ = conn.Close() // it is given up
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	if conn.State().MaxConcurrentStreams < leastStreams {
+		_ = conn.Close() // it is of no use
 		return nil, errPlain
 	}
-	return &streamConn{Conn: conn, made: time.Now()}, nil
+	return &streamConn{ClientConn: conn, made: time.Now()}, nil
 }
 
 // makeRoomLocked makes room for another connection where there are as many as may be, or
@@ -104,12 +110,13 @@ func (s *streams) makeRoomLocked() (soon <-chan struct{}, err error) {
 	for _, conn := range s.conns {
 		state := conn.State()
 		if !state.Closing {
-			carry += int(min(state.Grants, maxStreams))
+			carry += int(min(state.MaxConcurrentStreams, maxStreams))
 			continue
 		}
-		carry += state.Active
-		if least == nil || state.Active < fewest {
-			least, fewest = conn, state.Active
+		waiting := state.StreamsActive + state.StreamsReserved
+		carry += waiting
+		if least == nil || waiting < fewest {
+			least, fewest = conn, waiting
 		}
 	}
 	switch wait := redialAfter - time.Since(s.cutAt); {
@@ -126,26 +133,36 @@ func (s *streams) makeRoomLocked() (soon <-chan struct{}, err error) {
 	}
 	s.cutAt, least.cut = time.Now(), true
 	s.conns = slices.DeleteFunc(s.conns, func(c *streamConn) bool { return c == least })
-	least.Close()
+	closeSoon(least)
 	return nil, nil
 }
 
-// sweepLocked forgets connections that are closed. s.mu is held.
+// sweepLocked forgets connections that are closed, and those that take no more requests
+// and have none. s.mu is held.
 func (s *streams) sweepLocked() {
 	vain := 0
 	s.conns = slices.DeleteFunc(s.conns, func(c *streamConn) bool {
 		state := c.State()
-		if !state.Closed {
+		idle := state.Closing && state.StreamsActive+state.StreamsReserved+state.StreamsPending == 0
+		if !state.Closed && !idle {
 			return false
 		}
 		if !c.answered && !c.retired && time.Since(c.made) < briefTime {
 			vain++
+		}
+		if !state.Closed {
+			closeSoon(c)
 		}
 		return true
 	})
 	for range vain {
 		s.vainLocked()
 	}
+}
+
+// closeSoon closes a connection, which may take a moment, while somebody holds a lock.
+func closeSoon(c *streamConn) {
+	crash.Go("consul dial", func() { _ = c.Close() }, nil) // it is given up
 }
 
 // vainLocked notes that a connection or a stream came to nothing. Several in a row are
@@ -176,6 +193,6 @@ func (s *streams) retire() {
 func (s *streams) retireLocked() {
 	for _, conn := range s.conns {
 		conn.retired = true
-		conn.Retire()
+		conn.SetDoNotReuse()
 	}
 }

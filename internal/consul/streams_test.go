@@ -363,9 +363,9 @@ func TestAnOlderAnswerIsAskedForAgainWithAllTurnsTaken(t *testing.T) {
 	all.Wait()
 }
 
-// TestAWaitingStreamHoldsLittle counts all that it takes, a goroutine where Get waits included.
+// TestAWaitingStreamHoldsLittle counts both goroutines of it and all that they hold.
 func TestAWaitingStreamHoldsLittle(t *testing.T) {
-	const most, n = 16 << 10, 1000 // the server's side, which is in this process as well, included
+	const most, n = 20 << 10, 1000 // the server's side, which is in this process as well, included
 	s := startSecured(t, 250, "h2")
 	c := s.client(t, 5)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -28,9 +28,10 @@ type Watch struct {
 	// required. It is not called again before it has returned.
 	Step func(context.Context, Query) (uint64, error)
 
-	// Ahead sends a query that waits, for Query.Asked, see [Client.Ahead]; nil, and where it
-	// returns false, Step does it.
-	Ahead func(ctx context.Context, q Query, answered func(*Asked)) bool
+	// Ahead sends a query, for Query.Asked, and waits for its answer, see [Client.Ahead]; nil =
+	// Step does it. With it Step is aside: a watch of very many keeps no more stack than
+	// Ahead takes.
+	Ahead func(context.Context, Query) *Asked
 
 	// Wait returns how long the next answer may take while nothing changes; required.
 	Wait func() time.Duration
@@ -39,119 +40,73 @@ type Watch struct {
 	// backoff; nil = at once.
 	Recovered func(context.Context) error
 
-	Pause   time.Duration // before the first query
 	Index   uint64        // to begin with; 0 = the first answer comes at once
 	Reread  time.Duration // how often to ask without an index, whatever is believed: watches have been known to miss a change; 0 = never
 	Pace    []Bucket      // asked after each answer; the slowest counts
 	Contact *Contact      // whoever hears Consul wakes the watch; nil = nobody does
 	Nudge   *Nudge        // gives up a query whose connection may be dead; nil = nobody does
-
-	index  uint64
-	known  uint64 // of the last answer, over failures
-	back   Backoff
-	idle   Pace
-	reread time.Time
 }
 
 // Run repeats until ctx ends, and blocks until then.
 func (w *Watch) Run(ctx context.Context) {
-	done := make(chan struct{})
-	w.run(ctx, func() { close(done) })
-	<-done
-}
-
-// Start is a Run of its own that calls ended at last. While a query waits that Ahead sent
-// it takes no goroutine.
-func (w *Watch) Start(ctx context.Context, ended func()) {
-	crash.Go("consul answer", func() { w.run(ctx, ended) }, ended)
-}
-
-func (w *Watch) run(ctx context.Context, ended func()) {
-	w.index, w.known, w.reread = w.Index, w.Index, time.Now().Add(pace.Jitter(w.Reread))
+	var (
+		index  = w.Index
+		known  = w.Index // of the last answer, over failures
+		back   Backoff
+		idle   Pace
+		reread = time.Now().Add(pace.Jitter(w.Reread))
+	)
 	if w.Contact == nil {
 		w.Contact = NewContact()
 	}
-	if pace.Sleep(ctx, w.Pause) != nil {
-		ended()
-		return
-	}
-	w.resume(ctx, ended)
-}
-
-// resume asks again and again, until ctx ends or a query waits that was sent ahead.
-func (w *Watch) resume(ctx context.Context, ended func()) {
 	for {
-		t := w.next(ctx)
-		if w.ahead(ctx, t, ended) {
+		q := Query{Index: index, Known: known, Wait: w.Wait()}
+		if w.Reread > 0 && time.Now().After(reread) {
+			q.Index, reread = 0, time.Now().Add(pace.Jitter(w.Reread))
+		}
+		began := time.Now()
+		next, nudged, err := w.ask(ctx, q)
+		if ctx.Err() != nil {
 			return
 		}
-		if !w.finish(ctx, t) {
-			ended()
-			return
+		if nudged {
+			continue
 		}
-	}
-}
-
-// turn is one query of a watch.
-type turn struct {
-	q     Query
-	ctx   context.Context
-	done  func() (nudged bool)
-	began time.Time
-}
-
-// next returns what is to be asked now.
-func (w *Watch) next(ctx context.Context) *turn {
-	t := &turn{q: Query{Index: w.index, Known: w.known, Wait: w.Wait()}, began: time.Now()}
-	if w.Reread > 0 && time.Now().After(w.reread) {
-		t.q.Index, w.reread = 0, time.Now().Add(pace.Jitter(w.Reread))
-	}
-	fresh := false
-	if t.ctx, fresh, t.done = w.Nudge.begin(ctx); fresh {
-		t.q.Fresh, t.q.Index = true, 0
-	}
-	return t
-}
-
-// ahead sends a query, if it can, and goes on when it is answered.
-func (w *Watch) ahead(ctx context.Context, t *turn, ended func()) bool {
-	return w.Ahead != nil && w.Ahead(t.ctx, t.q, func(a *Asked) {
-		crash.Go("consul answer", func() {
-			if t.q.Asked = a; w.finish(ctx, t) {
-				w.resume(ctx, ended)
+		if err != nil {
+			index = 0 // the servers may have been restored: do not block on an old index
+			if back.Wait(ctx, w.Contact) != nil || w.Recovered != nil && w.Recovered(ctx) != nil {
 				return
 			}
-			ended()
-		}, ended)
-	})
+			continue
+		}
+		back.Reset()
+		pause := idle.After(q.Index, next, time.Since(began), q.Wait)
+		index, known = NextIndex(index, next), next
+		for i := range w.Pace {
+			pause = max(pause, w.Pace[i].Take(time.Now()))
+		}
+		if pace.Sleep(ctx, pause) != nil {
+			return
+		}
+	}
 }
 
-// finish does a step, and pauses behind it. It reports whether to go on. If it is nudged
-// while it waits, the answer does not count.
-func (w *Watch) finish(ctx context.Context, t *turn) bool {
-	var next uint64
-	err := Contain(func() (err error) {
-		next, err = w.Step(t.ctx, t.q)
+// ask does one step. If it is nudged while it waits, the answer does not count.
+func (w *Watch) ask(ctx context.Context, q Query) (next uint64, nudged bool, err error) {
+	ctx, fresh, done := w.Nudge.begin(ctx)
+	if fresh {
+		q.Fresh, q.Index = true, 0
+	}
+	do := Contain
+	if w.Ahead != nil {
+		do, q.Asked = Aside, w.Ahead(ctx, q)
+		defer q.Asked.End()
+	}
+	err = do(func() (err error) {
+		next, err = w.Step(ctx, q)
 		return err
 	})
-	t.q.Asked.End()
-	nudged := t.done()
-	switch {
-	case ctx.Err() != nil:
-		return false
-	case nudged:
-		return true
-	case err != nil:
-		w.index = 0 // the servers may have been restored: do not block on an old index
-		return w.back.Wait(ctx, w.Contact) == nil && (w.Recovered == nil || w.Recovered(ctx) == nil)
-	}
-	w.back.Reset()
-	pause := w.idle.After(t.q.Index, next, time.Since(t.began), t.q.Wait)
-	w.index, w.known = NextIndex(w.index, next), next
-	for i := range w.Pace {
-		pause = max(pause, w.Pace[i].Take(time.Now()))
-	}
-	return pace.Sleep(ctx, pause) == nil
+	return next, done(), err
 }
 
 // ErrPanic is what [Contain] returns for work that raised a panic.

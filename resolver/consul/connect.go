@@ -33,12 +33,12 @@ func (f *follower) ask(ctx context.Context, q query) ([]entry, meta, error) {
 }
 
 // ahead sends the query of ask that waits for a change.
-func (f *follower) ahead(ctx context.Context, q query, answered func(*client.Asked)) bool {
+func (f *follower) ahead(ctx context.Context, q query) *client.Asked {
 	q.Many = true
 	if f.r.cfg.Connect == ConnectRequire || f.r.cfg.Connect == ConnectPrefer && f.inMesh {
-		return f.r.cfg.Client.Ahead(ctx, "/v1/health/connect/"+f.name, q, answered)
+		return f.r.cfg.Client.Ahead(ctx, "/v1/health/connect/"+f.name, q)
 	}
-	return f.r.cfg.Client.Ahead(ctx, "/v1/health/service/"+f.name, q, answered)
+	return f.r.cfg.Client.Ahead(ctx, "/v1/health/service/"+f.name, q)
 }
 
 // askBoth asks for the instances in the mesh, and where there are none for the

@@ -259,8 +259,7 @@ func (r *Resolver) Run(ctx context.Context) error {
 		}
 		started, overflow := r.allot(ctx)
 		for _, start := range started {
-			parts.Add(1)
-			start(parts.Done)
+			parts.Go(start)
 		}
 		if overflow && !sweeping {
 			sweeping = true

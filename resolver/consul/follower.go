@@ -76,9 +76,12 @@ func (r *Resolver) unfollowLocked(names []string) {
 	}
 }
 
-// watch follows the service until ctx ends, and calls ended then. One that is known from a
-// snapshot has time: the first queries are spread.
-func (f *follower) watch(ctx context.Context, ended func()) {
+// watch follows the service until ctx ends. One that is known from a snapshot
+// has time: the first queries are spread.
+func (f *follower) watch(ctx context.Context) {
+	if f.doubtful && pace.Sleep(ctx, pace.Jitter(time.Second)) != nil {
+		return
+	}
 	w := client.Watch{
 		Step:      func(ctx context.Context, q query) (uint64, error) { q.Many = true; return f.step(ctx, q) },
 		Ahead:     f.ahead,
@@ -89,10 +92,7 @@ func (f *follower) watch(ctx context.Context, ended func()) {
 		Contact:   f.r.cfg.Client.Contact,
 		Nudge:     &f.nudge,
 	}
-	if f.doubtful {
-		w.Pause = pace.Jitter(time.Second)
-	}
-	w.Start(ctx, ended)
+	w.Run(ctx)
 }
 
 // step asks for the instances once. An empty answer counts only if one past

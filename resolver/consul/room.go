@@ -14,7 +14,7 @@ import (
 // may change at any time, for something may come to stand before the agent: then
 // services that were watched are swept, or the other way round.
 const (
-	// maxWatches bounds what watches hold: some 2.5 KiB each.
+	// maxWatches bounds what watches hold: some 11 KiB each.
 	maxWatches = 10_000
 
 	// watchShare has all watches together come back 16 times a second while nothing
@@ -54,7 +54,7 @@ func (f *follower) wait() time.Duration {
 // allot returns the watches that are to be started: of the followers that wait for
 // one, and of those that are swept, as far as there is room. The others are left to
 // the sweep, and so are those that there is no room for any more.
-func (r *Resolver) allot(ctx context.Context) (started []func(ended func()), overflow bool) {
+func (r *Resolver) allot(ctx context.Context) (started []func(), overflow bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	room := r.room()
@@ -91,34 +91,27 @@ func (r *Resolver) allot(ctx context.Context) (started []func(ended func()), ove
 	return started, overflow
 }
 
-// admitLocked gives a follower a watch and returns what starts it: until ctx ends, the
+// admitLocked gives a follower a watch and returns what runs it: until ctx ends, the
 // name goes, or there is no room for it any more. r.mu is held.
-func (r *Resolver) admitLocked(ctx context.Context, f *follower) (start func(ended func())) {
+func (r *Resolver) admitLocked(ctx context.Context, f *follower) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	r.watched++
 	f.stop, f.spoke = cancel, time.Now()
-	return func(ended func()) {
-		f.watch(ctx, func() {
-			cancel()
-			r.dismiss(f)
-			ended()
-		})
+	return func() {
+		defer cancel()
+		f.watch(ctx)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.watched--
+		if f.leaves {
+			r.leaving--
+		}
+		f.stop, f.leaves = nil, false
+		if r.followers[f.name] == f {
+			r.pending = append(r.pending, f)
+		}
+		poke(r.wake)
 	}
-}
-
-// dismiss has a follower, whose watch has ended, wait for another.
-func (r *Resolver) dismiss(f *follower) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.watched--
-	if f.leaves {
-		r.leaving--
-	}
-	f.stop, f.leaves = nil, false
-	if r.followers[f.name] == f {
-		r.pending = append(r.pending, f)
-	}
-	poke(r.wake)
 }
 
 // resumeLocked wakes Run if a service that was read may have a watch now. r.mu is held.
