@@ -209,6 +209,9 @@ func (d *decision) bound() bool {
 			return
 		}
 		mode, names := b.apis[d.route.API]
+		if !names && d.route.AnyCase && sameName(d.route.API, d.route.Alias, true) { // on which it is decided as well
+			mode, names = b.apis[d.route.Alias]
+		}
 		free, wouldFree = free || names && !mode.Reports(), wouldFree || names
 		if would == nil {
 			would = b

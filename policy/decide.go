@@ -139,7 +139,25 @@ func (d *decision) passesRead(path string) bool {
 	default:
 		api, closed = best.entry.api.Name, best.entry.closed
 	}
-	return api == "" || api == d.route.API || d.passesAs(api, closed)
+	return api == "" || api == d.route.API || d.passesAny(api, closed)
+}
+
+// passesAny asks whether the request might go to another API, under each name that
+// rules know it by.
+func (d *decision) passesAny(api string, closed Rule) bool {
+	if !d.passesAs(api, closed) {
+		return false
+	}
+	for i := 0; d.route.AnyCase; i++ {
+		name := d.set.spelling(api, i)
+		if name == "" {
+			break
+		}
+		if name != d.route.API && !d.passesAs(name, Rule{}) {
+			return false
+		}
+	}
+	return true
 }
 
 // passesAs asks whether the request might go to another API, and keeps all that

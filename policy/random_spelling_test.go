@@ -129,3 +129,28 @@ func TestNoSpellingLetsMoreThrough(t *testing.T) {
 		}
 	}
 }
+
+func TestEachSpellingOfAnotherReadingHasToLetItPass(t *testing.T) { // E7, D22
+	for _, api := range []string{"open", "Open", "OPEN"} {
+		_, set := newStore(t, policy.Options{}, "filters/f", `{"paths":["/OPEN/pub"]}`, "apis/pub", `{"name":"pub","service":"OPEN","filters":["f"]}`,
+			"acls/a", `{"api":"`+api+`","groups":["staff"]}`)
+		if _, v := anyCase(set, ask(t, "GET http://x/OPEN/pub/..%2Fadmin")); v.Allowed() {
+			t.Errorf("an ACL of %s: it is let pass", api)
+		}
+		if _, v := anyCase(set, ask(t, "GET http://x/OPEN/pub/admin")); !v.Allowed() {
+			t.Errorf("an ACL of %s: %s", api, v.Reason)
+		}
+	}
+}
+
+func TestABoundConsumerIsBoundToAServiceInAnyCase(t *testing.T) { // E7, C6
+	docs := with("plugins/k", `{"name":"key-auth"}`, "acls/a", `{"api":"svc","consumers":["ann"]}`,
+		"plugins/r", `{"name":"rate-limiting","config":{"minute":1000}}`, "plugin-mappings/m", `{"api":"Svc","plugins":["r"]}`)
+	_, set := newStore(t, policy.Options{BindConsumers: true}, docs...)
+	if _, v := anyCase(set, ask(t, "GET http://x/svc ka")); !v.Allowed() {
+		t.Errorf("her own service: %s", v.Reason)
+	}
+	if _, v := anyCase(set, ask(t, "GET http://x/other ka")); v.Reason != policy.ReasonBoundConsumer {
+		t.Errorf("another one: %q", v.Reason)
+	}
+}

@@ -138,7 +138,7 @@ func (s *Set) spelling(name string, i int) string {
 // in whatever case.
 func (t *Route) Named(p *uri.Path) bool {
 	name, _, _ := p.Segment()
-	return t.AnyCase && t.By == BySegment && t.Stripped && sameName(name, t.Service, true)
+	return t.AnyCase && t.Stripped && sameName(name, t.Service, true)
 }
 
 // As gives a route another name that rules may call its API by. Where it goes stays.
@@ -190,5 +190,5 @@ func (d *decision) otherCase() bool {
 		best.search(d.set.parts, d.req, named.Canonical)
 	}
 	e := best.entry
-	return e == nil || e.api.Name == d.route.API || d.passesAs(e.api.Name, e.closed)
+	return e == nil || e.api.Name == d.route.API || d.passesAny(e.api.Name, e.closed)
 }

@@ -169,10 +169,11 @@ func (d *decision) ask() error {
 func (d *decision) properName() {
 	r := &d.route
 	if r.Backends != nil || d.gw.upstream.Bus().Carries(r.Service, nil) {
+		r.AnyCase = d.segmentInAnyCase()
 		return
 	}
 	name, anyCase, known := d.gw.upstream.Spelling(r.Service)
-	r.AnyCase = anyCase
+	r.AnyCase = anyCase || r.API != r.Service && d.segmentInAnyCase()
 	switch {
 	case known && r.By == policy.BySegment && r.Service != name:
 		if d.set.Rename(r, name); r.Service != name { // an API object of that name chose another one
@@ -184,6 +185,17 @@ func (d *decision) properName() {
 	case r.By == policy.BySegment && r.API == r.Service:
 		d.request.Limiter = nil // names that clients make up are not counted one by one
 	}
+}
+
+// segmentInAnyCase reports whether a registry knows the service that the path names in
+// any case, so that in another one the request would go the same way.
+func (d *decision) segmentInAnyCase() bool {
+	if d.route.By != policy.BySegment {
+		return false
+	}
+	name, _, _ := d.in.path.Segment()
+	_, anyCase, known := d.gw.upstream.Spelling(name)
+	return anyCase && known
 }
 
 // respell gives the service the spelling of its resolver, whatever the API is called.

@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 
+	"lictor/internal/eventually"
 	"lictor/policy"
 	"lictor/proxy/middleware"
 	"lictor/resolver"
@@ -89,6 +92,8 @@ func TestNoSpellingOfAServiceIsAWayRoundARule(t *testing.T) {
 			{policy.KindACLs, "a", `{"id": "a", "api": "part", ` + anyoneElse + `}`}}, [3]int{401, 401, 401}, [3]int{503, 401, 200}},
 		{"an API that a filter leads to", []object{{policy.KindFilters, "f", `{"hosts": ["gw.test"]}`}, {policy.KindAPIs, "SVC", `{"name": "SVC", "filters": ["f"]}`},
 			{policy.KindACLs, "a", `{"id": "a", "api": "svc", ` + anyoneElse + `}`}}, [3]int{401, 401, 401}, [3]int{503, 503, 503}},
+		{"an API of the name that has its own backends", append(list("/Svc/admin"), object{policy.KindAPIs, "svc", `{"name": "svc", "backends": ["http://127.0.0.1:1"]}`}),
+			[3]int{403, 403, 403}, [3]int{503, 403, 503}},
 		{"a whitelist admits what it says", []object{{policy.KindWhitelist, "w", `{"entries": ["/Svc"], "direction": "ingress"}`}}, [3]int{403, 200, 403}, [3]int{403, 503, 403}},
 	}
 	for _, tt := range tests {
@@ -113,4 +118,23 @@ func TestNoSpellingOfAServiceIsAWayRoundARule(t *testing.T) {
 			})
 		}
 	}
+}
+
+// X14: what lasts is cut by a rule for another spelling of its service, too.
+func TestWhatLastsIsCutByARuleInAnotherSpelling(t *testing.T) {
+	r := newRig(t, nil)
+	r.rawBackend(func(c net.Conn, in *bufio.Reader) {
+		readHead(in)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+		io.Copy(io.Discard, in)
+	})
+	svc := *r.src.catalog.Load().Lookup("svc")
+	r.src.catalog.Store(resolver.NewFoldedCatalog(&svc))
+	c := r.dial()
+	c.send("GET /svc/s HTTP/1.1\r\nHost: x\r\n\r\n")
+	readHead(c.in)
+	r.oneLasts()
+	r.rules.apply(put(t, policy.KindACLs, "a", `{"id": "a", "api": "Svc", "groups": ["nobody"]}`))
+	r.gw.PolicyChanged()
+	eventually.True(t, "it is cut", func() bool { return r.lasting() == 0 })
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"time"
 
 	"lictor/policy"
@@ -27,7 +28,27 @@ func (f *facts) Recheck() answer.Refusal {
 			return answer.Verdict(&v)
 		}
 	}
-	return answer.Refusal{}
+	return f.recheckOthers(set)
+}
+
+// recheckOthers rechecks under the names that rules came to know the API by since.
+func (f *facts) recheckOthers(set *policy.Set) answer.Refusal {
+	own := f.all[len(f.all)-1]
+	for i := 0; ; i++ {
+		name := set.OtherName(&own.Route, i)
+		if name == "" {
+			return answer.Refusal{}
+		}
+		if slices.ContainsFunc(f.all, func(one *policy.Facts) bool { return one.Route.API == name }) {
+			continue
+		}
+		as := *own
+		set.As(&as.Route, name)
+		var v policy.Verdict
+		if set.Recheck(&as, time.Now(), &v); !v.Allowed() {
+			return answer.Verdict(&v)
+		}
+	}
 }
 
 // Lasts implements [upstream.Exchange].

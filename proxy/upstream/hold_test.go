@@ -226,6 +226,10 @@ func TestServiceThatIsGoneIsRemembered(t *testing.T) {
 		if _, _, known := s.Spelling("svc"); !known || (*s.groups.Load())["plain"] != nil {
 			t.Error("it is no known name, or the one that nobody may wait for is")
 		}
+		src.catalog.Store(resolver.NewFoldedCatalog())
+		if _, anyCase, known := s.Spelling("svc"); !known || !anyCase {
+			t.Error("where its registry does not mind case, it is taken for one whose does (E7)")
+		}
 		time.Sleep(5*time.Second + 1)
 		if s.Sweep(new(Settings)); (*s.groups.Load())["svc"] != nil {
 			t.Error("it is remembered for ever")

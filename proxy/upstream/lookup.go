@@ -57,7 +57,7 @@ func (s *Sender) Spelling(name string) (proper string, anyCase, known bool) {
 	}
 	if !known {
 		if g := (*s.groups.Load())[name]; g != nil && g.lost.Load() != 0 { // it went a moment ago
-			proper, known = g.name, true
+			proper, known, anyCase = g.name, true, mayBe
 		}
 	}
 	return proper, anyCase || !known && mayBe, known
