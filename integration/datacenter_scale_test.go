@@ -89,9 +89,14 @@ func TestThreeDatacentersOfAThousandServices(t *testing.T) {
 		return nil
 	})
 	settled := settles(t, l)
-	before := processorTime(t, l.Pid())
-	time.Sleep(idle) // is what is measured
-	used := processorTime(t, l.Pid()) - before
+	used := idle
+	for range 3 { // what else the machine does makes it more, and nothing makes it less
+		before := processorTime(t, l.Pid())
+		time.Sleep(idle) // is what is measured
+		if used = min(used, processorTime(t, l.Pid())-before); used <= 3*idle/100 {
+			break
+		}
+	}
 	close(quit)
 	<-watched
 	t.Logf("%v of the processor in %v (%v before that, in a second); %d connections at most, %d at the end", used, idle, settled, peak.Load(), near.HTTPConns(t))
