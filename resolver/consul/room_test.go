@@ -94,7 +94,7 @@ func TestEveryServiceHasAWatchWhileConsulSpeaksHTTP2(t *testing.T) {
 	r := startOver(t, s)
 	eventually := func(what string, ok func() bool) {
 		t.Helper()
-		for end := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
+		for end := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("not in time: %s; %+v", what, r.Status())
 			}
