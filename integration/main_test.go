@@ -216,6 +216,9 @@ func newLictor(t *testing.T, cfg lictorConfig) *lictorProcess {
 		if p.cmd != nil {
 			p.Kill(t)
 		}
+		if strings.Contains(p.output.String(), "WARNING: DATA RACE") { // it is killed, and has no exit status that says so
+			t.Error("lictor has a data race")
+		}
 		if t.Failed() {
 			t.Logf("lictor %s said:\n%s", p.Gateway, p.output.String())
 		}
