@@ -58,6 +58,21 @@ func TestMiddlewareMaySpellAServiceAsItsRegistryShowsIt(t *testing.T) {
 	}
 }
 
+// E7: nor does it matter whether a filter leads to the service that the path names.
+func TestMiddlewareMaySpellAServiceThatAFilterLeadsTo(t *testing.T) {
+	r := newRig(t, chainOf(middleware.Rule{Name: "path", Match: middleware.Match{Paths: []string{"/SVC/admin"}}, Effect: middleware.Effect{Block: &middleware.Block{Status: 410}}}))
+	r.backend(func(http.ResponseWriter, *http.Request) {})
+	svc := *r.src.catalog.Load().Lookup("svc")
+	r.src.catalog.Store(resolver.NewFoldedCatalog(&svc))
+	r.rules.apply(put(t, policy.KindFilters, "f", `{"paths": ["/svc"]}`))
+	r.rules.apply(put(t, policy.KindAPIs, "svc", `{"name": "svc", "filters": ["f"]}`))
+	for target, want := range map[string]int{"/svc/admin": 410, "/svc/other": 200} {
+		if resp, _ := r.get(target); resp.StatusCode != want {
+			t.Errorf("%s: got %d, want %d", target, resp.StatusCode, want)
+		}
+	}
+}
+
 // E7: of a rule that denies, no spelling of a service is a way round, where its registry
 // does not mind the case of names. What grants does not grant more for it.
 func TestNoSpellingOfAServiceIsAWayRoundARule(t *testing.T) {
