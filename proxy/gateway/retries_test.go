@@ -377,6 +377,39 @@ func TestWhatALoneInstanceBreaksOffWaitsForItsReturn(t *testing.T) {
 	}
 }
 
+// Connections that are kept may all be dead at once, as behind a machine that was started
+// again: what one of them broke off is sent by a new one, behind the wait as well (K7).
+func TestWhatWaitedIsSentByANewConnection(t *testing.T) {
+	r := newRig(t, nil)
+	var warm sync.WaitGroup
+	warm.Add(2)
+	l := r.rawBackend(func(c net.Conn, in *bufio.Reader) {
+		head, err := readHead(in)
+		if err != nil {
+			return
+		}
+		if strings.Contains(head, "/warm") { // and its connection is dead when both are kept
+			warm.Done()
+			warm.Wait()
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		_, _ = readHead(in)
+	})
+	r.src.set(resolver.Options{Hold: time.Minute}, l.Addr().String())
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() { r.get("/svc/warm") })
+	}
+	all.Wait()
+	eventually.True(t, "both connections are free", func() bool {
+		_, idle := r.gw.upstream.Connections("svc")
+		return idle == 2
+	})
+	if resp, _ := r.get("/svc/"); resp.StatusCode != 200 {
+		t.Errorf("got %d, want 200", resp.StatusCode)
+	}
+}
+
 // A request that only reads is refused as what may have come to somebody, and what may
 // not wait for the return of a lone instance is sent to it once more at once, if the
 // connection had served before (K7, X4).

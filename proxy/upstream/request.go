@@ -90,6 +90,7 @@ type progress struct {
 	waited   bool   // for the first answer about the service, or for an instance
 	resent   bool   // it was sent again: an instance said that it did not act on it, or broke off what only reads
 	owed     bool   // a kept connection broke it off: it is sent again, be it without a wait
+	anew     bool   // for the same reason, by a new connection: others that are kept may be dead as well
 	prepared bool   // what came of the body with the head is ready to be sent
 	relays   bool   // an answer is being relayed, by a member that the request counts at until Done
 	full     bool   // a member was left out as it has as many requests as it may

@@ -189,7 +189,7 @@ func (q *Request) attempt(m *member, r *roster, began time.Time) (again bool) {
 			q.refuseLate(fresh)
 			return false
 		}
-		u, err := q.connect(m, r, fresh, min(rest, q.Settings.ConnectTimeout))
+		u, err := q.connect(m, r, fresh || q.anew, min(rest, q.Settings.ConnectTimeout))
 		if err != nil && q.forbidden(m, err) {
 			return false
 		}
@@ -258,7 +258,7 @@ func (q *Request) brokeOff(r *roster, reused bool) verdict {
 		q.resent = true
 		return another
 	case q.mayWait():
-		q.resent, q.owed = true, reused
+		q.resent, q.owed, q.anew = true, reused, reused
 		return another
 	case reused:
 		q.resent = true
